@@ -1,0 +1,65 @@
+"""Problems a user can act on, each one sentence in the language of the settings.
+
+A problem is raised with a key and its facts where it happens and becomes a sentence at the edge: the HTTP answer,
+the callback, the command line. The sentences stand in `messages/*.toml`, one table a language.
+"""
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+Language = Literal["en", "zh"]
+SENTENCE_LIMIT = 255  # characters, API.md: `err_msg` is one line of at most 255
+
+
+class Problem(Exception):
+    """Something that went wrong in a way that the caller or the operator can mend.
+
+    `key` names the sentence in `messages/*.toml`, `facts` fill its placeholders.
+    """
+
+    def __init__(self, key: str, /, **facts: object) -> None:
+        self.key = key
+        self.facts = facts
+        super().__init__(self.sentence("en"))
+
+    def sentence(self, language: Language) -> str:
+        """One line of at most 255 characters with control characters escaped."""
+        return one_line(sentences()[self.key][language].format(**self.facts))
+
+
+class Rejected(Problem):
+    """A request that the contract refuses; nothing was stored."""
+
+
+class Busy(Problem):
+    """The bounded queue is full; the same request may succeed later."""
+
+
+class Unavailable(Problem):
+    """Storage or an upstream cannot be reached: the one case a proxy must act on (503)."""
+
+
+class UnreadableMedia(Problem):
+    """An input that is not what its field promises: no video, truncated, encrypted, too large."""
+
+
+class JobFailed(Problem):
+    """A run that cannot succeed, for a reason that stands in its callback."""
+
+
+def one_line(text: str) -> str:
+    """Escape control characters and cut to the contract's 255 characters."""
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return escaped if len(escaped) <= SENTENCE_LIMIT else escaped[: SENTENCE_LIMIT - 1] + "…"
+
+
+@cache
+def sentences() -> dict[str, dict[str, str]]:
+    """Return the catalogue: key -> language -> sentence with `{placeholders}`."""
+    catalogue: dict[str, dict[str, str]] = {}
+    for entry in sorted((files("shared") / "messages").iterdir(), key=lambda entry: entry.name):
+        if entry.name.endswith(".toml"):
+            catalogue.update(tomllib.loads(entry.read_text(encoding="utf-8")))
+    return catalogue

@@ -1,0 +1,95 @@
+"""One frozen settings object, read from the environment at start-up and passed down."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.errors import Language
+
+ServiceName = Literal["creation", "facefusion", "interpo", "upscale"]
+
+
+class Settings(BaseSettings):
+    """Every setting is an environment variable with the prefix `KINORA_`; all are optional."""
+
+    model_config = SettingsConfigDict(env_prefix="KINORA_", frozen=True, extra="ignore")
+
+    # Where things lie
+    media_roots: Annotated[tuple[Path, ...], NoDecode] = (Path("media"),)
+    state_dir: Path = Path("state")
+    database_url: SecretStr | None = None
+    path_map: Annotated[tuple[tuple[str, str], ...], NoDecode] = ()
+
+    # Who may call, and where answers go
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 5000
+    token: SecretStr | None = None
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    callback_url: str = "http://127.0.0.1:8088/api/ai/notify"
+    webhook_secret: SecretStr | None = None
+    language: Language = "en"
+    creation_url: str | None = None
+    facefusion_url: str | None = None
+    interpo_url: str | None = None
+    upscale_url: str | None = None
+
+    # How much, how long
+    max_queued: PositiveInt = 100
+    task_timeout_seconds: PositiveFloat = 14400
+    drain_seconds: Annotated[float, Field(ge=0)] = 600
+    keep_days: PositiveFloat = 30
+    faces_keep_days: PositiveFloat = 7
+    creation_max_seconds: PositiveFloat = 30
+
+    # The machine and the models
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    gpu_exclusive: bool = False
+    preload: bool = False
+    upscale_model: Literal["auto", "animevideov3", "x4plus", "x4plus-anime"] = "auto"
+
+    # The result
+    encoder: Literal["auto", "x264", "x265", "svtav1", "nvenc"] = "auto"
+    preset: str = "veryfast"
+    crf: Annotated[int, Field(ge=0, le=51)] = 18
+    visible_label: bool = False
+    content_producer: Annotated[str, Field(min_length=1, pattern=r"^[!-~]+$")] = "kinora"
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment once; the result is passed down and never changes."""
+        return cls()
+
+    @field_validator("media_roots", mode="before")
+    @classmethod
+    def _split_roots(cls, value: object) -> object:
+        return tuple(part for part in value.split(":") if part) if isinstance(value, str) else value
+
+    @field_validator("media_roots")
+    @classmethod
+    def _absolute_roots(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(root.absolute() for root in value)
+
+    @field_validator("state_dir")
+    @classmethod
+    def _absolute_state(cls, value: Path) -> Path:
+        return value.absolute()
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("path_map", mode="before")
+    @classmethod
+    def _split_map(cls, value: object) -> object:
+        """`D:\\media=/mnt/media;E:\\x=/mnt/x` becomes pairs of a caller's prefix and ours."""
+        if not isinstance(value, str):
+            return value
+        return tuple(tuple(pair.split("=", 1)) for pair in value.split(";") if pair)
+
+    def upstream_url(self, service: ServiceName) -> str | None:
+        """Where the router finds a service that runs elsewhere; None means on this machine."""
+        url: str | None = getattr(self, f"{service}_url")
+        return url or None
