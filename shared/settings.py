@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     @field_validator("path_map", mode="before")
     @classmethod
     def _split_map(cls, value: object) -> object:
-        """`D:\\media=/mnt/media;E:\\x=/mnt/x` becomes pairs of a caller's prefix and ours."""
+        r"""`D:\media=/mnt/media;E:\x=/mnt/x` becomes pairs of a caller's prefix and ours."""
         if not isinstance(value, str):
             return value
         return tuple(tuple(pair.split("=", 1)) for pair in value.split(";") if pair)
