@@ -1,0 +1,84 @@
+"""The killer, and the service manager that an operator would have: it starts `kinora serve` again when it is gone."""
+
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+
+from benchmarks.chaos.history import Kill
+from shared import processes
+from shared.processes import Process
+from shared.stack import Stack
+
+DECK = ("runner",) * 8 + ("postgres",) * 4 + ("service",) * 4 + ("router",) * 2 + ("master",) * 2
+PAUSE_SECONDS = (0.2, 4.0)
+APPEAR_SECONDS = 20.0  # how long a victim that is just being restarted is waited for
+
+
+class Killer:
+    """Kills one process of the stack after another; every twenty kills hold every kind of victim."""
+
+    def __init__(self, stack: Stack, *, seed: int) -> None:
+        self.kills: list[Kill] = []
+        self._stack = stack
+        self._random = random.Random(seed)
+        self._deck: list[str] = []
+
+    def strike(self) -> Kill:
+        """Wait a random while, then kill."""
+        time.sleep(self._random.uniform(*PAUSE_SECONDS))
+        if not self._deck:
+            self._deck = self._random.sample(DECK, len(DECK))
+        kind = self._deck.pop()
+        deadline = time.monotonic() + APPEAR_SECONDS
+        while time.monotonic() < deadline:
+            victim = find(self._stack, kind)
+            if victim and victim.send(signal.SIGKILL):
+                kill = Kill(time.time(), kind, victim.pid)
+                self.kills.append(kill)
+                return kill
+            time.sleep(0.05)
+        raise TimeoutError(f"no {kind} to kill within {APPEAR_SECONDS:g} s\n{self._stack.log_tail()}")
+
+
+def find(stack: Stack, kind: str) -> Process | None:
+    """Return the process that plays this part now, None while nobody does."""
+    if kind == "master":
+        return processes.read(stack.process.pid) if stack.process else None
+    if kind == "postgres":
+        return postmaster(stack.state_dir)
+    marks = {"runner": "services.upscale.runner", "service": "services.upscale.service", "router": "services.router"}
+    return next((p for p in stack.processes() if marks[kind] in p.command), None)
+
+
+def postmaster(state_dir: Path) -> Process | None:
+    """Return the embedded PostgreSQL's first process by its own pid file."""
+    try:
+        pid = int((state_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+    process = processes.read(pid)
+    return process if process and "postgres" in process.command else None
+
+
+class ServiceManager(threading.Thread):
+    """Restarts `kinora serve` when its first process is gone, as systemd with `Restart=always` would."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(name="service-manager", daemon=True)
+        self.restarts = 0
+        self._stack = stack
+        self._leaving = threading.Event()
+
+    def run(self) -> None:
+        """Look once in a while."""
+        while not self._leaving.wait(0.2):
+            if self._stack.process is not None and self._stack.process.poll() is not None:
+                self.restarts += 1
+                self._stack.start()
+
+    def leave(self) -> None:
+        """Stop looking after it."""
+        self._leaving.set()
+        self.join()

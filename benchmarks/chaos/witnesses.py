@@ -1,0 +1,112 @@
+"""Those who watch from outside: a trigger in the database, a look at the runners' descriptors, a decoder at the end."""
+
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import av
+import psycopg
+
+from benchmarks.chaos.history import FinalFile, Transition, Writers
+from benchmarks.chaos.load import Task
+from benchmarks.chaos.victims import postmaster
+from shared import processes
+from shared.stack import Stack
+
+SAMPLE_SECONDS = 0.05
+TRIGGER = """
+CREATE TABLE chaos_transitions (
+    n bigint GENERATED ALWAYS AS IDENTITY, at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    id uuid NOT NULL, lane text NOT NULL, task_id bigint NOT NULL, attempt integer NOT NULL, state text NOT NULL);
+CREATE FUNCTION chaos_record() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF TG_OP = 'INSERT' OR OLD.state <> NEW.state OR OLD.attempt <> NEW.attempt THEN
+        INSERT INTO chaos_transitions (id, lane, task_id, attempt, state)
+        VALUES (NEW.id, NEW.service || ' ' || NEW.kind, NEW.task_id, NEW.attempt, NEW.state);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER chaos_record AFTER INSERT OR UPDATE ON kinora_tasks FOR EACH ROW EXECUTE FUNCTION chaos_record();
+"""
+
+
+def connect(stack: Stack) -> psycopg.Connection[tuple[object, ...]]:
+    """Connect to the embedded PostgreSQL without becoming one of those who look after it."""
+    if postmaster(stack.state_dir) is None:
+        raise RuntimeError(f"no PostgreSQL lives in {stack.state_dir}")
+    folder = (stack.state_dir / "postgres" / "postmaster.pid").read_text().splitlines()[4]
+    return psycopg.connect(host=folder, user="postgres", dbname="postgres", autocommit=True, connect_timeout=5)
+
+
+def record_transitions(stack: Stack) -> None:
+    """Have the database itself write down every change of a task's state, in the transaction that makes it."""
+    with connect(stack) as connection:
+        connection.execute(TRIGGER)
+
+
+def transitions(stack: Stack) -> list[Transition]:
+    """Return what the trigger wrote down, oldest first."""
+    columns = "extract(epoch FROM at)::float8, id::text, lane, task_id, attempt, state"
+    with connect(stack) as connection:
+        rows = connection.execute(f"SELECT {columns} FROM chaos_transitions ORDER BY n")
+        return [Transition(*row) for row in rows]  # type: ignore[arg-type]  # six typed columns
+
+
+class Onlooker(threading.Thread):
+    """Looks again and again at who holds unpublished results open, and at what lies in the result folders."""
+
+    def __init__(self, stack: Stack, out: Path) -> None:
+        super().__init__(name="onlooker", daemon=True)
+        self.writers: list[Writers] = []
+        self.first_sizes: dict[str, int] = {}
+        self._stack, self._out = stack, out
+        self._leaving = threading.Event()
+
+    def run(self) -> None:
+        """Sample until told to leave."""
+        while not self._leaving.wait(SAMPLE_SECONDS):
+            for path in visible(self._out):
+                if path.name not in self.first_sizes:
+                    self.first_sizes[path.name] = path.stat().st_size
+            holders = dict(self._holders())
+            if holders:
+                self.writers.append(Writers(time.time(), holders))
+
+    def leave(self) -> None:
+        """Stop looking."""
+        self._leaving.set()
+        self.join()
+
+    def _holders(self) -> Iterable[tuple[str, str]]:
+        for process in self._stack.processes():
+            if ".runner" in process.command:
+                for target in processes.open_files(process.pid):
+                    if target.startswith(str(self._out)) and Path(target).name.startswith("."):
+                        yield str(process.pid), Path(target).name
+
+
+def visible(out: Path) -> list[Path]:
+    """Return what a reader of the result folders sees."""
+    return [path for path in out.glob("*/*") if not path.name.startswith(".") and path.is_file()]
+
+
+def final_files(
+    out: Path, tasks: dict[int, Task], announced: dict[str, int], first_sizes: dict[str, int]
+) -> list[FinalFile]:
+    """Decode everything that lies in the result folders; `announced` says whose result a name is."""
+    found = []
+    for path in sorted(path for path in out.glob("*/*") if path.is_file()):
+        task = tasks.get(announced.get(path.name, -1))
+        grew = first_sizes.get(path.name, path.stat().st_size) != path.stat().st_size
+        found.append(FinalFile(path.name, whole=task is not None and decodes(path, task), grew=grew))
+    return found
+
+
+def decodes(path: Path, task: Task) -> bool:
+    """Whether every frame that the task promises is there, in its size."""
+    try:
+        with av.open(path) as container:
+            sizes = [(frame.width, frame.height) for frame in container.decode(video=0)]
+    except av.FFmpegError:
+        return False
+    return sizes == [(task.width, task.height)] * task.frames

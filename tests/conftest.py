@@ -1,0 +1,131 @@
+"""What the tests share: the whole stack as a user starts it, a backend that receives, and a word on what is missing."""
+
+import itertools
+import os
+import signal
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shared.receiver import Receiver, well_behaved
+from shared.stack import Stack
+
+MARKERS = {
+    "needs_gpu": "runs only where CUDA is",
+    "needs_amx": "runs only on a processor with AMX or AVX512-BF16",
+    "needs_root": "runs only as root (it mounts a small file system)",
+}
+TEST_SECONDS = 300  # a test that hangs fails alone instead of taking the whole run with it
+_task_ids = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, meaning in MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+    config.addinivalue_line("markers", "seconds(limit): may run so long before it fails")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    missing = {"needs_gpu": has_no_gpu, "needs_amx": has_no_amx, "needs_root": is_not_root}
+    for name, why_not in missing.items():
+        if item.get_closest_marker(name) and (reason := why_not()):
+            pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """End a test that hangs: a signal interrupts whatever it waits for."""
+    marker = item.get_closest_marker("seconds")
+    seconds = marker.args[0] if marker else TEST_SECONDS
+
+    def too_long(_number: int, _frame: object) -> None:
+        pytest.fail(f"still running after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the log of the stack beside a failure of a test that used it."""
+    report = yield
+    stack = getattr(item, "funcargs", {}).get("stack")
+    if call.when == "call" and report.failed and isinstance(stack, Stack):
+        report.sections.append(("kinora serve", stack.log_tail()))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name everything that this machine could not test: a skip is never passed over in silence."""
+    for report in terminalreporter.getreports("skipped"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        terminalreporter.write_line(f"NOT TESTED: {report.nodeid} ({reason.removeprefix('Skipped: ')})", yellow=True)
+
+
+def has_no_gpu() -> str:
+    return "" if Path("/dev/nvidia0").exists() else "no CUDA device here"
+
+
+def has_no_amx() -> str:
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return "" if "amx_bf16" in flags or "avx512_bf16" in flags else "this processor has neither AMX nor AVX512-BF16"
+
+
+def is_not_root() -> str:
+    return "" if os.geteuid() == 0 else "mounting a small file system needs root"
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The one media root of the session's stack."""
+    return tmp_path_factory.mktemp("media").resolve()
+
+
+@pytest.fixture
+def dist_dir(media: Path, request: pytest.FixtureRequest) -> Path:
+    """A folder for the results of one test; it does not exist yet, as a backend may leave it to us."""
+    return media / f"out-{next(_task_ids)}-{request.node.name[:40].replace('/', '_')}"
+
+
+@pytest.fixture
+def task_id() -> int:
+    """An id that no other test uses."""
+    return 10_000 + next(_task_ids)
+
+
+@pytest.fixture(scope="session")
+def _backend() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def receiver(_backend: Receiver) -> Iterator[Receiver]:
+    """The backend that the session's stack calls back; whatever a test has it do ends with the test."""
+    yield _backend
+    _backend.behave = well_behaved
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, media: Path, _backend: Receiver) -> Iterator[Stack]:
+    """Router, services, runners and PostgreSQL, started once by `kinora serve`."""
+    state_dir = tmp_path_factory.mktemp("serve") / "state"
+    stack = Stack(state_dir, (media,), _backend.url, environment={"KINORA_PRESET": "ultrafast"})
+    with stack.running():
+        yield stack
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[httpx.Client]:
+    """Talks to the router."""
+    with stack.client() as client:
+        yield client
