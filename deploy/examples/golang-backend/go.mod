@@ -1,0 +1,3 @@
+module kinora.example/golang-backend
+
+go 1.19

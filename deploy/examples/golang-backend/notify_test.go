@@ -1,0 +1,61 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The vector of the Standard Webhooks specification's own libraries.
+const (
+	secret    = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	id        = "msg_p5jXN8AQM9LWM0D4loKWxJek"
+	timestamp = 1614265330
+	body      = `{"test": 2432232314}`
+	signature = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+)
+
+func signed() http.Header {
+	header := http.Header{}
+	header.Set("webhook-id", id)
+	header.Set("webhook-timestamp", "1614265330")
+	header.Set("webhook-signature", signature)
+	return header
+}
+
+func TestAGenuineSignatureIsAccepted(t *testing.T) {
+	if err := Verify(secret, signed(), []byte(body), time.Unix(timestamp, 0)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAChangedBodyAnOldTimestampAndAWrongKeyAreRefused(t *testing.T) {
+	now := time.Unix(timestamp, 0)
+	if Verify(secret, signed(), []byte(body+" "), now) == nil {
+		t.Error("a changed body was accepted")
+	}
+	if Verify(secret, signed(), []byte(body), now.Add(time.Hour)) == nil {
+		t.Error("an old timestamp was accepted")
+	}
+	if Verify("whsec_AAAA", signed(), []byte(body), now) == nil {
+		t.Error("a wrong key was accepted")
+	}
+}
+
+func TestARepeatedDeliveryIsAnsweredAndHandledOnce(t *testing.T) {
+	receiver := NewReceiver("", 2)
+	for i := 0; i < 2; i++ {
+		request := httptest.NewRequest(http.MethodPost, "/api/ai/notify", strings.NewReader(`{"task_id": 7}`))
+		request.Header.Set("webhook-id", "the-same")
+		recorder := httptest.NewRecorder()
+		receiver.ServeHTTP(recorder, request)
+		if recorder.Code != http.StatusOK || !strings.Contains(recorder.Body.String(), `"err_code":0`) {
+			t.Fatalf("answered %d %s", recorder.Code, recorder.Body)
+		}
+	}
+	if len(receiver.Notices) != 1 {
+		t.Fatalf("handled %d times", len(receiver.Notices))
+	}
+}
