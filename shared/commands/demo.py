@@ -1,0 +1,80 @@
+"""`kinora demo`: see every capability at work on this machine, end to end."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+
+from shared.errors import Problem
+from shared.settings import Settings
+from shared.stack import StackFailed
+
+if TYPE_CHECKING:
+    from shared.demo import run
+
+console = Console()
+
+
+def demo(
+    folder: Annotated[Path, typer.Option("--out", help="Where clips, results and the contact sheet go.")] = Path(
+        "demo"
+    ),
+) -> None:
+    """Submit one real task per capability through the router and wait for its callback at a real receiver."""
+    try:
+        succeeded = show(folder.resolve())
+    except Problem as problem:
+        console.print(problem.sentence(Settings.load().language), style="red", markup=False)
+        raise typer.Exit(1) from problem
+    except StackFailed as failure:
+        console.print(str(failure), style="red", markup=False)
+        raise typer.Exit(1) from failure
+    if not succeeded:
+        raise typer.Exit(1)
+
+
+def show(folder: Path) -> bool:
+    """Run the demonstration; True only when every callback said `err_code` 0."""
+    from shared.demo import run  # noqa: PLC0415  # codecs and pictures load only when the demo runs
+    from shared.demo.tasks import TASKS  # noqa: PLC0415
+
+    chosen = [task for task in TASKS if task.installed]
+    with console.status("cutting the clips"):
+        lines = run.prepare(chosen, folder)
+    with console.status("starting router, services and database") as status, run.started(folder) as (stack, receiver):
+        status.stop()
+        console.print(f"router {stack.url}   callbacks {receiver.url}   log {stack.log}", highlight=False)
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+        with stack.client() as client, Progress(*columns, TextColumn("{task.fields[state]}"), console=console) as bars:
+            shown = {}
+            for line in lines:
+                run.submit(client, line)
+                shown[line.task_id] = bars.add_task(line.task.title, total=1.0, state="")
+
+            def update(line: run.Line) -> None:
+                state = "called back" if line.callback else str(line.row.get("state", ""))
+                bars.update(shown[line.task_id], completed=line.row.get("progress", 0), state=state)
+
+            run.follow(client, receiver, lines, update)
+    report(lines, run.write_results(lines, folder), run.draw_sheet(lines, folder))
+    return all(line.succeeded for line in lines)
+
+
+def report(lines: "list[run.Line]", results: Path, picture: Path) -> None:
+    """Print what came of it."""
+    from shared.demo import run  # noqa: PLC0415
+
+    table = Table("capability", Column("seconds", justify="right"), "callback", "result", "file")
+    for line in lines:
+        if line.succeeded:
+            described = run.described(run.outcome(line, results.parent).result)
+            outcome, said = run.summary(described), "[green]err_code 0[/green]"
+            table.add_row(line.task.title, f"{line.seconds:.1f}", said, outcome, described["name"])
+        else:
+            said = f"[red]err_code {line.callback.get('err_code')}[/red]"
+            table.add_row(line.task.title, f"{line.seconds:.1f}", said, line.callback.get("err_msg", ""), "")
+    console.print(table)
+    console.print(f"results       {results}\ncontact sheet {picture}", highlight=False)

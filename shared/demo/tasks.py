@@ -1,0 +1,85 @@
+"""The demo's tasks as data: what is sent, and which pictures tell what came of it.
+
+A capability is a few lines in `TASKS`; one whose service is not part of this installation is left out.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from shared.demo import clips
+from shared.demo.sheet import Panel, busiest
+from shared.settings import ServiceName
+
+CROP = (400, 374)  # pixels, width and height
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A part of a clip of the catalogue, or (without `size`) a file of it as it is."""
+
+    weight: str  # its name in the catalogue
+    begin: float = 0.0
+    seconds: float = 2.0
+    size: tuple[int, int] | None = None  # width, height
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished task left: its inputs by field, its files, and the callback."""
+
+    inputs: dict[str, Path]
+    dist_dir: Path
+    callback: dict[str, Any]
+
+    @property
+    def result(self) -> Path:
+        """The video, or the preview where there is none."""
+        name: str = self.callback["video_url"] or self.callback["preview_image"]
+        return self.dist_dir / name
+
+
+@dataclass(frozen=True)
+class DemoTask:
+    """One request. `inputs` maps the wire's path fields to media, `fields` are the rest of the body."""
+
+    title: str
+    service: ServiceName
+    inputs: dict[str, Excerpt]
+    fields: dict[str, Any]
+    panels: Callable[[Outcome], Sequence[Panel]]
+
+    @property
+    def installed(self) -> bool:
+        """Whether this installation has the service."""
+        folder = f"services.{self.service}"
+        return find_spec(folder) is not None and find_spec(f"{folder}.service") is not None
+
+
+def enlarged(outcome: Outcome) -> Sequence[Panel]:
+    """Show the whole picture, and one detail at 100 % beside its plain enlargement."""
+    number = 24
+    source = clips.picture_at(outcome.inputs["video_url"], number)
+    result = clips.picture_at(outcome.result, number)
+    plain = source.resize(result.size, Image.Resampling.BICUBIC)
+    box = busiest(result, CROP)
+    return [
+        Panel(result, f"the result, {result.width}x{result.height}, shown smaller"),
+        Panel(plain.crop(box), f"bicubic from {source.width}x{source.height}, 100 %", exact=True),
+        Panel(result.crop(box), "Kinora, 100 %", exact=True, accent=True),
+    ]
+
+
+TASKS: Sequence[DemoTask] = (
+    DemoTask(
+        title="Upscale 4x",
+        service="upscale",
+        inputs={"video_url": Excerpt("clip-bigbuckbunny", begin=2.0, seconds=2.0, size=(320, 180))},
+        fields={"ratio": 4},
+        panels=enlarged,
+    ),
+)
