@@ -1,14 +1,17 @@
 """One frozen settings object, read from the environment at start-up and passed down."""
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import Language
 
 ServiceName = Literal["creation", "facefusion", "interpo", "upscale"]
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+OPEN_ON_PURPOSE = "none"  # as KINORA_TOKEN: the operator says that no token is wanted
 
 
 class Settings(BaseSettings):
@@ -87,9 +90,39 @@ class Settings(BaseSettings):
         r"""`D:\media=/mnt/media;E:\x=/mnt/x` becomes pairs of a caller's prefix and ours."""
         if not isinstance(value, str):
             return value
-        return tuple(tuple(pair.split("=", 1)) for pair in value.split(";") if pair)
+        pairs = tuple(tuple(pair.split("=", 1)) for pair in value.split(";") if pair)
+        if any(len(pair) != 2 or not pair[0] or not pair[1].startswith("/") for pair in pairs):  # noqa: PLR2004  # a pair
+            raise ValueError("write it as PREFIX=/folder;PREFIX=/folder")
+        return pairs
+
+    @model_validator(mode="after")
+    def _guard_open_host(self) -> Self:
+        if not self.tokens and not _is_loopback(self.host) and not self._open_on_purpose():
+            raise ValueError(
+                f"KINORA_HOST={self.host} can be reached from outside: set KINORA_TOKEN, to the word none if meant so"
+            )
+        return self
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The bearer tokens that callers may send; empty when none is asked for."""
+        if self.token is None or self._open_on_purpose():
+            return ()
+        return tuple(part.strip() for part in self.token.get_secret_value().split(",") if part.strip())
+
+    def _open_on_purpose(self) -> bool:
+        return self.token is not None and self.token.get_secret_value().strip().lower() == OPEN_ON_PURPOSE
 
     def upstream_url(self, service: ServiceName) -> str | None:
         """Where the router finds a service that runs elsewhere; None means on this machine."""
         url: str | None = getattr(self, f"{service}_url")
         return url or None
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() in LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,12 @@
+"""Upscaling: what `POST /api/ai/upscale` may hold."""
+
+from typing import Annotated
+
+from shared.contract import Choice, LocalPath, TaskRequest
+
+
+class UpscaleRequest(TaskRequest):
+    """Repair a video and enlarge it `ratio` times; 1 repairs it at its own size."""
+
+    video_url: Annotated[str, LocalPath()]
+    ratio: Annotated[int, Choice(1, 2, 3, 4)]

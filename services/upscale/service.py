@@ -1,0 +1,41 @@
+"""Upscaling: the HTTP face. Validates, accepts, answers; the runner does the work."""
+
+import bentoml
+
+from services.upscale.request import UpscaleRequest
+from shared.contract import Answer
+from shared.desk import TaskDesk
+from shared.envelope import EnvelopeService
+from shared.lifeline import die_with_parent
+from shared.settings import Settings
+from shared.tasks_face import TasksFace
+
+tasks = TasksFace("upscale")
+
+
+@bentoml.asgi_app(tasks.app)
+@bentoml.service(name="upscale", workers=1, traffic={"timeout": 30}, service_class=EnvelopeService)
+class Upscale:
+    """Repairs videos and enlarges them."""
+
+    def __init__(self) -> None:
+        settings = Settings.load()
+        self.desk = TaskDesk("upscale", settings)
+        tasks.serve(self.desk, settings.language)
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        die_with_parent()
+        await self.desk.start()
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        await self.desk.stop()
+
+    async def __is_ready__(self) -> bool:
+        return self.desk.ready()
+
+    @bentoml.api(route="/api/ai/upscale")
+    async def submit(self, request: UpscaleRequest, /) -> Answer:
+        """Accept a video to be repaired and enlarged."""
+        return await self.desk.accept(request, inputs={"video_url": "video"})

@@ -1,0 +1,50 @@
+"""How a problem becomes an HTTP answer: the two keys, and a status that says only what a proxy must act on."""
+
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+from shared.contract import Answer
+from shared.errors import Language, Problem, Unavailable
+
+OK = 200
+UNAUTHORIZED = 401
+FORBIDDEN = 403
+NOT_FOUND = 404
+WRONG_METHOD = 405
+TOO_LONG = 413
+BAD_UPSTREAM = 502
+UNAVAILABLE = 503
+TOO_SLOW = 504
+
+
+class HttpProblem(Problem):
+    """A problem of the way to a handler, not of what was asked: it has a status other than 200."""
+
+    def __init__(self, status: int, key: str, /, **facts: object) -> None:
+        super().__init__(key, **facts)
+        self.status = status
+
+
+def status_of(problem: Problem) -> int:
+    """Return 200 for every answer that the contract covers, else what a proxy must know."""
+    if isinstance(problem, HttpProblem):
+        return problem.status
+    return UNAVAILABLE if isinstance(problem, Unavailable) else OK
+
+
+def answer_to(problem: Problem, language: Language) -> JSONResponse:
+    """Return the answer with the problem's sentence."""
+    status = status_of(problem)
+    headers = {"www-authenticate": "Bearer"} if status == UNAUTHORIZED else None
+    return JSONResponse(Answer.refused(problem.sentence(language)).model_dump(), status, headers)
+
+
+def is_answer(body: Any) -> bool:
+    """Tell whether a decoded body has the contract's shape: exactly the two keys, of the right types."""
+    return (
+        isinstance(body, dict)
+        and body.keys() == {"err_code", "err_msg"}
+        and body["err_code"] in (0, -1)
+        and isinstance(body["err_msg"], str)
+    )

@@ -1,0 +1,62 @@
+"""Who may call: bearer tokens, known host names, and no web page of somebody else's."""
+
+import hmac
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+
+from shared.answers import FORBIDDEN, UNAUTHORIZED, HttpProblem
+from shared.settings import LOOPBACK_NAMES, Settings
+
+# Probes come from an orchestrator that knows neither token nor name; `/` is the console's static page.
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/"})
+_PROBES = frozenset({"/livez", "/readyz"})
+
+
+class Callers:
+    """The rules of one settings object."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._tokens = tuple(token.encode() for token in settings.tokens)
+        # A browser that was led here by a foreign name (DNS rebinding) sends that name, never a loopback one.
+        self._named = frozenset(name.lower() for name in settings.allowed_hosts)
+        self._hosts = self._named | LOOPBACK_NAMES | {settings.host.lower()}
+
+    def check(self, path: str, headers: Headers) -> None:
+        """Raise HttpProblem with 401 or 403 unless this caller may go on."""
+        if path not in _PROBES:
+            self._check_host(headers)
+            self._check_origin(headers)
+        if path not in OPEN_PATHS:
+            self._check_token(headers)
+
+    def _check_host(self, headers: Headers) -> None:
+        host = headers.get("host", "")
+        if "*" not in self._named and _name(host) not in self._hosts:
+            raise HttpProblem(FORBIDDEN, "foreign_host", host=host)
+
+    def _check_origin(self, headers: Headers) -> None:
+        """Accept a page of this very server, or of a host that the settings name."""
+        origin = headers.get("origin")
+        if origin is None:  # not a browser, or a plain GET that no script can read
+            return
+        host = origin.partition("://")[2]
+        if host != headers.get("host") and _name(host) not in self._named:
+            raise HttpProblem(FORBIDDEN, "foreign_origin", origin=origin)
+
+    def _check_token(self, headers: Headers) -> None:
+        if not self._tokens:
+            return
+        scheme, _, sent = headers.get("authorization", "").partition(" ")
+        # Every token is compared, each in constant time: the answer's delay tells nothing.
+        known = [hmac.compare_digest(sent.strip().encode(), token) for token in self._tokens]
+        if scheme.lower() != "bearer" or not any(known):
+            raise HttpProblem(UNAUTHORIZED, "unauthorized")
+
+
+def _name(host: str) -> str:
+    """Return the lower-case name of `name:port`, `[::1]:port` or a bare name; empty when it is none."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""

@@ -1,0 +1,225 @@
+"""The one place that turns whatever happens into the contract's two keys.
+
+It wraps the whole ASGI application of a BentoML service from outside, where alone 404, 405, a handler's timeout and a
+crash can be seen too. On the way in it decides who may call, bounds the body and reads requests; on the way out it
+replaces every error by `{"err_code": -1, "err_msg": "…"}`.
+"""
+
+import asyncio
+import functools
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from _bentoml_sdk import IODescriptor, Service
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared import answers
+from shared.answers import HttpProblem, answer_to, is_answer
+from shared.callers import Callers
+from shared.contract import TaskRequest
+from shared.errors import Language, Problem, Rejected
+from shared.openapi import DOCUMENT_PATH, Document, describe
+from shared.settings import Settings
+from shared.wire import parse_object
+
+BODY_LIMIT_BYTES = 64 * 1024
+BODY_SECONDS = 20.0
+_DISCARD_LIMIT_BYTES = 16 * 1024 * 1024  # of a body that is too long: read on, so that its sender sees the answer
+_FIRST_ERROR = 400
+_FIRST_ERROR_OF_OURS = 500
+_KEPT_STATUSES = {
+    answers.UNAUTHORIZED: "unauthorized",
+    answers.NOT_FOUND: "no_such_path",
+    answers.WRONG_METHOD: "wrong_method",
+    answers.TOO_LONG: "body_too_long",
+    answers.BAD_UPSTREAM: "not_ready",
+    answers.UNAVAILABLE: "not_ready",
+    answers.TOO_SLOW: "too_slow",
+}
+_KEPT_HEADERS = {b"allow", b"retry-after"}
+
+logger = logging.getLogger("bentoml.kinora.http")
+
+
+class EnvelopeService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has no types
+    """A BentoML service whose every answer, those of the framework included, is the contract's.
+
+    Pass it as `service_class=`. The bodies of its APIs are read by the `TaskRequest` that each API declares.
+    """
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002  # BentoML's own signature
+        settings = Settings.load()
+        requests: dict[str, type[TaskRequest]] = {}
+        for api in self.apis.values():
+            # BentoML derives a class of its own from an API's model; the contract is the model as it was written.
+            written = [kind for kind in api.input_spec.__mro__ if not issubclass(kind, IODescriptor)]
+            if issubclass(written[0], TaskRequest):
+                requests[api.route] = written[0]
+            api.func = _answering(api.func, settings.language)
+        if requests:
+            self.mount_asgi_app(_document_app(describe(requests)))
+        return Envelope(super().to_asgi(is_main), settings, requests)
+
+
+class Envelope:
+    """The ASGI application around another one."""
+
+    def __init__(
+        self, app: ASGIApp, settings: Settings, requests: Mapping[str, type[TaskRequest]] | None = None
+    ) -> None:
+        self._app = app
+        self._language = settings.language
+        self._callers = Callers(settings)
+        self._requests = requests or {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        outgoing = _Outgoing(send)
+        try:
+            await self._serve(scope, receive, outgoing)
+        except Problem as problem:
+            await answer_to(problem, self._language)(scope, receive, send)
+        except _CallerLeft:
+            logger.info("%s %s: the caller left before its body was complete", scope["method"], scope["path"])
+        except Exception:
+            if outgoing.begun:  # half an answer is out: only closing the connection tells the caller
+                raise
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            await answer_to(_problem_of(500), self._language)(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, outgoing: "_Outgoing") -> None:
+        path = scope["path"].rstrip("/") or "/"
+        self._callers.check(path, Headers(scope=scope))
+        body = await _read_body(receive)
+        if scope["method"] == "POST" and path in self._requests:
+            # The API behind gets the normalised request: exact numbers, no unused fields, one way to write each.
+            body = self._requests[path].model_validate(parse_object(body)).model_dump_json().encode()
+        await self._app(_as_json(scope, path, body), _replay(body, receive), outgoing)
+        if outgoing.refused is not None:
+            await outgoing.refused.answer(self._language)(scope, receive, outgoing.send)
+
+
+class _Outgoing:
+    """The way out: lets answers pass and holds errors back until it is clear whether they speak the contract."""
+
+    def __init__(self, send: Send) -> None:
+        self.send = send
+        self.begun = False
+        self.refused: _Refused | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] >= _FIRST_ERROR:
+            self.refused = _Refused(message)
+        elif self.refused is not None:
+            self.refused.body += message.get("body", b"")
+        else:
+            self.begun = True
+            await self.send(message)
+
+
+class _Refused:
+    """An error answer of the application inside."""
+
+    def __init__(self, start: Message) -> None:
+        self.status: int = start["status"]
+        self.headers: list[tuple[bytes, bytes]] = start["headers"]
+        self.body = b""
+
+    def answer(self, language: Language) -> Response:
+        """Return the same answer if it speaks the contract already, else one that does."""
+        try:
+            if is_answer(json.loads(self.body)):
+                return Response(self.body, self.status, media_type="application/json")
+        except ValueError:
+            pass
+        response = answer_to(_problem_of(self.status), language)
+        for name, value in self.headers:
+            if name.lower() in _KEPT_HEADERS:
+                response.headers[name.decode("latin-1")] = value.decode("latin-1")
+        return response
+
+
+class _CallerLeft(Exception):
+    pass
+
+
+def _document_app(document: Document) -> Starlette:
+    async def show(_request: Request) -> Response:
+        return JSONResponse(document)
+
+    return Starlette(routes=[Route(DOCUMENT_PATH, show)])
+
+
+def _problem_of(status: int) -> Problem:
+    """Name what a bare HTTP status means; the statuses that the contract has are kept."""
+    if status in _KEPT_STATUSES:
+        return HttpProblem(status, _KEPT_STATUSES[status], limit=BODY_LIMIT_BYTES)
+    if status < _FIRST_ERROR_OF_OURS:
+        return Rejected("request_refused", status=status)
+    return HttpProblem(answers.UNAVAILABLE, "internal_error")
+
+
+def _answering(function: Callable[..., Awaitable[Any]], language: Language) -> Callable[..., Awaitable[Any]]:
+    """Let an API raise problems: BentoML would turn them into its own errors before the envelope sees them."""
+
+    @functools.wraps(function)
+    async def answering(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await function(*args, **kwargs)
+        except Problem as problem:
+            return answer_to(problem, language)
+
+    return answering
+
+
+async def _read_body(receive: Receive) -> bytes:
+    """Return the body; raise HttpProblem when it is too long or too slow."""
+    body = bytearray()
+    length = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            more = True
+            while more and length <= _DISCARD_LIMIT_BYTES:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _CallerLeft
+                chunk = message.get("body", b"")
+                length += len(chunk)
+                if length <= BODY_LIMIT_BYTES:
+                    body += chunk
+                more = message.get("more_body", False)
+    except TimeoutError as error:
+        raise HttpProblem(answers.TOO_SLOW, "body_too_slow") from error
+    if length > BODY_LIMIT_BYTES:
+        raise HttpProblem(answers.TOO_LONG, "body_too_long", limit=BODY_LIMIT_BYTES)
+    return bytes(body)
+
+
+def _as_json(scope: Scope, path: str, body: bytes) -> Scope:
+    """Return the scope of the same request without a trailing slash, its body declared as the JSON it must be.
+
+    That also closes the pickle content type that BentoML accepts between its own services.
+    """
+    headers = MutableHeaders(raw=[pair for pair in scope["headers"] if pair[0].lower() != b"transfer-encoding"])
+    headers["content-type"] = "application/json"
+    headers["content-length"] = str(len(body))
+    return {**scope, "path": path, "raw_path": path.encode(), "headers": headers.raw}
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives the body that was read already, then what else comes."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replay

@@ -1,0 +1,83 @@
+"""The OpenAPI document of a service: what the contract promises, not what BentoML says of its own errors."""
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Any, get_args
+
+from pydantic.json_schema import models_json_schema
+
+from shared.contract import TASK_STATES, Answer, TaskKind, TaskList, TaskRequest
+from shared.settings import ServiceName
+from shared.tasks_face import CANCEL_PATH, TASK_PATH, TASKS_PATH
+
+DOCUMENT_PATH = "/docs.json"
+Document = dict[str, Any]
+
+
+def describe(requests: Mapping[str, type[TaskRequest]]) -> Document:
+    """Describe the POST paths of `requests` and the task paths."""
+    models = [*((model, "validation") for model in requests.values()), (Answer, "serialization")]
+    schemas = models_json_schema([*models, (TaskList, "serialization")], ref_template="#/components/schemas/{model}")[1]  # type: ignore[list-item]
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Kinora", "version": version("kinora")},
+        "paths": {**{path: {"post": _submit(model)} for path, model in requests.items()}, **_task_paths()},
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"token": []}],  # asked for when KINORA_TOKEN is set
+    }
+
+
+def merge(documents: Iterable[Document]) -> Document:
+    """Lay the documents of several services over each other."""
+    merged = describe({})
+    for found in documents:
+        merged["paths"] |= found["paths"]
+        merged["components"]["schemas"] |= found["components"]["schemas"]
+    return merged
+
+
+def _submit(model: type[TaskRequest]) -> Document:
+    return {
+        "summary": (model.__doc__ or "").strip(),
+        "requestBody": {"required": True, "content": _json(model.__name__)},
+        "responses": _responses("accepted (err_code 0) or refused with a sentence (err_code -1)", "Answer"),
+    }
+
+
+def _task_paths() -> Document:
+    service = _query("service", {"enum": list(get_args(ServiceName))})
+    state = _query("state", {"enum": list(TASK_STATES)})
+    limit = _query("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50})
+    kind = _query("kind", {"enum": list(get_args(TaskKind))})
+    run = _query("id", {"type": "string", "format": "uuid"})
+    task_id = {"name": "task_id", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
+    found = _responses("the newest run of each job and preview, newest first", "TaskList")
+    return {
+        TASKS_PATH: {"get": {"parameters": [service, state, limit], "responses": found}},
+        TASK_PATH: {"get": {"parameters": [task_id, service, state, limit], "responses": found}},
+        CANCEL_PATH: {
+            "post": {
+                "parameters": [task_id, service, kind, run],
+                "responses": _responses("cancelled (err_code 0) or not (err_code -1)", "Answer"),
+            }
+        },
+    }
+
+
+def _query(name: str, schema: Document) -> Document:
+    return {"name": name, "in": "query", "schema": schema}
+
+
+def _responses(description: str, model: str) -> Document:
+    answer = {"description": "what a proxy must act on: 401, 403, 404, 405, 413, 502, 503, 504"}
+    return {
+        "200": {"description": description, "content": _json(model)},
+        "default": {**answer, "content": _json("Answer")},
+    }
+
+
+def _json(model: str) -> Document:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}}
