@@ -1,0 +1,141 @@
+"""What goes along with the picture: sound, subtitles, chapters, metadata. Copied where MP4 takes them as they are."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Discard, Disposition, Stream
+from av.subtitles.stream import SubtitleStream
+
+from shared.media import sound, subtitles
+from shared.media.container import open_container
+from shared.paths import InputFile
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter  # exists in the stubs alone
+
+# The container's words about itself, untrue of the new file, and the label of an earlier maker.
+_DROPPED = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "aigc"}
+_STREAM_METADATA = {"language", "title", "handler_name"}
+
+Packets = Iterator["Packet[Any]"]
+
+
+class Track:
+    """A stream of the source on its way into the result, taken up to the time that the picture has reached."""
+
+    def __init__(self, stream: Stream, packets: Packets) -> None:
+        self._stream = stream
+        self._packets = packets
+        self._waiting: Packet[Any] | None = None
+        self._begun = False
+        self._last_dts: int | None = None
+
+    def until(self, seconds: Fraction | None) -> Packets:
+        """Yield the packets that are due at `seconds`; all that are left when it is None."""
+        if not self._begun:  # an encoder gives its first packet only when all streams are set up
+            self._begun, self._waiting = True, next(self._packets, None)
+        while (packet := self._waiting) is not None:
+            if packet.dts is None:
+                packet.dts = packet.pts
+            if packet.dts is None:  # without any time it cannot be placed
+                self._waiting = next(self._packets, None)
+                continue
+            if seconds is not None and packet.dts * packet.time_base > seconds:
+                return
+            if self._last_dts is not None and packet.dts <= self._last_dts:  # muxers refuse a clock that stands
+                packet.dts = self._last_dts + 1
+                packet.pts = max(packet.pts or 0, packet.dts)
+            self._last_dts = packet.dts
+            self._waiting = next(self._packets, None)
+            packet.stream = self._stream
+            yield packet
+
+
+def carry_over(
+    file: InputFile, origin: Fraction, target: OutputContainer, stack: ExitStack
+) -> tuple[list[Track], list[str]]:
+    """Add all but the picture of `file` to `target`; return the tracks to mux and the names of what MP4 cannot hold.
+
+    `origin` seconds are taken off every time. Each track has a container of its own, kept open by `stack`, so that a
+    badly interleaved source never makes packets pile up.
+    """
+    with open_container(file) as source:
+        target.metadata.update({key: text for key, text in source.metadata.items() if key.lower() not in _DROPPED})
+        chapters = _shifted(source.chapters(), origin)
+        if chapters:
+            target.set_chapters(chapters)
+        pictures = [s.index for s in source.streams.video if not s.disposition & Disposition.attached_pic]
+        others = [stream.index for stream in source.streams if stream.index != pictures[0]]
+    tracks, lost = [], []
+    for index in others:
+        container = stack.enter_context(open_container(file))
+        stream = _alone(container, index)
+        carried = _carried(file, container, stream, origin, target)
+        if carried is None:
+            lost.append(_described(stream))
+            continue
+        new, packets = carried
+        new.metadata.update({key: text for key, text in stream.metadata.items() if key.lower() in _STREAM_METADATA})
+        new.disposition = stream.disposition
+        tracks.append(Track(new, packets))
+    return tracks, lost
+
+
+def _carried(
+    file: InputFile, container: InputContainer, stream: Stream, origin: Fraction, target: OutputContainer
+) -> tuple[Stream, Packets] | None:
+    """Add one stream to `target`; return it with its packets, or None when MP4 has no place for it."""
+    if isinstance(stream, AudioStream) and stream.codec_context is not None:
+        with open_container(file) as trial:
+            again = _alone(trial, stream.index)
+            copies = isinstance(again, AudioStream) and sound.can_copy(trial, again)
+        if copies:
+            return target.add_stream_from_template(stream), _moved(container.demux(stream), origin)
+        new = sound.add_encoded(target, stream)
+        return new, sound.encoded(container, stream, new, origin)
+    if isinstance(stream, SubtitleStream) and subtitles.can_carry(stream):
+        text = subtitles.add_subtitles(target, stream)
+        return text, _moved(subtitles.packets(container, stream, text), origin)
+    return None
+
+
+def _alone(container: InputContainer, index: int) -> Stream:
+    """Return a stream after telling the demuxer to skip all others."""
+    for stream in container.streams:
+        stream.discard = Discard.default if stream.index == index else Discard.all
+    return container.streams[index]
+
+
+def _moved(packets: Packets, origin: Fraction) -> Packets:
+    """Take `origin` seconds off the packets' times."""
+    for packet in packets:
+        if not packet.size:
+            continue
+        shift = round(origin / packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts - shift
+        packet.dts = None if packet.dts is None else packet.dts - shift
+        yield packet
+
+
+def _shifted(chapters: "list[Chapter]", origin: Fraction) -> "list[Chapter]":
+    """Take `origin` seconds off the chapters' times; none starts before zero."""
+    moved: list[Chapter] = []
+    for chapter in chapters:
+        shift = round(origin / chapter["time_base"]) if chapter["time_base"] else 0
+        start, end = max(chapter["start"] - shift, 0), chapter["end"] - shift
+        if end > start:
+            moved.append({**chapter, "start": start, "end": end})
+    return moved
+
+
+def _described(stream: Stream) -> str:
+    """Name a stream that is lost as a user would know it."""
+    if stream.disposition & Disposition.attached_pic:
+        return "cover picture"
+    codec = stream.codec_context.name if stream.codec_context is not None else stream.name or "unknown"
+    return f"{stream.type} stream {stream.index} ({codec})"

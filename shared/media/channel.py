@@ -1,0 +1,67 @@
+"""A bounded queue between two threads whose ends can hang up on each other."""
+
+import threading
+from collections import deque
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Channel(Generic[T]):
+    """Carries items from one thread to another, `depth` at a time.
+
+    Unlike `queue.Queue` both ends can leave: `finish` says that nothing more comes, with the sender's failure if it
+    had one, and `close` makes every waiting and later `put` return False, so that no thread waits
+    for a partner that is gone.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self._depth = depth
+        self._items: deque[T] = deque()
+        self._changed = threading.Condition()
+        self._finished = False
+        self._closed = False
+        self._failure: BaseException | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the receiver hung up."""
+        return self._closed
+
+    def put(self, item: T) -> bool:
+        """Wait for room and append; False when the receiver hung up."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self._items) < self._depth)
+            if self._closed:
+                return False
+            self._items.append(item)
+            self._changed.notify_all()
+            return True
+
+    def finish(self, failure: BaseException | None = None) -> None:
+        """Say that no more items come; the receiver gets the queued ones first, then `failure` is raised there."""
+        with self._changed:
+            self._finished = True
+            self._failure = failure
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Hang up: drop what is queued and let the sender go."""
+        with self._changed:
+            self._closed = True
+            self._items.clear()
+            self._changed.notify_all()
+
+    def __iter__(self) -> "Channel[T]":
+        return self
+
+    def __next__(self) -> T:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._finished or self._items)
+            if self._items:
+                item = self._items.popleft()
+                self._changed.notify_all()
+                return item
+            if self._failure is not None:
+                raise self._failure
+            raise StopIteration

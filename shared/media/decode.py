@@ -1,0 +1,220 @@
+"""Reading a video: what it is, its frames in order, and any one frame by its number."""
+
+import struct
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from types import TracebackType
+from typing import Self
+
+import av
+from av.container import InputContainer
+from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import Type as SideDataType
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from shared.errors import UnreadableMedia
+from shared.media.channel import Channel
+from shared.media.colour import Colour, ToRgb, bit_depth
+from shared.media.container import duration_seconds, open_container, origin_seconds, video_stream
+from shared.media.frame import Frame
+from shared.media.locate import pts_of_frame
+from shared.media.reader import Reader
+from shared.paths import InputFile
+
+_AHEAD = 4  # decoded pictures that wait for the model
+_DEEPEST = 10  # bits that every encoder here can write
+_TIMED_FORMATS = ("mov", "matroska", "mpegts", "flv")  # every packet says when its picture is shown
+_USUAL_RATE = Fraction(25)  # where a container tells none
+
+Timed = tuple[VideoFrame, int, int]  # a decoded picture, its pts and its duration on our clock
+
+
+class VideoSource:
+    """A video that is open for reading. A context manager: leaving it ends the threads that decode for it.
+
+    Pictures are as stored: not turned by `rotation` (degrees clockwise that a player turns them) and not stretched by
+    `sample_aspect_ratio`. Times count `time_base` units from the start of the earliest stream. `frame_count` is the
+    container's own count or an estimate, for progress; None when nothing is known.
+    """
+
+    def __init__(self, file: InputFile) -> None:
+        self.file = file
+        self._decoding: list[tuple[Channel[Frame], threading.Thread]] = []
+        with open_container(file) as container:
+            stream = video_stream(container, file.name)
+            first = next(Reader(container, stream, file.name).frames(), None)
+            if first is None:
+                raise UnreadableMedia("media_without_frames", name=file.name)
+            self.width, self.height = first.width, first.height
+            self.time_base = stream.time_base or Fraction(1, av.time_base)
+            self.origin_seconds = origin_seconds(container)
+            self.frame_rate = stream.average_rate or stream.guessed_rate or stream.base_rate or _USUAL_RATE
+            self.duration_seconds = duration_seconds(container, stream)
+            is_mov = "mov" in container.format.name
+            # AVI counts in its own way; an estimate is nearer there.
+            self.frame_count = (
+                (stream.frames if is_mov else 0) or round(self.duration_seconds * self.frame_rate) or None
+            )
+            self.rotation = round(-first.rotation / 90) * 90 % 360
+            self.display_matrix = _display_matrix(first)
+            self.sample_aspect_ratio = stream.codec_context.sample_aspect_ratio
+            self.colour = Colour.of(first)
+            self.bit_depth = bit_depth(first)
+            self.has_audio = bool(container.streams.audio)
+            self.lost = _not_carried(first)
+
+    def frames(self) -> Generator[Frame]:
+        """Yield every frame in order of presentation, decoded ahead in a thread.
+
+        Raises UnreadableMedia where the file turns out truncated, encrypted or broken beyond concealment. A single
+        broken packet is concealed or left out, and the frame before it is shown for its time.
+        """
+        channel: Channel[Frame] = Channel(_AHEAD)
+        thread = threading.Thread(target=self._decode_into, args=(channel,), name="decode", daemon=True)
+        self._decoding.append((channel, thread))
+        thread.start()
+        try:
+            yield from channel
+        finally:
+            channel.close()
+            thread.join()
+            self._decoding.remove((channel, thread))
+
+    def frame_at(self, index: int) -> Frame:
+        """Return the frame that `frames` yields as its `index`-th (0-based); past the end, the last one."""
+        timed = self._sought(index) or self._counted(index)
+        if timed is None:
+            raise UnreadableMedia("media_without_frames", name=self.file.name)
+        return Frame(ToRgb(self.colour)(timed[0]), timed[1], timed[2])
+
+    def close(self) -> None:
+        """End the decoding threads; iterators that are still held simply end."""
+        for channel, thread in list(self._decoding):
+            channel.close()
+            thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _decode_into(self, channel: Channel[Frame]) -> None:
+        """Run in the decoding thread: hand every frame over until the other side hangs up."""
+        to_rgb = ToRgb(self.colour)
+        try:
+            with self._opened() as (container, stream):
+                reader = Reader(container, stream, self.file.name)
+                for decoded, pts, duration in self._timed(container, stream, reader):
+                    if not channel.put(Frame(to_rgb(decoded), pts, duration)):
+                        return
+                reader.check_complete()
+        except BaseException as failure:  # noqa: BLE001  # whatever it is, it is raised again where frames are consumed
+            channel.finish(failure)
+        else:
+            channel.finish()
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+        with open_container(self.file) as container:
+            yield container, video_stream(container, self.file.name)
+
+    @property
+    def _origin(self) -> int:
+        return round(self.origin_seconds / self.time_base)
+
+    def _timed(self, container: InputContainer, stream: VideoStream, reader: Reader) -> Iterator[Timed]:
+        """Put the decoded pictures on our clock, each shown until the next one comes.
+
+        Containers give durations in decoding order or not at all, so only the last one's is believed. A broken clock
+        that stands still or jumps back is made to run: no encoder takes any other.
+        """
+        step = max(round(1 / (self.frame_rate * self.time_base)), 1)
+        waiting: tuple[VideoFrame, int] | None = None
+        for decoded in reader.frames():
+            told = None if decoded.pts is None else decoded.pts - self._origin
+            if waiting is None:
+                waiting = decoded, told or 0
+                continue
+            pts = waiting[1] + step if told is None else max(told, waiting[1] + 1)
+            yield *waiting, pts - waiting[1]
+            waiting = decoded, pts
+        if waiting is not None:
+            rest = _track_end(container, stream) - (waiting[1] + self._origin)
+            yield *waiting, rest if rest > 0 else waiting[0].duration or step
+
+    def _sought(self, index: int) -> Timed | None:
+        """Go to the frame by its time; None where times do not tell it apart or the format cannot seek."""
+        with self._opened() as (container, stream):
+            timed_packets = any(name in container.format.name for name in _TIMED_FORMATS)
+            pts = pts_of_frame(container, stream, index) if timed_packets else None
+        if pts is None:
+            return None
+        back = 0
+        while back * self.time_base <= self.duration_seconds:
+            with self._opened() as (container, stream):
+                try:
+                    container.seek(pts - back, stream=stream)
+                except av.FFmpegError:
+                    return None
+                reader = Reader(container, stream, self.file.name)
+                for timed in self._timed(container, stream, reader):
+                    # Pictures shown before the key frame that decoding began with may lack their references.
+                    if timed[1] + self._origin == pts and reader.first_pts is not None and reader.first_pts <= pts:
+                        return timed
+                    if timed[1] + self._origin >= pts:
+                        break
+            back = back * 4 or round(1 / self.time_base)
+        return None
+
+    def _counted(self, index: int) -> Timed | None:
+        """Decode from the beginning and count."""
+        last = None
+        with self._opened() as (container, stream):
+            for position, timed in enumerate(self._timed(container, stream, Reader(container, stream, self.file.name))):
+                last = timed
+                if position == index:
+                    break
+        return last
+
+
+def open_video(file: InputFile) -> VideoSource:
+    """Open a video by its checked descriptor; raise UnreadableMedia for whatever shows no decodable picture."""
+    return VideoSource(file)
+
+
+def _track_end(container: InputContainer, stream: VideoStream) -> int:
+    """Return the end of the last picture in stream time where the container tells it for this track, else 0."""
+    if "mov" not in container.format.name or stream.duration is None:
+        return 0
+    return (stream.start_time or 0) + stream.duration
+
+
+def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
+    """Return the nine numbers that say how a player turns and flips the picture."""
+    data = _side_data(frame, SideDataType.DISPLAYMATRIX)
+    return None if data is None else struct.unpack("=9i", bytes(data)[:36])
+
+
+def _side_data(frame: VideoFrame, kind: SideDataType) -> SideData | None:
+    kinds: list[SideData] = list(frame.side_data)  # type: ignore[arg-type]  # the stubs call its items str
+    return next((data for data in kinds if data.type is kind), None)
+
+
+def _not_carried(frame: VideoFrame) -> list[str]:
+    """Name what a decoded picture has and an RGB frame has not."""
+    lost = []
+    if _side_data(frame, SideDataType.MASTERING_DISPLAY_METADATA) is not None:
+        lost.append("HDR mastering metadata")
+    if frame.interlaced_frame:
+        lost.append("interlacing: fields are woven into whole frames")
+    if any(component.is_alpha for component in frame.format.components):
+        lost.append("transparency")
+    if bit_depth(frame) > _DEEPEST:
+        lost.append(f"bits of a colour beyond {_DEEPEST}")
+    return lost

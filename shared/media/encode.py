@@ -1,0 +1,241 @@
+"""Writing a video: frames from a model, everything else from the source, into one MP4."""
+
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import chain
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from shared.errors import JobFailed
+from shared.media.carry import Track, carry_over
+from shared.media.channel import Channel
+from shared.media.colour import Colour, ToYuv
+from shared.media.container import MAX_SIDE
+from shared.media.decode import VideoSource
+from shared.media.encoders import Encoder, choose_encoder
+from shared.media.frame import Frame, Picture
+from shared.media.label import KEY, Label
+from shared.paths import OutputFile, write_problem
+from shared.settings import Settings
+
+_BEHIND = 4  # finished pictures that wait for the encoder
+_FINEST = 10_000_000  # ticks a second; MP4 counts a sample's duration in 32 bits
+_MADE_RATE = Fraction(24)
+_BYTE = 8  # bits
+_FIRST_FFMPEG_ERROR = 4096  # FFmpeg's own codes lie above the system's
+
+
+@dataclass(frozen=True)
+class EncodeReport:
+    """What was written. `lost` names what the source had and the result has not, for the task's details."""
+
+    frames: int
+    width: int
+    height: int
+    duration_seconds: float
+    encoder: str
+    lost: list[str] = field(default_factory=list)
+
+
+def encode(
+    frames: Iterable[Frame],
+    target: OutputFile,
+    *,
+    like: VideoSource | None,
+    size: tuple[int, int],
+    settings: Settings,
+    label: Label,
+    frame_rate: Fraction | None = None,
+    time_base: Fraction | None = None,
+) -> EncodeReport:
+    """Write `frames` of `size` (width, height) to `target` as MP4, encoding in a thread while the next ones are made.
+
+    Sound, subtitles, chapters, metadata, colour, rotation and pixel shape come from `like`; None is a clip made from
+    nothing. `frame_rate` is the nominal one and `time_base` the unit of the frames' times, by default those of `like`;
+    a frame is shown from its pts to the next one's, the last for its duration. 4:2:0 has no odd sizes: an odd side
+    grows by repeating its last line. A failure in `frames` ends the thread and comes through unchanged; what the
+    encoder meets is raised as JobFailed. On failure `target` holds rubbish, for its owner to discard.
+    """
+    rate = frame_rate or (like.frame_rate if like else _MADE_RATE)
+    unit = time_base or (like.time_base if like else 1 / rate)
+    plan = _Plan(target, like, size, settings, label, rate.limit_denominator(_FINEST // 10), unit)
+    channel: Channel[Frame] = Channel(_BEHIND)
+    outcome: Future[EncodeReport] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(_write(plan, channel))
+        except BaseException as failure:  # noqa: BLE001  # raised again by `result` in the calling thread
+            outcome.set_exception(failure)
+        finally:
+            channel.close()
+
+    thread = threading.Thread(target=work, name="encode", daemon=True)
+    thread.start()
+    try:
+        for frame in frames:
+            if not channel.put(frame):
+                break  # the encoder failed; `outcome` says why
+        channel.finish()
+    except BaseException:
+        channel.close()
+        raise
+    finally:
+        thread.join()
+    return outcome.result()
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the encoding thread was told."""
+
+    target: OutputFile
+    like: VideoSource | None
+    size: tuple[int, int]
+    settings: Settings
+    label: Label
+    frame_rate: Fraction
+    time_base: Fraction
+
+
+def _write(plan: _Plan, frames: Channel[Frame]) -> EncodeReport:
+    """Encode and mux in the calling thread."""
+    first = next(frames, None)
+    if first is None:
+        raise JobFailed("result_without_frames")
+    width, height = (side + side % 2 for side in plan.size)
+    if max(width, height) > MAX_SIDE:
+        raise JobFailed("result_too_large", width=width, height=height, limit=MAX_SIDE)
+    deep = first.image.dtype == np.uint16 or (plan.like is not None and plan.like.bit_depth > _BYTE)
+    encoder = choose_encoder(plan.settings, 10 if deep else _BYTE)
+    try:
+        with ExitStack() as stack:
+            output = _Output(plan, encoder, (width, height), stack)
+            for frame in chain([first], frames):
+                output.write(frame)
+            return output.finish()
+    except av.FFmpegError as problem:
+        if 0 < (problem.errno or 0) < _FIRST_FFMPEG_ERROR:
+            raise write_problem(OSError(problem.errno, problem.strerror), plan.target.name) from problem
+        raise JobFailed("result_not_written", reason=problem.strerror) from problem
+
+
+class _Output:
+    """An MP4 in the making: its picture stream and the tracks that keep pace with it."""
+
+    def __init__(self, plan: _Plan, encoder: Encoder, size: tuple[int, int], stack: ExitStack) -> None:
+        self._plan = plan
+        self._encoder = encoder
+        self._size = size
+        self._colour = plan.like.colour if plan.like else Colour.made(size[1])
+        self._to_yuv = ToYuv(self._colour, encoder.pixel_format)
+        # MP4 counts in whole parts of a second.
+        self._ticks = Fraction(1, min(plan.time_base.denominator, _FINEST))
+        self._durations: dict[int, int] = {}  # of frames inside the encoder, by pts
+        self._frames = 0
+        self._end = 0
+        self._container = av.open(
+            plan.target.url,
+            "w",
+            format="mp4",
+            container_options={
+                "movflags": "+faststart+use_metadata_tags",
+                "video_track_timescale": str(self._ticks.denominator),
+                "movie_timescale": str(self._ticks.denominator),  # else a late start is rounded to milliseconds
+            },
+        )
+        stack.callback(_abandon, self._container)
+        self._stream = self._picture_stream()
+        self._tracks: list[Track] = []
+        self._lost: list[str] = []
+        if plan.like is not None:
+            self._tracks, lost = carry_over(plan.like.file, plan.like.origin_seconds, self._container, stack)
+            self._lost = plan.like.lost + lost
+        self._container.metadata[KEY] = plan.label.implicit()
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame and mux what has become ready."""
+        pts = round(frame.pts * self._plan.time_base / self._ticks)
+        self._durations[pts] = max(round(frame.duration * self._plan.time_base / self._ticks), 1)
+        self._end = pts + self._durations[pts]
+        self._frames += 1
+        picture = self._to_yuv(self._fitted(frame))
+        picture.pts, picture.time_base = pts, self._ticks
+        self._mux(self._stream.encode(picture))
+
+    def finish(self) -> EncodeReport:
+        """Flush the encoder, mux what is left of the other tracks and close the file."""
+        self._mux(self._stream.encode(None))
+        for track in self._tracks:
+            self._container.mux(list(track.until(None)))
+        self._container.close()
+        return EncodeReport(
+            frames=self._frames,
+            width=self._size[0],
+            height=self._size[1],
+            duration_seconds=float(self._end * self._ticks),
+            encoder=self._encoder.name,
+            lost=self._lost,
+        )
+
+    def _picture_stream(self) -> VideoStream:
+        """Set up the encoder, with the shape and the colour of the source said in so many words."""
+        stream = self._container.add_stream(
+            self._encoder.name,
+            rate=self._plan.frame_rate,
+            options={**self._encoder.options, "chroma_sample_location": "left"},
+            width=self._size[0],
+            height=self._size[1],
+            time_base=self._ticks,
+        )
+        assert isinstance(stream, VideoStream)
+        context = stream.codec_context
+        context.pix_fmt = self._encoder.pixel_format
+        # PyAV asks for slice threads, which cost x264 compression and, from two cores up, speed.
+        context.thread_type = "FRAME"
+        context.colorspace = self._colour.matrix
+        context.color_primaries = self._colour.primaries
+        context.color_trc = self._colour.transfer
+        context.color_range = 2 if self._colour.full_range else 1
+        if self._encoder.tag:
+            context.codec_tag = self._encoder.tag
+        if self._plan.like is not None:
+            if self._plan.like.sample_aspect_ratio:
+                context.sample_aspect_ratio = self._plan.like.sample_aspect_ratio
+            if self._plan.like.display_matrix:
+                stream.set_display_matrix(self._plan.like.display_matrix)
+        return stream
+
+    def _fitted(self, frame: Frame) -> Picture:
+        """Return the picture in the encoder's even size."""
+        width, height = self._plan.size
+        if frame.image.shape[:2] != (height, width):
+            message = f"a frame is {frame.image.shape[1]}x{frame.image.shape[0]}, promised were {width}x{height}"
+            raise ValueError(message)
+        if (width, height) == self._size:
+            return frame.image
+        return np.pad(frame.image, ((0, self._size[1] - height), (0, self._size[0] - width), (0, 0)), mode="edge")
+
+    def _mux(self, packets: list["Packet[VideoStream]"]) -> None:
+        """Mux the picture's packets and, up to their time, those of the other tracks."""
+        for packet in packets:
+            pts, dts = packet.pts or 0, packet.dts or 0  # encoders set both
+            packet.duration = self._durations.pop(pts, packet.duration)
+            seconds = dts * packet.time_base
+            self._container.mux(packet)
+            for track in self._tracks:
+                self._container.mux(list(track.until(seconds)))
+
+
+def _abandon(container: OutputContainer) -> None:
+    """Close what `finish` did not; the file is rubbish, so its problems are of no interest."""
+    with suppress(av.FFmpegError):
+        container.close()

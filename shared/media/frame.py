@@ -1,0 +1,49 @@
+"""A decoded picture on its way from the decoder through a model to the encoder."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Picture = npt.NDArray[Any]  # (height, width, 3) RGB; uint8, or uint16 with white at 65535
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture and the time for which it is shown.
+
+    `image` is (height, width, 3) RGB: uint8 0-255, or uint16 0-65535 when the source has more than 8 bits. It lies as
+    the file stores it; a player turns it by `VideoSource.rotation` (see `upright`). `pts` and `duration` count units
+    of the time base that travels beside the frames (`VideoSource.time_base`, or the one given to `encode`); pts 0 is
+    the moment at which the earliest stream of the source starts.
+    """
+
+    image: Picture
+    pts: int
+    duration: int
+
+
+def upright(image: Picture, rotation: int) -> Picture:
+    """Turn a stored picture as a player shows it; `rotation` is `VideoSource.rotation`, degrees clockwise."""
+    return np.ascontiguousarray(np.rot90(image, -rotation // 90))
+
+
+def as_stored(image: Picture, rotation: int) -> Picture:
+    """Undo `upright`."""
+    return np.ascontiguousarray(np.rot90(image, rotation // 90))
+
+
+def repeat_identical(frames: Iterable[Frame], function: Callable[[Picture], Picture]) -> Iterator[Frame]:
+    """Apply `function` to each picture, once for a run of identical ones.
+
+    Cartoons hold a drawing for several frames and screen recordings stand still: their results are reused, pixel for
+    pixel, with each frame's own time.
+    """
+    previous: Picture | None = None
+    result: Picture | None = None
+    for frame in frames:
+        if result is None or not np.array_equal(previous, frame.image):  # type: ignore[arg-type]
+            previous, result = frame.image, function(frame.image)
+        yield replace(frame, image=result)

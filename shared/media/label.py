@@ -1,0 +1,47 @@
+"""Saying that a file was made by a machine.
+
+GB 45438-2025 and the measures in force since 2025-09-01 ask for an implicit label in the file's metadata, exactly one,
+and for a visible one unless the user agreed otherwise. This follows public descriptions of them and claims no
+certified compliance.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+
+from shared.paths import OutputFile
+from shared.settings import Settings
+
+KEY = "AIGC"
+
+
+@dataclass(frozen=True)
+class Label:
+    """Who made a file, under which number, and whether the picture itself says so too.
+
+    `producer` and `produce_id` are printable ASCII without spaces and not empty.
+    """
+
+    producer: str
+    produce_id: str
+    visible: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings, target: OutputFile) -> "Label":
+        """Label an output by its own name, which holds service, task and attempt, and so leads back to its run."""
+        return cls(settings.content_producer, re.sub(r"[^!-~]", "", target.stem) or "unnamed", settings.visible_label)
+
+    def implicit(self) -> str:
+        """Return the value of the metadata key `AIGC`: a JSON object of strings, without spaces."""
+        return json.dumps(
+            {
+                "Label": "1",
+                "ContentProducer": self.producer,
+                "ProduceID": self.produce_id,
+                "ReservedCode1": "",
+                "ContentPropagator": "",
+                "PropagateID": "",
+                "ReservedCode2": "",
+            },
+            separators=(",", ":"),
+        )

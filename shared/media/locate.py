@@ -1,0 +1,42 @@
+"""Where in its file the n-th picture lies, told from the packets without decoding them."""
+
+import heapq
+from collections.abc import Iterator
+
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+
+def pts_of_frame(container: InputContainer, stream: VideoStream, index: int) -> int | None:
+    """Return the presentation time of the index-th picture (0-based), of the last one when there are fewer.
+
+    In units of the stream's time base as the container counts; None when a packet has no time of its own.
+    """
+    last = None
+    for position, pts in enumerate(_in_order(container, stream)):
+        if pts is None:
+            return None
+        last = pts
+        if position == index:
+            break
+    return last
+
+
+def _in_order(container: InputContainer, stream: VideoStream) -> Iterator[int | None]:
+    """Yield the packets' presentation times, ascending.
+
+    Packets come in decoding order and none is shown before it is decoded: every pts below the dts at hand is final.
+    So the heap holds the reordering delay only, and a frame near the beginning costs no pass over the whole file.
+    """
+    heap: list[int] = []
+    for packet in container.demux(stream):
+        if not packet.size or packet.is_discard:
+            continue
+        if packet.pts is None:
+            yield None
+            return
+        heapq.heappush(heap, packet.pts)
+        while packet.dts is not None and heap[0] < packet.dts:
+            yield heapq.heappop(heap)
+    while heap:
+        yield heapq.heappop(heap)

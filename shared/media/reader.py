@@ -1,0 +1,94 @@
+"""Packets to pictures, with a judgement of how much damage is too much.
+
+A single broken packet is concealed by the decoder or left out. A file that ends before its header's promise, or of
+which more than a tenth does not decode, is refused: half a result that looks whole is worse than a reason.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard, Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from shared.errors import UnreadableMedia
+
+_TOLERATED_FAILURES = 3  # packets, in the shortest of files; in longer ones a tenth
+_MISSING_SECONDS = Fraction(1, 4)  # may be missing where only the whole file's length is promised: it is rounded up
+
+
+class Reader:
+    """One pass over the picture track of an open container."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream, name: str) -> None:
+        self._container = container
+        self._stream = stream
+        self._name = name
+        self._is_mov = "mov" in container.format.name
+        self._packets = 0
+        self._failures = 0
+        self._end_seconds = Fraction(0)
+        self._pause_seconds = Fraction(0)  # the longest packet
+        self._cut_short = False
+        self.first_pts: int | None = None  # of the first packet, a key frame after a seek
+
+    def frames(self) -> Iterator[VideoFrame]:
+        """Yield the decoded pictures in order of presentation; raise UnreadableMedia when too much is broken."""
+        for packet in self._read():
+            try:
+                yield from self._stream.decode(packet)
+            except av.FFmpegError as problem:
+                self._failures += 1
+                if self._cut_short:  # the end of a truncated file, named so by `check_complete`
+                    continue
+                if self._failures > max(_TOLERATED_FAILURES, self._packets // 10):
+                    raise UnreadableMedia("media_corrupt", name=self._name) from problem
+
+    def check_complete(self) -> None:
+        """After the last frame of a whole pass: raise UnreadableMedia if the file is shorter than its header says."""
+        promised = self._promised_seconds()
+        short = promised - self._end_seconds
+        if (
+            self._cut_short
+            or (self._is_mov and self._packets < len(self._stream.index_entries))
+            or short > max(_MISSING_SECONDS, 2 * self._pause_seconds)
+        ):
+            raise UnreadableMedia(
+                "media_truncated",
+                name=self._name,
+                seconds=f"{float(self._end_seconds):.1f}",
+                promised=f"{float(promised):.1f}",
+            )
+
+    def _read(self) -> Iterator["Packet[VideoStream]"]:
+        """Yield the packets of the picture track and the final empty one that flushes the decoder."""
+        if self._is_mov:  # its index is complete, so other tracks need not be read to see where the file ends
+            for other in self._container.streams:
+                other.discard = Discard.default if other is self._stream else Discard.all
+        for packet in self._container.demux():
+            if packet.size and packet.time_base:
+                self._note(packet)
+            if packet.stream is self._stream:
+                if packet.has_sidedata("encryption_info") or packet.has_sidedata("encryption_init_info"):
+                    raise UnreadableMedia("media_encrypted", name=self._name)
+                if packet.size:
+                    self._packets += 1
+                    self.first_pts = packet.pts if self._packets == 1 else self.first_pts
+                yield packet  # type: ignore[misc]
+
+    def _note(self, packet: "Packet[Stream]") -> None:
+        """Keep how far the file reaches, and whether the packet at hand ends in the middle."""
+        length = (packet.duration or 0) * packet.time_base
+        if packet.pts is not None:
+            self._end_seconds = max(self._end_seconds, packet.pts * packet.time_base + length)
+        if packet.stream is self._stream:
+            self._pause_seconds = max(self._pause_seconds, length)
+        # Transport streams mark lost continuity the same way, which is damage and not an end.
+        self._cut_short = packet.is_corrupt and "mpegts" not in self._container.format.name
+
+    def _promised_seconds(self) -> Fraction:
+        start = Fraction(self._container.start_time or 0, av.time_base)
+        return start + Fraction(self._container.duration or 0, av.time_base)

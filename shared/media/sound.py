@@ -1,0 +1,84 @@
+"""Sound into MP4: copied packet by packet where MP4 holds its codec, else encoded as AAC."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from io import BytesIO
+from itertools import islice
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.filter import Graph
+from av.packet import Packet
+
+# What MP4 players know; MP4 can hold more (PCM, DTS, Vorbis) that most of them leave silent.
+_COPIED = {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"}
+_TRIED_PACKETS = 3
+_AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
+_AAC_LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"}
+_BITS_PER_CHANNEL = 96_000  # a second; clear of audible loss
+
+
+def can_copy(container: InputContainer, stream: AudioStream) -> bool:
+    """Whether MP4 takes this stream as it is, found by writing its first packets. Reads from `container`."""
+    if stream.codec_context.name.removesuffix("float") not in _COPIED | {"libopus"}:
+        return False
+    try:
+        with av.open(BytesIO(), "w", format="mp4") as trial:
+            copy = trial.add_stream_from_template(stream)
+            for packet in islice((packet for packet in container.demux(stream) if packet.size), _TRIED_PACKETS):
+                packet.stream = copy
+                trial.mux(packet)
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def add_encoded(target: OutputContainer, stream: AudioStream) -> AudioStream:
+    """Add an AAC stream to `target`, of the same rate and channels where AAC has them."""
+    rate = stream.rate if stream.rate in _AAC_RATES else 48000
+    layout = stream.layout.name if stream.layout.name in _AAC_LAYOUTS else "stereo"
+    encoded = target.add_stream("aac", rate=rate, layout=layout)
+    encoded.bit_rate = _BITS_PER_CHANNEL * encoded.layout.nb_channels
+    encoded.time_base = Fraction(1, rate)
+    return encoded
+
+
+def encoded(
+    container: InputContainer, stream: AudioStream, target: AudioStream, origin: Fraction
+) -> Iterator["Packet[AudioStream]"]:
+    """Decode `stream` and encode it for `target`, `origin` seconds earlier; gaps become silence."""
+    graph = Graph()
+    source = graph.add_abuffer(template=stream)
+    sink = graph.add("abuffersink")
+    graph.link_nodes(source, graph.add("aresample", "async=1"), sink).configure()
+
+    def encode(frames: Iterator[AudioFrame]) -> Iterator["Packet[AudioStream]"]:
+        for frame in frames:
+            yield from target.encode(frame)
+
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:  # a broken packet is silent; the filter fills its time
+            continue
+        for frame in frames:
+            if frame.pts is not None and frame.time_base is not None:
+                frame.pts -= round(origin / frame.time_base)
+            graph.push(frame)
+            yield from encode(_pulled(graph))
+    graph.push(None)
+    yield from encode(_pulled(graph))
+    yield from target.encode(None)
+
+
+def _pulled(graph: Graph) -> Iterator[AudioFrame]:
+    """Yield what the filters have ready."""
+    while True:
+        try:
+            frame = graph.pull()
+        except (av.BlockingIOError, av.EOFError):
+            return
+        if isinstance(frame, AudioFrame):
+            yield frame
