@@ -1,0 +1,136 @@
+"""Where tasks and callbacks are kept: an embedded PostgreSQL, or any other that `KINORA_DATABASE_URL` names."""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Any, Self, TypeAlias, TypeVar
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from shared.errors import Unavailable
+from shared.jobs import queue_schema
+from shared.settings import Settings
+
+T = TypeVar("T")
+Connection: TypeAlias = psycopg.AsyncConnection[dict[str, Any]]
+
+SCHEMA_LOCK = 0x6B696E6F7261  # "kinora": one process at a time creates the schema
+START_SECONDS = 30.0
+RETRY_SECONDS = 0.3
+
+logger = logging.getLogger(__name__)
+
+
+class Database:
+    """The storage as one process sees it: `start` before use, `stop` at the end, a `Pool` for each event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._external = settings.database_url
+        self._state_dir = settings.state_dir
+        self._embedded: Any = None
+
+    def start(self) -> Self:
+        """Have a server that answers and a schema that fits; blocks. Raises Unavailable."""
+        if not self._external:
+            from shared.postgres import EmbeddedPostgres  # noqa: PLC0415  # only where it is used is it installed
+
+            self._embedded = self._embedded or EmbeddedPostgres(self._state_dir)
+            self._embedded.join()
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                apply_schema(self.uri)
+            except psycopg.OperationalError as error:
+                if time.monotonic() > deadline:
+                    raise Unavailable("storage_unavailable") from error
+                time.sleep(RETRY_SECONDS)
+            else:
+                return self
+
+    def stop(self) -> None:
+        """Stop using it; the embedded server stops with its last user."""
+        if self._embedded:
+            self._embedded.leave()
+
+    @property
+    def uri(self) -> str:
+        return self._external.get_secret_value() if self._external else self._embedded.uri
+
+
+class Pool:
+    """Connections of one event loop; back within a second of the server's return, Unavailable until then."""
+
+    def __init__(self, uri: str, *, size: int = 4) -> None:
+        # The defaults recover too slowly: their pause between attempts doubles without a limit.
+        self.raw: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            uri,
+            min_size=1,
+            max_size=size,
+            timeout=2,
+            reconnect_timeout=1,
+            open=False,
+            check=AsyncConnectionPool.check_connection,
+            kwargs={"row_factory": dict_row, "connect_timeout": 2},
+        )
+
+    async def open(self) -> Self:
+        await self.raw.open(wait=False)  # waiting would hang while the server is away
+        return self
+
+    async def close(self) -> None:
+        await self.raw.close(timeout=2)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """One transaction, synced to disk before it returns; raises Unavailable when the storage does not answer."""
+        try:
+            async with self.raw.connection() as connection, connection.transaction():
+                await connection.execute(
+                    "SELECT set_config('synchronous_commit', 'on', true)"
+                    " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+                )
+                yield connection
+        except psycopg.Error as error:
+            logger.warning("storage: %s", str(error).strip() or type(error).__name__)
+            raise Unavailable("storage_unavailable") from error
+
+    async def insist(self, work: Callable[[Connection], Awaitable[T]], *, seconds: float = math.inf) -> T:
+        """Run one transaction again and again until the storage takes it, at most for `seconds`.
+
+        The answer to a commit may get lost with the server: `work` must do no harm when it had already been done.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                async with self.transaction() as connection:
+                    return await work(connection)
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def answers(self) -> bool:
+        try:
+            async with self.transaction() as connection:
+                await connection.execute("SELECT 1 FROM kinora_tasks LIMIT 1")
+        except Unavailable:
+            return False
+        return True
+
+
+def apply_schema(uri: str) -> None:
+    """Create what is missing of the queue's tables and ours; safe to run by many processes at once."""
+    with psycopg.connect(uri, connect_timeout=2) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
+        cursor = connection.execute("SELECT to_regclass('procrastinate_jobs'), to_regclass('kinora_callbacks')")
+        queue, ours = cursor.fetchone() or (None, None)
+        if queue is None:
+            connection.execute(queue_schema())
+        if ours is None:
+            connection.execute((files("shared") / "schema.sql").read_text(encoding="utf-8"))

@@ -1,0 +1,83 @@
+"""The delivery lane: a worker inside the service's process that carries callbacks and does the chores.
+
+It has a thread and an event loop of its own, so that a slow receiver never slows an answer.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+
+from shared.callbacks import Courier
+from shared.database import Pool
+from shared.errors import Unavailable
+from shared.housekeeping import Housekeeping
+from shared.jobs import CALLBACKS, DELIVER, HOUSEKEEPING, Queue, Work
+from shared.settings import ServiceName, Settings
+from shared.slots import Slot
+
+CONCURRENCY = 8
+POLLING_SECONDS = 1.0  # retries come without a notification
+LAST_CALLBACK_SECONDS = 3.0
+
+logger = logging.getLogger(__name__)
+
+
+class DeliveryLane:
+    """Delivers the callbacks of every service on this database, while the process lives."""
+
+    def __init__(self, settings: Settings, service: ServiceName, uri: str) -> None:
+        self._settings = settings
+        self._uri = uri
+        self._slot = Slot(settings.state_dir, f"{CALLBACKS}.{service}")
+        self._loop = asyncio.new_event_loop()
+        self._stopping = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, patience_seconds: float = LAST_CALLBACK_SECONDS) -> None:
+        """Let callbacks that were never tried leave, for a moment; then stop. Blocks."""
+        asyncio.run_coroutine_threadsafe(self._finish(patience_seconds), self._loop)
+        self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        if not await self._slot.take(self._stopping):
+            return
+        self._pool = await Pool(self._uri, size=CONCURRENCY).open()
+        queue = Queue(self._pool.raw)
+        courier = Courier(self._settings, self._pool)
+        housekeeping = Housekeeping(self._settings, self._pool, queue)
+        work = Work(
+            queues=(CALLBACKS, HOUSEKEEPING),
+            handlers={DELIVER: courier.deliver},
+            chores=housekeeping.chores,
+            settle=housekeeping.settle,
+            concurrency=CONCURRENCY,
+            polling_seconds=POLLING_SECONDS,
+        )
+        await queue.serve(work, self._slot, self._stopping)
+        await courier.close()
+        await self._pool.close()
+        self._slot.free()
+
+    async def _finish(self, patience_seconds: float) -> None:
+        deadline = time.monotonic() + patience_seconds
+        try:
+            while self._slot.held and time.monotonic() < deadline and await self._untried():  # noqa: ASYNC110  # rows, no event
+                await asyncio.sleep(0.05)
+        except Unavailable:
+            logger.warning("the storage is away; callbacks wait for the next start")
+        self._stopping.set()
+
+    async def _untried(self) -> bool:
+        async with self._pool.transaction() as connection:
+            cursor = await connection.execute(
+                "SELECT 1 FROM kinora_callbacks WHERE state = 'pending' AND attempts = 0 LIMIT 1"
+            )
+            return await cursor.fetchone() is not None

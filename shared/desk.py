@@ -1,0 +1,258 @@
+"""The desk of a service: accepts tasks durably, shows them, cancels them. Owns nothing of the GPU."""
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from shared import callbacks, tasks, views
+from shared.contract import Answer, TaskKind, TaskRequest, TaskState, TaskView
+from shared.database import Connection, Database, Pool
+from shared.delivery import DeliveryLane
+from shared.errors import Busy, JobFailed, Rejected, Unavailable
+from shared.jobs import Queue
+
+try:
+    from shared.media.probe import MediaHeader, MediaKind, ProbePool
+except ImportError:  # XXX until it lands
+    MediaHeader = MediaKind = Any
+
+    class ProbePool:
+        def __init__(self, settings): ...
+        async def probe(self, path, kind): ...
+
+
+from shared.paths import MediaRoots
+from shared.settings import ServiceName, Settings
+from shared.supervisor import Supervisor
+from shared.tasks import TaskRow
+from shared.workplace import Workplace, check_room
+
+PULSE_SECONDS = 1.0
+START_SECONDS = 20.0
+
+logger = logging.getLogger("bentoml.kinora.desk")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A request whose paths lead where they may and whose media has a readable header."""
+
+    request: TaskRequest
+    paths: Mapping[str, Path]  # field -> resolved input
+    headers: Mapping[str, MediaHeader]
+    dist_dir: Path
+    fingerprint: str
+
+
+Prepare = Callable[[Checked], Awaitable[dict[str, Any]]]
+
+
+class TaskDesk:
+    """What the HTTP face of one service holds: `start` and `stop` with the process, the rest at any time between."""
+
+    def __init__(
+        self,
+        service: ServiceName,
+        settings: Settings,
+        *,
+        kinds: tuple[TaskKind, ...] = ("generate",),
+        runner_module: str | None = None,
+    ) -> None:
+        self._service = service
+        self._settings = settings
+        self._roots = MediaRoots(settings)
+        self._workplace = Workplace(settings)
+        self._database = Database(settings)
+        self._probes = ProbePool(settings)
+        module = runner_module or f"services.{service}.runner"
+        self._supervisors = [Supervisor(module, kind, settings) for kind in kinds]
+        self._pool: Pool | None = None
+        self._queue: Queue | None = None
+        self._delivery: DeliveryLane | None = None
+        self._pulse: asyncio.Task[None] | None = None
+        self._storage_answers = False
+        self._parent = 0
+
+    async def start(self) -> None:
+        """Open the storage and start the runners. A storage that is away delays readiness, not the process."""
+        self._parent = os.getppid()
+        for supervisor in self._supervisors:
+            supervisor.start()
+        self._pulse = asyncio.create_task(self._watch_storage(), name="desk-pulse")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START_SECONDS):
+                while not self._storage_answers:  # noqa: ASYNC110  # a flag that also falls
+                    await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        """Let the runners finish or hand back, then let the last callbacks leave, then go.
+
+        When the process that started us is gone, nobody waits for us: the runners drain on their own.
+        """
+        orphaned = os.getppid() != self._parent
+        stops = [asyncio.to_thread(s.abandon if orphaned else s.stop) for s in self._supervisors]
+        await asyncio.gather(*stops)
+        if self._delivery:
+            await asyncio.to_thread(self._delivery.stop, 0 if orphaned else 3.0)
+        if self._pulse:
+            self._pulse.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._pulse
+        if self._pool:
+            await self._pool.close()
+        await asyncio.to_thread(self._database.stop)
+
+    def ready(self) -> bool:
+        """Return True only while the storage answers and every runner is up."""
+        return self._storage_answers and all(supervisor.alive for supervisor in self._supervisors)
+
+    @property
+    def runner_pids(self) -> list[int]:
+        return [supervisor.pid for supervisor in self._supervisors if supervisor.pid is not None]
+
+    async def accept(
+        self,
+        request: TaskRequest,
+        *,
+        inputs: Mapping[str, MediaKind],
+        kind: TaskKind = "generate",
+        prepare: Prepare | None = None,
+    ) -> Answer:
+        """Accept a task durably, once; raise Rejected, UnreadableMedia, Busy or Unavailable.
+
+        `inputs` says which fields name media and what it must be. `prepare` returns what the pipeline gets as
+        `job.context`; it is awaited before anything is stored.
+        """
+        pool, queue = self._storage()
+        checked = await self._check(request, inputs)
+        context = await prepare(checked) if prepare else {}
+        async with pool.transaction() as connection:
+            await tasks.lock_service(connection, self._service)
+            if await self._known_already(connection, queue, checked, kind):
+                return Answer()
+            if await tasks.waiting(connection, self._service, kind) >= self._settings.max_queued:
+                raise Busy("queue_full", limit=self._settings.max_queued)
+            row = await tasks.insert(
+                connection,
+                service=self._service,
+                kind=kind,
+                task_id=request.task_id,
+                fingerprint=checked.fingerprint,
+                request=request.model_dump(mode="json"),
+                context=context,
+            )
+            await tasks.note_job(connection, row, await queue.defer_run(connection, self._service, kind, row))
+        return Answer()
+
+    async def tasks(
+        self, *, task_id: int | None = None, state: TaskState | None = None, limit: int = 50
+    ) -> list[TaskView]:
+        """Return the newest run of each job and preview, newest first; raise Unavailable."""
+        pool, _ = self._storage()
+        async with pool.transaction() as connection:
+            return await views.newest_runs(connection, self._service, task_id=task_id, state=state, limit=limit)
+
+    async def cancel(self, task_id: int, *, kind: TaskKind | None = None, id: str | None = None) -> Answer:  # noqa: A002  # its name on the wire
+        """Cancel every queued or running match: a queued one now, a running one within 10 s. Raise Rejected if none."""
+        pool, queue = self._storage()
+        async with pool.transaction() as connection:
+            rows = await tasks.active(connection, self._service, task_id, kind=kind, row=id)
+            for row in rows:
+                if row.state == "running":
+                    await tasks.ask_to_stop(connection, row.id)
+                else:
+                    await self._end_waiting(connection, queue, row, JobFailed("cancelled"))
+        if not rows:
+            raise Rejected("task_not_active", task_id=task_id)
+        await self._clear(rows)
+        return Answer()
+
+    async def newest_memo(self, key: str, *, task_id: int | None = None) -> dict[str, Any] | None:
+        """Return what the newest succeeded run with this `memo_key` left, of one task or of any."""
+        pool, _ = self._storage()
+        async with pool.transaction() as connection:
+            return await tasks.newest_memo(connection, self._service, key, task_id)
+
+    async def _check(self, request: TaskRequest, inputs: Mapping[str, MediaKind]) -> Checked:
+        """Everything that can be known before storing anything: paths, headers, disk."""
+        paths, dist_dir, fingerprint = await asyncio.to_thread(self._resolve, request, inputs)
+        headers = {field: await self._probes.probe(paths[field], kind) for field, kind in inputs.items()}
+        return Checked(request, paths, headers, dist_dir, fingerprint)
+
+    def _resolve(self, request: TaskRequest, inputs: Iterable[str]) -> tuple[dict[str, Path], Path, str]:
+        """Look at the file system, which may be slow: return the inputs, the output folder, and the fingerprint."""
+        fields = request.model_dump(mode="json")
+        paths = {field: self._roots.input(field, fields[field]) for field in inputs}
+        dist_dir = self._roots.dist_dir("dist_dir", request.dist_dir)
+        sizes = [path.stat() for path in paths.values()]
+        try:
+            check_room([dist_dir, self._settings.state_dir], sum(size.st_size for size in sizes))
+        except JobFailed as problem:
+            raise Rejected(problem.key, **problem.facts) from problem
+        fields |= {field: str(path) for field, path in paths.items()} | {"dist_dir": str(dist_dir)}
+        told = [fields, [(size.st_size, size.st_mtime_ns) for size in sizes]]
+        return paths, dist_dir, hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    async def _known_already(self, connection: Connection, queue: Queue, checked: Checked, kind: TaskKind) -> bool:
+        """Answer a body that was posted before; True when there is nothing to run."""
+        task_id = checked.request.task_id
+        for row in await tasks.active(connection, self._service, task_id, kind=kind):
+            if row.fingerprint == checked.fingerprint:
+                if row.cancel:
+                    raise Rejected("task_stopping", task_id=task_id)
+                return True
+            if kind == "generate":
+                raise Rejected("task_active", task_id=task_id, state=row.state)
+            if row.state == "queued":
+                await self._end_waiting(connection, queue, row, JobFailed("superseded"))
+        last = await tasks.newest_of(connection, self._service, kind, task_id, checked.fingerprint)
+        if last and last.state == "succeeded" and _files_exist(checked.dist_dir, last):
+            await callbacks.announce(connection, queue, last)
+            return True
+        return False
+
+    async def _end_waiting(self, connection: Connection, queue: Queue, row: TaskRow, problem: JobFailed) -> None:
+        await queue.drop(connection, row.job_id)
+        body = callbacks.failure(row, problem, self._settings.language)
+        await callbacks.conclude(connection, queue, row, "cancelled", body)
+
+    async def _clear(self, rows: list[TaskRow]) -> None:
+        """Sweep what earlier attempts of runs that were waiting again had left."""
+        for row in rows:
+            if row.state == "queued" and row.attempt:
+                await asyncio.to_thread(self._workplace.clear, row)
+
+    def _storage(self) -> tuple[Pool, Queue]:
+        if self._pool is None or self._queue is None:
+            raise Unavailable("storage_unavailable")
+        return self._pool, self._queue
+
+    async def _watch_storage(self) -> None:
+        """Open the storage, however long it takes, then keep knowing whether it answers."""
+        while self._pool is None:
+            try:
+                await asyncio.to_thread(self._database.start)
+            except Unavailable:
+                logger.warning("no storage yet")
+                continue
+            self._delivery = DeliveryLane(self._settings, self._service, self._database.uri)
+            self._delivery.start()
+            self._pool = await Pool(self._database.uri).open()
+            self._queue = Queue(self._pool.raw)
+        while True:
+            self._storage_answers = await self._pool.answers()
+            await asyncio.sleep(PULSE_SECONDS)
+
+
+def _files_exist(dist_dir: Path, row: TaskRow) -> bool:
+    """Whether every file that a callback told of is still there."""
+    result = row.result or {}
+    names = [result.get("video_url"), result.get("preview_image"), *cast("list[str]", result.get("reference_images"))]
+    return all((dist_dir / name).is_file() for name in names if name)

@@ -1,0 +1,49 @@
+"""Who dies with whom, and who steps aside for whom."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+LOWEST = 19
+LOW = 10
+
+
+def die_with_parent() -> None:
+    """Get SIGTERM when the parent ends, however it ends; call in the main thread of a service's process.
+
+    The signal fires when the parent's THREAD ends, so a process that a helper thread started must not use this.
+    """
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it ended before the call
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def when_tether_ends(then: Callable[[], object]) -> None:
+    """Call `then` from a thread of its own when standard input ends, as it does with the process that holds it."""
+
+    def wait() -> None:
+        with suppress(OSError, ValueError):
+            while sys.stdin.buffer.read(1):
+                pass
+        then()
+
+    threading.Thread(target=wait, name="tether", daemon=True).start()
+
+
+def step_aside(niceness: int) -> None:
+    """Yield the cores to other sessions; call in a process that leads a session of its own.
+
+    The kernel weighs sessions against each other before it looks at nice values, so the session gets the weight; plain
+    nice is for systems that do not group by session.
+    """
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
+    with suppress(OSError):
+        os.nice(niceness)

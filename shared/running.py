@@ -1,0 +1,83 @@
+"""One attempt of an accepted task, as its pipeline sees it: the runner's side of the `Job` protocol."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from shared.job import JobStopped, Outputs, Progress
+from shared.paths import InputFile, MediaRoots, OutputFile
+from shared.settings import Settings
+from shared.tasks import TaskRow
+
+T = TypeVar("T")
+StopReason = Literal["cancelled", "out_of_time", "draining", "fenced"]
+
+
+class StopSign:
+    """Raised at most once, from the runner's loop; the pipeline's thread sees it at its next check."""
+
+    def __init__(self) -> None:
+        self.reason: StopReason | None = None
+        self._since = 0.0
+        self._raised = threading.Event()
+
+    def hold_up(self, reason: StopReason) -> None:
+        """Ask the pipeline to stop; the first reason counts."""
+        if not self._raised.is_set():
+            self.reason = reason
+            self._since = time.monotonic()
+            self._raised.set()
+
+    def overdue(self, grace_seconds: float) -> bool:
+        """Whether the pipeline has not stopped for so long after it was asked to."""
+        return self._raised.is_set() and time.monotonic() - self._since > grace_seconds
+
+    def check(self) -> None:
+        if self._raised.is_set():
+            raise JobStopped(self.reason)
+
+
+class RunningJob:
+    """A claimed row with its folders. `confirm` blocks until the row says whether this attempt still holds it."""
+
+    def __init__(
+        self, row: TaskRow, settings: Settings, workdir: Path, stop: StopSign, confirm: Callable[[], None]
+    ) -> None:
+        self.service: str = row.service
+        self.kind: str = row.kind
+        self.task_id = row.task_id
+        self.settings = settings
+        self.details: dict[str, Any] = {}
+        self.context = row.context
+        self.workdir = workdir
+        self.progress = Progress()
+        self._stop = stop
+        self._confirm = confirm
+        self._roots = MediaRoots(settings)
+        dist_dir: str = row.request["dist_dir"]
+        self.outputs = Outputs(
+            lambda: self._roots.open_dist_dir(self._roots.dist_dir("dist_dir", dist_dir)), f"{row.mark}{row.attempt}"
+        )
+
+    def input(self, path: str) -> InputFile:
+        return self._roots.open_input(self._roots.input("input", path))
+
+    def output(self, suffix: str, *, part: str = "") -> AbstractContextManager[OutputFile]:
+        return self.outputs.open(suffix, part, self._may_publish)
+
+    def watch(self, items: Iterable[T], total: int | None, *, begin: float = 0.0, end: float = 1.0) -> Iterator[T]:
+        return self.progress.watch(items, total, begin=begin, end=end, check=self.check)
+
+    def report(self, progress: float) -> None:
+        self.progress.report(progress)
+
+    def check(self) -> None:
+        self._stop.check()
+
+    def _may_publish(self) -> None:
+        self.check()
+        self._confirm()
+        self.check()

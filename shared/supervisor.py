@@ -1,0 +1,95 @@
+"""Starts a runner, watches it, starts it again when it dies, and stops it in order."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+
+from shared.settings import Settings
+
+LIVED_WELL_SECONDS = 10.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds before a runner that dies early is started again
+STOP_MARGIN_SECONDS = 15.0
+
+logger = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """One runner as a child process, in a session of its own.
+
+    Its standard input is a pipe that only this process holds: when we die, however, the runner notices at once.
+    """
+
+    def __init__(self, module: str, kind: str, settings: Settings) -> None:
+        self._command = [sys.executable, "-m", module, "--kind", kind, "--tethered"]
+        self._name = f"{module} {kind}"
+        self._patience = settings.drain_seconds + STOP_MARGIN_SECONDS
+        self._stopping = threading.Event()
+        self._up = False
+        self._child: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._watch, name=f"supervisor-{kind}", daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the runner's process is up: started, its modules imported, not ended."""
+        return self._up and self._child is not None and self._child.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child and self._child.poll() is None else None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the runner to finish or hand back its task and wait for its end; kill it when it takes too long."""
+        self._stopping.set()
+        deadline = time.monotonic() + self._patience
+        while self._thread.is_alive():
+            self._send(signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL)
+            self._thread.join(timeout=1)
+
+    def abandon(self) -> None:
+        """Let the runner drain on its own: the pipe ends with this process."""
+        self._stopping.set()
+
+    def _send(self, number: signal.Signals) -> None:
+        if self._child:
+            with suppress(ProcessLookupError):
+                self._child.send_signal(number)
+
+    def _watch(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            status = self._run_once()
+            if self._stopping.is_set():
+                return
+            logger.warning("runner %s ended (%s): starting it again", self._name, status)
+            pause = FIRST_PAUSE if time.monotonic() - started > LIVED_WELL_SECONDS else min(pause * 2, LONGEST_PAUSE)
+            self._stopping.wait(pause)
+
+    def _run_once(self) -> int:
+        """Start the runner and wait for its end; return its exit status."""
+        ready, told = os.pipe()
+        try:
+            with subprocess.Popen(
+                [*self._command, "--ready-fd", str(told)],
+                stdin=subprocess.PIPE,
+                pass_fds=(told,),
+                start_new_session=True,
+            ) as child:
+                self._child = child
+                os.close(told)
+                told = -1
+                self._up = os.read(ready, 1) != b""
+                return child.wait()
+        finally:
+            self._up = False
+            os.close(ready)
+            if told >= 0:
+                os.close(told)

@@ -1,0 +1,255 @@
+"""Task rows: one row a run of a task, from its acceptance to its one end. SQL only; every function gets a connection.
+
+A row's `attempt` is its fence. Whoever runs it holds the number it got from `claim`, and every later write names it:
+a runner that was thought dead changes nothing any more once its successor has claimed the row.
+"""
+
+import json
+import math
+from dataclasses import dataclass, fields
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+from uuid import UUID, uuid4
+
+from psycopg.types.json import Json, Jsonb
+
+from shared.contract import TaskKind, TaskState
+from shared.database import Connection
+from shared.settings import ServiceName
+
+ACTIVE: tuple[TaskState, ...] = ("queued", "running")
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One run of one task as it stands in the database."""
+
+    id: UUID
+    service: ServiceName
+    kind: TaskKind
+    task_id: int
+    fingerprint: str
+    request: dict[str, Any]
+    context: dict[str, Any]
+    state: TaskState
+    cancel: bool
+    progress: float
+    pace: float
+    attempt: int
+    crashes: int
+    job_id: int | None
+    created_at: datetime
+    started_at: datetime | None
+    resumed_at: datetime | None
+    finished_at: datetime | None
+    result: dict[str, Any] | None
+    details: dict[str, Any]
+
+    @property
+    def active(self) -> bool:
+        return self.state in ACTIVE
+
+    @property
+    def mark(self) -> str:
+        """What the names of all files of this run begin with: `{task_id}_{service}_{token}-`, before the attempt."""
+        return f"{self.task_id}_{self.service}_{self.id.hex[:8]}-"
+
+
+COLUMNS = ", ".join(field.name for field in fields(TaskRow))
+
+
+async def lock_service(connection: Connection, service: ServiceName) -> None:
+    """Hold a service's acceptances apart until the transaction ends: counts and doubles are exact under it."""
+    await connection.execute("SELECT set_config('lock_timeout', '5s', true)")
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"kinora.{service}",))
+
+
+async def insert(
+    connection: Connection,
+    *,
+    service: ServiceName,
+    kind: TaskKind,
+    task_id: int,
+    fingerprint: str,
+    request: dict[str, Any],
+    context: dict[str, Any],
+) -> UUID:
+    """Write a queued row and return its id."""
+    row = uuid4()
+    await connection.execute(
+        "INSERT INTO kinora_tasks (id, service, kind, task_id, fingerprint, request, context, version)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (row, service, kind, task_id, fingerprint, Jsonb(request), Jsonb(storable(context)), version("kinora")),
+    )
+    return row
+
+
+async def note_job(connection: Connection, row: UUID, job_id: int) -> None:
+    await connection.execute("UPDATE kinora_tasks SET job_id = %s WHERE id = %s", (job_id, row))
+
+
+async def read(connection: Connection, row: UUID, *, lock: bool = False) -> TaskRow | None:
+    """Return one row, locked until the transaction ends if asked for."""
+    found = await _select(connection, f"WHERE id = %s {'FOR UPDATE' if lock else ''}", row)
+    return found[0] if found else None
+
+
+async def active(
+    connection: Connection, service: ServiceName, task_id: int, *, kind: TaskKind | None = None, row: str | None = None
+) -> list[TaskRow]:
+    """Return and lock the queued and running rows of a task."""
+    return await _select(
+        connection,
+        "WHERE service = %s AND task_id = %s AND state IN ('queued', 'running')"
+        " AND (%s::text IS NULL OR kind = %s) AND (%s::uuid IS NULL OR id = %s) ORDER BY created_at FOR UPDATE",
+        service, task_id, kind, kind, row, row,
+    )  # fmt: skip
+
+
+async def newest_of(
+    connection: Connection, service: ServiceName, kind: TaskKind, task_id: int, fingerprint: str
+) -> TaskRow | None:
+    """Return the newest run of exactly this body."""
+    found = await _select(
+        connection,
+        "WHERE service = %s AND kind = %s AND task_id = %s AND fingerprint = %s ORDER BY created_at DESC LIMIT 1",
+        service, kind, task_id, fingerprint,
+    )  # fmt: skip
+    return found[0] if found else None
+
+
+async def waiting(connection: Connection, service: ServiceName, kind: TaskKind) -> int:
+    """Count the queued rows."""
+    cursor = await connection.execute(
+        "SELECT count(*) FROM kinora_tasks WHERE service = %s AND kind = %s AND state = 'queued'", (service, kind)
+    )
+    return int((await cursor.fetchone() or {"count": 0})["count"])
+
+
+async def claim(connection: Connection, row: UUID) -> TaskRow | None:
+    """Begin an attempt: the row gets its next number and is running. None unless it waits and may run."""
+    return await _update(
+        connection,
+        "SET state = 'running', attempt = attempt + 1, pace = 0, started_at = COALESCE(started_at, now()),"
+        " resumed_at = now(), beat_at = now() WHERE id = %s AND state = 'queued' AND NOT cancel",
+        row,
+    )
+
+
+async def beat(connection: Connection, row: TaskRow, progress: float) -> TaskRow | None:
+    """Note progress and life of an attempt; None when it lost its fence. What is shown never falls."""
+    await connection.execute("SELECT set_config('synchronous_commit', 'off', true)")  # half a second may get lost
+    return await _update(
+        connection,
+        "SET pace = %s, progress = GREATEST(progress, %s), beat_at = now()"
+        " WHERE id = %s AND attempt = %s AND state = 'running'",
+        progress, progress, row.id, row.attempt,
+    )  # fmt: skip
+
+
+async def end(
+    connection: Connection,
+    row: TaskRow,
+    state: TaskState,
+    result: dict[str, Any],
+    *,
+    details: dict[str, Any] | None = None,
+    memo: dict[str, Any] | None = None,
+    memo_key: str | None = None,
+) -> TaskRow | None:
+    """Bring an active row to its one end; None when it had ended. From then on its runner, if it has one, is fenced."""
+    return await _update(
+        connection,
+        "SET state = %s, progress = CASE %s WHEN 'succeeded' THEN 1 ELSE progress END, finished_at = now(),"
+        " result = %s, details = COALESCE(%s, details), memo = %s, memo_key = %s"
+        " WHERE id = %s AND state IN ('queued', 'running')",
+        state, state, Json(result), None if details is None else Jsonb(storable(details)),
+        None if memo is None else Jsonb(storable(memo)), memo_key, row.id,
+    )  # fmt: skip
+
+
+async def requeue(connection: Connection, row: UUID, *, attempt: int | None = None, crashed: bool) -> TaskRow | None:
+    """Put a running row back among the waiting ones; None when it was not running (under that attempt)."""
+    return await _update(
+        connection,
+        "SET state = 'queued', crashes = crashes + %s WHERE id = %s AND state = 'running'"
+        " AND (%s::int IS NULL OR attempt = %s)",
+        int(crashed), row, attempt, attempt,
+    )  # fmt: skip
+
+
+async def ask_to_stop(connection: Connection, row: UUID) -> None:
+    """Ask the runner of a row to stop; it sees that at its next beat."""
+    await connection.execute("UPDATE kinora_tasks SET cancel = true WHERE id = %s", (row,))
+
+
+async def silent(connection: Connection, seconds: float) -> list[TaskRow]:
+    """Return active rows that were accepted long ago and have given no sign of life since."""
+    return await _select(
+        connection,
+        "WHERE state IN ('queued', 'running')"
+        " AND COALESCE(beat_at, created_at) < now() - make_interval(secs => %s) ORDER BY job_id",
+        seconds,
+    )
+
+
+async def newest_memo(
+    connection: Connection, service: ServiceName, key: str, task_id: int | None
+) -> dict[str, Any] | None:
+    """Return what the newest succeeded run left under this key, of one task or of any."""
+    cursor = await connection.execute(
+        "SELECT memo FROM kinora_tasks WHERE service = %s AND memo_key = %s AND memo IS NOT NULL"
+        " AND state = 'succeeded' AND (%s::bigint IS NULL OR task_id = %s) ORDER BY finished_at DESC LIMIT 1",
+        (service, key, task_id, task_id),
+    )
+    found = await cursor.fetchone()
+    return found["memo"] if found else None
+
+
+async def purge(connection: Connection, *, keep_days: float, faces_keep_days: float) -> tuple[int, int]:
+    """Delete records past their time, and what they hold of faces earlier; return how many of each.
+
+    A record whose callback is still on its way stays until it has arrived or is parked.
+    """
+    faces = await connection.execute(
+        "UPDATE kinora_tasks SET memo = NULL, context = '{}' WHERE (memo IS NOT NULL OR context <> '{}')"
+        " AND finished_at < now() - make_interval(secs => %s)",
+        (faces_keep_days * 86400,),
+    )
+    records = await connection.execute(
+        "DELETE FROM kinora_tasks t WHERE finished_at < now() - make_interval(secs => %s) AND NOT EXISTS"
+        " (SELECT 1 FROM kinora_callbacks c WHERE c.task = t.id AND c.state = 'pending')",
+        (keep_days * 86400,),
+    )
+    return records.rowcount, faces.rowcount
+
+
+def storable(value: Any) -> Any:
+    """Return what PostgreSQL's jsonb can hold: no NaN, no NUL, no unpaired surrogate, nothing that is not JSON."""
+    text = json.dumps(_finite(value), ensure_ascii=False, default=str)
+    text = text.encode("utf-8", "backslashreplace").decode().replace("\\u0000", "")
+    return json.loads(text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy's numbers and arrays
+        return _finite(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+async def _select(connection: Connection, clause: str, *values: object) -> list[TaskRow]:
+    cursor = await connection.execute(f"SELECT {COLUMNS} FROM kinora_tasks {clause}", values)  # noqa: S608  # clauses of this file only
+    return [TaskRow(**row) for row in await cursor.fetchall()]
+
+
+async def _update(connection: Connection, clause: str, *values: object) -> TaskRow | None:
+    cursor = await connection.execute(
+        f"UPDATE kinora_tasks {clause} RETURNING {COLUMNS}", values
+    )  # clauses of this file only
+    row = await cursor.fetchone()
+    return TaskRow(**row) if row else None

@@ -1,0 +1,120 @@
+"""Tasks as they are shown: the newest run of each, with its place in the queue and the time it will take."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.contract import Callback, CallbackView, TaskKind, TaskState, TaskView
+from shared.database import Connection
+from shared.settings import ServiceName
+from shared.tasks import COLUMNS, TaskRow
+
+SAMPLE = 20  # runs whose duration tells how long the next will take
+TELLING_PACE = 0.01  # progress below which a running task's own rate says nothing yet
+
+# A generation is one job a task; a preview is one job a body.
+NEWEST = f"""
+    SELECT {COLUMNS} FROM (
+        SELECT *, row_number() OVER (
+            PARTITION BY service, kind, task_id, CASE kind WHEN 'preview' THEN fingerprint END
+            ORDER BY created_at DESC
+        ) AS age FROM kinora_tasks
+        WHERE service = %(service)s AND (%(task_id)s::bigint IS NULL OR task_id = %(task_id)s)
+    ) runs
+    WHERE age = 1 AND (%(state)s::text IS NULL OR state = %(state)s)
+    ORDER BY created_at DESC LIMIT %(limit)s
+"""  # noqa: S608  # a constant of ours
+
+TYPICAL = """
+    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS seconds FROM (
+        SELECT extract(epoch FROM finished_at - resumed_at) AS seconds FROM kinora_tasks
+        WHERE service = %s AND kind = %s AND state = 'succeeded' ORDER BY finished_at DESC LIMIT %s
+    ) recent
+"""
+
+
+async def newest_runs(
+    connection: Connection, service: ServiceName, *, task_id: int | None, state: TaskState | None, limit: int
+) -> list[TaskView]:
+    """Return the newest run of each job and preview, newest first."""
+    cursor = await connection.execute(NEWEST, {"service": service, "task_id": task_id, "state": state, "limit": limit})
+    rows = [TaskRow(**row) for row in await cursor.fetchall()]
+    deliveries = await _deliveries(connection, rows)
+    lanes = {kind: await Lane.read(connection, service, kind) for kind in {row.kind for row in rows if row.active}}
+    return [_view(row, deliveries.get(row.id, CallbackView()), lanes.get(row.kind)) for row in rows]
+
+
+class Lane:
+    """What waits and runs of one kind, and how long a run takes as a rule."""
+
+    def __init__(self, rows: list[TaskRow], typical_seconds: float | None, now: datetime) -> None:
+        self._typical = typical_seconds
+        self._now = now
+        self._queued = [row.id for row in rows if row.state == "queued"]
+        self._running = [row for row in rows if row.state == "running"]
+
+    @classmethod
+    async def read(cls, connection: Connection, service: ServiceName, kind: TaskKind) -> "Lane":
+        cursor = await connection.execute(
+            f"SELECT {COLUMNS} FROM kinora_tasks WHERE service = %s AND kind = %s"  # noqa: S608
+            " AND state IN ('queued', 'running') ORDER BY job_id",
+            (service, kind),
+        )
+        rows = [TaskRow(**row) for row in await cursor.fetchall()]
+        cursor = await connection.execute(TYPICAL, (service, kind, SAMPLE))
+        typical = (await cursor.fetchone() or {}).get("seconds")
+        return cls(rows, None if typical is None else float(typical), datetime.now(UTC))
+
+    def position(self, row: TaskRow) -> int | None:
+        """1 is the next to run; None for a task that does not wait."""
+        return self._queued.index(row.id) + 1 if row.id in self._queued else None
+
+    def eta_seconds(self, row: TaskRow) -> float | None:
+        """Return when this task will be done, from rates that were measured; None when nothing was yet."""
+        if row.state == "running":
+            return self._remaining(row)
+        position = self.position(row)
+        rest = [self._remaining(running) for running in self._running]
+        if position is None or self._typical is None or None in rest:
+            return None
+        return sum(seconds for seconds in rest if seconds) / max(1, len(rest)) + position * self._typical / max(
+            1, len(rest)
+        )
+
+    def _remaining(self, row: TaskRow) -> float | None:
+        elapsed = (self._now - row.resumed_at).total_seconds() if row.resumed_at else 0.0
+        if row.pace > TELLING_PACE:
+            return elapsed * (1 - row.pace) / row.pace
+        return None if self._typical is None else max(0.0, self._typical - elapsed)
+
+
+async def _deliveries(connection: Connection, rows: list[TaskRow]) -> dict[Any, CallbackView]:
+    cursor = await connection.execute(
+        "SELECT DISTINCT ON (task) task, state, attempts, next_at FROM kinora_callbacks WHERE task = ANY(%s)"
+        " ORDER BY task, created_at DESC",
+        ([row.id for row in rows],),
+    )
+    return {
+        found["task"]: CallbackView(state=found["state"], attempts=found["attempts"], next_at=found["next_at"])
+        for found in await cursor.fetchall()
+    }
+
+
+def _view(row: TaskRow, callback: CallbackView, lane: Lane | None) -> TaskView:
+    eta = lane.eta_seconds(row) if lane and row.active else None
+    return TaskView(
+        id=str(row.id),
+        service=row.service,
+        kind=row.kind,
+        task_id=row.task_id,
+        state=row.state,
+        progress=round(row.progress, 4),
+        queue_position=lane.position(row) if lane else None,
+        eta_seconds=None if eta is None else round(eta, 1),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        attempt=row.attempt,
+        result=None if row.result is None else Callback.model_validate(row.result),
+        callback=callback,
+        details=row.details,
+    )

@@ -1,0 +1,67 @@
+"""Where a run works: its scratch folder in the state directory, its files in `dist_dir`, and room for both."""
+
+import logging
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from shared.errors import JobFailed, Problem
+from shared.paths import MediaRoots
+from shared.settings import Settings
+from shared.tasks import TaskRow
+
+RESERVE_BYTES = 256 << 20  # what a task may need at least, and the machine must keep
+
+logger = logging.getLogger(__name__)
+
+
+class Workplace:
+    """The folders of task runs on this machine."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._work = settings.state_dir / "work"
+        self._roots = MediaRoots(settings)
+
+    def folder(self, row: TaskRow) -> Path:
+        return self._work / row.id.hex
+
+    def prepare(self, row: TaskRow) -> Path:
+        """Return an empty scratch folder, with everything gone that dead attempts of this run left anywhere."""
+        self.clear(row)
+        folder = self.folder(row)
+        folder.mkdir(parents=True)
+        return folder
+
+    def clear(self, row: TaskRow) -> None:
+        """Remove what a run without an announced result left: scratch, part files, published files nobody knows of."""
+        shutil.rmtree(self.folder(row), ignore_errors=True)
+        try:
+            dist_dir = self._roots.dist_dir("dist_dir", row.request["dist_dir"])
+            with self._roots.open_dist_dir(dist_dir) as folder:
+                swept = folder.sweep(row.mark)
+        except (Problem, OSError) as problem:
+            logger.warning("could not sweep the output folder of task %s: %s", row.task_id, problem)
+        else:
+            if swept:
+                logger.info("swept leftovers of task %s: %s", row.task_id, ", ".join(swept))
+
+    def leave(self, row: TaskRow) -> None:
+        """Remove the scratch folder alone."""
+        shutil.rmtree(self.folder(row), ignore_errors=True)
+
+    def forget_all_but(self, rows: Iterable[TaskRow]) -> None:
+        """Remove the scratch folders of runs that are over, which a kill had left."""
+        kept = {row.id.hex for row in rows}
+        if self._work.is_dir():
+            for folder in self._work.iterdir():
+                if folder.name not in kept:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_room(folders: Iterable[Path], need_bytes: int = 0) -> None:
+    """Raise JobFailed unless every folder's file system has `need_bytes` and the reserve free."""
+    need = RESERVE_BYTES + need_bytes
+    for folder in folders:
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        if (free := shutil.disk_usage(existing).free) < need:
+            raise JobFailed("disk_full", folder=folder.name, free=free >> 20, need=-(-need >> 20))

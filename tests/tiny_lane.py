@@ -1,0 +1,60 @@
+"""A runner whose model is a tiny callable: the real process, the real queue, no network weights.
+
+What a task does stands in its request, so that a test can order a wedge or a crash over the wire.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+from shared.contract import Choice, Number, TaskRequest, Text
+from shared.errors import JobFailed
+from shared.job import Job, Result
+from shared.runner import Lane, main
+from shared.settings import Settings
+
+Model = float
+
+
+class TinyRequest(TaskRequest):
+    """`behaviour`: work in steps of 20 ms, crash the runner, fail, break, wedge (never check), publish then crash."""
+
+    seconds: Annotated[float, Number(0, 3600)] = 0.0
+    behaviour: Annotated[
+        Literal["work", "crash", "fail", "break", "wedge", "publish_crash"],
+        Choice("work", "crash", "fail", "break", "wedge", "publish_crash"),
+    ] = "work"
+    note: Annotated[str, Text()] = ""
+
+
+def load(_settings: Settings) -> Model:
+    return 2.0
+
+
+def work(job: Job, request: TinyRequest, model: Model) -> Result:
+    match request.behaviour:
+        case "crash":
+            os._exit(9)
+        case "fail":
+            raise JobFailed("no_room", name="nowhere")
+        case "break":
+            raise ZeroDivisionError(request.note)
+        case "wedge":
+            time.sleep(request.seconds)
+    job.details["model"] = model
+    (job.workdir / "scratch").write_text("x")
+    steps = max(1, round(request.seconds / 0.02))
+    with job.output(".txt", part="text") as target:
+        for _ in job.watch(range(steps), steps):
+            time.sleep(request.seconds / steps)
+        Path(target.url).write_text(request.note or "done")
+    if request.behaviour == "publish_crash":
+        os._exit(9)
+    memo = {"note": request.note} if job.kind == "preview" else None
+    return Result(video=target.name, memo=memo, memo_key="tiny" if memo else "")
+
+
+if __name__ == "__main__":
+    lane = Lane(request=TinyRequest, load=load, work=work)
+    main("upscale", {"generate": lane, "preview": lane})
