@@ -1,0 +1,384 @@
+"""RIFE 4: two frames and an instant between them become the frame of that instant.
+
+Source: "Real-Time Intermediate Flow Estimation for Video Frame Interpolation" (Huang et al. 2022, arXiv:2011.06294)
+and the layouts of the weights that Practical-RIFE publishes. A chain of blocks, each at a finer scale than the one
+before, refines the flow from the wanted instant to either frame; the frames are warped along it and mixed by a mask.
+
+What is computed is what the published network computes, in another order. There every block's flow is enlarged to
+full size, the frames are warped there, and all of it is shrunk again for the next block, so that resizing costs more
+than the convolutions do. Here flow and mask stay as small as the block made them (`Estimate`) and each block samples
+the frames on its own grid. Enlarging by 16 and shrinking by 4, both bilinear, is exactly enlarging by 4; only the
+sampling differs: one sample at the centre of a cell instead of the mean of its four middle pixels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import grid_sample, interpolate, pad
+
+FLOW = 4  # channels: x and y to the first frame, x and y to the second, in pixels of the full size
+MASK = 1  # channel: how much of the first frame, before the sigmoid
+RGB = 3
+STRIDE = 4  # a block's two first convolutions halve its input twice
+BODY = 8  # convolutions of a block at its smallest size
+LARGE_MOTION = 32  # pixels that the second block adds in both directions when the first has missed the motion
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one generation of weights is built."""
+
+    widths: tuple[int, ...]  # channels of each block, from coarse to fine
+    scales: tuple[int, ...]  # each block sees the frames at 1/scale
+    features: int  # learned channels beside a frame's RGB, 0 for none
+    carried: int  # channels that a block hands on beside flow and mask
+    residual: bool  # the body is a chain of residual convolutions, and a block answers at its own scale
+    adds_masks: bool  # a block's mask is added to the one before; else it replaces it
+    looks_again: bool  # large motion repeats the first block at half the scale
+    refines: bool  # a U-Net that corrects the mixed frame belongs to the weights
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    "4.0": Layout((192, 128, 96, 64), (8, 4, 2, 1), 0, 0, False, True, True, True),
+    # 4.26 was trained longer, its layout is the same.
+    "4.25": Layout((192, 128, 96, 64, 32), (16, 8, 4, 2, 1), 4, 8, True, False, False, False),
+}
+
+
+@dataclass(frozen=True)
+class FrameFeatures:
+    """What is known of one frame alone: computed once, used for both of its pairs and all of their instants."""
+
+    channels: Tensor  # (1, 3 + features, H, W) float32, RGB 0-1 first
+    context: tuple[Tensor, ...]  # (1, 16·2^i, H/2^(i+1), W/2^(i+1)) for the refinement; empty without it
+
+
+class Estimate:
+    """Flow, mask and carried channels as the blocks left them: small pictures that are enlarged only where needed."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._added = FLOW + MASK if layout.adds_masks else FLOW  # channels that sum over the blocks
+        self._parts: list[tuple[int, Tensor]] = []  # a cell's side in pixels, (T, 5 + carried, H/side, W/side)
+
+    def add(self, side: int, answer: Tensor) -> None:
+        """Take a block's answer on cells of `side` pixels."""
+        self._parts.append((side, answer))
+
+    def at(self, side: int) -> Tensor:
+        """Return (T, 5 + carried, H/side, W/side): the flow in cells of `side` pixels, the mask, the carried channels.
+
+        Every part is enlarged at once from its own size: enlarging step by step would blur it.
+        """
+        cell, newest = self._parts[-1]
+        total = _enlarged(newest, cell // side)
+        for cell, part in self._parts[:-1]:
+            total[:, : self._added] += _enlarged(part[:, : self._added], cell // side)
+        if side == 1:  # nothing finer can be asked for, so the sum may stand for its parts
+            self._parts = [(1, total)]
+        return total
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What the blocks look at: both frames' channels, (1, C, H, W), and the wanted instants, (T, 1, 1, 1)."""
+
+    first: Tensor
+    second: Tensor
+    timesteps: Tensor
+
+    def warped(self, flow: Tensor) -> list[Tensor]:
+        """Return what a block sees of the frames along (T, 4, h, w) `flow`: colours, learned features, the instant."""
+        return self._seen(_warp(self.first, flow[:, :2]), _warp(self.second, flow[:, 2:]))
+
+    def shrunk(self, scale: int) -> list[Tensor]:
+        """Return the same of the frames as they are, at 1/scale."""
+        count = len(self.timesteps)
+        return self._seen(*(_resize(frame, 1 / scale).expand(count, -1, -1, -1) for frame in (self.first, self.second)))
+
+    def _seen(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        instant = self.timesteps.expand(-1, 1, *first.shape[-2:])
+        return [first[:, :RGB], second[:, :RGB], first[:, RGB:], second[:, RGB:], instant]
+
+
+class Rife(nn.Module):
+    """Flow blocks, and for the weights that have them an encoder of features and a refinement.
+
+    Frames are (1, 3, H, W) RGB 0-1 float32 with H and W multiples of `multiple(flow_scale)`. Images, flow and sampling
+    grids stay float32 whatever the weights' precision: half a pixel at x = 2000 needs more than 11 bits.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.layout = layout
+        frames = 2 * (RGB + layout.features) + 1
+        for index, width in enumerate(layout.widths):
+            inputs = frames if index == 0 else frames + MASK + layout.carried + FLOW
+            self.add_module(f"block{index}", FlowBlock(layout, inputs, width))
+        if layout.features:
+            self.encode = FrameEncoder(layout.features)
+        if layout.refines:
+            self.contextnet = ContextEncoder()
+            self.unet = Refinement()
+
+    @classmethod
+    def from_weights(cls, weights: Mapping[str, Tensor]) -> Self:
+        """Build the network that a published state dict belongs to; parts used only in training are left out."""
+        network = cls(LAYOUTS["4.25" if "block0.convblock.0.beta" in weights else "4.0"])
+        training_only = ("block_tea.", "teacher.", "caltime.")
+        network.load_state_dict({k: v for k, v in weights.items() if not k.startswith(training_only)})
+        return network
+
+    def multiple(self, flow_scale: float) -> int:
+        """Return what a frame's sides must be multiples of."""
+        return int(max(self.layout.scales) / flow_scale) * STRIDE
+
+    def features(self, frame: Tensor, *, refine: bool) -> FrameFeatures:
+        """Compute what depends on one frame alone; `refine` as in `forward`."""
+        channels = torch.cat((frame, self.encode(self._narrow(frame)).float()), 1) if self.layout.features else frame
+        context = self.contextnet(self._narrow(frame)) if refine and self.layout.refines else ()
+        return FrameFeatures(channels, context)
+
+    def forward(
+        self, first: FrameFeatures, second: FrameFeatures, timesteps: Tensor, *, flow_scale: float, refine: bool
+    ) -> Tensor:
+        """Return (T, 3, H, W) RGB float32, about 0-1, for the T `timesteps` in (0, 1) of one pair.
+
+        `flow_scale` shrinks what the blocks see: 0.5 for frames so large that motion outgrows their reach.
+        `refine` needs features that were computed with it.
+        """
+        estimate = self._flow(_Pair(first.channels, second.channels, timesteps.view(-1, 1, 1, 1)), flow_scale)
+        flow, mask = estimate.at(1).split_with_sizes([FLOW, MASK, self.layout.carried], 1)[:2]
+        from_first = _warp(first.channels[:, :RGB], flow[:, :2])
+        from_second = _warp(second.channels[:, :RGB], flow[:, 2:])
+        mixed = torch.lerp(from_second, from_first, torch.sigmoid(mask))
+        if not (refine and self.layout.refines):
+            return mixed
+        frames = (frame.channels[:, :RGB].expand_as(mixed) for frame in (first, second))
+        seen = self._narrow(torch.cat((*frames, from_first, from_second, mask, flow), 1))
+        context = _warped_context(first.context, second.context, flow)
+        correction: Tensor = self.unet(seen, [self._narrow(level) for level in context])
+        return mixed + correction
+
+    def _flow(self, pair: _Pair, flow_scale: float) -> Estimate:
+        scales = [int(scale / flow_scale) for scale in self.layout.scales]
+        estimate, update = self._coarse(pair, scales)
+        if self.layout.looks_again and _farthest(update) * scales[1] * 2 > LARGE_MOTION:
+            scales = [2 * scale for scale in scales]
+            estimate, _ = self._coarse(pair, scales)
+        for index, scale in enumerate(scales[2:], start=2):
+            self._step(index, scale, pair, estimate)
+        return estimate
+
+    def _coarse(self, pair: _Pair, scales: Sequence[int]) -> tuple[Estimate, Tensor]:
+        """Run the two coarsest blocks; return the estimate and what the second of them added to it."""
+        estimate = Estimate(self.layout)
+        self._block(0, scales[0], pair.shrunk(scales[0]), estimate)
+        return estimate, self._step(1, scales[1], pair, estimate)
+
+    def _step(self, index: int, scale: int, pair: _Pair, estimate: Estimate) -> Tensor:
+        """Let a block see the frames warped along the estimate so far, and add what it answers."""
+        flow, rest = estimate.at(scale).split_with_sizes([FLOW, MASK + self.layout.carried], 1)
+        return self._block(index, scale, [*pair.warped(flow), rest, flow], estimate)
+
+    def _block(self, index: int, scale: int, seen: Sequence[Tensor], estimate: Estimate) -> Tensor:
+        block = self.get_submodule(f"block{index}")
+        assert isinstance(block, FlowBlock)
+        answer: Tensor = block(self._narrow(torch.cat(tuple(seen), 1))).float()
+        estimate.add(scale * block.cell, answer)
+        return answer
+
+    def _narrow(self, values: Tensor) -> Tensor:
+        """Convert to the weights' precision, in which convolutions run."""
+        return values.to(self.block0.conv0[0][0].weight.dtype)  # type: ignore[index,union-attr]  # nn.Module's attributes
+
+
+class FlowBlock(nn.Module):
+    """(T, inputs, h, w) at the block's scale to (T, 5 + carried, h/cell, w/cell): a flow in cells, a mask, the rest."""
+
+    def __init__(self, layout: Layout, inputs: int, width: int) -> None:
+        super().__init__()
+        self.cell = 1 if layout.residual else 2
+        answer = FLOW + MASK + layout.carried
+        activation = _leaky if layout.residual else nn.PReLU
+        self.conv0 = nn.Sequential(
+            nn.Sequential(nn.Conv2d(inputs, width // 2, 3, 2, 1), activation(width // 2)),
+            nn.Sequential(nn.Conv2d(width // 2, width, 3, 2, 1), activation(width)),
+        )
+        if layout.residual:
+            self.convblock = nn.Sequential(*(ResidualConv(width) for _ in range(BODY)))
+            enlarge = nn.ConvTranspose2d(width, 4 * answer, 4, 2, 1)
+            self.lastconv: nn.Module = nn.Sequential(enlarge, nn.PixelShuffle(2))
+        else:
+            self.convblock = nn.Sequential(*(_conv(width, width) for _ in range(BODY)))
+            self.lastconv = nn.ConvTranspose2d(width, answer, 4, 2, 1)
+        self._residual = layout.residual
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Sides that are no multiple of 4 (a search at half the usual scale) are padded here and cropped again."""
+        height, width = seen.shape[-2:]
+        if height % STRIDE or width % STRIDE:
+            seen = pad(seen, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+        small = self.conv0(seen)
+        body = self.convblock(small)
+        answer: Tensor = self.lastconv(body if self._residual else body.add_(small))
+        return answer[..., : height // self.cell, : width // self.cell].contiguous()
+
+
+class ResidualConv(nn.Module):
+    """A convolution whose result is weighted by channel and added to its input."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, 1, 1)
+        self.beta = nn.Parameter(torch.ones(1, width, 1, 1))
+        self.relu = _leaky(width)
+
+    def forward(self, values: Tensor) -> Tensor:
+        added: Tensor = self.relu(torch.addcmul(values, self.conv(values), self.beta))
+        return added
+
+
+class FrameEncoder(nn.Module):
+    """(1, 3, H, W) to (1, features, H, W): what later generations warp beside the colours."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.cnn0 = nn.Conv2d(RGB, 16, 3, 2, 1)
+        self.cnn1 = nn.Conv2d(16, 16, 3, 1, 1)
+        self.cnn2 = nn.Conv2d(16, 16, 3, 1, 1)
+        self.cnn3 = nn.ConvTranspose2d(16, features, 4, 2, 1)
+        self.relu = _leaky(16)
+
+    def forward(self, frame: Tensor) -> Tensor:
+        values = frame
+        for conv in (self.cnn0, self.cnn1, self.cnn2):
+            values = self.relu(conv(values))
+        features: Tensor = self.cnn3(values)
+        return features
+
+
+class ContextEncoder(nn.Module):
+    """A frame's features at 1/2, 1/4, 1/8 and 1/16 of its size, 16, 32, 64 and 128 channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = DoubleConv(RGB, 16)
+        self.conv2 = DoubleConv(16, 32)
+        self.conv3 = DoubleConv(32, 64)
+        self.conv4 = DoubleConv(64, 128)
+
+    def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
+        """Return float32 levels, laid out plane by plane, as warping wants them."""
+        levels, values = [], frame
+        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
+            values = conv(values)
+            levels.append(values.float().contiguous())
+        return tuple(levels)
+
+
+class Refinement(nn.Module):
+    """A U-Net over frames, warped frames, mask and flow that answers with a correction in (-1, 1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down0 = DoubleConv(4 * RGB + MASK + FLOW, 32)
+        self.down1 = DoubleConv(64, 64)
+        self.down2 = DoubleConv(128, 128)
+        self.down3 = DoubleConv(256, 256)
+        self.up0 = _enlarge(512, 128)
+        self.up1 = _enlarge(256, 64)
+        self.up2 = _enlarge(128, 32)
+        self.up3 = _enlarge(64, 16)
+        self.conv = nn.Conv2d(16, RGB, 3, 1, 1)
+
+    def forward(self, seen: Tensor, context: Sequence[Tensor]) -> Tensor:
+        """`context` holds both frames' warped levels, fine to coarse; returns (T, 3, H, W) float32."""
+        fine = self.down0(seen)
+        half = self.down1(torch.cat((fine, context[0]), 1))
+        quarter = self.down2(torch.cat((half, context[1]), 1))
+        values = self.down3(torch.cat((quarter, context[2]), 1))
+        values = self.up0(torch.cat((values, context[3]), 1))
+        values = self.up1(torch.cat((values, quarter), 1))
+        values = self.up2(torch.cat((values, half), 1))
+        values = self.up3(torch.cat((values, fine), 1))
+        return torch.sigmoid(self.conv(values).float()) * 2 - 1
+
+
+class DoubleConv(nn.Module):
+    """Two convolutions, the first of which halves the size."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = _conv(inputs, outputs, stride=2)
+        self.conv2 = _conv(outputs, outputs)
+
+    def forward(self, values: Tensor) -> Tensor:
+        smaller: Tensor = self.conv2(self.conv1(values))
+        return smaller
+
+
+def _conv(inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.PReLU(outputs))
+
+
+def _enlarge(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1), nn.PReLU(outputs))
+
+
+def _leaky(_width: int) -> nn.LeakyReLU:
+    return nn.LeakyReLU(0.2, inplace=True)
+
+
+def _resize(values: Tensor, factor: float) -> Tensor:
+    return interpolate(values, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def _enlarged(estimate: Tensor, factor: int) -> Tensor:
+    """Return a new estimate on cells that are `factor` times smaller; its flow counts those."""
+    scaled = estimate.clone()
+    scaled[:, :FLOW] *= factor
+    return scaled if factor == 1 else _resize(scaled, factor)
+
+
+def _farthest(update: Tensor) -> float:
+    """Return how many cells a block's answer moves the flow at most, to the frame where that is less.
+
+    It is one number for all instants of a pair, which would jump between two searches otherwise.
+    """
+    return min(float(update[:, begin : begin + 2].abs().max()) for begin in (0, 2))
+
+
+def _warp(values: Tensor, flow: Tensor) -> Tensor:
+    """Sample (1, C, H, W) at the centres of the cells of (T, 2, h, w) `flow`, moved by that many cells.
+
+    Returns (T, C, h, w); positions outside repeat the edge. The grid is laid out plane by plane: interleaved, as
+    `grid_sample` documents it, it costs a transposition.
+    """
+    height, width = flow.shape[-2:]
+    grid = flow * flow.new_tensor((2 / width, 2 / height)).view(2, 1, 1)
+    grid[:, 0] += _centres(width, flow)
+    grid[:, 1] += _centres(height, flow)[:, None]
+    source = values.expand(len(flow), -1, -1, -1)
+    return grid_sample(source, grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _centres(cells: int, like: Tensor) -> Tensor:
+    """Centres of `cells` equal cells over (-1, 1), `grid_sample`'s coordinates with align_corners=False."""
+    return torch.arange(1 - cells, cells, 2, device=like.device, dtype=like.dtype) / cells
+
+
+def _warped_context(first: Sequence[Tensor], second: Sequence[Tensor], flow: Tensor) -> list[Tensor]:
+    """Warp both frames' context levels along the flow, halved with them; (T, both frames' channels, h, w) a level.
+
+    Channels come out last in memory, like the convolutions' results that they are joined with: joining two layouts
+    costs more than the convolution that follows.
+    """
+    levels = []
+    for of_first, of_second in zip(first, second, strict=True):
+        flow = _resize(flow, 0.5) * 0.5
+        both = torch.cat((_warp(of_first, flow[:, :2]), _warp(of_second, flow[:, 2:])), 1)
+        levels.append(both.contiguous(memory_format=torch.channels_last))
+    return levels
