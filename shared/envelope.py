@@ -43,7 +43,7 @@ _KEPT_STATUSES = {
     answers.UNAVAILABLE: "not_ready",
     answers.TOO_SLOW: "too_slow",
 }
-_KEPT_HEADERS = {b"allow", b"retry-after"}
+_KEPT_HEADERS = {b"allow", b"retry-after", b"www-authenticate"}
 
 logger = logging.getLogger("bentoml.kinora.http")
 
@@ -136,16 +136,20 @@ class _Refused:
 
     def answer(self, language: Language) -> Response:
         """Return the same answer if it speaks the contract already, else one that does."""
-        try:
-            if is_answer(json.loads(self.body)):
-                return Response(self.body, self.status, media_type="application/json")
-        except ValueError:
-            pass
-        response = answer_to(_problem_of(self.status), language)
+        if self._speaks_the_contract():
+            response = Response(self.body, self.status, media_type="application/json")
+        else:
+            response = answer_to(_problem_of(self.status), language)
         for name, value in self.headers:
             if name.lower() in _KEPT_HEADERS:
                 response.headers[name.decode("latin-1")] = value.decode("latin-1")
         return response
+
+    def _speaks_the_contract(self) -> bool:
+        try:
+            return is_answer(json.loads(self.body))
+        except ValueError:
+            return False
 
 
 class _CallerLeft(Exception):

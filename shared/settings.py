@@ -2,7 +2,7 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.errors import Language
 
 ServiceName = Literal["creation", "facefusion", "interpo", "upscale"]
+SERVICES: tuple[ServiceName, ...] = get_args(ServiceName)
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 OPEN_ON_PURPOSE = "none"  # as KINORA_TOKEN: the operator says that no token is wanted
 
@@ -33,6 +34,7 @@ class Settings(BaseSettings):
     callback_url: str = "http://127.0.0.1:8088/api/ai/notify"
     webhook_secret: SecretStr | None = None
     language: Language = "en"
+    services: Annotated[tuple[ServiceName, ...], NoDecode] = SERVICES  # what the router starts on this machine
     creation_url: str | None = None
     facefusion_url: str | None = None
     interpo_url: str | None = None
@@ -79,9 +81,9 @@ class Settings(BaseSettings):
     def _absolute_state(cls, value: Path) -> Path:
         return value.absolute()
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "services", mode="before")
     @classmethod
-    def _split_hosts(cls, value: object) -> object:
+    def _split_names(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("path_map", mode="before")

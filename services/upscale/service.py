@@ -4,7 +4,6 @@ import bentoml
 
 from services.upscale.request import UpscaleRequest
 from shared.contract import Answer
-from shared.desk import TaskDesk
 from shared.envelope import EnvelopeService
 from shared.lifeline import die_with_parent
 from shared.settings import Settings
@@ -19,6 +18,9 @@ class Upscale:
     """Repairs videos and enlarges them."""
 
     def __init__(self) -> None:
+        # Here and not above: the router, which names this class only to start it, needs no queue and no database.
+        from shared.desk import TaskDesk  # noqa: PLC0415
+
         settings = Settings.load()
         self.desk = TaskDesk("upscale", settings)
         tasks.serve(self.desk, settings.language)

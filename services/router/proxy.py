@@ -1,0 +1,136 @@
+"""The documented URLs in front of the services: one table, the merged task list, the merged document."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import TypeVar
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from services.router.upstream import Upstream, absent
+from shared.answers import UNAVAILABLE, HttpProblem, answer_to
+from shared.contract import Answer, TaskView
+from shared.errors import Problem
+from shared.openapi import DOCUMENT_PATH, merge
+from shared.settings import SERVICES, ServiceName, Settings
+from shared.tasks_face import CANCEL_PATH, TASK_PATH, TASKS_PATH, TaskQuery, read_task_id, task_list, unknown
+
+ALIASES: dict[str, ServiceName] = {"/api/ai/upcale": "upscale"}  # an earlier configuration of the backend
+PATHS: dict[str, ServiceName] = {f"/api/ai/{service}": service for service in SERVICES} | ALIASES
+UNREACHABLE_HEADER = "kinora-unreachable"  # names the services that a merged list lacks
+
+T = TypeVar("T")
+
+
+class Proxy:
+    """An ASGI application; `addresses` is asked once, when it starts, for the URL of every service there is."""
+
+    def __init__(self, addresses: Callable[[Settings], Mapping[ServiceName, str]]) -> None:
+        self._addresses = addresses
+        self._upstreams: dict[ServiceName, Upstream] = {}
+        self.app = Starlette(
+            routes=[
+                *(Route(path, self._submit, methods=["POST"]) for path in PATHS),
+                Route(TASKS_PATH, self._list),
+                Route(TASK_PATH, self._look_up),
+                Route(CANCEL_PATH, self._cancel, methods=["POST"]),
+                Route(DOCUMENT_PATH, self._document),
+            ],
+            exception_handlers={Problem: self._refuse},
+            lifespan=self._open,
+        )
+
+    async def ready(self, needed: Iterable[ServiceName]) -> bool:
+        """Tell whether every needed service is ready, and at least one at all."""
+        names = list(self._upstreams)
+        states = dict(zip(names, await asyncio.gather(*(self._upstreams[name].ready() for name in names)), strict=True))
+        return any(states.values()) and all(states.get(name, False) for name in needed)
+
+    @contextlib.asynccontextmanager
+    async def _open(self, app: Starlette) -> AsyncIterator[None]:
+        settings = Settings.load()
+        app.state.language = settings.language
+        self._upstreams = {name: Upstream(name, url) for name, url in self._addresses(settings).items()}
+        try:
+            yield
+        finally:
+            await asyncio.gather(*(upstream.close() for upstream in self._upstreams.values()))
+
+    async def _submit(self, request: Request) -> Response:
+        upstream = self._upstream(PATHS[request.scope["path"]])
+        answer = await upstream.submit(await request.body(), request.headers)
+        return Response(answer.content, answer.status_code, media_type="application/json")
+
+    async def _list(self, request: Request) -> Response:
+        return await self._merged(TASKS_PATH, request)
+
+    async def _look_up(self, request: Request) -> Response:
+        task_id = read_task_id(request.path_params["task_id"])
+        return await self._merged(TASK_PATH.format(task_id=task_id), request, task_id)
+
+    async def _merged(self, path: str, request: Request, task_id: int | None = None) -> Response:
+        """Ask every service and answer with the newest of all; a service that is down only makes the list shorter."""
+        query = TaskQuery.read(request.query_params)
+        found, missing = await self._ask(
+            query, lambda upstream: upstream.tasks(path, request.query_params, request.headers)
+        )
+        tasks: list[TaskView] = []
+        for answer in found.values():
+            if isinstance(answer, Answer):
+                return JSONResponse(answer.model_dump())
+            tasks += answer.tasks
+        if task_id is not None and not tasks:
+            raise unknown(task_id) if not missing else next(iter(missing.values()))
+        newest = sorted(tasks, key=lambda task: task.created_at, reverse=True)[: query.limit]
+        response = task_list(newest)
+        if missing:
+            response.headers[UNREACHABLE_HEADER] = ", ".join(missing)
+        return response
+
+    async def _cancel(self, request: Request) -> Response:
+        """Ask every service to cancel: accepted if one of them did."""
+        task_id = read_task_id(request.path_params["task_id"])
+        path = CANCEL_PATH.format(task_id=task_id)
+        found, missing = await self._ask(
+            TaskQuery.read(request.query_params),
+            lambda upstream: upstream.cancel(path, request.query_params, request.headers),
+        )
+        answers = sorted(found.values(), key=lambda answer: (answer.json()["err_code"] != 0, answer.status_code))
+        if missing and (not answers or answers[0].json()["err_code"] != 0):
+            raise next(iter(missing.values()))
+        return Response(answers[0].content, answers[0].status_code, media_type="application/json")
+
+    async def _document(self, request: Request) -> Response:
+        found, _ = await self._ask(TaskQuery(), lambda upstream: upstream.document(DOCUMENT_PATH, request.headers))
+        return JSONResponse(merge(found.values()))
+
+    async def _ask(
+        self, query: TaskQuery, ask: Callable[[Upstream], Awaitable[T]]
+    ) -> tuple[dict[ServiceName, T], dict[ServiceName, HttpProblem]]:
+        """Ask the services that a query means, all at once; return their answers and why others gave none."""
+        names = [query.service] if query.service else list(self._upstreams)
+        outcomes = await asyncio.gather(*(ask(self._upstream(name)) for name in names), return_exceptions=True)
+        found: dict[ServiceName, T] = {}
+        missing: dict[ServiceName, HttpProblem] = {}
+        for name, outcome in zip(names, outcomes, strict=True):
+            if isinstance(outcome, HttpProblem):
+                missing[name] = outcome
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                found[name] = outcome
+        if not found:
+            raise next(iter(missing.values()), HttpProblem(UNAVAILABLE, "services_down"))
+        return found, missing
+
+    def _upstream(self, service: ServiceName) -> Upstream:
+        if service not in self._upstreams:
+            raise absent(service)
+        return self._upstreams[service]
+
+    async def _refuse(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return answer_to(error, request.app.state.language)

@@ -1,0 +1,49 @@
+"""The router: the documented URLs on one port, in front of services that run here or elsewhere."""
+
+import bentoml
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from services.router.console import console
+from services.router.local import listening_at, start_here
+from services.router.proxy import Proxy
+from shared.envelope import EnvelopeService
+from shared.lifeline import die_with_parent
+from shared.settings import SERVICES, ServiceName, Settings
+
+LOCAL = {name: start_here(name) for name in SERVICES}
+
+
+def addresses(settings: Settings) -> dict[ServiceName, str]:
+    """Return where every service listens, those of other machines included."""
+    urls = {name: settings.upstream_url(name) or listening_at(LOCAL[name]) for name in SERVICES}
+    return {name: url for name, url in urls.items() if url}
+
+
+proxy = Proxy(addresses)
+
+
+@bentoml.asgi_app(proxy.app)
+@bentoml.asgi_app(Starlette(routes=[Route("/", console)]))
+@bentoml.service(
+    name="router",
+    workers=1,
+    traffic={"timeout": 60},
+    runner_probe={"enabled": False},  # BentoML's own probe hangs on a dead service
+    service_class=EnvelopeService,
+)
+class Router:
+    """Passes requests on, merges the task lists, serves the console."""
+
+    creation = LOCAL["creation"]
+    facefusion = LOCAL["facefusion"]
+    interpo = LOCAL["interpo"]
+    upscale = LOCAL["upscale"]
+
+    @bentoml.on_startup
+    def start(self) -> None:
+        die_with_parent()
+
+    async def __is_ready__(self) -> bool:
+        """Be ready with every service of this machine; those elsewhere answer for themselves."""
+        return await proxy.ready(name for name in SERVICES if LOCAL[name])

@@ -1,0 +1,111 @@
+"""One service as the router sees it: an address to which requests go, and the ways in which that fails."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import httpx
+
+from shared.answers import BAD_UPSTREAM, NOT_FOUND, TOO_SLOW, UNAVAILABLE, HttpProblem, is_answer
+from shared.contract import Answer, TaskList
+from shared.settings import ServiceName
+
+SUBMIT_SECONDS = 40.0  # above a service's own limit: its 504 says more than ours
+ASK_SECONDS = 2.0  # for what a page shows: a dead service must not hold up the others
+PROBE_SECONDS = 0.8  # below the second that probes of a probe usually have
+_CONNECT_SECONDS = 3.0
+_FORWARDED = ("authorization", "traceparent")
+
+
+class Upstream:
+    """A service at a URL; `file:///…` is a unix socket of this machine."""
+
+    def __init__(self, service: ServiceName, url: str) -> None:
+        self.service = service
+        socket = unquote(urlsplit(url).path) if url.startswith("file:") else None
+        # Shorter than the five seconds after which a service closes an idle connection: no request meets a closed one.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=2)
+        self._client = httpx.AsyncClient(
+            base_url="http://localhost" if socket else url,
+            transport=httpx.AsyncHTTPTransport(uds=socket, limits=limits, trust_env=False),
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def submit(self, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+        """Pass a documented POST on, byte for byte; return an answer of the contract or raise HttpProblem."""
+        return self._answer(await self._send("POST", f"/api/ai/{self.service}", headers, SUBMIT_SECONDS, content=body))
+
+    async def cancel(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> httpx.Response:
+        """Pass a cancel on; return an answer of the contract or raise HttpProblem."""
+        return self._answer(await self._send("POST", path, headers, ASK_SECONDS, params=query))
+
+    async def tasks(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> TaskList | Answer:
+        """Return the service's list, empty where it knows no such task, or its refusal."""
+        response = await self._send("GET", path, headers, ASK_SECONDS, params=query)
+        if response.status_code == NOT_FOUND:
+            return TaskList(tasks=[])
+        try:
+            if is_answer(response.json()):
+                return Answer.model_validate_json(response.content)
+            return TaskList.model_validate_json(response.content)
+        except ValueError as error:
+            raise self._strange() from error
+
+    async def document(self, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
+        """Return the service's OpenAPI document."""
+        response = await self._send("GET", path, headers, ASK_SECONDS)
+        try:
+            found: dict[str, Any] = response.json()
+        except ValueError as error:
+            raise self._strange() from error
+        return found
+
+    async def ready(self) -> bool:
+        """Tell whether the service says that it is ready, within a fraction of a second."""
+        try:
+            response = await self._send("GET", "/readyz", {}, PROBE_SECONDS)
+        except HttpProblem:
+            return False
+        return response.is_success
+
+    async def _send(
+        self, method: str, path: str, headers: Mapping[str, str], seconds: float, **content: Any
+    ) -> httpx.Response:
+        """Send a request, twice if the connection broke: posting a task again, or cancelling it again, is harmless."""
+        request = self._client.build_request(
+            method,
+            path,
+            headers={name: headers[name] for name in _FORWARDED if name in headers},
+            timeout=httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
+            **content,
+        )
+        try:
+            try:
+                return await self._client.send(request)
+            except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+                return await self._client.send(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise HttpProblem(BAD_UPSTREAM, "service_down", service=self.service) from error
+        except httpx.TimeoutException as error:
+            raise HttpProblem(TOO_SLOW, "service_slow", service=self.service) from error
+        except httpx.TransportError as error:
+            raise HttpProblem(BAD_UPSTREAM, "service_down", service=self.service) from error
+
+    def _answer(self, response: httpx.Response) -> httpx.Response:
+        try:
+            if is_answer(response.json()):
+                return response
+        except ValueError:
+            pass
+        raise self._strange()
+
+    def _strange(self) -> HttpProblem:
+        return HttpProblem(BAD_UPSTREAM, "service_strange", service=self.service)
+
+
+def absent(service: ServiceName) -> HttpProblem:
+    """Say that a documented service neither runs here nor is known elsewhere."""
+    return HttpProblem(UNAVAILABLE, "service_absent", service=service, setting=f"KINORA_{service.upper()}_URL")

@@ -1,0 +1,60 @@
+"""`kinora serve`: the router and every service of this machine, as one `bentoml serve`."""
+
+import ipaddress
+import os
+import socket
+import sys
+from pathlib import Path
+
+import typer
+from pydantic import ValidationError
+
+import services
+from shared.settings import Settings
+
+TARGET = "services.router.service:Router"
+
+
+def serve() -> None:
+    """Start everything for daily use, on KINORA_HOST and KINORA_PORT."""
+    try:
+        settings = Settings.load()
+        address = listen_address(settings.host)
+    except ValidationError as error:
+        for wrong in error.errors():
+            name = "_".join(str(part) for part in wrong["loc"][:1]).upper()
+            typer.echo(
+                f"KINORA_{name}: {wrong['msg']}" if name else wrong["msg"].removeprefix("Value error, "), err=True
+            )
+        raise typer.Exit(2) from error
+    except OSError as error:
+        typer.echo(f"KINORA_HOST: {error}", err=True)
+        raise typer.Exit(2) from error
+    if "media_roots" not in settings.model_fields_set:
+        for root in settings.media_roots:
+            root.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "bentoml", "serve", TARGET, "--host", address, "--port", str(settings.port)]
+    # The process becomes BentoML's master: whoever started it ends all by ending it.
+    os.chdir(Path(services.__file__).parent.parent)
+    os.execve(sys.executable, command, os.environ | environment(settings))  # noqa: S606  # no shell is wanted
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return what BentoML's processes need on top of the caller's environment; paths no longer depend on a folder."""
+    return {
+        "BENTOML_DO_NOT_TRACK": "True",
+        # Its allocator would hide the one GPU from all services but the first.
+        "BENTOML_DISABLE_GPU_ALLOCATION": "1",
+        "KINORA_MEDIA_ROOTS": ":".join(map(str, settings.media_roots)),
+        "KINORA_STATE_DIR": str(settings.state_dir),
+    }
+
+
+def listen_address(host: str) -> str:
+    """Return the IP address of a host name, which is all that BentoML takes; raise OSError when there is none."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        families = sorted(found, key=lambda entry: entry[0] != socket.AF_INET)
+        return str(families[0][4][0])
