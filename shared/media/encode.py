@@ -23,11 +23,13 @@ from shared.media.decode import VideoSource
 from shared.media.encoders import Encoder, choose_encoder
 from shared.media.frame import Frame, Picture
 from shared.media.label import KEY, Label
+from shared.media.stamp import stamp
 from shared.paths import OutputFile, write_problem
 from shared.settings import Settings
 
 _BEHIND = 4  # finished pictures that wait for the encoder
 _FINEST = 10_000_000  # ticks a second; MP4 counts a sample's duration in 32 bits
+_LABELLED_SECONDS = 3  # the rule asks for two
 _MADE_RATE = Fraction(24)
 _BYTE = 8  # bits
 _FIRST_FFMPEG_ERROR = 4096  # FFmpeg's own codes lie above the system's
@@ -167,7 +169,10 @@ class _Output:
         self._durations[pts] = max(round(frame.duration * self._plan.time_base / self._ticks), 1)
         self._end = pts + self._durations[pts]
         self._frames += 1
-        picture = self._to_yuv(self._fitted(frame))
+        image = self._fitted(frame)
+        if self._plan.label.visible and pts * self._ticks < _LABELLED_SECONDS:
+            image = stamp(image, self._plan.like.rotation if self._plan.like else 0)
+        picture = self._to_yuv(image)
         picture.pts, picture.time_base = pts, self._ticks
         self._mux(self._stream.encode(picture))
 

@@ -1,0 +1,131 @@
+"""Still pictures: read as a viewer shows them, written with their provenance."""
+
+import io
+from typing import Final
+from xml.sax.saxutils import escape
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL.Image import Image as PillowImage
+
+from shared.errors import UnreadableMedia
+from shared.media.frame import Picture
+from shared.media.header import MediaHeader
+from shared.media.label import Label
+from shared.media.stamp import stamp
+from shared.paths import InputFile, OutputFile, write_problem
+
+MAX_PICTURE_PIXELS: Final = 80_000_000  # below Pillow's own alarm
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "JPEG2000")
+_SUFFIXES: Final = {"JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp"}  # whatever else becomes PNG
+_JPEG_QUALITY: Final = 95
+_NAMESPACE: Final = "http://www.tc260.org.cn/ns/AIGC/1.0/"
+_XMP: Final = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    f'<rdf:Description rdf:about="" xmlns:TC260="{_NAMESPACE}"><TC260:AIGC>{{label}}</TC260:AIGC>'
+    '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+)
+
+
+def is_picture(file: InputFile) -> bool:
+    """Whether the file is in one of our picture formats; animations count, by their first frame."""
+    try:
+        with Image.open(file.url, formats=_FORMATS):
+            return True
+    except UnidentifiedImageError:
+        return False
+    except Exception:  # noqa: BLE001  # see `_opened`: known, and damaged
+        return True
+
+
+def picture_header(file: InputFile) -> MediaHeader:
+    """Return what the header says, with the size as a viewer shows it; raise UnreadableMedia."""
+    image = _opened(file)
+    with image:
+        width, height = image.size
+        if image.getexif().get(0x0112, 1) in {5, 6, 7, 8}:  # orientations that lie on their side
+            width, height = height, width
+        return MediaHeader(kind="image", width=width, height=height, bit_depth=16 if "16" in image.mode else 8)
+
+
+def picture_suffix(file: InputFile) -> str:
+    """Return the suffix for a result in the file's own format, ".png" where we do not write that."""
+    with _opened(file) as image:
+        return _SUFFIXES.get(image.format or "", ".png")
+
+
+def read_picture(file: InputFile) -> Picture:
+    """Return (height, width, 3) uint8 sRGB, turned upright, the first frame of an animation.
+
+    Transparency lies on white. Raises UnreadableMedia for what is no picture, is damaged or has too many pixels.
+    """
+    with _opened(file) as image:
+        try:
+            return np.array(_as_rgb(ImageOps.exif_transpose(image)))
+        except Exception as problem:  # Pillow raises almost anything for a damaged file
+            raise UnreadableMedia("media_not_a_picture", name=file.name) from problem
+
+
+def write_picture(image: Picture, target: OutputFile, *, label: Label | None) -> None:
+    """Write (height, width, 3) uint8 in the format of `target.suffix`: .jpg, .png or .webp.
+
+    `label` goes into the XMP, and onto the picture if it is a visible one; None is for what no machine made, such as
+    a crop of the input. Raises JobFailed when the disk refuses.
+    """
+    if label is not None and label.visible:
+        image = stamp(image)
+    xmp = _XMP.format(label=escape(label.implicit())).encode() if label else None
+    encoded = io.BytesIO()
+    picture = Image.fromarray(image)
+    match target.suffix:
+        case ".jpg" | ".jpeg":
+            picture.save(encoded, "JPEG", quality=_JPEG_QUALITY, subsampling=0, xmp=xmp or b"")
+        case ".png":
+            chunks = PngImagePlugin.PngInfo()
+            if xmp:
+                chunks.add_itxt("XML:com.adobe.xmp", xmp.decode())
+            picture.save(encoded, "PNG", pnginfo=chunks)
+        case ".webp":
+            picture.save(encoded, "WEBP", quality=_JPEG_QUALITY, xmp=xmp or b"")
+        case suffix:
+            message = f"no picture format is called {suffix}; there are .jpg, .png and .webp"
+            raise ValueError(message)
+    try:
+        with open(target.url, "wb") as output:  # noqa: PTH123  # the name of a descriptor
+            output.write(encoded.getbuffer())
+    except OSError as problem:
+        raise write_problem(problem, target.name) from problem
+
+
+def _opened(file: InputFile) -> PillowImage:
+    """Open lazily, formats and size checked."""
+    try:
+        image = Image.open(file.url, formats=_FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
+        raise UnreadableMedia("picture_too_large", name=file.name, limit=MAX_PICTURE_PIXELS) from problem
+    except Exception as problem:  # Pillow raises almost anything for a damaged file
+        raise UnreadableMedia("media_not_a_picture", name=file.name) from problem
+    if image.width * image.height > MAX_PICTURE_PIXELS:
+        image.close()
+        raise UnreadableMedia("picture_too_large", name=file.name, limit=MAX_PICTURE_PIXELS)
+    return image
+
+
+def _as_rgb(image: PillowImage) -> PillowImage:
+    """Convert any mode to RGB in sRGB."""
+    if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey at 255
+        image = Image.fromarray((np.asarray(image, np.uint16) >> 8).astype(np.uint8))
+    profile = image.info.get("icc_profile")
+    if profile and image.mode in {"RGB", "CMYK", "L"}:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError):  # a broken profile is as good as none
+            converted = None
+        if converted is not None:
+            return converted
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")

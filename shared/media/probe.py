@@ -1,0 +1,139 @@
+"""Reading media headers beside the HTTP face, in processes that a hostile file may crash, hang or bloat.
+
+This module imports no codec: the face stays light, and a demuxer's crash costs a worker, never a request of another.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+from shared.errors import Unavailable, UnreadableMedia
+from shared.media.header import MediaHeader, MediaKind
+from shared.paths import InputFile, MediaRoots
+from shared.settings import Settings
+
+__all__ = ["MediaHeader", "MediaKind", "ProbePool"]
+
+LIMIT_SECONDS = 2.0
+_START_SECONDS = 20.0  # for a worker to import its codecs on a machine under full load
+_WORKERS = 2
+_REPLY_BYTES = 65536
+
+
+class ProbePool:
+    """Reads headers in at most two worker processes, started when first needed and gone after idle minutes."""
+
+    def __init__(self, settings: Settings, *, limit_seconds: float = LIMIT_SECONDS) -> None:
+        self._roots = MediaRoots(settings)
+        self._limit_seconds = limit_seconds
+        self._slots = asyncio.Semaphore(_WORKERS)
+        self._idle: list[_Worker] = []
+
+    async def probe(self, path: Path, kind: MediaKind) -> MediaHeader:
+        """Return the header of a file inside the media roots.
+
+        Raises UnreadableMedia for what is not of that kind, breaks the worker twice or takes more than two seconds;
+        Rejected for a path that leads outside by now; Unavailable when no worker starts.
+        """
+        async with self._slots:
+            with await asyncio.to_thread(self._roots.open_input, path) as file:
+                return await self._read(file, kind)
+
+    async def close(self) -> None:
+        """End the workers; a later `probe` starts new ones."""
+        idle, self._idle = self._idle, []
+        for worker in idle:
+            await worker.kill()
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The idle workers' process ids, for tests and diagnosis."""
+        return [worker.pid for worker in self._idle]
+
+    async def _read(self, file: InputFile, kind: MediaKind) -> MediaHeader:
+        # A worker that is gone may have gone for reasons of its own: idle for long, or killed. Only a file that takes
+        # down a fresh one too is to blame.
+        for fresh in (False, True):
+            worker = self._idle.pop() if self._idle and not fresh else await _Worker.start()
+            healthy = False
+            try:
+                async with asyncio.timeout(self._limit_seconds):
+                    reply = await worker.ask(file, kind)
+                healthy = True
+            except TimeoutError as problem:
+                seconds = f"{self._limit_seconds:g}"
+                raise UnreadableMedia("media_probe_timeout", name=file.name, seconds=seconds) from problem
+            except (ConnectionError, EOFError):
+                continue
+            finally:
+                if healthy:
+                    self._idle.append(worker)
+                else:
+                    await worker.kill()
+            if "problem" in reply:
+                raise UnreadableMedia(reply["problem"], **reply["facts"])
+            return MediaHeader.from_json(reply["header"])
+        raise UnreadableMedia("media_probe_crashed", name=file.name)
+
+
+class _Worker:
+    """One worker process and the socket to it; files cross as descriptors, never as names."""
+
+    def __init__(self, process: subprocess.Popen[bytes], link: socket.socket) -> None:
+        self._process = process
+        self._link = link
+
+    @classmethod
+    async def start(cls) -> Self:
+        """Start a process and wait until it has loaded its codecs."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        # Started from the event loop's own thread: the kernel ends a worker with the thread that started it.
+        with theirs:
+            process = subprocess.Popen(  # noqa: ASYNC220  # returns after the fork; a helper thread would end with it
+                [sys.executable, "-m", "shared.media.probe_worker", str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        worker = cls(process, ours)
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                await worker.hear()
+        except (TimeoutError, ConnectionError, EOFError) as problem:
+            await worker.kill()
+            raise Unavailable("probe_unavailable") from problem
+        except BaseException:
+            await worker.kill()
+            raise
+        return worker
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def ask(self, file: InputFile, kind: MediaKind) -> dict[str, Any]:
+        """Hand over an open file; ConnectionError or EOFError when the worker is gone."""
+        question = {"name": file.name, "size": file.size, "mtime_ns": file.mtime_ns, "kind": kind}
+        socket.send_fds(self._link, [json.dumps(question).encode()], [file.fd])
+        return await self.hear()
+
+    async def hear(self) -> dict[str, Any]:
+        """Wait for the next message."""
+        message = await asyncio.get_running_loop().sock_recv(self._link, _REPLY_BYTES)
+        if not message:
+            raise EOFError
+        answer: dict[str, Any] = json.loads(message)
+        return answer
+
+    async def kill(self) -> None:
+        """End the process for good."""
+        self._link.close()
+        self._process.kill()
+        await asyncio.to_thread(self._process.wait)

@@ -1,0 +1,73 @@
+"""The process that reads headers for `shared.media.probe`: one file at a time, by descriptor, under limits.
+
+`python -m shared.media.probe_worker SOCKET PARENT`
+"""
+
+import json
+import os
+import resource
+import socket
+import sys
+from typing import Any
+
+from shared.errors import UnreadableMedia
+from shared.lifeline import die_with_parent
+from shared.media.decode import open_video
+from shared.media.header import MediaHeader, MediaKind
+from shared.media.picture import is_picture, picture_header
+from shared.paths import InputFile
+
+_IDLE_SECONDS = 300
+_MEMORY_BYTES = 4 << 30  # of addresses; a file that asks for more breaks this process alone
+_REQUEST_BYTES = 8192
+
+
+def main() -> None:
+    """Answer requests until the parent is gone or has asked nothing for minutes."""
+    die_with_parent()
+    if os.getppid() != int(sys.argv[2]):  # it ended before it was tied to us
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with socket.socket(fileno=int(sys.argv[1])) as link:
+        link.settimeout(_IDLE_SECONDS)
+        link.send(b"{}")
+        while True:
+            try:
+                request, descriptors, _, _ = socket.recv_fds(link, _REQUEST_BYTES, 1)
+            except TimeoutError:
+                return
+            if not request:
+                return
+            link.send(json.dumps(answer(json.loads(request), descriptors[0])).encode())
+
+
+def answer(request: dict[str, Any], descriptor: int) -> dict[str, Any]:
+    """Return {"header": …}, or {"problem": key, "facts": …} for a file that is not what it should be."""
+    with InputFile(descriptor, request["name"], request["size"], request["mtime_ns"]) as file:
+        try:
+            return {"header": read_header(file, request["kind"]).to_json()}
+        except UnreadableMedia as problem:
+            return {"problem": problem.key, "facts": {name: str(fact) for name, fact in problem.facts.items()}}
+
+
+def read_header(file: InputFile, kind: MediaKind) -> MediaHeader:
+    """Read enough to know that the file is of that kind and can be decoded: for a video its first picture."""
+    if kind == "image" or (kind == "picture_or_video" and is_picture(file)):
+        return picture_header(file)
+    with open_video(file) as source:
+        return MediaHeader(
+            kind="video",
+            width=source.width,
+            height=source.height,
+            bit_depth=source.bit_depth,
+            rotation=source.rotation,
+            frame_rate=source.frame_rate,
+            frame_count=source.frame_count,
+            duration_seconds=source.duration_seconds,
+            has_audio=source.has_audio,
+        )
+
+
+if __name__ == "__main__":
+    main()
