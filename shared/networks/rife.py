@@ -31,6 +31,7 @@ LARGE_MOTION = 32  # pixels that the second block adds in both directions when t
 class Layout:
     """How one generation of weights is built."""
 
+    name: str
     widths: tuple[int, ...]  # channels of each block, from coarse to fine
     scales: tuple[int, ...]  # each block sees the frames at 1/scale
     features: int  # learned channels beside a frame's RGB, 0 for none
@@ -42,9 +43,9 @@ class Layout:
 
 
 LAYOUTS: Mapping[str, Layout] = {
-    "4.0": Layout((192, 128, 96, 64), (8, 4, 2, 1), 0, 0, False, True, True, True),
+    "4.0": Layout("4.0", (192, 128, 96, 64), (8, 4, 2, 1), 0, 0, False, True, True, True),
     # 4.26 was trained longer, its layout is the same.
-    "4.25": Layout((192, 128, 96, 64, 32), (16, 8, 4, 2, 1), 4, 8, True, False, False, False),
+    "4.25": Layout("4.25", (192, 128, 96, 64, 32), (16, 8, 4, 2, 1), 4, 8, True, False, False, False),
 }
 
 

@@ -1,0 +1,62 @@
+"""Where one shot ends and the next begins.
+
+Two frames are compared as thumbnails: the middle of either is searched in the other, and the best normalised
+cross-correlation is their similarity, 1 for the same content wherever a pan has moved it, about 0 for strangers.
+Correlation does not see brightness, so a flash or a fade is no cut.
+
+Measured (`benchmarks/interpo.py` has the clips): neighbouring frames of quiet shots lie above 0.93; a helmet camera
+in a turn falls to 0.60, frame by frame; across the five cuts of that clip it is -0.04 to 0.49; 6221 pairs from
+different clips have a median of 0.26 and a maximum of 0.65. So a cut is a pair below 0.7 that falls by 0.2 at once:
+the first finds nearly every pair of strangers, the second spares the helmet camera.
+"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from shared.media.frame import Picture
+
+_SIZE = (64, 36)  # width, height: fine enough for a face, coarse enough for motion within a frame's time
+_SEARCH = (8, 5)  # how far the middle is searched to each side: an eighth of the picture
+_SIMILAR = 0.7
+_FALL = 0.2
+_VISIBLE = 4 / 255  # mean difference below which even strangers (black and nearly black) may be blended
+
+
+class CutDetector:
+    """Judges neighbouring pairs of one video in order; remembers how similar neighbours are at the moment."""
+
+    def __init__(self) -> None:
+        self._usual = 1.0
+        self._latest: tuple[Picture, npt.NDArray[Any]] | None = None
+
+    def is_cut(self, earlier: Picture, later: Picture) -> bool:
+        """Tell whether a new shot begins with `later`. Pictures are (H, W, 3), uint8 or uint16 at full scale."""
+        before, after = self._thumbnail(earlier), self._thumbnail(later)
+        similarity = _similarity(before, after)
+        differs = float(np.abs(before - after).mean()) > _VISIBLE
+        if differs and similarity < min(_SIMILAR, self._usual - _FALL):
+            self._usual = 1.0  # the new shot is not known yet
+            return True
+        self._usual = similarity
+        return False
+
+    def _thumbnail(self, picture: Picture) -> npt.NDArray[Any]:
+        """Return (36, 64, 3) float32 0-1; the last one is kept, since every frame is in two pairs."""
+        if self._latest is None or self._latest[0] is not picture:
+            small = cv2.resize(picture, _SIZE, interpolation=cv2.INTER_AREA)
+            self._latest = picture, (small / np.iinfo(picture.dtype).max).astype(np.float32)
+        return self._latest[1]
+
+
+def _similarity(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
+    return max(_best_match(first, second), _best_match(second, first))
+
+
+def _best_match(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
+    """Search the middle of `first` in `second`; a flat middle, which correlates with nothing, is no match."""
+    across, down = _SEARCH
+    middle = first[down:-down, across:-across]
+    return float(np.nan_to_num(cv2.matchTemplate(second, middle, cv2.TM_CCOEFF_NORMED), posinf=0.0, neginf=0.0).max())

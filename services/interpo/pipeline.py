@@ -1,0 +1,90 @@
+"""Frame interpolation: one video through one model, pair by pair, in constant memory."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from services.interpo.cuts import CutDetector
+from services.interpo.request import InterpoRequest
+from services.interpo.timing import Timeline
+from shared.job import Job, Result
+from shared.media.decode import open_video
+from shared.media.encode import encode
+from shared.media.frame import Frame, Picture
+from shared.media.label import Label
+
+_SAME = 2 / 255  # of full scale: what rounding and a skipped block of the encoder leave of a repeated frame
+
+
+class Interpolate(Protocol):
+    """Two pictures and instants in (0, 1) to the pictures at those instants; `shared.networks.interpolator` has one."""
+
+    @property
+    def name(self) -> str:
+        """What the task's details call it."""
+
+    def __call__(self, first: Picture, second: Picture, timesteps: Sequence[float], /) -> Iterable[Picture]:
+        """Return one picture a timestep, of the two pictures' size and dtype."""
+
+
+def interpolate_video(job: Job, request: InterpoRequest, model: Interpolate) -> Result:
+    """Multiply the frame rate of `video_url`; times, sound and everything else stay the source's."""
+    pairs: Counter[str] = Counter()
+    with job.input(request.video_url) as file, open_video(file) as source, job.output(".mp4") as target:
+        timeline = Timeline(request.rate, source.frame_rate, source.time_base)
+        frames = multiplied(source.frames(), timeline, model, pairs)
+        total = source.frame_count * request.rate if source.frame_count else None
+        report = encode(
+            job.watch(frames, total),
+            target,
+            like=source,
+            size=(source.width, source.height),
+            settings=job.settings,
+            label=Label.of(job.settings, target),
+            frame_rate=timeline.frame_rate,
+            time_base=timeline.time_base,
+        )
+    job.details.update(
+        model=model.name,
+        encoder=report.encoder,
+        lost=report.lost,
+        frames=report.frames,
+        pairs={kind: pairs[kind] for kind in ("moving", "still", "cut")},
+    )
+    return Result(video=target.name)
+
+
+def multiplied(frames: Iterable[Frame], timeline: Timeline, model: Interpolate, pairs: Counter[str]) -> Iterator[Frame]:
+    """Yield the frames of the faster video, those of the source unchanged among them; count the kinds of pairs."""
+    cuts = CutDetector()
+    timesteps = [place / timeline.rate for place in range(1, timeline.rate)]
+    earlier: Frame | None = None
+    for later in frames:
+        if earlier is not None:
+            kind = _kind_of(earlier.image, later.image, cuts)
+            pairs[kind] += 1
+            own, *between = timeline.between(earlier, later)
+            yield Frame(earlier.image, own.pts, own.duration)
+            moving = kind == "moving"
+            images = model(earlier.image, later.image, timesteps) if moving else [earlier.image] * len(between)
+            for instant, image in zip(between, images, strict=True):
+                yield Frame(image, instant.pts, instant.duration)
+        earlier = later
+    if earlier is not None:
+        for instant in timeline.after(earlier):
+            yield Frame(earlier.image, instant.pts, instant.duration)
+
+
+def _kind_of(earlier: Picture, later: Picture, cuts: CutDetector) -> str:
+    """Say what lies between two frames: motion to be filled, nothing, or the end of a shot. The last two are held."""
+    if _is_same(earlier, later):
+        return "still"
+    return "cut" if cuts.is_cut(earlier, later) else "moving"
+
+
+def _is_same(earlier: Picture, later: Picture) -> bool:
+    """Tell whether no value differs visibly: a repeated frame must not tremble between its two encodings."""
+    larger, smaller = np.maximum(earlier, later), np.minimum(earlier, later)  # unsigned: subtract the right way round
+    return bool((larger - smaller).max() <= _SAME * np.iinfo(earlier.dtype).max)

@@ -1,0 +1,12 @@
+"""Frame interpolation: what `POST /api/ai/interpo` may hold."""
+
+from typing import Annotated
+
+from shared.contract import Choice, LocalPath, TaskRequest
+
+
+class InterpoRequest(TaskRequest):
+    """Multiply a video's frame rate by `rate`."""
+
+    video_url: Annotated[str, LocalPath()]
+    rate: Annotated[int, Choice(2, 4, 6, 8)]

@@ -1,0 +1,43 @@
+"""Frame interpolation: the HTTP face. Validates, accepts, answers; the runner does the work."""
+
+import bentoml
+
+from services.interpo.request import InterpoRequest
+from shared.contract import Answer
+from shared.envelope import EnvelopeService
+from shared.lifeline import die_with_parent
+from shared.settings import Settings
+from shared.tasks_face import TasksFace
+
+tasks = TasksFace("interpo")
+
+
+@bentoml.asgi_app(tasks.app)
+@bentoml.service(name="interpo", workers=1, traffic={"timeout": 30}, service_class=EnvelopeService)
+class Interpo:
+    """Multiplies the frame rate of videos."""
+
+    def __init__(self) -> None:
+        # Here and not above: the router, which names this class only to start it, needs no queue and no database.
+        from shared.desk import TaskDesk  # noqa: PLC0415
+
+        settings = Settings.load()
+        self.desk = TaskDesk("interpo", settings)
+        tasks.serve(self.desk, settings.language)
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        die_with_parent()
+        await self.desk.start()
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        await self.desk.stop()
+
+    async def __is_ready__(self) -> bool:
+        return self.desk.ready()
+
+    @bentoml.api(route="/api/ai/interpo")
+    async def submit(self, request: InterpoRequest, /) -> Answer:
+        """Accept a video whose frame rate is to be multiplied."""
+        return await self.desk.accept(request, inputs={"video_url": "video"})
