@@ -1,0 +1,1 @@
+"""Video creation: text, image and video to video."""

@@ -1,0 +1,44 @@
+"""From the caller's aspect ratio to a size that every engine and codec can work with."""
+
+import math
+import re
+import unicodedata
+from fractions import Fraction
+
+NARROWEST, WIDEST = Fraction(2, 5), Fraction(5, 2)
+STEP = 16  # pixels: what video models and the pixel grid divide by
+AREA_TOLERANCE = 0.07  # how far from the engine's area a size may lie to fit the ratio better
+
+_RATIO = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*:\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*", re.ASCII)
+
+
+def parse_ratio(text: str) -> Fraction:
+    """Read `W:H` or `W：H`; raises ValueError for another form or a ratio outside 0.4 to 2.5."""
+    match = _RATIO.fullmatch(unicodedata.normalize("NFKC", text))
+    if match is None:
+        raise ValueError(text)
+    width, height = (Fraction(side) for side in match.groups())
+    if not height or not NARROWEST <= width / height <= WIDEST:
+        raise ValueError(text)
+    return width / height
+
+
+def fit_ratio(width: int, height: int) -> Fraction:
+    """Return the ratio of a source, moved into the allowed range (what lies beyond is cropped)."""
+    return min(max(Fraction(width, height), NARROWEST), WIDEST)
+
+
+def size_for(ratio: Fraction, area: int) -> tuple[int, int]:
+    """Return width and height: multiples of 16, about `area` pixels, as near to `ratio` as that grid allows."""
+    centre = round(math.sqrt(area / ratio) / STEP)
+    candidates = [
+        (STEP * columns, STEP * rows)
+        for rows in range(max(1, centre - 3), centre + 4)
+        for columns in {math.floor(rows * ratio), math.ceil(rows * ratio)} - {0}
+    ]
+
+    def misfit(size: tuple[int, int]) -> tuple[bool, float, float]:
+        off_area = abs(math.log(size[0] * size[1] / area))
+        return off_area > AREA_TOLERANCE, abs(math.log(size[0] / size[1] / ratio)), off_area
+
+    return min(candidates, key=misfit)

@@ -1,0 +1,1 @@
+"""The engines that can make a clip; which one works is a setting."""

@@ -1,0 +1,1 @@
+"""The embedded engine: camera moves over a picture and filters over a video, without a generative model."""

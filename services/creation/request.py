@@ -1,0 +1,109 @@
+"""Video creation: what `POST /api/ai/creation` may hold."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic.json_schema import JsonSchemaValue
+
+from services.creation.aspect import parse_ratio
+from services.creation.camera import Camera, OppositeCamera, UnknownCamera
+from shared.contract import Choice, LocalPath, TaskRequest, Text, UsedWhen, Whole, Wire
+from shared.errors import Rejected
+from shared.wire import read_text, shown
+
+TEXT, PICTURE, VIDEO = 1, 2, 3  # values of `category`: what a clip is made from
+PLAIN, ANIME, PIXEL = 0, 1, 2  # values of `video_style`
+
+
+@dataclass(frozen=True)
+class CameraWords(Wire):
+    """Camera motions in English or Chinese; read as the canonical words of `Camera`."""
+
+    def read(self, field: str, value: object) -> str:
+        text = read_text(field, value)
+        try:
+            return str(Camera.parse(text))
+        except UnknownCamera as unknown:
+            raise Rejected("creation_camera_unknown", word=shown(str(unknown))) from unknown
+        except OppositeCamera as opposites:
+            raise Rejected("creation_camera_opposites", words=shown(text)) from opposites
+
+    def missing(self, field: str) -> Rejected:
+        return Rejected("text_missing", field=field)
+
+    def schema(self) -> JsonSchemaValue:
+        return {
+            "type": "string",
+            "description": "zoom in/out, pan left/right/up/down and diagonals (pan up-left), tilt up/down, "
+            "rotate cw/ccw, none; several joined by a comma; Chinese words for the same; or a JSON object of them",
+        }
+
+
+@dataclass(frozen=True)
+class Ratio(Wire):
+    """`W:H` between 0.4 and 2.5; read as the caller wrote it."""
+
+    def read(self, field: str, value: object) -> str:
+        text = read_text(field, value)
+        try:
+            parse_ratio(text)
+        except ValueError as error:
+            raise Rejected("creation_ratio_refused", field=field, value=shown(text)) from error
+        return text.strip()
+
+    def missing(self, field: str) -> Rejected:
+        return Rejected("text_missing", field=field)
+
+    def schema(self) -> JsonSchemaValue:
+        return {"type": "string", "description": "W:H between 2:5 and 5:2, such as 16:9 or 2.35:1"}
+
+
+class CreationRequest(TaskRequest):
+    """Make a clip from a text, a picture or a video."""
+
+    category: Annotated[int, Choice(TEXT, PICTURE, VIDEO)]
+    prompt_cn: Annotated[str, Text()] = ""
+    prompt_en: Annotated[str, Text()] = ""
+    ng_prompt_cn: Annotated[str, Text()] = ""
+    ng_prompt_en: Annotated[str, Text()] = ""
+    image_url: Annotated[str, LocalPath(), UsedWhen("category", PICTURE, required=True)] = ""
+    video_url: Annotated[str, LocalPath(), UsedWhen("category", VIDEO, required=True)] = ""
+    fps: Annotated[int, Whole(low=8, high=24)] = 24
+    movement: Annotated[int, Whole(low=0, high=4)] = 1
+    guidance: Annotated[int, Whole(low=8, high=24)] = 12
+    camera: Annotated[str, CameraWords()] = ""
+    aspect_ratio: Annotated[str, Ratio()] = ""
+    seed: Annotated[int, Whole()] = 0
+    video_style: Annotated[int, Choice(PLAIN, ANIME, PIXEL), UsedWhen("category", VIDEO)] = PLAIN
+
+    @classmethod
+    def _given(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Ignore the deprecated English prompts where the others are given, and want one prompt for a text's clip."""
+        replaced = {name: None for name in ("prompt_en", "ng_prompt_en") if data.get(name.replace("_en", "_cn"))}
+        given = super()._given({**data, **replaced})
+        prompt = given.get("prompt_cn") or given.get("prompt_en")
+        blank = not prompt or (isinstance(prompt, str) and not prompt.strip())
+        if blank and cls._holds(UsedWhen("category", TEXT), data):
+            raise Rejected("text_missing", field="prompt_cn")
+        return given
+
+    @property
+    def prompt(self) -> str:
+        return self.prompt_cn or self.prompt_en
+
+    @property
+    def negative_prompt(self) -> str:
+        return self.ng_prompt_cn or self.ng_prompt_en
+
+    @property
+    def camera_move(self) -> Camera:
+        return Camera.parse(self.camera)
+
+    @property
+    def ratio(self) -> Fraction | None:
+        """The wanted aspect ratio; None where the source's own is kept."""
+        if self.aspect_ratio:
+            return parse_ratio(self.aspect_ratio)
+        return Fraction(16, 9) if self.category == TEXT else None

@@ -1,0 +1,53 @@
+"""Video creation: the HTTP face. Validates, accepts, answers; the runner does the work."""
+
+from typing import TYPE_CHECKING, Any
+
+import bentoml
+
+from services.creation.acceptance import check_material, inputs, new_seed
+from services.creation.request import CreationRequest
+from shared.contract import Answer
+from shared.envelope import EnvelopeService
+from shared.lifeline import die_with_parent
+from shared.settings import Settings
+from shared.tasks_face import TasksFace
+
+if TYPE_CHECKING:
+    from shared.desk import Checked
+
+tasks = TasksFace("creation")
+
+
+@bentoml.asgi_app(tasks.app)
+@bentoml.service(name="creation", workers=1, traffic={"timeout": 30}, service_class=EnvelopeService)
+class Creation:
+    """Makes clips from texts, pictures and videos."""
+
+    def __init__(self) -> None:
+        # Here and not above: the router, which names this class only to start it, needs no queue and no database.
+        from shared.desk import TaskDesk  # noqa: PLC0415
+
+        self.settings = Settings.load()
+        self.desk = TaskDesk("creation", self.settings)
+        tasks.serve(self.desk, self.settings.language)
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        die_with_parent()
+        await self.desk.start()
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        await self.desk.stop()
+
+    async def __is_ready__(self) -> bool:
+        return self.desk.ready()
+
+    @bentoml.api(route="/api/ai/creation")
+    async def submit(self, request: CreationRequest, /) -> Answer:
+        """Accept a clip to be made."""
+        return await self.desk.accept(request, inputs=inputs(request), prepare=self._prepare)
+
+    async def _prepare(self, checked: "Checked") -> dict[str, Any]:
+        check_material(checked.headers, self.settings)
+        return {"seed": new_seed()}  # drawn once, so that a second attempt makes the same clip
