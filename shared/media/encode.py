@@ -142,7 +142,10 @@ class _Output:
         # MP4 counts in whole parts of a second.
         self._ticks = Fraction(1, min(plan.time_base.denominator, _FINEST))
         self._durations: dict[int, int] = {}  # of frames inside the encoder, by pts
+        self._held: Packet[VideoStream] | None = None
+        self._first_dts = 0
         self._frames = 0
+        self._start = 0
         self._end = 0
         self._container = av.open(
             plan.target.url,
@@ -167,6 +170,7 @@ class _Output:
         """Encode one frame and mux what has become ready."""
         pts = round(frame.pts * self._plan.time_base / self._ticks)
         self._durations[pts] = max(round(frame.duration * self._plan.time_base / self._ticks), 1)
+        self._start = pts if self._frames == 0 else self._start
         self._end = pts + self._durations[pts]
         self._frames += 1
         image = self._fitted(frame)
@@ -179,6 +183,11 @@ class _Output:
     def finish(self) -> EncodeReport:
         """Flush the encoder, mux what is left of the other tracks and close the file."""
         self._mux(self._stream.encode(None))
+        if self._held is not None:
+            # MP4 stores differences of decoding times and sums them up to the track's length, whatever the reordering:
+            # the packet that is decoded last fills up to the time for which pictures are shown.
+            self._held.duration = max(self._end - self._start - ((self._held.dts or 0) - self._first_dts), 1)
+            self._mux_held()
         for track in self._tracks:
             self._container.mux(list(track.until(None)))
         self._container.close()
@@ -230,12 +239,18 @@ class _Output:
         return np.pad(frame.image, ((0, self._size[1] - height), (0, self._size[0] - width), (0, 0)), mode="edge")
 
     def _mux(self, packets: list["Packet[VideoStream]"]) -> None:
-        """Mux the picture's packets and, up to their time, those of the other tracks."""
+        """Mux the picture's packets, the last one kept back, and the other tracks up to their time."""
         for packet in packets:
-            pts, dts = packet.pts or 0, packet.dts or 0  # encoders set both
-            packet.duration = self._durations.pop(pts, packet.duration)
-            seconds = dts * packet.time_base
-            self._container.mux(packet)
+            if self._held is None:
+                self._first_dts = packet.dts or 0
+            packet.duration = self._durations.pop(packet.pts or 0, 0)
+            self._mux_held()
+            self._held = packet
+
+    def _mux_held(self) -> None:
+        if self._held is not None:
+            seconds = (self._held.dts or 0) * self._held.time_base
+            self._container.mux(self._held)
             for track in self._tracks:
                 self._container.mux(list(track.until(seconds)))
 
