@@ -1,40 +1,20 @@
-"""Callbacks: what the backend is told, stored with the result it tells of, sent until it has arrived.
+"""Callbacks: what the backend is told, stored in the transaction that stores the result it tells of.
 
-The body and its idempotency key are fixed when the task ends. Sending it is a queued job of its own; whether it arrived
-is written in the row, and retries go on for three days before it is parked, listed and never deleted.
+The body and its idempotency key are fixed when the task ends. Sending it is a queued job of its own (`courier.py`);
+whether it has arrived stands in the row, which is never deleted before its task.
 """
 
-import asyncio
-import json
-import logging
-import random
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
-from standardwebhooks import Webhook
-
 from shared import tasks
 from shared.contract import Callback, CallbackState, TaskState
-from shared.database import Connection, Pool
+from shared.database import Connection
 from shared.errors import Language, Problem
-from shared.jobs import Queue, TryLater
-from shared.settings import Settings
+from shared.jobs import Queue
 from shared.tasks import TaskRow
-
-PAUSES = (5.0, 30.0, 120.0, 300.0)  # seconds after the first failures, then every LAST_PAUSE
-LAST_PAUSE = 300.0
-JITTER = 0.2
-GIVE_UP_AFTER = timedelta(hours=72)
-LONGEST_WISH = 3600.0  # the most that a Retry-After is granted, seconds
-CONNECT_SECONDS = 3.0
-TOTAL_SECONDS = 15.0
-ANSWER_BYTES = 64 * 1024
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,14 +34,6 @@ class Delivery:
 
 
 COLUMNS = "id, task, body, state, attempts, since, created_at, next_at, delivered_at, last_error"
-
-
-class Undelivered(Exception):
-    """The receiver did not take a callback; `wish` is its Retry-After in seconds."""
-
-    def __init__(self, reason: str, wish: float | None = None) -> None:
-        super().__init__(reason)
-        self.wish = wish
 
 
 async def announce(connection: Connection, queue: Queue, row: TaskRow) -> UUID:
@@ -127,6 +99,12 @@ async def listed(connection: Connection, state: CallbackState | None, limit: int
     return [Delivery(**row) for row in await cursor.fetchall()]
 
 
+async def parked(connection: Connection) -> list[UUID]:
+    """Return the keys of all callbacks that were given up, oldest first."""
+    cursor = await connection.execute("SELECT id FROM kinora_callbacks WHERE state = 'parked' ORDER BY created_at")
+    return [row["id"] for row in await cursor.fetchall()]
+
+
 async def adopt_lost(connection: Connection, queue: Queue) -> int:
     """Queue anew what is pending without a job; return how many there were."""
     cursor = await connection.execute(
@@ -140,131 +118,3 @@ async def adopt_lost(connection: Connection, queue: Queue) -> int:
         job = await queue.defer_callback(connection, key)
         await connection.execute("UPDATE kinora_callbacks SET job_id = %s WHERE id = %s", (job, key))
     return len(orphans)
-
-
-class Courier:
-    """Carries callbacks to the one place that the settings name."""
-
-    def __init__(self, settings: Settings, pool: Pool) -> None:
-        self._url = settings.callback_url
-        self._pool = pool
-        secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""
-        self._signers = [Webhook(part) for part in secret.split()]  # several while a secret is being rotated
-        # A new connection each time: a kept one may be closed by the receiver just when it is used.
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(TOTAL_SECONDS, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_keepalive_connections=0),
-            follow_redirects=False,
-            trust_env=False,
-        )
-
-    async def close(self) -> None:
-        await self._client.aclose()
-
-    async def deliver(self, key: UUID) -> None:
-        """Try once; raise TryLater until it has arrived or the three days are over."""
-        async with self._pool.transaction() as connection:
-            cursor = await connection.execute(
-                f"SELECT {COLUMNS} FROM kinora_callbacks WHERE id = %s",  # noqa: S608  # constants of ours
-                (key,),
-            )
-            found = await cursor.fetchone()
-        if not found or (delivery := Delivery(**found)).state != "pending":
-            return
-        try:
-            await self._send(delivery)
-        except Undelivered as problem:
-            await self._note_failure(delivery, problem)
-        else:
-            await self._note_delivered(delivery)
-
-    async def _send(self, delivery: Delivery) -> None:
-        headers = self.headers(delivery, datetime.now(UTC))
-        try:
-            async with (
-                asyncio.timeout(TOTAL_SECONDS),
-                self._client.stream("POST", self._url, content=delivery.body.encode(), headers=headers) as response,
-            ):
-                if not response.is_success:
-                    raise Undelivered(f"HTTP {response.status_code}", _wish(response.headers.get("retry-after")))
-                check_answer(await _bounded(response))
-        except TimeoutError as error:
-            raise Undelivered(f"no answer within {TOTAL_SECONDS:.0f} s") from error
-        except httpx.HTTPError as error:
-            raise Undelivered(f"{type(error).__name__}: {error}".rstrip(": ")) from error
-
-    def headers(self, delivery: Delivery, now: datetime) -> dict[str, str]:
-        """Return the headers after the Standard Webhooks specification; the key is the same at every try."""
-        key = f"msg_{delivery.id.hex}"
-        headers = {
-            "content-type": "application/json",
-            "user-agent": "kinora",
-            "webhook-id": key,
-            "webhook-timestamp": str(int(now.timestamp())),
-        }
-        if self._signers:
-            headers["webhook-signature"] = " ".join(s.sign(key, now, delivery.body) for s in self._signers)
-        return headers
-
-    async def _note_delivered(self, delivery: Delivery) -> None:
-        async def note(connection: Connection) -> None:
-            await connection.execute(
-                "UPDATE kinora_callbacks SET state = 'delivered', attempts = attempts + 1, delivered_at = now(),"
-                " next_at = NULL, last_error = NULL WHERE id = %s",
-                (delivery.id,),
-            )
-
-        await self._pool.insist(note)  # else the receiver would get it twice
-
-    async def _note_failure(self, delivery: Delivery, problem: Undelivered) -> None:
-        now = datetime.now(UTC)
-        again = now + timedelta(seconds=pause(delivery.attempts, problem.wish))
-        parked = again - delivery.since > GIVE_UP_AFTER
-        async with self._pool.transaction() as connection:
-            await connection.execute(
-                "UPDATE kinora_callbacks SET state = %s, attempts = attempts + 1, next_at = %s, last_error = %s"
-                " WHERE id = %s AND state = 'pending'",
-                ("parked" if parked else "pending", None if parked else again, str(problem)[:500], delivery.id),
-            )
-        logger.warning("callback %s not taken (%s); %s", delivery.id, problem, "parked" if parked else "will retry")
-        if not parked:
-            raise TryLater(again)
-
-
-def pause(failures: int, wish: float | None = None) -> float:
-    """Return the seconds until the next try after `failures` earlier ones, never sooner than the receiver wishes."""
-    spread = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, guards nothing
-    seconds = PAUSES[failures] if failures < len(PAUSES) else LAST_PAUSE * spread
-    return max(seconds, min(wish or 0.0, LONGEST_WISH))
-
-
-def check_answer(answer: bytes) -> None:
-    """Accept no JSON at all, or an object whose err_code is 0; raise Undelivered for any other JSON."""
-    try:
-        payload = json.loads(answer)
-    except ValueError:
-        return
-    code = payload.get("err_code") if isinstance(payload, dict) else None
-    if isinstance(code, bool) or code != 0:
-        raise Undelivered(f"the receiver answered {answer[:120].decode(errors='replace')}")
-
-
-async def _bounded(response: httpx.Response) -> bytes:
-    answer = b""
-    async for part in response.aiter_bytes():
-        answer += part
-        if len(answer) > ANSWER_BYTES:
-            raise Undelivered(f"the receiver's answer is longer than {ANSWER_BYTES} bytes")
-    return answer
-
-
-def _wish(header: str | None) -> float | None:
-    """Read a Retry-After: seconds or a date; None when it says nothing usable."""
-    if not header:
-        return None
-    if header.strip().isdecimal():
-        return float(header)
-    try:
-        return (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
-    except (TypeError, ValueError):
-        return None

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 
-from shared.callbacks import Courier
+from shared.courier import Courier
 from shared.database import Pool
 from shared.errors import Unavailable
 from shared.housekeeping import Housekeeping

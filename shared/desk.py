@@ -12,22 +12,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from shared import callbacks, tasks, views
+from shared.cancelling import cancel_all, end_waiting
 from shared.contract import Answer, TaskKind, TaskRequest, TaskState, TaskView
 from shared.database import Connection, Database, Pool
 from shared.delivery import DeliveryLane
 from shared.errors import Busy, JobFailed, Rejected, Unavailable
 from shared.jobs import Queue
-
-try:
-    from shared.media.probe import MediaHeader, MediaKind, ProbePool
-except ImportError:  # XXX until it lands
-    MediaHeader = MediaKind = Any
-
-    class ProbePool:
-        def __init__(self, settings): ...
-        async def probe(self, path, kind): ...
-
-
+from shared.media.probe import MediaHeader, MediaKind, ProbePool
 from shared.paths import MediaRoots
 from shared.settings import ServiceName, Settings
 from shared.supervisor import Supervisor
@@ -98,7 +89,7 @@ class TaskDesk:
         """
         orphaned = os.getppid() != self._parent
         stops = [asyncio.to_thread(s.abandon if orphaned else s.stop) for s in self._supervisors]
-        await asyncio.gather(*stops)
+        await asyncio.gather(*stops, self._probes.close())
         if self._delivery:
             await asyncio.to_thread(self._delivery.stop, 0 if orphaned else 3.0)
         if self._pulse:
@@ -163,12 +154,9 @@ class TaskDesk:
         """Cancel every queued or running match: a queued one now, a running one within 10 s. Raise Rejected if none."""
         pool, queue = self._storage()
         async with pool.transaction() as connection:
-            rows = await tasks.active(connection, self._service, task_id, kind=kind, row=id)
-            for row in rows:
-                if row.state == "running":
-                    await tasks.ask_to_stop(connection, row.id)
-                else:
-                    await self._end_waiting(connection, queue, row, JobFailed("cancelled"))
+            rows = await cancel_all(
+                connection, queue, self._service, task_id, self._settings.language, kind=kind, row=id
+            )
         if not rows:
             raise Rejected("task_not_active", task_id=task_id)
         await self._clear(rows)
@@ -211,17 +199,12 @@ class TaskDesk:
             if kind == "generate":
                 raise Rejected("task_active", task_id=task_id, state=row.state)
             if row.state == "queued":
-                await self._end_waiting(connection, queue, row, JobFailed("superseded"))
+                await end_waiting(connection, queue, row, JobFailed("superseded"), self._settings.language)
         last = await tasks.newest_of(connection, self._service, kind, task_id, checked.fingerprint)
         if last and last.state == "succeeded" and _files_exist(checked.dist_dir, last):
             await callbacks.announce(connection, queue, last)
             return True
         return False
-
-    async def _end_waiting(self, connection: Connection, queue: Queue, row: TaskRow, problem: JobFailed) -> None:
-        await queue.drop(connection, row.job_id)
-        body = callbacks.failure(row, problem, self._settings.language)
-        await callbacks.conclude(connection, queue, row, "cancelled", body)
 
     async def _clear(self, rows: list[TaskRow]) -> None:
         """Sweep what earlier attempts of runs that were waiting again had left."""

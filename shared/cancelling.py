@@ -1,0 +1,37 @@
+"""Ending tasks before their time: those that wait end at once, those that run are asked to stop."""
+
+from shared import callbacks, tasks
+from shared.contract import TaskKind
+from shared.database import Connection
+from shared.errors import JobFailed, Language
+from shared.jobs import Queue
+from shared.settings import ServiceName
+from shared.tasks import TaskRow
+
+
+async def cancel_all(
+    connection: Connection,
+    queue: Queue,
+    service: ServiceName,
+    task_id: int,
+    language: Language,
+    *,
+    kind: TaskKind | None = None,
+    row: str | None = None,
+) -> list[TaskRow]:
+    """Cancel every queued or running match inside the caller's transaction; return them as they were."""
+    rows = await tasks.active(connection, service, task_id, kind=kind, row=row)
+    for found in rows:
+        if found.state == "running":
+            await tasks.ask_to_stop(connection, found.id)
+        else:
+            await end_waiting(connection, queue, found, JobFailed("cancelled"), language)
+    return rows
+
+
+async def end_waiting(
+    connection: Connection, queue: Queue, row: TaskRow, problem: JobFailed, language: Language
+) -> None:
+    """Take a waiting task out of the queue and end it as cancelled, with its callback."""
+    await queue.drop(connection, row.job_id)
+    await callbacks.conclude(connection, queue, row, "cancelled", callbacks.failure(row, problem, language))
