@@ -1,0 +1,106 @@
+"""The settings: what the environment may say, and what must be said before the service opens to others."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from shared.settings import SERVICES, Settings
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [*Settings.model_fields]:
+        monkeypatch.delenv(f"KINORA_{name.upper()}", raising=False)
+
+
+def load(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
+    for name, value in environment.items():
+        monkeypatch.setenv(f"KINORA_{name}", value)
+    return Settings.load()
+
+
+def test_without_any_setting_the_defaults_suit_the_published_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(monkeypatch)
+    assert (settings.host, settings.port) == ("127.0.0.1", 5000)
+    assert settings.callback_url == "http://127.0.0.1:8088/api/ai/notify"
+    assert settings.media_roots == (Path.cwd() / "media",)
+    assert settings.state_dir == Path.cwd() / "state"
+    assert settings.services == SERVICES
+    assert (settings.tokens, settings.language) == ((), "en")
+
+
+def test_every_setting_of_the_table_is_known() -> None:
+    documented = """
+        MEDIA_ROOTS STATE_DIR DATABASE_URL HOST PORT CALLBACK_URL TOKEN WEBHOOK_SECRET MAX_QUEUED TASK_TIMEOUT_SECONDS
+        DRAIN_SECONDS DEVICE GPU_EXCLUSIVE PRELOAD UPSCALE_MODEL ENCODER PRESET CRF CREATION_MAX_SECONDS KEEP_DAYS
+        FACES_KEEP_DAYS LANGUAGE PATH_MAP ALLOWED_HOSTS VISIBLE_LABEL CONTENT_PRODUCER CREATION_URL FACEFUSION_URL
+        INTERPO_URL UPSCALE_URL
+    """
+    assert {name.lower() for name in documented.split()} <= set(Settings.model_fields)
+
+
+def test_settings_never_change_once_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load(monkeypatch).port = 6000  # type: ignore[misc]
+
+
+def test_media_roots_are_separated_by_colons_and_become_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, MEDIA_ROOTS="/a:/b c::rel").media_roots == (Path("/a"), Path("/b c"), Path.cwd() / "rel")
+
+
+def test_a_path_map_is_a_list_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(monkeypatch, PATH_MAP=r"D:\media=/mnt/media;E:\x=/mnt/x=1;")
+    assert settings.path_map == (("D:\\media", "/mnt/media"), ("E:\\x", "/mnt/x=1"))
+
+
+@pytest.mark.parametrize("value", ["nonsense", "=/mnt", r"D:\media=relative", "a=/b;c"])
+def test_a_path_map_that_maps_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    with pytest.raises(ValidationError, match="PREFIX=/folder"):
+        load(monkeypatch, PATH_MAP=value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "::1"])
+def test_loopback_needs_no_token(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    assert load(monkeypatch, HOST=host).tokens == ()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "kinora.example"])
+@pytest.mark.parametrize("token", [None, "", " , "])
+def test_a_host_that_others_reach_needs_a_token(monkeypatch: pytest.MonkeyPatch, host: str, token: str | None) -> None:
+    given = {"HOST": host} | ({} if token is None else {"TOKEN": token})
+    with pytest.raises(ValidationError, match=f"KINORA_HOST={host} .* set KINORA_TOKEN, to the word none"):
+        load(monkeypatch, **given)
+
+
+@pytest.mark.parametrize(("token", "tokens"), [("none", ()), (" NONE ", ()), ("a", ("a",)), ("a, b,", ("a", "b"))])
+def test_a_token_or_the_word_none_opens_it(
+    monkeypatch: pytest.MonkeyPatch, token: str, tokens: tuple[str, ...]
+) -> None:
+    assert load(monkeypatch, HOST="0.0.0.0", TOKEN=token).tokens == tokens
+
+
+def test_secrets_do_not_show_in_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = repr(load(monkeypatch, TOKEN="t0ken", WEBHOOK_SECRET="whsec_x", DATABASE_URL="postgresql://u:pw@h/d"))
+    assert not any(secret in shown for secret in ("t0ken", "whsec_x", "pw@"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "0"), ("PORT", "x"), ("LANGUAGE", "fr"), ("CRF", "52"), ("MAX_QUEUED", "0"), ("DEVICE", "tpu"),
+     ("SERVICES", "upscale,painting"), ("DRAIN_SECONDS", "-1")],
+)  # fmt: skip
+def test_a_value_that_means_nothing_is_refused_at_start(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    with pytest.raises(ValidationError, match=name.lower()):
+        load(monkeypatch, **{name: value})
+
+
+def test_a_service_that_runs_elsewhere_has_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(monkeypatch, UPSCALE_URL="http://gpu-1:5003", INTERPO_URL="")
+    assert settings.upstream_url("upscale") == "http://gpu-1:5003"
+    assert settings.upstream_url("interpo") is None
+
+
+def test_a_machine_may_run_only_some_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, SERVICES="upscale, interpo").services == ("upscale", "interpo")
+    assert load(monkeypatch, SERVICES="").services == ()
