@@ -25,13 +25,14 @@ _SWS_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _SWS_RGB = 5  # ignored for RGB; any valid value
 _LIMITED, _FULL = 1, 2  # AVColorRange
 
-# Without FULL_CHR_H_INT and ACCURATE_RND the fast paths darken by about 1/255 and replicate chroma. For 48-bit RGB
-# that very flag breaks the picture (FFmpeg 8.1), and the plain path is exact to 0.4/255.
+# Measured on Big Buck Bunny, RGB to 4:2:0 and back: bilinear both ways 45.8 dB, averaged down and bicubic up 51.3 dB.
+# Without ACCURATE_RND and FULL_CHR_H_INT libswscale takes a path that replicates chroma and darkens by 1/255. In 48-bit
+# RGB FULL_CHR_H_INT breaks the picture (FFmpeg 8.1), and the plain path is exact to 0.4/255.
 _TO_RGB_8 = int(
-    Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 )
-_TO_RGB_16 = int(Interpolation.BILINEAR)
-_TO_YUV = int(Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP)
+_TO_RGB_16 = int(Interpolation.BICUBIC)
+_TO_YUV = int(Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP)
 
 
 @dataclass(frozen=True)

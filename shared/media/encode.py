@@ -24,11 +24,12 @@ from shared.media.encoders import Encoder, choose_encoder
 from shared.media.frame import Frame, Picture
 from shared.media.label import KEY, Label
 from shared.media.stamp import stamp
+from shared.media.timeline import Timeline
 from shared.paths import OutputFile, write_problem
 from shared.settings import Settings
 
 _BEHIND = 4  # finished pictures that wait for the encoder
-_FINEST = 10_000_000  # ticks a second; MP4 counts a sample's duration in 32 bits
+_RATE_LIMIT = 1_000_000  # the largest denominator of a frame rate
 _LABELLED_SECONDS = 3  # the rule asks for two
 _MADE_RATE = Fraction(24)
 _BYTE = 8  # bits
@@ -68,7 +69,7 @@ def encode(
     """
     rate = frame_rate or (like.frame_rate if like else _MADE_RATE)
     unit = time_base or (like.time_base if like else 1 / rate)
-    plan = _Plan(target, like, size, settings, label, rate.limit_denominator(_FINEST // 10), unit)
+    plan = _Plan(target, like, size, settings, label, rate.limit_denominator(_RATE_LIMIT), unit)
     channel: Channel[Frame] = Channel(_BEHIND)
     outcome: Future[EncodeReport] = Future()
 
@@ -139,22 +140,18 @@ class _Output:
         self._size = size
         self._colour = plan.like.colour if plan.like else Colour.made(size[1])
         self._to_yuv = ToYuv(self._colour, encoder.pixel_format)
-        # MP4 counts in whole parts of a second.
-        self._ticks = Fraction(1, min(plan.time_base.denominator, _FINEST))
-        self._durations: dict[int, int] = {}  # of frames inside the encoder, by pts
+        self._timeline = Timeline(plan.time_base, plan.frame_rate)
         self._held: Packet[VideoStream] | None = None
-        self._first_dts = 0
         self._frames = 0
-        self._start = 0
-        self._end = 0
+        timescale = str(self._timeline.ticks.denominator)
         self._container = av.open(
             plan.target.url,
             "w",
             format="mp4",
             container_options={
                 "movflags": "+faststart+use_metadata_tags",
-                "video_track_timescale": str(self._ticks.denominator),
-                "movie_timescale": str(self._ticks.denominator),  # else a late start is rounded to milliseconds
+                "video_track_timescale": timescale,
+                "movie_timescale": timescale,  # else a late start is rounded to milliseconds
             },
         )
         stack.callback(_abandon, self._container)
@@ -168,25 +165,19 @@ class _Output:
 
     def write(self, frame: Frame) -> None:
         """Encode one frame and mux what has become ready."""
-        pts = round(frame.pts * self._plan.time_base / self._ticks)
-        self._durations[pts] = max(round(frame.duration * self._plan.time_base / self._ticks), 1)
-        self._start = pts if self._frames == 0 else self._start
-        self._end = pts + self._durations[pts]
         self._frames += 1
         image = self._fitted(frame)
-        if self._plan.label.visible and pts * self._ticks < _LABELLED_SECONDS:
+        if self._plan.label.visible and frame.pts * self._plan.time_base < _LABELLED_SECONDS:
             image = stamp(image, self._plan.like.rotation if self._plan.like else 0)
         picture = self._to_yuv(image)
-        picture.pts, picture.time_base = pts, self._ticks
+        picture.pts, picture.time_base = self._timeline.place(frame), self._timeline.ticks
         self._mux(self._stream.encode(picture))
 
     def finish(self) -> EncodeReport:
         """Flush the encoder, mux what is left of the other tracks and close the file."""
         self._mux(self._stream.encode(None))
         if self._held is not None:
-            # MP4 stores differences of decoding times and sums them up to the track's length, whatever the reordering:
-            # the packet that is decoded last fills up to the time for which pictures are shown.
-            self._held.duration = max(self._end - self._start - ((self._held.dts or 0) - self._first_dts), 1)
+            self._timeline.conclude(self._held)
             self._mux_held()
         for track in self._tracks:
             self._container.mux(list(track.until(None)))
@@ -195,7 +186,7 @@ class _Output:
             frames=self._frames,
             width=self._size[0],
             height=self._size[1],
-            duration_seconds=float(self._end * self._ticks),
+            duration_seconds=float(self._timeline.end_seconds),
             encoder=self._encoder.name,
             lost=self._lost,
         )
@@ -208,7 +199,7 @@ class _Output:
             options={**self._encoder.options, "chroma_sample_location": "left"},
             width=self._size[0],
             height=self._size[1],
-            time_base=self._ticks,
+            time_base=self._timeline.ticks,
         )
         assert isinstance(stream, VideoStream)
         context = stream.codec_context
@@ -241,9 +232,7 @@ class _Output:
     def _mux(self, packets: list["Packet[VideoStream]"]) -> None:
         """Mux the picture's packets, the last one kept back, and the other tracks up to their time."""
         for packet in packets:
-            if self._held is None:
-                self._first_dts = packet.dts or 0
-            packet.duration = self._durations.pop(packet.pts or 0, 0)
+            self._timeline.correct(packet, self._stream.codec_context.reorder_depth)
             self._mux_held()
             self._held = packet
 

@@ -1,0 +1,65 @@
+"""The picture's times in MP4's terms, so that what is read back is what was written, to the tick.
+
+MP4 stores for each sample the difference of decoding times to the next one, and a track lasts as long as these sum up
+to. With reordered pictures that sum has little to do with when they are shown; two corrections make it agree.
+"""
+
+from fractions import Fraction
+from typing import Any
+
+from av.packet import Packet
+
+from shared.media.frame import Frame
+
+_FINEST = 10_000_000  # ticks a second; a sample's duration has 32 bits
+
+
+class Timeline:
+    """Turns frames' times into the encoder's ticks, and its packets' times into MP4's."""
+
+    def __init__(self, time_base: Fraction, frame_rate: Fraction) -> None:
+        self._time_base = time_base
+        self.ticks = Fraction(1, min(time_base.denominator, _FINEST))  # MP4 counts whole parts of a second
+        self._step = max(round(1 / (frame_rate * self.ticks)), 1)
+        self._durations: dict[int, int] = {}  # of the frames inside the encoder, by pts
+        self._start: int | None = None
+        self._end = 0
+        self._first_dts = 0
+        self._last_dts: int | None = None
+        self._lead = Fraction(1)
+
+    @property
+    def end_seconds(self) -> Fraction:
+        """When the last frame so far has been shown."""
+        return self._end * self.ticks
+
+    def place(self, frame: Frame) -> int:
+        """Return the frame's pts in ticks."""
+        pts = round(frame.pts * self._time_base / self.ticks)
+        self._durations[pts] = max(round(frame.duration * self._time_base / self.ticks), 1)
+        self._start = pts if self._start is None else self._start
+        self._end = pts + self._durations[pts]
+        return pts
+
+    def correct(self, packet: "Packet[Any]", reordered: int) -> None:
+        """Set an encoded packet's times; `reordered` is by how many pictures the encoder changes the order."""
+        start, dts = self._start or 0, packet.dts or 0
+        if self._last_dts is None:
+            # Decoding starts ahead by the time of the first few pictures. If these are shown for long, the sum above
+            # would be too; the lead need not be longer than at the usual rate.
+            lead = start - dts
+            if lead > 0:
+                self._lead = min(Fraction(1), Fraction(max(reordered, 1) * self._step, lead))
+        if dts < start:
+            dts = start + int((dts - start) * self._lead // 1)
+        if self._last_dts is not None:
+            dts = max(dts, self._last_dts + 1)
+        else:
+            self._first_dts = dts
+        packet.dts = self._last_dts = dts
+        packet.duration = self._durations.pop(packet.pts or 0, self._step)
+
+    def conclude(self, packet: "Packet[Any]") -> None:
+        """Let the packet that is decoded last fill up the sum to the time for which pictures are shown."""
+        shown = self._end - (self._start or 0)
+        packet.duration = max(shown - ((packet.dts or 0) - self._first_dts), 1)
