@@ -53,6 +53,13 @@ class Settings(BaseSettings):
     gpu_exclusive: bool = False
     preload: bool = False
     upscale_model: Literal["auto", "animevideov3", "x4plus", "x4plus-anime"] = "auto"
+    facefusion_swapper: Literal["auto", "classic", "inswapper"] = "auto"
+    facefusion_sharpen: bool = False  # inswapper only: enlarge the swapped face with the upscaling network
+
+    # Care: face fusion looks for nudity in one frame a second and refuses above a share of them
+    nsfw_check: bool = True
+    nsfw_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    nsfw_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
     # The result
     encoder: Literal["auto", "x264", "x265", "svtav1", "nvenc"] = "auto"

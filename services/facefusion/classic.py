@@ -1,0 +1,156 @@
+"""The classic swap: the source's skin, carried over triangle by triangle and lit like the target.
+
+No generator and no licence beyond the landmark network's. The source's face is flattened into the atlas once. Per
+frame the atlas is bent onto the target's landmarks, its colours are moved to the target's (Lab, first as a whole, then
+the slow change of light across the face), and it is blended in through a soft mask. Eyes and the inside of the mouth
+stay the target's, so that looks, blinks and speech stay.
+"""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from services.facefusion import mask as masks
+from services.facefusion import occlusion
+from services.facefusion.face import Float, Image
+from services.facefusion.mesh import Mesh, Region, areas, from_atlas, rasterise, to_atlas
+from services.facefusion.swapper import Patch, View
+
+ATLAS_SIDES = (256, 512, 1024)
+COLOUR_MEMORY = 0.85  # of the colour statistics is kept from frame to frame of a track
+LEAST_RATIO: Float = np.array([0.6, 0.35, 0.35], np.float32)  # by which contrast and colourfulness may shrink
+MOST_RATIO = 1.5  # and grow
+LIGHT_SCALE = 0.16  # of the face's height: slower changes than this are light, quicker ones are the face
+LIGHT_STRENGTH = 0.85  # of the target's light that replaces the source's
+SKIN = 0.5  # of a pixel that must be plain skin to be measured
+MOST_STRETCH, LEAST_STRETCH = 0.45, 0.15  # source pixels per target pixel: all of the source, none of it
+
+
+@dataclass(frozen=True)
+class ClassicSource:
+    """A source's skin in the atlas, at half the size and half again for small targets."""
+
+    levels: tuple[Float, ...]  # Lab (side, side, 3) float32
+    usable: Float  # (128, 128) 0-1: where the source shows skin, not hair or a hand
+    detail: Float  # (T,) atlas area per source pixel
+
+    def painter(self) -> "ClassicPainter":
+        """One painter a track: it keeps what must not flicker."""
+        return ClassicPainter(self)
+
+
+class ClassicSwapper:
+    """The `Swapper` of this module; needs no weights of its own."""
+
+    name = "classic"
+
+    def prepare(self, image: Image, view: View) -> ClassicSource:
+        """Flatten the source's face."""
+        longest = float(np.ptp(view.landmarks[:, :2], axis=0).max())
+        side = next((side for side in ATLAS_SIDES if side * 0.8 >= longest), ATLAS_SIDES[-1])
+        skin = to_lab(to_atlas(image, view.landmarks, side))
+        levels = [skin]
+        while levels[-1].shape[0] > ATLAS_SIDES[0] // 2:
+            half = cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+            levels.append(np.asarray(half, np.float32))
+        mesh = Mesh.load()
+        signed = areas(view.landmarks[:, :2][mesh.triangles])
+        whole = areas(mesh.points[mesh.triangles])
+        detail = np.where(signed > 0, np.maximum(signed, 0) / whole, 0).astype(np.float32)
+        small = to_lab(to_atlas(image, view.landmarks, occlusion.SIDE))
+        return ClassicSource(tuple(levels), usable_skin(small), detail)
+
+
+@dataclass
+class ClassicPainter:
+    """Paints one track, frame after frame."""
+
+    source: ClassicSource
+    memory: occlusion.OcclusionMemory = field(default_factory=occlusion.OcclusionMemory)
+    colours: Float | None = None  # (4, 3): source mean, source spread, target mean, target spread, in Lab
+
+    def __call__(self, image: Image, view: View) -> Patch | None:
+        """Paint the source over one view of the target; None when nothing of it can be seen."""
+        region = rasterise(view.landmarks, (image.shape[0], image.shape[1]))
+        if region is None or not region.covered.any():
+            return None
+        if view.fresh:
+            self.memory = occlusion.OcclusionMemory()
+            self.colours = None
+        width, height = region.size
+        target = to_lab(image[region.y : region.y + height, region.x : region.x + width])
+        small = to_lab(to_atlas(image, view.landmarks, occlusion.SIDE))
+        clear = self.memory.update(small)
+        skin = from_atlas(self.level(region), region)
+        shown = from_atlas(np.ascontiguousarray(np.minimum(clear, self.source.usable)), region)
+        blend = masks.blend(region, view.landmarks, shown * self.stretch(region))
+        matched = self.match(skin, target, region, blend)
+        return Patch(region.x, region.y, to_rgb(matched), blend * view.opacity)
+
+    def level(self, region: Region) -> Float:
+        """Choose the atlas whose pixels are not much finer than the frame's."""
+        frame_scale = float(np.sqrt(region.covered.sum() / 0.6))  # about the side of an atlas of the same grain
+        return next(
+            (level for level in reversed(self.source.levels) if level.shape[0] >= frame_scale),
+            self.source.levels[0],
+        )
+
+    def stretch(self, region: Region) -> Float:
+        """0-1 a pixel: how far the source has pixels for what the target shows there."""
+        grain = self.source.detail * region.detail  # source pixels per target pixel, by area
+        usual = float(np.median(grain[grain > 0])) if (grain > 0).any() else 1.0
+        share = np.clip((grain / usual - LEAST_STRETCH) / (MOST_STRETCH - LEAST_STRETCH), 0, 1)
+        per_pixel = share.astype(np.float32)[np.maximum(region.triangle, 0)]
+        sigma = max(region.size[1] * 0.03, 1.0)
+        return np.asarray(cv2.GaussianBlur(per_pixel, (0, 0), sigma), np.float32)
+
+    def match(self, skin: Float, target: Float, region: Region, blend: Float) -> Float:
+        """Give the source's skin the target's colours and light."""
+        weight = blend * (from_atlas(occlusion.plain_skin(), region) > SKIN)
+        if float(weight.sum()) < 16:  # noqa: PLR2004  # too little skin to measure: leave the colours alone
+            return skin
+        now = np.stack([*statistics(skin, weight), *statistics(target, weight)]).astype(np.float32)
+        before = now if self.colours is None else self.colours
+        self.colours = np.asarray(COLOUR_MEMORY * before + (1 - COLOUR_MEMORY) * now, np.float32)
+        source_mean, source_spread, target_mean, target_spread = self.colours
+        ratio = np.clip(target_spread / np.maximum(source_spread, 1e-3), LEAST_RATIO, MOST_RATIO)
+        moved = (skin - source_mean) * ratio + target_mean
+        return np.asarray(moved + LIGHT_STRENGTH * slow_difference(target - moved, blend), np.float32)
+
+
+def usable_skin(lab: Float) -> Float:
+    """1 where a source (128, 128, 3 Lab) shows skin, 0 where its hair hangs into the face."""
+    return np.asarray(np.clip(1 - cv2.dilate(occlusion.hair(lab), occlusion.ellipse(5)), 0, 1), np.float32)
+
+
+def statistics(lab: Float, weight: Float) -> tuple[Float, Float]:
+    """Weighted mean and spread of the three Lab channels."""
+    share = (weight / weight.sum())[..., None]
+    mean = (lab * share).sum((0, 1))
+    return mean, np.sqrt(((lab - mean) ** 2 * share).sum((0, 1)))
+
+
+def slow_difference(difference: Float, weight: Float) -> Float:
+    """Keep what changes slowly across the face, measured where the mask is open; at a quarter of the size."""
+    height, width = weight.shape
+    small = (max(width // 4, 2), max(height // 4, 2))
+    sigma = max(small[1] * LIGHT_SCALE, 1.0)
+    open_ = cv2.resize(weight, small, interpolation=cv2.INTER_AREA)
+    sums = cv2.GaussianBlur(
+        cv2.resize(difference * weight[..., None], small, interpolation=cv2.INTER_AREA), (0, 0), sigma
+    )
+    share = cv2.GaussianBlur(open_, (0, 0), sigma)
+    slow = sums / np.maximum(share, 1e-3)[..., None]
+    return np.asarray(cv2.resize(slow, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def to_lab(image: npt.NDArray[np.uint8]) -> Float:
+    """RGB 0-255 to Lab with L 0-100."""
+    return np.asarray(cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab), np.float32)
+
+
+def to_rgb(lab: Float) -> Float:
+    """Lab to RGB 0-255, float32."""
+    return np.asarray(np.clip(cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_Lab2RGB), 0, 1) * 255, np.float32)

@@ -1,0 +1,137 @@
+"""The face as a mesh: every pixel of a face gets a place in one flattened frontal face, the atlas.
+
+Atlas coordinates run 0-1; whatever is kept in the atlas (a source's skin, a mask, what a track has looked like so far)
+is sampled for a frame through one map, and a frame is sampled into the atlas through another.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from services.facefusion.face import Float
+
+SUBPIXEL_BITS = 4  # triangles are drawn at a sixteenth of a pixel
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The topology: 468 points of the atlas and the triangles between them; eyes and mouth are holes."""
+
+    points: Float  # (468, 2) in 0-1
+    triangles: npt.NDArray[np.intp]  # (T, 3), clockwise on the screen when facing the camera
+
+    @classmethod
+    @cache
+    def load(cls) -> "Mesh":
+        """Read `mesh.toml` once."""
+        found = tomllib.loads((files("services.facefusion") / "mesh.toml").read_text(encoding="utf-8"))
+        return cls(np.array(found["points"], np.float32), np.array(found["triangles"], np.intp))
+
+
+@dataclass(frozen=True)
+class Region:
+    """The part of a frame that a face covers, and where each of its pixels lies in the atlas."""
+
+    x: int
+    y: int
+    covered: npt.NDArray[np.bool_]  # (h, w): pixels of the visible mesh
+    atlas: Float  # (h, w, 2) in 0-1, meaningful where covered
+    detail: Float  # (T,) atlas area a triangle has per pixel of it in the frame, 0 when hidden
+    triangle: npt.NDArray[np.int32]  # (h, w): number of the triangle, -1 outside
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.covered.shape[1], self.covered.shape[0]
+
+
+def areas(corners: Float) -> Float:
+    """Twice the signed area of triangles (T, 3, 2); positive when clockwise on the screen."""
+    one, other = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    return np.asarray(one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0], np.float32)
+
+
+def rasterise(landmarks: Float, shape: tuple[int, int], *, padding: float = 0.12) -> Region | None:
+    """Draw the mesh at (468, 3) landmarks of a frame of (height, width); None when it lies outside the frame.
+
+    Far triangles are drawn first, those that face away not at all: what a turned head hides stays hidden.
+    """
+    mesh = Mesh.load()
+    margin = padding * float(np.ptp(landmarks[:, :2], axis=0).max()) + 2
+    low = np.maximum(np.floor(landmarks[:, :2].min(0) - margin), 0).astype(int)
+    high = np.minimum(np.ceil(landmarks[:, :2].max(0) + margin), [shape[1], shape[0]]).astype(int)
+    width, height = (high - low).tolist()
+    if width < 8 or height < 8:  # noqa: PLR2004  # nothing worth painting
+        return None
+    corners = (landmarks[:, :2] - low)[mesh.triangles]
+    signed = areas(corners)
+    numbers = np.full((height, width), -1, np.int32)
+    fixed = np.round(corners * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    for number in np.argsort(-landmarks[:, 2][mesh.triangles].mean(1)):
+        if signed[number] > 0:
+            cv2.fillConvexPoly(numbers, fixed[number], int(number), lineType=cv2.LINE_8, shift=SUBPIXEL_BITS)
+    covered = numbers >= 0
+    whole = np.abs(areas(mesh.points[mesh.triangles]))
+    detail = np.where(signed > 0, whole / np.maximum(signed, 1e-3), 0).astype(np.float32)
+    atlas = place(numbers, corners, mesh.points[mesh.triangles])
+    return Region(int(low[0]), int(low[1]), covered, atlas, detail, numbers)
+
+
+def place(numbers: npt.NDArray[np.int32], corners: Float, wanted: Float) -> Float:
+    """Per pixel of `numbers`, where its triangle's affine map takes it: (h, w, 2)."""
+    square = np.concatenate([corners, np.ones((*corners.shape[:2], 1), np.float32)], 2)
+    flat = np.abs(areas(corners)) < 1e-3  # noqa: PLR2004  # collapsed to a line: any finite map will do
+    square[flat] = np.eye(3, dtype=np.float32)
+    maps = np.linalg.solve(square, wanted)  # (T, 3, 2)
+    height, width = numbers.shape
+    spot = maps[np.maximum(numbers, 0)]
+    x, y = np.arange(width, dtype=np.float32)[None, :, None], np.arange(height, dtype=np.float32)[:, None, None]
+    return np.asarray(spot[:, :, 0] * x + spot[:, :, 1] * y + spot[:, :, 2], np.float32)
+
+
+@cache
+def atlas_numbers(side: int) -> npt.NDArray[np.int32]:
+    """Which triangle each pixel of a `side` x `side` atlas belongs to, -1 outside."""
+    mesh = Mesh.load()
+    numbers = np.full((side, side), -1, np.int32)
+    fixed = np.round((mesh.points * side - 0.5)[mesh.triangles] * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    for number, corners in enumerate(fixed):
+        cv2.fillConvexPoly(numbers, corners, number, lineType=cv2.LINE_8, shift=SUBPIXEL_BITS)
+    numbers.setflags(write=False)
+    return numbers
+
+
+def to_atlas(image: npt.NDArray[Any], landmarks: Float, side: int) -> npt.NDArray[Any]:
+    """Sample an image (H, W, C) at its landmarks into a `side` x `side` atlas; holes repeat what lies around."""
+    mesh = Mesh.load()
+    corners = (mesh.points * side - 0.5)[mesh.triangles]
+    spots = place(atlas_numbers(side), corners, landmarks[:, :2][mesh.triangles])
+    return sample(image, spots)
+
+
+def from_atlas(content: npt.NDArray[Any], region: Region) -> npt.NDArray[Any]:
+    """Sample something kept in the atlas (side, side[, C]) for a region of a frame."""
+    spots = region.atlas * content.shape[0] - 0.5
+    return sample(content, spots)
+
+
+def sample(image: npt.NDArray[Any], spots: Float) -> npt.NDArray[Any]:
+    """Sample (H, W[, C]) bilinearly at (h, w, 2) pixel positions; outside it repeats its edge."""
+    x, y = np.ascontiguousarray(spots[..., 0]), np.ascontiguousarray(spots[..., 1])
+    return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+@cache
+def contour_mask(side: int, *contours: tuple[int, ...]) -> Float:
+    """Fill contours of landmark numbers in a `side` x `side` atlas: 1 inside, 0 outside."""
+    mask = np.zeros((side, side), np.float32)
+    for contour in contours:
+        cv2.fillPoly(mask, [np.round((Mesh.load().points * side - 0.5)[list(contour)]).astype(np.int32)], 1)
+    mask.setflags(write=False)
+    return mask

@@ -1,0 +1,94 @@
+"""Everything a job needs to see and paint faces, loaded once a runner."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+
+from services.facefusion.attributes import AttributeReader
+from services.facefusion.classic import ClassicSwapper
+from services.facefusion.detect import Detector
+from services.facefusion.embed import SFace
+from services.facefusion.face import Face, Float, Image
+from services.facefusion.inswapper import ArcFace, InSwapper
+from services.facefusion.landmarks import LandmarkFinder, crop_of_landmarks, crop_of_points
+from services.facefusion.nsfw import NsfwScorer
+from services.facefusion.scrfd import ScrfdDetector
+from services.facefusion.swapper import Swapper, View
+from shared import weights
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class FaceModel:
+    """Callables over RGB uint8 frames; each says its shapes itself."""
+
+    detect: Callable[[Image], list[Face]]
+    embed: Callable[[Image, Float], Float]
+    embedder: str  # embeddings of different embedders cannot be compared
+    landmarks: LandmarkFinder
+    attributes: AttributeReader
+    nsfw: NsfwScorer | None
+    swapper: Swapper
+
+    def view(self, image: Image, face: Face) -> View:
+        """Find a face's 468 points without any past: two passes, the second on the crop that the first one found."""
+        rough, _ = self.landmarks(image, crop_of_points(face.points))
+        points, _ = self.landmarks(image, crop_of_landmarks(rough))
+        return View(face, points)
+
+    def largest(self, image: Image) -> Face | None:
+        """Return the face of a portrait: the largest one, whoever else is in the picture. None when there is none."""
+        return max(self.detect(image), key=lambda face: face.area, default=None)
+
+
+def load(settings: Settings) -> FaceModel:
+    """Load the networks that the settings ask for; JobFailed names the weights that are missing."""
+    cuda = settings.device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    landmarks = LandmarkFinder(weights.path("face-landmarks-468"))
+    attributes = AttributeReader(weights.path("age-v1"), weights.path("gender-v1"))
+    nsfw = NsfwScorer(weights.path("open-nsfw")) if settings.nsfw_check else None
+    if wants_inswapper(settings, cuda=cuda):
+        embed = ArcFace(weights.path("buffalo-l", "w600k_r50.onnx"), cuda=cuda)
+        return FaceModel(
+            detect=ScrfdDetector(weights.path("buffalo-l", "det_10g.onnx"), cuda=cuda),
+            embed=embed,
+            embedder="arcface-w600k-r50",
+            landmarks=landmarks,
+            attributes=attributes,
+            nsfw=nsfw,
+            swapper=InSwapper(
+                weights.path("inswapper-128"),
+                embed,
+                cuda=cuda,
+                sharpen=sharpener(settings) if settings.facefusion_sharpen else None,
+            ),
+        )
+    return FaceModel(
+        detect=Detector(weights.path("yunet"), cuda=cuda),
+        embed=SFace(weights.path("sface"), cuda=cuda),
+        embedder="sface",
+        landmarks=landmarks,
+        attributes=attributes,
+        nsfw=nsfw,
+        swapper=ClassicSwapper(),
+    )
+
+
+def wants_inswapper(settings: Settings, *, cuda: bool) -> bool:
+    """`auto` takes the neural swapper where its weights were pulled, licence accepted, and a GPU can run it."""
+    if settings.facefusion_swapper == "auto":
+        return cuda and weights.exists("inswapper-128") and weights.exists("buffalo-l")
+    return settings.facefusion_swapper == "inswapper"
+
+
+def sharpener(settings: Settings) -> Callable[[Float], Float]:
+    """Repair a swapped chip with the upscaling network and bring it back four times as large."""
+    from shared.device import choose_compute  # noqa: PLC0415  # torch only for those who ask for it
+    from shared.networks.rrdb import RRDB  # noqa: PLC0415
+    from shared.networks.upscaler import Upscaler  # noqa: PLC0415
+
+    network = RRDB.from_weights(weights.load_safetensors("realesrgan-x4plus"))
+    upscale = Upscaler(network, choose_compute(settings.device), name="realesrgan-x4plus")
+    return lambda chip: upscale(np.rint(chip).astype(np.uint8), 4).astype(np.float32)

@@ -1,0 +1,140 @@
+"""What lies in front of a face: hair that hangs into it, a hand before it.
+
+Judged in the atlas, where a face that moves and speaks hardly moves. Two measured criteria:
+
+- **Hair**, from one frame: pixels much darker than the face's own skin that hang together with the rim of the face.
+- **Hands** and other things, from the track: pixels that differ in their texture and colour from what the track has
+  looked like so far, if the patch is big and comes in over the rim. What is in front is learnt only very slowly, so a
+  hand may stay for seconds; an expression is learnt within half a second.
+
+On a clip with hands before the face (docs/facefusion.md) 96 % of the hand's pixels are found; of a talking face
+without one 0.1 % are taken for a hand. What is there from a track's first frame on is taken for the face.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from services.facefusion.face import Float
+from services.facefusion.landmarks import INNER_LIPS, LEFT_BROW, LEFT_EYE, OUTER_LIPS, OVAL, RIGHT_BROW, RIGHT_EYE
+from services.facefusion.mesh import contour_mask
+
+SIDE = 128  # pixels of the atlas in which occlusion is judged
+RIM = 7  # pixels: what comes in from outside shows in this band of the oval
+DARK, BLACK = 0.42, 0.60  # of the skin's lightness missing: perhaps hair, surely hair
+NOISE: Float = np.array([5.0, 1.6, 1.6], np.float32)  # Lab differences that mean nothing
+LIGHT_SIGMA = 12.0  # pixels: slower changes of lightness than this are light, not things
+DIFFERENT, STRANGE = 0.75, 1.6  # difference over noise: may belong to an occluder, must be at its entrance
+LEAST_AREA = 0.02  # of the oval
+LEARN, LEARN_DOUBTFUL, LEARN_HIDDEN = 0.08, 0.06, 0.002  # share of a new frame taken into the memory
+FADE = 0.5  # share of a new verdict taken into the mask: occluders come and go within two or three frames
+
+Mask = npt.NDArray[np.bool_]
+
+
+def hair(lab: Float) -> Float:
+    """0-1 in the atlas, 1 where hair hangs into the face of one frame (SIDE, SIDE, 3 Lab)."""
+    skin = float(np.median(lab[..., 0][plain_skin() > 0]))
+    darkness = 1 - lab[..., 0] / max(skin, 1.0)
+    candidates = (darkness > DARK) & oval() & ~features()
+    found = entered(candidates, (darkness > BLACK) & rim(), least=0.004)
+    return np.asarray(cv2.GaussianBlur(cv2.dilate(found.astype(np.float32), ellipse(5)), (0, 0), 1.5), np.float32)
+
+
+@dataclass
+class OcclusionMemory:
+    """What one track has looked like so far; judges its next frame against that."""
+
+    usual: Float | None = None  # (SIDE, SIDE, 3): lightness without the light, a and b, slowly averaged
+    spread: Float | None = None  # how far it usually strays
+    hidden: Float | None = None  # the mask so far
+    frames: int = 0
+
+    def update(self, lab: Float) -> Float:
+        """Take one frame's face (SIDE, SIDE, 3 Lab); return 0-1, 1 where the face itself is seen."""
+        now = texture(lab)
+        if self.usual is None or self.spread is None or self.hidden is None:
+            self.usual, self.spread, self.hidden = now.copy(), np.zeros_like(now), hair(lab)
+        distance = np.abs(now - self.usual)
+        strangeness = np.sqrt(((distance / (NOISE + 1.5 * self.spread)) ** 2).sum(-1)) * judged()
+        strangeness = cv2.GaussianBlur(strangeness, (0, 0), 4) / share_judged()
+        thing = entered((strangeness > DIFFERENT) & oval(), (strangeness > STRANGE) & rim(), least=LEAST_AREA)
+        self.frames += 1
+        quick = np.where(strangeness < DIFFERENT, LEARN, LEARN_DOUBTFUL)
+        rate = np.where(thing, LEARN_HIDDEN, np.maximum(quick, 1 / self.frames)).astype(np.float32)[..., None]
+        self.usual += rate * (now - self.usual)
+        self.spread += rate * (distance - self.spread)
+        soft = cv2.GaussianBlur(thing.astype(np.float32), (0, 0), 2.0)
+        self.hidden += FADE * (np.maximum(soft, hair(lab)) - self.hidden)
+        return np.clip(1 - self.hidden, 0, 1)
+
+
+def texture(lab: Float) -> Float:
+    """Lightness less its slow change, a and b less their median: the same under another light."""
+    inside = oval().astype(np.float32)
+    light = cv2.GaussianBlur(lab[..., 0] * inside, (0, 0), LIGHT_SIGMA) / np.maximum(
+        cv2.GaussianBlur(inside, (0, 0), LIGHT_SIGMA), 1e-3
+    )
+    found = np.dstack([lab[..., 0] - light, lab[..., 1:] - np.median(lab[..., 1:][plain_skin() > 0], 0)])
+    return np.asarray(cv2.GaussianBlur(found, (0, 0), 1.0), np.float32)
+
+
+def entered(candidates: Mask, entrance: Mask, *, least: float) -> Mask:
+    """Patches of `candidates`, at least a share of the oval in size, that hold some of `entrance`; holes closed."""
+    opened = cv2.morphologyEx(candidates.astype(np.uint8), cv2.MORPH_OPEN, ellipse(3))
+    count, labels, facts, _ = cv2.connectedComponentsWithStats(opened)
+    big = facts[:, cv2.CC_STAT_AREA] >= least * oval().sum()
+    entering = np.bincount(labels[entrance], minlength=count) > 0
+    chosen = big & entering
+    chosen[0] = False
+    kept = cv2.morphologyEx(chosen[labels].astype(np.uint8), cv2.MORPH_CLOSE, ellipse(9))
+    return np.asarray(kept > 0, np.bool_)
+
+
+def ellipse(side: int) -> npt.NDArray[np.uint8]:
+    """Return a round brush."""
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
+
+
+@cache
+def oval() -> Mask:
+    """Return the face in the atlas."""
+    return contour_mask(SIDE, OVAL) > 0
+
+
+@cache
+def rim() -> Mask:
+    """Return the band of the oval where things come in."""
+    return oval() & ~(cv2.erode(oval().astype(np.uint8), np.ones((2 * RIM + 1, 2 * RIM + 1), np.uint8)) > 0)
+
+
+@cache
+def features() -> Mask:
+    """Brows, eyes and mouth with their surroundings: dark without being hair that hangs into the face."""
+    small = contour_mask(SIDE, OUTER_LIPS, LEFT_EYE, RIGHT_EYE, LEFT_BROW, RIGHT_BROW)
+    return cv2.dilate(small, ellipse(7)) > 0
+
+
+@cache
+def plain_skin() -> Float:
+    """Return the atlas without brows, eyes, nostrils and lips: what colours are measured on."""
+    small = contour_mask(SIDE, OUTER_LIPS, LEFT_EYE, RIGHT_EYE, LEFT_BROW, RIGHT_BROW)
+    inner = cv2.erode(oval().astype(np.float32), np.ones((13, 13), np.uint8))
+    return np.asarray(inner * (1 - np.clip(cv2.dilate(small, np.ones((9, 9), np.uint8)), 0, 1)), np.float32)
+
+
+@cache
+def judged() -> Float:
+    """Where a difference counts: not in the eyes, not inside the mouth, both change too much by themselves."""
+    lively = cv2.dilate(contour_mask(SIDE, LEFT_EYE, RIGHT_EYE), np.ones((7, 7), np.uint8))
+    lively = np.maximum(lively, cv2.dilate(contour_mask(SIDE, INNER_LIPS), np.ones((3, 3), np.uint8)))
+    return np.asarray(oval() * (1 - lively), np.float32)
+
+
+@cache
+def share_judged() -> Float:
+    """Return what a blur of `judged` leaves, to divide by."""
+    return np.maximum(cv2.GaussianBlur(judged(), (0, 0), 4), 1e-2)

@@ -1,0 +1,23 @@
+"""Face fusion: what `POST /api/ai/facefusion` may hold."""
+
+from typing import Annotated, Literal, get_args
+
+from services.facefusion.words import Age, Gender, Mode, Order
+from shared.contract import Choice, LocalPath, Number, TaskRequest, UsedWhen, Whole
+
+PREVIEW, GENERATE = 0, 1
+
+
+class FaceFusionRequest(TaskRequest):
+    """Put the face of `source_file` on faces of `target_file`: in one frame to look at, or in all of them."""
+
+    programe: Annotated[int, Choice(PREVIEW, GENERATE)] = PREVIEW
+    source_file: Annotated[str, LocalPath()]
+    target_file: Annotated[str, LocalPath()]
+    frame_number: Annotated[int, Whole(low=0), UsedWhen("programe", PREVIEW)] = 0
+    face_selector_mode: Annotated[Mode, Choice(*get_args(Mode))] = "reference"
+    reference_face_position: Annotated[int, Whole(low=0), UsedWhen("face_selector_mode", "reference")] = 0
+    reference_face_distance: Annotated[float, Number(0, 1.5), UsedWhen("face_selector_mode", "reference")] = 0.5
+    face_analyse_order: Annotated[Order, Choice(*get_args(Order))] = "left-right"
+    face_analyse_age: Annotated[Age | Literal[""], Choice(*get_args(Age))] = ""
+    face_analyse_gender: Annotated[Gender | Literal[""], Choice(*get_args(Gender))] = ""

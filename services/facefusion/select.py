@@ -1,0 +1,48 @@
+"""Which faces are meant: the order of the faces in a frame, the filters, the reference."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from services.facefusion.attributes import Attributes
+from services.facefusion.face import Face
+from services.facefusion.words import Age, Gender, Order
+
+T = TypeVar("T")
+
+_KEYS: dict[Order, Callable[[Face], float]] = {
+    "left-right": lambda face: float(face.bbox[0]),
+    "right-left": lambda face: -float(face.bbox[2]),
+    "top-bottom": lambda face: float(face.bbox[1]),
+    "bottom-top": lambda face: -float(face.bbox[3]),
+    "small-large": lambda face: face.area,
+    "large-small": lambda face: -face.area,
+    "best-worst": lambda face: -face.score,
+    "worst-best": lambda face: face.score,
+}
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Whom the caller wants at all; "" lets everybody pass."""
+
+    age: Age | Literal[""] = ""
+    gender: Gender | Literal[""] = ""
+
+    @property
+    def active(self) -> bool:
+        """Whether attributes need to be read."""
+        return bool(self.age or self.gender)
+
+    def refusal(self, attributes: Attributes) -> str:
+        """Why a face does not pass, "" when it does."""
+        if self.gender and attributes.gender != self.gender:
+            return f"gender {attributes.gender}"
+        if self.age and attributes.age != self.age:
+            return f"age {attributes.age}"
+        return ""
+
+
+def ordered(items: Iterable[T], order: Order, face_of: Callable[[T], Face]) -> list[T]:
+    """Sort whatever has a face into the contract's order; equals keep their order."""
+    return sorted(items, key=lambda item: _KEYS[order](face_of(item)))

@@ -1,0 +1,55 @@
+"""Face fusion: the HTTP face. Validates, accepts, answers; two runners do the work, one of them only previews."""
+
+from typing import Any
+
+import bentoml
+
+from services.facefusion.gallery import resolve_reference
+from services.facefusion.request import PREVIEW, FaceFusionRequest
+from shared.contract import Answer
+from shared.envelope import EnvelopeService
+from shared.lifeline import die_with_parent
+from shared.settings import Settings
+from shared.tasks_face import TasksFace
+
+tasks = TasksFace("facefusion")
+
+
+@bentoml.asgi_app(tasks.app)
+@bentoml.service(name="facefusion", workers=1, traffic={"timeout": 30}, service_class=EnvelopeService)
+class FaceFusion:
+    """Puts one person's face on another's."""
+
+    def __init__(self) -> None:
+        # Here and not above: the router, which names this class only to start it, needs no queue and no database.
+        from shared.desk import TaskDesk  # noqa: PLC0415
+
+        settings = Settings.load()
+        self.desk = TaskDesk("facefusion", settings, kinds=("generate", "preview"))
+        tasks.serve(self.desk, settings.language)
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        die_with_parent()
+        await self.desk.start()
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        await self.desk.stop()
+
+    async def __is_ready__(self) -> bool:
+        return self.desk.ready()
+
+    @bentoml.api(route="/api/ai/facefusion")
+    async def submit(self, request: FaceFusionRequest, /) -> Answer:
+        """Accept a preview of one frame, or the generation of the whole."""
+
+        async def prepare(checked: Any) -> dict[str, Any]:  # a `shared.desk.Checked`
+            return await resolve_reference(request, checked.paths["target_file"], self.desk.newest_memo)
+
+        return await self.desk.accept(
+            request,
+            inputs={"source_file": "image", "target_file": "picture_or_video"},
+            kind="preview" if request.programe == PREVIEW else "generate",
+            prepare=prepare,
+        )

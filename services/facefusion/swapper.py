@@ -1,0 +1,65 @@
+"""What every swapper is: it prepares a source once and gives each track a painter of its own.
+
+A prepared source belongs to one job and a painter to one track of it, so nothing of a job can reach the next one.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from services.facefusion.face import Face, Float, Image
+
+
+@dataclass(frozen=True)
+class View:
+    """One face in one frame, as a swapper needs it."""
+
+    face: Face
+    landmarks: Float  # (468, 3) in frame pixels, smoothed within the track
+    fresh: bool = True  # the first view of a track, or the first after a cut: forget what was
+    opacity: float = 1.0  # below 1 while a doubtful face fades out
+
+
+@dataclass(frozen=True)
+class Patch:
+    """New pixels for a part of a frame and how much of them to take."""
+
+    x: int
+    y: int
+    pixels: Float  # (h, w, 3) RGB 0-255
+    mask: Float  # (h, w) 0-1; 0 leaves the frame's pixel as it is, bit for bit
+
+
+class Painter(Protocol):
+    """Paints one track, frame after frame; keeps what must not flicker."""
+
+    def __call__(self, image: Image, view: View) -> Patch | None:
+        """Return what to paste over the (H, W, 3) RGB frame; None when nothing can be seen."""
+
+
+class PreparedSource(Protocol):
+    """A source person, ready to be painted."""
+
+    def painter(self) -> Painter:
+        """One painter a track."""
+
+
+class Swapper(Protocol):
+    """Weights that can paint one person over another."""
+
+    name: str
+
+    def prepare(self, image: Image, view: View) -> PreparedSource:
+        """Take what is needed of the source's face."""
+
+
+def paste(frame: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], patch: Patch) -> None:
+    """Blend a patch into a frame of 8 or 16 bits, in place; pixels under a mask of 0 keep their exact value."""
+    height, width = patch.mask.shape
+    part = frame[patch.y : patch.y + height, patch.x : patch.x + width]
+    full = float(np.iinfo(frame.dtype).max)
+    mask = patch.mask[..., None]
+    blended = part * (1 - mask) + patch.pixels * (mask * (full / 255))
+    part[...] = np.where(mask > 0, np.clip(np.rint(blended), 0, full), part).astype(frame.dtype)

@@ -1,0 +1,10 @@
+"""The contract's words for faces; imports nothing, so that the HTTP face stays light."""
+
+from typing import Literal
+
+Mode = Literal["reference", "one", "many"]
+Order = Literal[
+    "left-right", "right-left", "top-bottom", "bottom-top", "small-large", "large-small", "best-worst", "worst-best"
+]
+Age = Literal["child", "teen", "adult", "senior"]
+Gender = Literal["female", "male"]
