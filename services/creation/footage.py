@@ -14,6 +14,7 @@ Between = Callable[[Image, Image, float], Image]  # two frames and a position in
 
 SAMPLES = 8
 NEAR = Fraction(1, 8)  # of the gap between two frames: an instant so near to one of them is that one
+NEARLY = Fraction(11, 10)  # a source this little slower than the wanted rate needs no made-up frames
 LONGEST_GAP_SECONDS = Fraction(1, 4)  # a frame that stands longer than this is meant to stand
 CUT = 32.0  # mean change of a thumbnail, in levels of 255, that no motion makes from one frame to the next
 ROOM = 1.25  # how much larger than the result footage is kept, for a camera to move in
@@ -83,7 +84,7 @@ def _at(
 ) -> Image:
     gap = after[1] - before[1]
     position = (moment - before[1]) / gap
-    slower = gap * frame_rate > 1
+    slower = gap * frame_rate > NEARLY
     if gap > LONGEST_GAP_SECONDS:
         return before[0]
     if not slower or min(position, 1 - position) < NEAR or is_cut(before[0], after[0]):

@@ -66,7 +66,7 @@ def _grid(frame: Image) -> Lab:
     light = lab[..., 0]
     detail = CRISPNESS * (light - cv2.GaussianBlur(light, (0, 0), 2.0))
     lab[..., 0] = np.clip(light + np.clip(detail, -CRISPNESS_LIMIT, CRISPNESS_LIMIT), 0, 100)
-    lab[..., 1:] *= SATURATION
+    lab[..., 1:] = lab[..., 1:] * np.float32(SATURATION)
     return np.asarray(lab, np.float32)
 
 
