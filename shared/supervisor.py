@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import suppress
 
+from shared.memory import KEEP_FREED_MEMORY
 from shared.settings import Settings
 
 LIVED_WELL_SECONDS = 10.0
@@ -82,6 +83,7 @@ class Supervisor:
                 stdin=subprocess.PIPE,
                 pass_fds=(told,),
                 start_new_session=True,
+                env={**os.environ, **KEEP_FREED_MEMORY},
             ) as child:
                 self._child = child
                 os.close(told)

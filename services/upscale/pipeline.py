@@ -1,0 +1,25 @@
+"""Upscaling: one video through one model, frame by frame, in constant memory."""
+
+from services.upscale.request import UpscaleRequest
+from shared.job import Job, Result
+from shared.media.decode import open_video
+from shared.media.encode import encode
+from shared.media.frame import Picture, repeat_identical
+from shared.media.label import Label
+from shared.networks.upscaler import Upscaler
+
+
+def upscale_video(job: Job, request: UpscaleRequest, model: Upscaler) -> Result:
+    """Enlarge every frame `ratio` times; times, sound, subtitles, rotation and colour tags stay the source's."""
+    job.details |= {"model": model.name, "engine": model.compute.name}
+
+    def enlarge(image: Picture) -> Picture:
+        return model(image, request.ratio, between_windows=job.check)
+
+    with job.input(request.video_url) as file, open_video(file) as source, job.output(".mp4") as target:
+        size = (source.width * request.ratio, source.height * request.ratio)
+        frames = job.watch(repeat_identical(source.frames(), enlarge), source.frame_count)
+        label = Label.of(job.settings, target)
+        report = encode(frames, target, like=source, size=size, settings=job.settings, label=label)
+        job.details |= {"encoder": report.encoder, "lost": report.lost}
+    return Result(video=target.name)

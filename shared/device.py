@@ -1,0 +1,42 @@
+"""Where and in which number format networks run on this machine.
+
+Layout and precision decide the speed of a convolution: half precision where the hardware multiplies it natively,
+channels_last wherever convolutions are chosen, fp32 everywhere else.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from shared.errors import Unavailable
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device with the precision and the memory layout that are fastest on it."""
+
+    device: torch.device
+    dtype: torch.dtype
+    memory_format: torch.memory_format = torch.channels_last
+
+    @property
+    def name(self) -> str:
+        """Return such as "cpu float32" or "cuda:0 float16", for logs and task details."""
+        return f"{self.device} {str(self.dtype).removeprefix('torch.')}"
+
+
+def choose_compute(wanted: Literal["auto", "cpu", "cuda"]) -> Compute:
+    """Choose fp16 on CUDA, bf16 on a CPU with AMX or AVX512-BF16, fp32 on any other; Unavailable without the wanted."""
+    has_cuda = torch.cuda.is_available()
+    if wanted == "cuda" and not has_cuda:
+        raise Unavailable("device_missing", device=wanted)
+    if wanted != "cpu" and has_cuda:
+        return Compute(torch.device("cuda", torch.cuda.current_device()), torch.float16)
+    return Compute(torch.device("cpu"), torch.bfloat16 if cpu_multiplies_bfloat16() else torch.float32)
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether this CPU has instructions for it; without them bf16 is emulated and slower than fp32."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))

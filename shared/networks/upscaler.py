@@ -1,0 +1,143 @@
+"""Upscaling of one frame: windows of a picture through a network, on any device, in bounded memory."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from shared.device import Compute
+from shared.errors import JobFailed
+from shared.networks.tiles import SMALLEST_CORE, Tile, plan
+
+Picture = npt.NDArray[Any]  # (height, width, 3) RGB, uint8 or uint16
+WORKING_VALUES = {"cpu": 1 << 26, "cuda": 1 << 30}  # how many numbers one pass may hold: 256 MB of fp32, 2 GB of fp16
+
+logger = logging.getLogger("bentoml.kinora.upscaler")
+
+
+class Network(Protocol):
+    """What both families of networks offer."""
+
+    @property
+    def reach(self) -> int:
+        """How many input pixels away an output pixel still depends on."""
+
+    @property
+    def values_per_pixel(self) -> int:
+        """How many numbers are alive at once for every input pixel, about."""
+
+    def at_scale(self, scale: int) -> nn.Module:
+        """Return a module for that scale, (N, 3, H, W) to (N, 3, H*scale, W*scale), that shares this one's weights."""
+
+    def in_precision(self, dtype: torch.dtype) -> nn.Module:
+        """Compute in `dtype` wherever that is precise enough, in place."""
+
+
+class Upscaler:
+    """Callable: a frame (H, W, 3) RGB uint8 or uint16 and a ratio 1-4 to (H*ratio, W*ratio, 3) of the same dtype.
+
+    Ratios below 4 are the exact area average of the x4 picture. Frames larger than a window are cut into windows that
+    overlap by `overlap` pixels: nothing changes when that is at least the network's reach. At the picture's own edge
+    the network pads with zeros, as it was trained. A window that does not fit the memory is halved, for good.
+    Not thread-safe: one frame at a time.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        compute: Compute,
+        *,
+        name: str = "",
+        overlap: int | None = None,
+        window_pixels: int | None = None,
+    ) -> None:
+        """`overlap` is the network's reach unless given; `window_pixels` bounds the memory of one window."""
+        self.name = name
+        self.compute = compute
+        self.overlap = network.reach if overlap is None else overlap
+        self.window_pixels = window_pixels or WORKING_VALUES[compute.device.type] // network.values_per_pixel
+        self._network = network
+        network.in_precision(compute.dtype)
+        self._modules: dict[int, nn.Module] = {}
+
+    def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[], None] = lambda: None) -> Picture:
+        """Upscale one frame; `between_windows` may raise to stop. JobFailed when not even the smallest window fits."""
+        while True:
+            try:
+                return self._upscale(frame, ratio, between_windows)
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if self.window_pixels <= (SMALLEST_CORE + 2 * self.overlap) ** 2:
+                    raise JobFailed("upscale_out_of_memory", device=self.compute.name) from error
+            # Outside the handler: its traceback holds the tensors that did not fit.
+            self.window_pixels = min(self.window_pixels, frame.shape[0] * frame.shape[1]) // 2
+            if self.compute.device.type == "cuda":
+                torch.cuda.empty_cache()
+            logger.warning("out of memory: going on with windows of %d pixels", self.window_pixels)
+
+    @torch.inference_mode()
+    def _upscale(self, frame: Picture, ratio: int, between_windows: Callable[[], None]) -> Picture:
+        height, width, channels = frame.shape
+        module = self._module(ratio)
+        picture = self._upload(frame)
+        tiles = plan(height, width, window_pixels=self.window_pixels, overlap=self.overlap)
+        enlarged = torch.empty(
+            (height * ratio, width * ratio, channels), dtype=picture.dtype, device=self.compute.device
+        )
+        group = max(1, self.window_pixels // (tiles[0].window_height * tiles[0].window_width))
+        for first in range(0, len(tiles), group):
+            between_windows()
+            batch = tiles[first : first + group]
+            answers = module(torch.cat([_window(picture, tile) for tile in batch]))
+            for tile, answer in zip(batch, answers, strict=True):
+                _keep_core(enlarged, tile, answer, ratio)
+        return self._download(enlarged)
+
+    def _module(self, ratio: int) -> nn.Module:
+        if ratio not in self._modules:
+            module = self._network.at_scale(ratio).eval().to(self.compute.device)
+            self._modules[ratio] = module.to(memory_format=self.compute.memory_format)  # type: ignore[call-overload]
+        return self._modules[ratio]
+
+    def _upload(self, frame: Picture) -> Tensor:
+        """Return the frame on the device; from pinned memory, so that the copy does not hold the CPU up."""
+        picture = torch.from_numpy(np.ascontiguousarray(frame))
+        if self.compute.device.type == "cuda":
+            return picture.pin_memory().to(self.compute.device, non_blocking=True)
+        return picture
+
+    def _download(self, enlarged: Tensor) -> Picture:
+        if self.compute.device.type == "cuda":
+            host = torch.empty(enlarged.shape, dtype=enlarged.dtype, pin_memory=True)
+            host.copy_(enlarged, non_blocking=True)
+            torch.cuda.current_stream(self.compute.device).synchronize()
+            enlarged = host
+        result: Picture = enlarged.numpy()
+        return result
+
+
+def _window(picture: Tensor, tile: Tile) -> Tensor:
+    """Return a tile's window of (H, W, 3) integers as (1, 3, h, w) 0-1 fp32, channels last."""
+    rows = slice(tile.window_top, tile.window_top + tile.window_height)
+    columns = slice(tile.window_left, tile.window_left + tile.window_width)
+    return picture[rows, columns].permute(2, 0, 1).unsqueeze(0).to(torch.float32).div_(torch.iinfo(picture.dtype).max)
+
+
+def _keep_core(enlarged: Tensor, tile: Tile, answer: Tensor, ratio: int) -> None:
+    """Round the core of an answer (3, h*ratio, w*ratio) into its place in (H, W, 3) integers."""
+    top, left = (tile.top - tile.window_top) * ratio, (tile.left - tile.window_left) * ratio
+    height, width = (tile.bottom - tile.top) * ratio, (tile.right - tile.left) * ratio
+    core = answer[:, top : top + height, left : left + width].permute(1, 2, 0)
+    largest = torch.iinfo(enlarged.dtype).max
+    place = enlarged[tile.top * ratio : tile.bottom * ratio, tile.left * ratio : tile.right * ratio]
+    place.copy_(core.mul_(largest).add_(0.5).clamp_(0, largest))  # the copy cuts off: half rounds up
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has an exception of its own for it; the CPU's allocator says it in words."""
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
