@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -61,9 +62,10 @@ def encoding_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name in {"encode", "decode"}]
 
 
-def video_of(path: Path) -> VideoStream:
+@contextmanager
+def video_of(path: Path) -> Iterator[VideoStream]:
     with av.open(str(path)) as container:
-        return container.streams.video[0]
+        yield container.streams.video[0]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +124,8 @@ def test_uneven_beginnings_and_ends_keep_the_last_duration(tmp_path: Path, milli
 
 def test_the_frame_rate_is_the_fraction_it_was(tmp_path: Path) -> None:
     result, _ = rewrite(clip(tmp_path / "film.mp4", rate="24000/1001"), tmp_path)
-    assert video_of(result).average_rate == Fraction(24000, 1001)
+    with video_of(result) as stream:
+        assert stream.average_rate == Fraction(24000, 1001)
 
 
 def test_pictures_stay_what_they_were(tmp_path: Path) -> None:
@@ -154,7 +157,8 @@ def test_interpolated_frames_get_their_own_times(tmp_path: Path) -> None:
     assert [pts for pts, _ in shown] == [Fraction(1001 * n, 48000) for n in range(len(shown))]
     assert len(shown) == 2 * len(instants(source))
     assert sum(shown[-1]) == sum(instants(source)[-1])
-    assert video_of(result).average_rate == Fraction(48000, 1001)
+    with video_of(result) as stream:
+        assert stream.average_rate == Fraction(48000, 1001)
 
 
 def test_a_clip_can_be_made_from_nothing(tmp_path: Path) -> None:
@@ -163,9 +167,9 @@ def test_a_clip_can_be_made_from_nothing(tmp_path: Path) -> None:
         result = tmp_path / target.publish()
     assert (report.frames, report.width, report.height, report.duration_seconds) == (24, 64, 48, 3.0)
     assert instants(result) == [(Fraction(n, 8), Fraction(1, 8)) for n in range(24)]
-    stream = video_of(result)
-    assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
-    assert stream.codec_context.colorspace == 6
+    with video_of(result) as stream:
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert stream.codec_context.colorspace == 6
     with opened(result) as file, open_video(file) as video:
         assert not video.has_audio
         assert [round(frame.image.mean() / 16) for frame in video.frames()][:5] == [0, 1, 2, 3, 4]
@@ -191,14 +195,16 @@ def test_rotation_is_kept(tmp_path: Path, degrees: int) -> None:
 def test_the_shape_of_pixels_is_kept(tmp_path: Path) -> None:
     source = clip(tmp_path / "dv.mp4", options=["-vf", "setsar=16/15"])
     result, _ = rewrite(source, tmp_path)
-    assert video_of(result).codec_context.sample_aspect_ratio == Fraction(16, 15)
+    with video_of(result) as stream:
+        assert stream.codec_context.sample_aspect_ratio == Fraction(16, 15)
 
 
 def test_ten_bits_stay_ten_bits(tmp_path: Path) -> None:
     result, _ = rewrite(media_maker.ten_bit(tmp_path / "hdr.mp4"), tmp_path)
-    context = video_of(result).codec_context
-    assert context.pix_fmt == "yuv420p10le"
-    assert (context.colorspace, context.color_primaries, context.color_trc, context.color_range) == (9, 9, 16, 1)
+    with video_of(result) as stream:
+        context = stream.codec_context
+        assert context.pix_fmt == "yuv420p10le"
+        assert (context.colorspace, context.color_primaries, context.color_trc, context.color_range) == (9, 9, 16, 1)
 
 
 @pytest.mark.parametrize(
@@ -208,8 +214,8 @@ def test_ten_bits_stay_ten_bits(tmp_path: Path) -> None:
 def test_the_encoder_is_the_one_that_was_asked_for(tmp_path: Path, encoder: str, codec: str, tag: str) -> None:
     settings = Settings(encoder=encoder, preset="ultrafast", device="cpu")
     result, report = rewrite(media_maker.variable_rate(tmp_path / "vfr.mkv"), tmp_path, settings)
-    stream = video_of(result)
-    assert (stream.codec_context.codec.canonical_name, stream.codec_context.codec_tag) == (codec, tag)
+    with video_of(result) as stream:
+        assert (stream.codec_context.codec.canonical_name, stream.codec_context.codec_tag) == (codec, tag)
     assert [pts * 1000 for pts, _ in instants(result)] == list(IRREGULAR)
     assert report.frames == len(IRREGULAR)
 

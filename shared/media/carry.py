@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
-from av.stream import Discard, Disposition, Stream
+from av.stream import DataStream, Discard, Disposition, Stream
 from av.subtitles.stream import SubtitleStream
 
 from shared.media import sound, subtitles
@@ -70,7 +70,8 @@ def carry_over(
         if chapters:
             target.set_chapters(chapters)
         pictures = [s.index for s in source.streams.video if not s.disposition & Disposition.attached_pic]
-        others = [stream.index for stream in source.streams if stream.index != pictures[0]]
+        kept = [stream for stream in source.streams if not (chapters and _lists_chapters(stream))]
+        others = [stream.index for stream in kept if stream.index != pictures[0]]
     tracks, lost = [], []
     for index in others:
         container = stack.enter_context(open_container(file))
@@ -131,6 +132,11 @@ def _shifted(chapters: "list[Chapter]", origin: Fraction) -> "list[Chapter]":
         if end > start:
             moved.append({**chapter, "start": start, "end": end})
     return moved
+
+
+def _lists_chapters(stream: Stream) -> bool:
+    """Whether this is the track in which MP4 itself keeps its chapters, shown once more as a stream."""
+    return isinstance(stream, DataStream) and stream.name == "bin_data"
 
 
 def _described(stream: Stream) -> str:
