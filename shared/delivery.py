@@ -32,6 +32,7 @@ class DeliveryLane:
         self._slot = Slot(settings.state_dir, f"{CALLBACKS}.{service}")
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
+        self._pool: Pool | None = None
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
 
     def start(self) -> None:
@@ -49,10 +50,10 @@ class DeliveryLane:
     async def _serve(self) -> None:
         if not await self._slot.take(self._stopping):
             return
-        self._pool = await Pool(self._uri, size=CONCURRENCY).open()
-        queue = Queue(self._pool.raw)
-        courier = Courier(self._settings, self._pool)
-        housekeeping = Housekeeping(self._settings, self._pool, queue)
+        self._pool = pool = await Pool(self._uri, size=CONCURRENCY).open()
+        queue = Queue(pool.raw)
+        courier = Courier(self._settings, pool)
+        housekeeping = Housekeeping(self._settings, pool, queue)
         work = Work(
             queues=(CALLBACKS, HOUSEKEEPING),
             handlers={DELIVER: courier.deliver},
@@ -63,20 +64,20 @@ class DeliveryLane:
         )
         await queue.serve(work, self._slot, self._stopping)
         await courier.close()
-        await self._pool.close()
+        await pool.close()
         self._slot.free()
 
     async def _finish(self, patience_seconds: float) -> None:
         deadline = time.monotonic() + patience_seconds
         try:
-            while self._slot.held and time.monotonic() < deadline and await self._untried():  # noqa: ASYNC110  # rows, no event
+            while self._pool and time.monotonic() < deadline and await self._untried(self._pool):  # noqa: ASYNC110  # rows, no event
                 await asyncio.sleep(0.05)
         except Unavailable:
             logger.warning("the storage is away; callbacks wait for the next start")
         self._stopping.set()
 
-    async def _untried(self) -> bool:
-        async with self._pool.transaction() as connection:
+    async def _untried(self, pool: Pool) -> bool:
+        async with pool.transaction() as connection:
             cursor = await connection.execute(
                 "SELECT 1 FROM kinora_callbacks WHERE state = 'pending' AND attempts = 0 LIMIT 1"
             )

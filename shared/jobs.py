@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, LiteralString
+from typing import Any, LiteralString, Self
 from uuid import UUID
 
 import psycopg
@@ -70,6 +70,11 @@ class Queue:
         self._app = App(connector=PsycopgConnector())
         self._jobs = self._app.job_manager
 
+    async def opened(self) -> Self:
+        """Make usable what needs more than the caller's connection: everything but deferring and dropping."""
+        await self._app.open_async(self._pool)
+        return self
+
     async def defer_run(self, connection: psycopg.AsyncConnection[Any], service: str, kind: str, row: UUID) -> int:
         """Queue a run inside the caller's transaction; return the job's id."""
         return await self._defer(connection, RUN, run_queue(service, kind), row)
@@ -96,7 +101,7 @@ class Queue:
         The worker ends whenever the storage fails, and starts again when it is back: at every start the jobs that
         the last worker of this slot left behind are settled.
         """
-        await self._app.open_async(self._pool)
+        await self.opened()
         self._app.job_manager = self._jobs = _NotedJobManager(self._app.connector, slot)
         self._register(work)
         while not stopping.is_set():

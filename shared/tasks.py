@@ -4,7 +4,6 @@ A row's `attempt` is its fence. Whoever runs it holds the number it got from `cl
 a runner that was thought dead changes nothing any more once its successor has claimed the row.
 """
 
-import json
 import math
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -227,19 +226,20 @@ async def purge(connection: Connection, *, keep_days: float, faces_keep_days: fl
 
 def storable(value: Any) -> Any:
     """Return what PostgreSQL's jsonb can hold: no NaN, no NUL, no unpaired surrogate, nothing that is not JSON."""
-    text = json.dumps(_finite(value), ensure_ascii=False, default=str)
-    text = text.encode("utf-8", "backslashreplace").decode().replace("\\u0000", "")
-    return json.loads(text)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if hasattr(value, "tolist"):  # NumPy's numbers and arrays
-        return _finite(value.tolist())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    match value:
+        case dict():
+            return {storable(str(key)): storable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [storable(item) for item in value]
+        case float():
+            return value if math.isfinite(value) else None
+        case str():
+            return value.replace("\0", "").encode("utf-8", "backslashreplace").decode()
+        case None | bool() | int():
+            return value
+    return storable(
+        value.tolist() if hasattr(value, "tolist") else str(value)
+    )  # NumPy's numbers and arrays, and others
 
 
 async def _select(connection: Connection, clause: str, *values: object) -> list[TaskRow]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.locks import FileLock
 from shared.receiver import Receiver
 from tests.tiny_service import TinyService
 
@@ -246,14 +247,13 @@ def test_a_killed_service_lets_its_runner_finish_what_it_began(
 def test_the_gpu_is_one_task_at_a_time_when_asked_for_but_never_closed_to_previews(
     tmp_path_factory: pytest.TempPathFactory, receiver: Receiver
 ) -> None:
-    from shared.locks import FileLock  # noqa: PLC0415
-
     with TinyService(tmp_path_factory.mktemp("gpu"), receiver, gpu_exclusive=True) as service:
         lock = FileLock(service.state / "gpu.lock")
         assert lock.try_acquire()
         service.post(27)
         service.post(28, kind="preview")
         receiver.wait_for(28, timeout_seconds=10)
-        assert service.task(27)["state"] == "running"
+        service.wait_until(27, "running")
+        assert not receiver.of(27)
         lock.release()
         receiver.wait_for(27, timeout_seconds=10)

@@ -40,6 +40,7 @@ class TinyService:
             "KINORA_STATE_DIR": str(self.state),
             "KINORA_MEDIA_ROOTS": str(home),
             "KINORA_CALLBACK_URL": receiver.url,
+            "KINORA_DEVICE": "cuda",  # the tiny lane needs no cores: it steps aside for nobody
             **{f"KINORA_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self.process: subprocess.Popen[str] | None = None

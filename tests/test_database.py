@@ -1,0 +1,171 @@
+"""The embedded PostgreSQL: joined by many, left by the last, started again by whoever finds it gone."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from shared.database import Connection, Database, Pool, apply_schema
+from shared.errors import Unavailable
+from shared.processes import read
+from shared.settings import Settings
+
+JOIN = """
+import sys, time
+from pathlib import Path
+from shared.postgres import EmbeddedPostgres
+EmbeddedPostgres(Path(sys.argv[1])).join()
+print(1, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("db") / "state"
+
+
+@pytest.fixture
+def database(state: Path) -> Iterator[Database]:
+    database = Database(Settings(state_dir=state)).start()
+    yield database
+    database.stop()
+    assert not (state / "postgres" / "postmaster.pid").exists()
+
+
+def postmaster(state: Path) -> int:
+    return int((state / "postgres" / "postmaster.pid").read_text().split()[0])
+
+
+def eventually(what: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if what():
+                return
+        except (OSError, ValueError, IndexError, psycopg.OperationalError):
+            pass
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def answers(database: Database) -> bool:
+    with psycopg.connect(database.uri, connect_timeout=2) as connection:
+        return connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_the_schema_is_there_and_may_be_applied_again(database: Database) -> None:
+    apply_schema(database.uri)
+    with psycopg.connect(database.uri) as connection:
+        tables = connection.execute("SELECT to_regclass('kinora_tasks'), to_regclass('procrastinate_jobs')").fetchone()
+    assert tables == ("kinora_tasks", "procrastinate_jobs")
+
+
+def test_it_listens_on_no_network_address(database: Database) -> None:
+    with psycopg.connect(database.uri) as connection:
+        assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
+        assert connection.execute("SHOW fsync").fetchone() == ("on",)
+
+
+def test_many_may_start_at_once_and_one_server_comes_of_it(state: Path) -> None:
+    databases = [Database(Settings(state_dir=state)) for _ in range(4)]
+    threads = [threading.Thread(target=database.start) for database in databases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pid = postmaster(state)
+    for database in databases[:-1]:
+        database.stop()
+    assert postmaster(state) == pid
+    assert answers(databases[-1])
+    databases[-1].stop()
+    assert read(pid) is None
+
+
+def test_a_killed_server_is_started_again_and_keeps_what_was_committed(database: Database, state: Path) -> None:
+    with psycopg.connect(database.uri) as connection:
+        connection.execute("CREATE TABLE kept (n int)")
+        connection.execute("INSERT INTO kept VALUES (7)")
+    pid = postmaster(state)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: postmaster(state) != pid and answers(database))
+    with psycopg.connect(database.uri) as connection:
+        assert connection.execute("SELECT n FROM kept").fetchone() == (7,)
+
+
+def test_a_pid_file_that_names_somebody_else_does_not_keep_it_from_starting(state: Path) -> None:
+    first = Database(Settings(state_dir=state)).start()
+    stale = (state / "postgres" / "postmaster.pid").read_text()
+    first.stop()
+    (state / "postgres" / "postmaster.pid").write_text(stale.replace(stale.split()[0], str(os.getpid()), 1))
+    second = Database(Settings(state_dir=state)).start()
+    assert answers(second)
+    second.stop()
+
+
+def test_a_user_that_is_killed_does_not_hold_the_server_for_ever(state: Path) -> None:
+    user = subprocess.Popen([sys.executable, "-c", JOIN, str(state)], stdout=subprocess.PIPE)
+    assert user.stdout
+    assert user.stdout.readline() == b"1\n"
+    database = Database(Settings(state_dir=state)).start()
+    user.kill()
+    user.communicate()
+    pid = postmaster(state)
+    database.stop()
+    assert read(pid) is None
+
+
+def test_a_pool_says_unavailable_while_the_server_is_away_and_recovers(database: Database, state: Path) -> None:
+    async def work(connection: Connection) -> int:
+        cursor = await connection.execute("SELECT 5 AS n")
+        return int((await cursor.fetchone() or {})["n"])
+
+    async def outage() -> None:
+        pool = await Pool(database.uri).open()
+        assert await pool.answers()
+        os.kill(postmaster(state), signal.SIGKILL)
+        while await pool.answers():  # noqa: ASYNC110  # the server says nothing when it dies
+            await asyncio.sleep(0.01)
+        with pytest.raises(Unavailable):
+            await pool.insist(work, seconds=0)
+        assert await pool.insist(work, seconds=30) == 5
+        await pool.close()
+
+    asyncio.run(outage())
+
+
+def test_what_is_committed_is_synced_even_where_the_server_does_not_insist(database: Database) -> None:
+    async def commit() -> str:
+        pool = await Pool(f"{database.uri}&options=-c%20synchronous_commit%3Doff").open()
+        async with pool.transaction() as connection:
+            cursor = await connection.execute("SHOW synchronous_commit")
+            shown = await cursor.fetchone()
+        await pool.close()
+        assert shown
+        return str(shown["synchronous_commit"])
+
+    assert asyncio.run(commit()) == "on"
+
+
+def test_another_server_may_be_named(database: Database, tmp_path: Path) -> None:
+    other = Database(Settings(state_dir=tmp_path / "unused", database_url=database.uri))
+    assert other.start().uri == database.uri
+    other.stop()
+    assert answers(database)
+    assert not (tmp_path / "unused").exists()
+
+
+def test_a_server_that_does_not_answer_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.database.START_SECONDS", 0.2)
+    nowhere = f"postgresql://nobody@/none?host={tmp_path}"
+    with pytest.raises(Unavailable):
+        Database(Settings(state_dir=tmp_path, database_url=nowhere)).start()
