@@ -12,7 +12,7 @@ from shared.settings import ServiceName
 
 SUBMIT_SECONDS = 40.0  # above a service's own limit: its 504 says more than ours
 ASK_SECONDS = 2.0  # for what a page shows: a dead service must not hold up the others
-PROBE_SECONDS = 0.8  # below the second that probes of a probe usually have
+PROBE_SECONDS = 2.0  # a service whose cores burn is slow, not away
 _CONNECT_SECONDS = 3.0
 _FORWARDED = ("authorization", "traceparent")
 
@@ -64,7 +64,7 @@ class Upstream:
         return found
 
     async def ready(self) -> bool:
-        """Tell whether the service says that it is ready, within a fraction of a second."""
+        """Tell whether the service says that it is ready, within a short time."""
         try:
             response = await self._send("GET", "/readyz", {}, PROBE_SECONDS)
         except HttpProblem:

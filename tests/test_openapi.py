@@ -1,0 +1,66 @@
+"""The OpenAPI document: true to the contract, and the services true to it under generated requests."""
+
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from shared.settings import SERVICES
+from shared.stack import Stack
+
+# The rest of its checks ask for 4xx where the contract answers 200 and err_code -1.
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+OPERATIONS = [
+    *(("POST", f"/api/ai/{service}") for service in SERVICES),
+    ("GET", "/api/ai/tasks"),
+    ("GET", "/api/ai/tasks/{task_id}"),
+    ("POST", "/api/ai/tasks/{task_id}/cancel"),
+]
+
+
+@pytest.fixture(scope="module")
+def document(stack: Stack) -> Any:
+    return schemathesis.openapi.from_url(f"{stack.url}/docs.json")
+
+
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_a_generated_request_gets_a_documented_answer(
+    document: Any, method: str, path: str, mode: schemathesis.GenerationMode
+) -> None:
+    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(case=document[path][method].as_strategy(generation_mode=mode))
+    def check(case: Any) -> None:
+        response = case.call(timeout=30)
+        case.validate_response(response, checks=CHECKS)
+        content = response.json()
+        assert list(content) in (["err_code", "err_msg"], ["tasks"])
+        if "err_code" in content:
+            assert (content["err_code"] == 0) == (content["err_msg"] == "")
+
+    check()
+
+
+def test_the_document_shows_the_documented_posts_with_their_fields(client: httpx.Client) -> None:
+    document = client.get("/docs.json").json()
+    body = document["paths"]["/api/ai/upscale"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    fields = document["components"]["schemas"][body["$ref"].rpartition("/")[2]]
+    assert set(fields["required"]) == {"task_id", "video_url", "ratio", "dist_dir"}
+    assert fields["properties"]["ratio"]["enum"] == [1, 2, 3, 4]
+    assert fields["properties"]["task_id"]["maximum"] == 2**63 - 1
+
+
+def test_every_running_service_is_in_the_document(client: httpx.Client) -> None:
+    paths = client.get("/docs.json").json()["paths"]
+    assert {f"/api/ai/{name}" for name in ("creation", "facefusion", "interpo", "upscale")} <= set(paths)
+    assert {"/api/ai/tasks", "/api/ai/tasks/{task_id}", "/api/ai/tasks/{task_id}/cancel"} <= set(paths)
