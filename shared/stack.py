@@ -20,6 +20,7 @@ READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
 POLL_SECONDS = 0.1
 LOG_TAIL_LINES = 60
+ACCESS_MARK = "(scheme=http,"  # how BentoML logs a request
 
 
 class StackFailed(RuntimeError):
@@ -135,8 +136,11 @@ class Stack:
             self.process.wait(timeout=10)
 
     def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
-        """Return the last lines of the log, for a message about what went wrong."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+        """Return the last lines of the log without those of single requests, for a message about what went wrong."""
+        if not self.log.exists():
+            return ""
+        telling = [line for line in self.log.read_text(errors="replace").splitlines() if ACCESS_MARK not in line]
+        return "\n".join(telling[-lines:])
 
     @contextmanager
     def running(self, timeout_seconds: float = READY_SECONDS) -> Iterator[Self]:

@@ -1,7 +1,11 @@
 """The chaos run, and above all its judge: a checker that cannot fail proves nothing."""
 
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -168,3 +172,20 @@ def test_a_job_that_killed_its_runner_three_times_may_fail() -> None:
     ] + [Transition(13, "row-2", "upscale generate", 2, 3, "failed")]
     history.files = history.files[:1]
     assert check(history).kept
+
+
+@pytest.mark.seconds(900)
+def test_nothing_is_lost_when_everything_is_killed_twenty_times() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks.chaos", "--kills", "20", "--seed", "1"],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=880,
+        check=False,
+    )
+    [line] = ran.stdout.splitlines()
+    assert ran.returncode == 0, f"{line}\n{ran.stderr}"
+    assert re.fullmatch(
+        r"kills=20 accepted=\d+ lost=0 undelivered=0 overlaps=0 torn_files=0 run_twice=\d+", line
+    )  # fmt: skip

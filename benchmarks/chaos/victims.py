@@ -4,6 +4,7 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.chaos.history import Kill
@@ -12,21 +13,31 @@ from shared.processes import Process
 from shared.stack import Stack
 
 DECK = ("runner",) * 8 + ("postgres",) * 4 + ("service",) * 4 + ("router",) * 2 + ("master",) * 2
-PAUSE_SECONDS = (0.2, 4.0)
+PAUSE_SECONDS = (0.0, 2.0)
+PATIENT_SHARE = 0.5
 APPEAR_SECONDS = 20.0  # how long a victim that is just being restarted is waited for
 
 
 class Killer:
-    """Kills one process of the stack after another; every twenty kills hold every kind of victim."""
+    """Kills one process of the stack after another; every twenty kills hold every kind of victim.
 
-    def __init__(self, stack: Stack, *, seed: int) -> None:
+    Half of the kills wait until `progress` has grown since the last one, so that work is hit in all its stages; the
+    other half come as they come, into the middle of a recovery.
+    """
+
+    def __init__(self, stack: Stack, progress: Callable[[], int], *, seed: int) -> None:
         self.kills: list[Kill] = []
         self._stack = stack
+        self._progress = progress
         self._random = random.Random(seed)
         self._deck: list[str] = []
 
     def strike(self) -> Kill:
         """Wait a random while, then kill."""
+        if self._random.random() < PATIENT_SHARE:
+            before, deadline = self._progress(), time.monotonic() + APPEAR_SECONDS
+            while self._progress() == before and time.monotonic() < deadline:
+                time.sleep(0.05)
         time.sleep(self._random.uniform(*PAUSE_SECONDS))
         if not self._deck:
             self._deck = self._random.sample(DECK, len(DECK))
@@ -48,8 +59,12 @@ def find(stack: Stack, kind: str) -> Process | None:
         return processes.read(stack.process.pid) if stack.process else None
     if kind == "postgres":
         return postmaster(stack.state_dir)
-    marks = {"runner": "services.upscale.runner", "service": "services.upscale.service", "router": "services.router"}
-    return next((p for p in stack.processes() if marks[kind] in p.command), None)
+    marks = {
+        "runner": ("services.upscale.runner",),
+        "service": ("_bentoml_impl.worker", "--service-name upscale"),
+        "router": ("_bentoml_impl.worker", "--service-name router"),
+    }
+    return next((p for p in stack.processes() if all(mark in p.command for mark in marks[kind])), None)
 
 
 def postmaster(state_dir: Path) -> Process | None:

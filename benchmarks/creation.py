@@ -1,0 +1,139 @@
+"""Creation: what a clip costs end to end with the classic engine, and how far its styles are from their figures.
+
+Each row is one request through the whole pipeline: decoding, the engine, encoding with the default settings.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.report import Report, spread
+from services.creation.model import load
+from services.creation.pipeline import create_video
+from services.creation.request import ANIME, PIXEL, PLAIN, CreationRequest
+from shared import weights
+from shared.demo import clips
+from shared.job import DirectJob
+from shared.settings import Settings
+
+RUNS = 3
+SECONDS = 3.0
+SIZE = (1024, 576)
+STATIC = 2.0  # levels of 255 that a 4x4 block's mean may change and still stand
+
+Frames = list[NDArray[np.uint8]]
+CASES: dict[str, dict[str, Any]] = {
+    "picture, zoom in and pan left": {"category": 2, "camera": "zoom in, pan left", "movement": 2},
+    "picture, living": {"category": 2},
+    "video, cleaned up": {"category": 3, "video_style": PLAIN},
+    "video, anime": {"category": 3, "video_style": ANIME},
+    "video, pixel art": {"category": 3, "video_style": PIXEL},
+}
+REACH = {"picture, zoom in and pan left": 5, "picture, living": 5, "video, anime": 20, "video, pixel art": 8}
+
+
+def measure() -> Report:
+    """Time every case and look at what came out."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        bunny = weights.path("clip-bigbuckbunny")
+        video = clips.excerpt(bunny, folder / "in.mp4", begin=1.0, seconds=SECONDS, size=SIZE)
+        picture = clips.still(bunny, folder / "in.png", at=3.0, size=(1280, 720))
+        source = decoded(video)
+        rows, figures = [], {}
+        for case, fields in CASES.items():
+            media = {"image_url": str(picture), "video_url": str(video)}
+            timings, path = timed(folder, {"task_id": 1, "dist_dir": name, "seed": 7, **media, **fields})
+            told = judged(case, source, decoded(path))
+            reach = f"{REACH[case]} s" if case in REACH else ""
+            rows.append([case, spread(timings), reach, told])
+            figures[case] = {"seconds": timings, "judged": told}
+    return Report(
+        name="creation",
+        title=f"Creation, classic engine: {SECONDS:g} s at {SIZE[0]}x{SIZE[1]}, 24 fps",
+        columns=[
+            "request",
+            "seconds end to end, median (range)",
+            "to reach on 2 quiet cores",
+            "judged on the encoded file",
+        ],
+        rows=rows,
+        figures=figures,
+        notes=["Big Buck Bunny. The generative engine is not part of this version, so it has no rows."],
+    )
+
+
+def timed(folder: Path, body: dict[str, Any]) -> tuple[list[float], Path]:
+    """Run a request several times; return the wall-clock seconds and the last result."""
+    settings = Settings.load()
+    request = CreationRequest.model_validate(body)
+    timings = []
+    for _ in range(RUNS):
+        begin = time.perf_counter()
+        job = DirectJob(folder, settings, service="creation")
+        result = job.run(create_video, request, load(settings))
+        timings.append(time.perf_counter() - begin)
+    return timings, folder / result.video
+
+
+def judged(case: str, source: Frames, made: Frames) -> str:
+    """Return what can be said of a style in figures."""
+    if "pixel" in case:
+        flat = statistics.mean(float((np.ptp(blocks(frame), axis=2).max(axis=-1) <= 16).mean()) for frame in made[::8])  # noqa: PLR2004
+        return f"{flat:.1%} of 4x4 blocks near-uniform, {block_changes(source, made):.1%} of static blocks change"
+    if "anime" in case:
+        gain = mean(sparsity(frame) for frame in made[::8]) / mean(sparsity(frame) for frame in source[::8])
+        return f"gradients {gain:.2f} times as sparse, flicker {flicker(made, source) / flicker(source, source):.2f} of the source's"
+    return ""
+
+
+def decoded(path: Path) -> Frames:
+    with av.open(path) as container:
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
+
+
+def blocks(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the frame as (rows, columns, 16, 3)."""
+    rows, columns = frame.shape[0] // 4, frame.shape[1] // 4
+    return frame.reshape(rows, 4, columns, 4, 3).swapaxes(1, 2).reshape(rows, columns, 16, 3)
+
+
+def block_changes(source: Frames, made: Frames) -> float:
+    """Return the share of blocks that stand in the source and change by more than coding noise in the result."""
+    before, after = (np.stack([blocks(frame).mean(axis=2) for frame in frames]) for frames in (source, made))
+    static = np.abs(np.diff(before, axis=0)).max(axis=-1) < STATIC
+    changed = np.abs(np.diff(after, axis=0)).max(axis=-1) > 8  # noqa: PLR2004  # levels: the palette's colours lie farther apart
+    return float(changed[static].mean())
+
+
+def flicker(frames: Frames, source: Frames) -> float:
+    """Return the mean change of those pixels around which the source stands."""
+    changes = []
+    for (a, b), (before, after) in zip(pairwise(frames), pairwise(source), strict=False):
+        static = cv2.GaussianBlur(np.abs(light(after) - light(before)), (0, 0), 2) < 1.5  # noqa: PLR2004
+        changes.append(float(np.abs(light(b) - light(a))[static].mean()))
+    return mean(changes)
+
+
+def sparsity(frame: NDArray[np.uint8]) -> float:
+    """Return Hoyer's measure of the gradients: 0 where all are alike, 1 where a single one is not nothing."""
+    grey = light(frame)
+    gradients = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    root = float(np.sqrt(gradients.size))
+    return (root - float(gradients.sum() / np.sqrt((gradients**2).sum()))) / (root - 1)
+
+
+def light(frame: NDArray[np.uint8]) -> NDArray[Any]:
+    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.float32)
+
+
+mean: Callable[[Iterable[float]], float] = statistics.mean
