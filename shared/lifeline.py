@@ -3,13 +3,13 @@
 import ctypes
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+STDIN = 0
 LOWEST = 19
 LOW = 10
 
@@ -29,8 +29,9 @@ def when_tether_ends(then: Callable[[], object]) -> None:
     """Call `then` from a thread of its own when standard input ends, as it does with the process that holds it."""
 
     def wait() -> None:
-        with suppress(OSError, ValueError):
-            while sys.stdin.buffer.read(1):
+        with suppress(OSError):
+            # The descriptor and not sys.stdin: its lock would be held for ever, and leaving Python would stumble on it.
+            while os.read(STDIN, 1):
                 pass
         then()
 

@@ -93,7 +93,8 @@ class Runner:
         if tethered:
             when_tether_ends(partial(loop.call_soon_threadsafe, self.drain))
         if ready_fd is not None:
-            os.write(ready_fd, b"!")
+            with suppress(BrokenPipeError):  # killed meanwhile: the tether ends this process
+                os.write(ready_fd, b"!")
             os.close(ready_fd)
         if not await self._slot.take(self._stopping):
             return
@@ -340,6 +341,7 @@ class Runner:
                 await asyncio.to_thread(self._database.start)
             except Unavailable:
                 logger.warning("%s: no storage yet", self._slot.name)
+                await asyncio.sleep(BEAT_SECONDS)
             else:
                 return True
         return False
