@@ -224,6 +224,7 @@ class TaskDesk:
                 await asyncio.to_thread(self._database.start)
             except Unavailable:
                 logger.warning("no storage yet")
+                await asyncio.sleep(PULSE_SECONDS)
                 continue
             self._delivery = DeliveryLane(self._settings, self._service, self._database.uri)
             self._delivery.start()

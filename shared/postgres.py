@@ -8,6 +8,7 @@ every one of the processes, the server included, may be killed at any moment.
 import atexit
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -100,6 +101,8 @@ class EmbeddedPostgres:
         PostgresServer._instances.clear()  # noqa: SLF001
         (self._data / ".handle_pids.json").unlink(missing_ok=True)  # its list of users: ours is the users file
         try:
+            if not (self._data / "PG_VERSION").exists():
+                self._create()
             server = get_server(self._data, cleanup_mode=None)
         except (OSError, ValueError, AssertionError, subprocess.SubprocessError, RuntimeError) as error:
             logger.exception("the embedded PostgreSQL did not start")
@@ -107,6 +110,15 @@ class EmbeddedPostgres:
         # Its exit hook looks itself up among the instances cleared above, and we stop the server ourselves.
         atexit.unregister(server._cleanup)  # noqa: SLF001
         self._uri = server.get_uri()
+
+    def _create(self) -> None:
+        """Make the data directory beside its place and move it there: a kill in between leaves nothing half made."""
+        draft = self._data.with_name("postgres.new")
+        shutil.rmtree(draft, ignore_errors=True)
+        server = get_server(draft, cleanup_mode=None, start=False)
+        with server._lock:  # noqa: SLF001  # as its own start does
+            server.ensure_pgdata_inited()
+        draft.rename(self._data)
 
     def _recorded_pid(self) -> int | None:
         try:

@@ -15,7 +15,7 @@ import pytest
 
 from shared.database import Connection, Database, Pool, apply_schema
 from shared.errors import Unavailable
-from shared.processes import read
+from shared.processes import descendants, read
 from shared.settings import Settings
 
 JOIN = """
@@ -89,6 +89,18 @@ def test_many_may_start_at_once_and_one_server_comes_of_it(state: Path) -> None:
     assert answers(databases[-1])
     databases[-1].stop()
     assert read(pid) is None
+
+
+def test_a_kill_during_the_first_start_leaves_nothing_that_keeps_the_second_from_starting(state: Path) -> None:
+    half_made = subprocess.Popen([sys.executable, "-c", JOIN, str(state)], stdout=subprocess.PIPE)
+    eventually((state / "postgres.new" / "PG_VERSION").exists)
+    for process in [*descendants(half_made.pid), read(half_made.pid)]:
+        if process:
+            process.send(signal.SIGKILL)
+    half_made.communicate()
+    database = Database(Settings(state_dir=state)).start()
+    assert answers(database)
+    database.stop()
 
 
 def test_a_killed_server_is_started_again_and_keeps_what_was_committed(database: Database, state: Path) -> None:
