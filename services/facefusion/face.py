@@ -38,7 +38,7 @@ class Face:
     @property
     def centre(self) -> Float:
         """(x, y) of the middle of the box."""
-        middle: Float = (self.bbox[:2] + self.bbox[2:]) / 2
+        middle = np.asarray((self.bbox[:2] + self.bbox[2:]) / 2, np.float32)
         return middle
 
 
