@@ -82,6 +82,14 @@ def facts(path: Path) -> Facts:
         )
 
 
+def still(source: Path, target: Path, *, at: float, size: tuple[int, int]) -> Path:
+    """Write the picture that a video shows `at` so many seconds, in `size` (width, height)."""
+    rate = facts(source).frame_rate
+    target.parent.mkdir(parents=True, exist_ok=True)
+    picture_at(source, round(at * rate)).resize(size, Image.Resampling.LANCZOS).save(target)
+    return target
+
+
 def picture_at(path: Path, index: int) -> Image.Image:
     """Return one picture of a video by its number (the last one past the end), or the picture that a file is."""
     if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"}:

@@ -55,7 +55,7 @@ def started(folder: Path) -> Iterator[tuple[Stack, Receiver]]:
     """Run the whole stack on free loopback ports with an empty state of its own."""
     for name in ("state", "out"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "out").mkdir(parents=True)
     with Receiver() as receiver:
         stack = Stack(folder / "state", (folder / "in", folder / "out"), receiver.url)
         with stack.running():
@@ -64,7 +64,6 @@ def started(folder: Path) -> Iterator[tuple[Stack, Receiver]]:
 
 def prepare(tasks: Sequence[DemoTask], folder: Path) -> list[Line]:
     """Cut the clips and fill in the requests."""
-    (folder / "out").mkdir(parents=True, exist_ok=True)
     lines = []
     for task_id, task in enumerate(tasks, start=FIRST_TASK_ID):
         inputs = {name: material(excerpt, folder / "in") for name, excerpt in task.inputs.items()}
@@ -80,6 +79,8 @@ def material(excerpt: Excerpt, folder: Path) -> Path:
     if excerpt.size is None:
         folder.mkdir(parents=True, exist_ok=True)
         return Path(shutil.copy(source, folder / source.name))
+    if not excerpt.seconds:
+        return clips.still(source, folder / f"{source.stem}-{excerpt.begin:g}.png", at=excerpt.begin, size=excerpt.size)
     name = f"{source.stem}-{excerpt.begin:g}-{excerpt.seconds:g}-{excerpt.size[0]}x{excerpt.size[1]}.mp4"
     return clips.excerpt(
         source, folder / name, begin=excerpt.begin, seconds=excerpt.seconds, size=excerpt.size

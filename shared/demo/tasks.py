@@ -20,7 +20,7 @@ CROP = (400, 374)  # pixels, width and height
 
 @dataclass(frozen=True)
 class Excerpt:
-    """A part of a clip of the catalogue, or (without `size`) a file of it as it is."""
+    """A part of a clip of the catalogue, a still of it (no `seconds`), or (without `size`) a file of it as it is."""
 
     weight: str  # its name in the catalogue
     begin: float = 0.0
@@ -74,6 +74,36 @@ def enlarged(outcome: Outcome) -> Sequence[Panel]:
     ]
 
 
+def set_in_motion(outcome: Outcome) -> Sequence[Panel]:
+    """Show the picture beside the first and the last frame of its clip."""
+    length = clips.facts(outcome.result).frames
+    return [
+        Panel(clips.picture_at(outcome.inputs["image_url"], 0), "the picture"),
+        Panel(clips.picture_at(outcome.result, 0), "Kinora, first frame", accent=True),
+        Panel(clips.picture_at(outcome.result, length - 1), "Kinora, last frame", accent=True),
+    ]
+
+
+def redrawn(outcome: Outcome) -> Sequence[Panel]:
+    """Show one moment of the source and of the result, and a detail at 100 %."""
+    number = 20
+    result = clips.picture_at(outcome.result, number)
+    box = busiest(result, CROP)
+    return [
+        Panel(clips.picture_at(outcome.inputs["video_url"], number), "the video"),
+        Panel(result, f"Kinora, {result.width}x{result.height}, shown smaller", accent=True),
+        Panel(result.crop(box), "100 %", exact=True, accent=True),
+    ]
+
+
+def restyled(title: str, style: int, clip: Excerpt) -> DemoTask:
+    """Ask for one style of one clip, at the clip's own pace."""
+    fields = {"category": 3, "video_style": style, "fps": 24, "seed": 7}
+    return DemoTask(title=title, service="creation", inputs={"video_url": clip}, fields=fields, panels=redrawn)
+
+
+BUNNY = Excerpt("clip-bigbuckbunny", begin=2.0, seconds=2.0, size=(1024, 576))
+
 TASKS: Sequence[DemoTask] = (
     DemoTask(
         title="Upscale 4x",
@@ -82,4 +112,14 @@ TASKS: Sequence[DemoTask] = (
         fields={"ratio": 4},
         panels=enlarged,
     ),
+    DemoTask(
+        title="Picture to video: zoom in, pan left",
+        service="creation",
+        inputs={"image_url": Excerpt("clip-bigbuckbunny", begin=3.6, seconds=0.0, size=(1280, 720))},
+        fields={"category": 2, "camera": "zoom in, pan left", "movement": 3, "seed": 7},
+        panels=set_in_motion,
+    ),
+    restyled("Video to video: cleaned up", 0, BUNNY),
+    restyled("Video to video: anime", 1, BUNNY),
+    restyled("Video to video: pixel art", 2, BUNNY),
 )
