@@ -35,10 +35,16 @@ CallbackState = Literal["none", "pending", "delivered", "parked"]
 TASK_STATES: tuple[TaskState, ...] = get_args(TaskState)
 
 
-class Answer(BaseModel):
+class Sent(BaseModel):
+    """Something that goes out: every key is always present."""
+
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
+
+
+class Answer(Sent):
     """The immediate answer of every endpoint: exactly these two keys."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(extra="forbid")
 
     err_code: Literal[0, -1] = 0
     err_msg: str = ""
@@ -48,10 +54,10 @@ class Answer(BaseModel):
         return cls(err_code=-1, err_msg=sentence)
 
 
-class Callback(BaseModel):
-    """What the backend is told when a task has ended: exactly these six keys, always all present."""
+class Callback(Sent):
+    """What the backend is told when a task has ended: exactly these six keys."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(extra="forbid")
 
     task_id: int
     preview_image: str = ""
@@ -61,7 +67,7 @@ class Callback(BaseModel):
     err_msg: str = ""
 
 
-class CallbackView(BaseModel):
+class CallbackView(Sent):
     """How far the delivery of a task's callback has come."""
 
     state: CallbackState = "none"
@@ -69,7 +75,7 @@ class CallbackView(BaseModel):
     next_at: datetime | None = None
 
 
-class TaskView(BaseModel):
+class TaskView(Sent):
     """One run of one task, as `GET /api/ai/tasks` shows it; what is not known is null."""
 
     id: str
@@ -89,7 +95,7 @@ class TaskView(BaseModel):
     details: dict[str, Any] = {}
 
 
-class TaskList(BaseModel):
+class TaskList(Sent):
     """Newest first."""
 
     tasks: list[TaskView]

@@ -54,7 +54,7 @@ def _task_paths() -> Document:
     kind = _query("kind", {"enum": list(get_args(TaskKind))})
     run = _query("id", {"type": "string", "format": "uuid"})
     task_id = {"name": "task_id", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
-    found = _responses("the newest run of each job and preview, newest first", "TaskList")
+    found = _responses("the newest run of each job and preview, or a refusal of the query", "TaskList", "Answer")
     return {
         TASKS_PATH: {"get": {"parameters": [service, state, limit], "responses": found}},
         TASK_PATH: {"get": {"parameters": [task_id, service, state, limit], "responses": found}},
@@ -71,13 +71,14 @@ def _query(name: str, schema: Document) -> Document:
     return {"name": name, "in": "query", "schema": schema}
 
 
-def _responses(description: str, model: str) -> Document:
+def _responses(description: str, *models: str) -> Document:
     answer = {"description": "what a proxy must act on: 401, 403, 404, 405, 413, 502, 503, 504"}
     return {
-        "200": {"description": description, "content": _json(model)},
+        "200": {"description": description, "content": _json(*models)},
         "default": {**answer, "content": _json("Answer")},
     }
 
 
-def _json(model: str) -> Document:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}}
+def _json(*models: str) -> Document:
+    references = [{"$ref": f"#/components/schemas/{model}"} for model in models]
+    return {"application/json": {"schema": references[0] if len(references) == 1 else {"oneOf": references}}}

@@ -38,7 +38,7 @@ def document(stack: Stack) -> Any:
 def test_a_generated_request_gets_a_documented_answer(
     document: Any, method: str, path: str, mode: schemathesis.GenerationMode
 ) -> None:
-    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(case=document[path][method].as_strategy(generation_mode=mode))
     def check(case: Any) -> None:
         response = case.call(timeout=30)
