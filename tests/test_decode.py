@@ -185,6 +185,17 @@ def test_a_file_that_is_mostly_noise_is_refused(tmp_path: Path) -> None:
     assert problem.value.key == "media_corrupt"
 
 
+def test_a_stream_that_changes_its_size_and_restarts_its_clock_is_read_in_one_size(tmp_path: Path) -> None:
+    """As a recorded call or a broadcast does; two transport streams in a row are one."""
+    large, small = clip(tmp_path / "large.ts"), clip(tmp_path / "small.ts", size=(96, 64))
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(large.read_bytes() + small.read_bytes())
+    frames = read(joined)
+    assert len(frames) >= 48
+    assert {frame.image.shape for frame in frames} == {(90, 160, 3)}
+    assert all(earlier.pts < later.pts for earlier, later in pairwise(frames))
+
+
 def test_decoding_runs_ahead_by_a_few_frames_only(tmp_path: Path) -> None:
     with opened(clip(tmp_path / "long.mp4", seconds=4)) as file, open_video(file) as video:
         frames = video.frames()

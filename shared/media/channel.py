@@ -6,6 +6,14 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+_MOST_PICTURES = 4
+_MOST_BYTES = 256 << 20
+
+
+def depth_for(width: int, height: int) -> int:
+    """How many pictures of a size may wait in a channel: a few, and fewer of the gigantic ones."""
+    return max(1, min(_MOST_PICTURES, _MOST_BYTES // (width * height * 3)))
+
 
 class Channel(Generic[T]):
     """Carries items from one thread to another, `depth` at a time.

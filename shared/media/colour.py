@@ -70,17 +70,24 @@ class Colour:
 
 
 class ToRgb:
-    """Decoded frames to RGB arrays. Holds libswscale's tables, so one a stream and thread."""
+    """Decoded frames to RGB arrays. Holds libswscale's tables, so one a stream and thread.
 
-    def __init__(self, colour: Colour) -> None:
+    A stream may change its size on the way; every picture comes out in the one `size` (width, height) if it is given.
+    """
+
+    def __init__(self, colour: Colour, size: tuple[int, int] | None = None) -> None:
         self._colour = colour
+        self._size = size
         self._scaler = VideoReformatter()
 
     def __call__(self, frame: VideoFrame) -> "Picture":
         """Return (height, width, 3) uint8, or uint16 with white at 65535 when the frame has more than 8 bits."""
         deep = bit_depth(frame) > 8  # noqa: PLR2004  # a byte
+        width, height = self._size or (frame.width, frame.height)
         rgb = self._scaler.reformat(
             frame,
+            width=width,
+            height=height,
             format="rgb48le" if deep else "rgb24",
             src_colorspace=_SWS_MATRIX[self._colour.matrix],
             dst_colorspace=_SWS_RGB,

@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from shared.errors import UnreadableMedia
-from shared.media.channel import Channel
+from shared.media.channel import Channel, depth_for
 from shared.media.colour import Colour, ToRgb, bit_depth
 from shared.media.container import duration_seconds, open_container, origin_seconds, video_stream
 from shared.media.frame import Frame
@@ -24,7 +24,6 @@ from shared.media.locate import pts_of_frame
 from shared.media.reader import Reader
 from shared.paths import InputFile
 
-_AHEAD = 4  # decoded pictures that wait for the model
 _DEEPEST = 10  # bits that every encoder here can write
 _TIMED_FORMATS = ("mov", "matroska", "mpegts", "flv")  # every packet says when its picture is shown
 _USUAL_RATE = Fraction(25)  # where a container tells none
@@ -72,7 +71,7 @@ class VideoSource:
         Raises UnreadableMedia where the file turns out truncated, encrypted or broken beyond concealment. A single
         broken packet is concealed or left out, and the frame before it is shown for its time.
         """
-        channel: Channel[Frame] = Channel(_AHEAD)
+        channel: Channel[Frame] = Channel(depth_for(self.width, self.height))
         thread = threading.Thread(target=self._decode_into, args=(channel,), name="decode", daemon=True)
         self._decoding.append((channel, thread))
         thread.start()
@@ -88,7 +87,7 @@ class VideoSource:
         timed = self._sought(index) or self._counted(index)
         if timed is None:
             raise UnreadableMedia("media_without_frames", name=self.file.name)
-        return Frame(ToRgb(self.colour)(timed[0]), timed[1], timed[2])
+        return Frame(ToRgb(self.colour, (self.width, self.height))(timed[0]), timed[1], timed[2])
 
     def close(self) -> None:
         """End the decoding threads; iterators that are still held simply end."""
@@ -106,7 +105,7 @@ class VideoSource:
 
     def _decode_into(self, channel: Channel[Frame]) -> None:
         """Run in the decoding thread: hand every frame over until the other side hangs up."""
-        to_rgb = ToRgb(self.colour)
+        to_rgb = ToRgb(self.colour, (self.width, self.height))
         try:
             with self._opened() as (container, stream):
                 reader = Reader(container, stream, self.file.name)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from shared.errors import JobFailed
 from shared.media.carry import Track, carry_over
-from shared.media.channel import Channel
+from shared.media.channel import Channel, depth_for
 from shared.media.colour import Colour, ToYuv
 from shared.media.container import MAX_SIDE
 from shared.media.decode import VideoSource
@@ -28,7 +28,6 @@ from shared.media.timeline import Timeline
 from shared.paths import OutputFile, write_problem
 from shared.settings import Settings
 
-_BEHIND = 4  # finished pictures that wait for the encoder
 _RATE_LIMIT = 1_000_000  # the largest denominator of a frame rate
 _LABELLED_SECONDS = 3  # the rule asks for two
 _MADE_RATE = Fraction(24)
@@ -70,7 +69,7 @@ def encode(
     rate = frame_rate or (like.frame_rate if like else _MADE_RATE)
     unit = time_base or (like.time_base if like else 1 / rate)
     plan = _Plan(target, like, size, settings, label, rate.limit_denominator(_RATE_LIMIT), unit)
-    channel: Channel[Frame] = Channel(_BEHIND)
+    channel: Channel[Frame] = Channel(depth_for(*size))
     outcome: Future[EncodeReport] = Future()
 
     def work() -> None:
@@ -124,6 +123,8 @@ def _write(plan: _Plan, frames: Channel[Frame]) -> EncodeReport:
             output = _Output(plan, encoder, (width, height), stack)
             for frame in chain([first], frames):
                 output.write(frame)
+            if frames.closed:  # nobody waits for the rest of the sound any more
+                raise CancelledError
             return output.finish()
     except av.FFmpegError as problem:
         if 0 < (problem.errno or 0) < _FIRST_FFMPEG_ERROR:

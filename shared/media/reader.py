@@ -68,7 +68,15 @@ class Reader:
         if self._is_mov:  # its index is complete, so other tracks need not be read to see where the file ends
             for other in self._container.streams:
                 other.discard = Discard.default if other is self._stream else Discard.all
-        for packet in self._container.demux():
+        packets = self._container.demux()
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.FFmpegError:  # the file cannot be read on from here
+                self._cut_short = True
+                return
             if packet.size and packet.time_base:
                 self._note(packet)
             if packet.stream is self._stream:
