@@ -24,7 +24,7 @@ from shared import answers
 from shared.answers import HttpProblem, answer_to, is_answer
 from shared.callers import Callers
 from shared.contract import TaskRequest
-from shared.errors import Language, Problem, Rejected
+from shared.errors import Language, Problem, Rejected, one_line
 from shared.openapi import DOCUMENT_PATH, Document, describe
 from shared.settings import Settings
 from shared.wire import parse_object
@@ -54,6 +54,11 @@ class EnvelopeService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has 
     Pass it as `service_class=`. The bodies of its APIs are read by the `TaskRequest` that each API declares.
     """
 
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        # A page that refreshes every second would fill the log; what was refused, and why, is logged below.
+        self.config.setdefault("logging", {"access": {"enabled": False}})
+
     def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002  # BentoML's own signature
         settings = Settings.load()
         requests: dict[str, type[TaskRequest]] = {}
@@ -62,7 +67,7 @@ class EnvelopeService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has 
             written = [kind for kind in api.input_spec.__mro__ if not issubclass(kind, IODescriptor)]
             if issubclass(written[0], TaskRequest):
                 requests[api.route] = written[0]
-            api.func = _answering(api.func, settings.language)
+            api.func = _answering(api.func, api.route, settings.language)
         if requests:
             self.mount_asgi_app(_document_app(describe(requests)))
         return Envelope(super().to_asgi(is_main), settings, requests)
@@ -84,16 +89,18 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         outgoing = _Outgoing(send)
+        target = one_line(f"{scope['method']} {scope['path']}")
         try:
             await self._serve(scope, receive, outgoing)
         except Problem as problem:
+            logger.info("%s refused: %s", target, problem)
             await answer_to(problem, self._language)(scope, receive, send)
         except _CallerLeft:
-            logger.info("%s %s: the caller left before its body was complete", scope["method"], scope["path"])
+            logger.info("%s: the caller left before its body was complete", target)
         except Exception:
             if outgoing.begun:  # half an answer is out: only closing the connection tells the caller
                 raise
-            logger.exception("%s %s failed", scope["method"], scope["path"])
+            logger.exception("%s failed", target)
             await answer_to(_problem_of(500), self._language)(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, outgoing: "_Outgoing") -> None:
@@ -172,7 +179,9 @@ def _problem_of(status: int) -> Problem:
     return HttpProblem(answers.UNAVAILABLE, "internal_error")
 
 
-def _answering(function: Callable[..., Awaitable[Any]], language: Language) -> Callable[..., Awaitable[Any]]:
+def _answering(
+    function: Callable[..., Awaitable[Any]], route: str, language: Language
+) -> Callable[..., Awaitable[Any]]:
     """Let an API raise problems: BentoML would turn them into its own errors before the envelope sees them."""
 
     @functools.wraps(function)
@@ -180,6 +189,7 @@ def _answering(function: Callable[..., Awaitable[Any]], language: Language) -> C
         try:
             return await function(*args, **kwargs)
         except Problem as problem:
+            logger.info("POST %s refused: %s", route, problem)
             return answer_to(problem, language)
 
     return answering

@@ -4,6 +4,7 @@ import ipaddress
 import os
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import typer
@@ -31,8 +32,8 @@ def serve() -> None:
         typer.echo(f"KINORA_HOST: {error}", err=True)
         raise typer.Exit(2) from error
     if "media_roots" not in settings.model_fields_set:
-        for root in settings.media_roots:
-            root.mkdir(exist_ok=True)
+        with suppress(OSError):  # `kinora doctor` says what is wrong with it
+            settings.media_roots[0].mkdir(exist_ok=True)
     command = [sys.executable, "-m", "bentoml", "serve", TARGET, "--host", address, "--port", str(settings.port)]
     # The process becomes BentoML's master: whoever started it ends all by ending it.
     os.chdir(Path(services.__file__).parent.parent)

@@ -1,0 +1,32 @@
+"""The `kinora` command: every room's commands are there, and what is not installed says so."""
+
+import importlib
+from types import ModuleType
+
+import pytest
+from typer.testing import CliRunner
+
+from shared import cli
+
+
+@pytest.mark.parametrize("name", [*cli.COMMANDS, *cli.GROUPS])
+def test_every_command_is_there_and_explains_itself(name: str) -> None:
+    shown = CliRunner().invoke(cli.app, [name, "--help"])
+    assert shown.exit_code == 0
+    assert "Not available" not in shown.output
+
+
+def test_a_command_whose_extra_is_missing_says_so_and_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    really = importlib.import_module
+
+    def without_queue(name: str) -> ModuleType:
+        if name == "shared.commands.tasks":
+            raise ImportError("No module named 'psycopg'")
+        return really(name)
+
+    monkeypatch.setattr(cli, "import_module", without_queue)
+    kinora = cli.compose()
+    ended = CliRunner().invoke(kinora, ["tasks", "list", "--limit", "3"])
+    assert ended.exit_code == 2
+    assert "kinora tasks needs more than this installation has: No module named 'psycopg'" in ended.output
+    assert CliRunner().invoke(kinora, ["serve", "--help"]).exit_code == 0
