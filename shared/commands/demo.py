@@ -67,14 +67,14 @@ def report(lines: "list[run.Line]", results: Path, picture: Path) -> None:
     """Print what came of it."""
     from shared.demo import run  # noqa: PLC0415
 
-    table = Table("capability", Column("seconds", justify="right"), "callback", "result", "file")
+    table = Table("capability", Column("seconds", justify="right"), Column("callback", no_wrap=True), "result")
     for line in lines:
         if line.succeeded:
-            described = run.described(run.outcome(line, results.parent).result)
-            outcome, said = run.summary(described), "[green]err_code 0[/green]"
-            table.add_row(line.task.title, f"{line.seconds:.1f}", said, outcome, described["name"])
+            outcome = run.summary(run.described(run.outcome(line, results.parent).result))
+            said = "[green]err_code 0[/green]"
+            table.add_row(line.task.title, f"{line.seconds:.1f}", said, outcome)
         else:
             said = f"[red]err_code {line.callback.get('err_code')}[/red]"
-            table.add_row(line.task.title, f"{line.seconds:.1f}", said, line.callback.get("err_msg", ""), "")
+            table.add_row(line.task.title, f"{line.seconds:.1f}", said, line.callback.get("err_msg", ""))
     console.print(table)
     console.print(f"results       {results}\ncontact sheet {picture}", highlight=False)

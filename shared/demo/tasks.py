@@ -5,6 +5,7 @@ A capability is a few lines in `TASKS`; one whose service is not part of this in
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -60,13 +61,15 @@ class DemoTask:
         return find_spec(folder) is not None and find_spec(f"{folder}.service") is not None
 
 
-def enlarged(outcome: Outcome) -> Sequence[Panel]:
-    """Show the whole picture, and one detail at 100 % beside its plain enlargement."""
+def enlarged(outcome: Outcome, *, focus: tuple[float, float]) -> Sequence[Panel]:
+    """Show the whole picture, and at 100 % what lies around `focus` (fractions of width and height)."""
     number = 24
     source = clips.picture_at(outcome.inputs["video_url"], number)
     result = clips.picture_at(outcome.result, number)
     plain = source.resize(result.size, Image.Resampling.BICUBIC)
-    box = busiest(result, CROP)
+    left = round(min(max(focus[0] * result.width - CROP[0] / 2, 0), result.width - CROP[0]))
+    top = round(min(max(focus[1] * result.height - CROP[1] / 2, 0), result.height - CROP[1]))
+    box = (left, top, left + CROP[0], top + CROP[1])
     return [
         Panel(result, f"the result, {result.width}x{result.height}, shown smaller"),
         Panel(plain.crop(box), f"bicubic from {source.width}x{source.height}, 100 %", exact=True),
@@ -110,7 +113,7 @@ TASKS: Sequence[DemoTask] = (
         service="upscale",
         inputs={"video_url": Excerpt("clip-bigbuckbunny", begin=2.0, seconds=2.0, size=(320, 180))},
         fields={"ratio": 4},
-        panels=enlarged,
+        panels=partial(enlarged, focus=(0.36, 0.26)),  # the rabbit's face
     ),
     DemoTask(
         title="Picture to video: zoom in, pan left",
