@@ -35,6 +35,10 @@ class DeliveryLane:
         self._pool: Pool | None = None
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
 
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
     def start(self) -> None:
         self._thread.start()
 
@@ -50,7 +54,7 @@ class DeliveryLane:
     async def _serve(self) -> None:
         if not await self._slot.take(self._stopping):
             return
-        self._pool = pool = await Pool(self._uri, size=CONCURRENCY).open()
+        self._pool = pool = await Pool(self._uri).open()
         queue = Queue(pool.raw)
         courier = Courier(self._settings, pool)
         housekeeping = Housekeeping(self._settings, pool, queue)

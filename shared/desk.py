@@ -101,8 +101,9 @@ class TaskDesk:
         await asyncio.to_thread(self._database.stop)
 
     def ready(self) -> bool:
-        """Return True only while the storage answers and every runner is up."""
-        return self._storage_answers and all(supervisor.alive for supervisor in self._supervisors)
+        """Return True only while the storage answers, callbacks can leave, and every runner is up."""
+        delivering = self._delivery is not None and self._delivery.alive
+        return self._storage_answers and delivering and all(supervisor.alive for supervisor in self._supervisors)
 
     @property
     def runner_pids(self) -> list[int]:
@@ -119,15 +120,17 @@ class TaskDesk:
         """Accept a task durably, once; raise Rejected, UnreadableMedia, Busy or Unavailable.
 
         `inputs` says which fields name media and what it must be. `prepare` returns what the pipeline gets as
-        `job.context`; it is awaited before anything is stored.
+        `job.context`; it is awaited before anything is stored, and what it rejects is news only for a new task.
         """
         pool, queue = self._storage()
         checked = await self._check(request, inputs)
-        context = await prepare(checked) if prepare else {}
+        context, refusal = await _prepared(prepare, checked)
         async with pool.transaction() as connection:
             await tasks.lock_service(connection, self._service)
             if await self._known_already(connection, queue, checked, kind):
                 return Answer()
+            if refusal:
+                raise refusal
             if await tasks.waiting(connection, self._service, kind) >= self._settings.max_queued:
                 raise Busy("queue_full", limit=self._settings.max_queued)
             row = await tasks.insert(
@@ -233,6 +236,14 @@ class TaskDesk:
         while True:
             self._storage_answers = await self._pool.answers()
             await asyncio.sleep(PULSE_SECONDS)
+
+
+async def _prepared(prepare: Prepare | None, checked: Checked) -> tuple[dict[str, Any], Rejected | None]:
+    """Return the context of a task, or why there cannot be one."""
+    try:
+        return (await prepare(checked) if prepare else {}), None
+    except Rejected as refusal:
+        return {}, refusal
 
 
 def _files_exist(dist_dir: Path, row: TaskRow) -> bool:

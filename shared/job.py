@@ -72,12 +72,14 @@ class Job(Protocol):
 class Progress:
     """How far a run has come: 0-1, never falling. Written by the run's thread, read by any."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_report: Callable[[float], None] = lambda _value: None) -> None:
         self.value = 0.0
+        self._on_report = on_report
 
     def report(self, progress: float) -> None:
         """Raise the value; a lower one is ignored, one beyond 1 is 1."""
         self.value = max(self.value, min(float(progress), 1.0))
+        self._on_report(self.value)
 
     def watch(
         self, items: Iterable[T], total: int | None, *, begin: float, end: float, check: Callable[[], None]
@@ -154,8 +156,7 @@ class DirectJob:
         self.context: dict[str, Any] = context or {}
         self.dist_dir = dist_dir.resolve()
         self._roots = MediaRoots(settings.model_copy(update={"media_roots": (Path("/"),)}))
-        self._progress = Progress()
-        self._on_progress = on_progress
+        self._progress = Progress(on_progress)
         stem = f"{task_id}_{service}_{uuid4().hex[:8]}-1"
         self._outputs = Outputs(lambda: self._roots.open_dist_dir(self.dist_dir), stem)
         self._scratch: TemporaryDirectory[str] | None = None
@@ -178,13 +179,10 @@ class DirectJob:
         return self._outputs.open(suffix, part, self.check)
 
     def watch(self, items: Iterable[T], total: int | None, *, begin: float = 0.0, end: float = 1.0) -> Iterator[T]:
-        for item in self._progress.watch(items, total, begin=begin, end=end, check=self.check):
-            yield item
-            self._on_progress(self._progress.value)
+        return self._progress.watch(items, total, begin=begin, end=end, check=self.check)
 
     def report(self, progress: float) -> None:
         self._progress.report(progress)
-        self._on_progress(self._progress.value)
 
     def check(self) -> None:
         """Do nothing: a direct run is never stopped."""

@@ -125,6 +125,8 @@ class Queue:
                     stopper.cancel()
             except (ProcrastinateException, psycopg.Error) as error:
                 logger.warning("queue: %s; trying again", error.__cause__ or error)
+            except Exception:  # the worker must outlive anything that a worker can do
+                logger.exception("queue: the worker broke; starting another")
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), PAUSE_SECONDS)
 

@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS kinora_tasks (
     crashes         integer NOT NULL DEFAULT 0,  -- runs that ended with their runner
     job_id          bigint,                      -- of the queue
     version         text NOT NULL,               -- of Kinora, when it accepted
-    created_at      timestamptz NOT NULL DEFAULT now(),
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(), -- of the insert: in the order of acceptance
     started_at      timestamptz,                 -- first attempt
     resumed_at      timestamptz,                 -- this attempt
     beat_at         timestamptz,                 -- last sign of life of this attempt
@@ -35,6 +35,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS kinora_tasks_one_preview ON kinora_tasks (serv
 CREATE INDEX IF NOT EXISTS kinora_tasks_active ON kinora_tasks (service, kind, job_id)
     WHERE state IN ('queued', 'running');
 CREATE INDEX IF NOT EXISTS kinora_tasks_newest ON kinora_tasks (service, created_at DESC);
+CREATE INDEX IF NOT EXISTS kinora_tasks_in_state ON kinora_tasks (service, state, created_at DESC);
 CREATE INDEX IF NOT EXISTS kinora_tasks_by_task ON kinora_tasks (service, task_id, created_at DESC);
 CREATE INDEX IF NOT EXISTS kinora_tasks_memo ON kinora_tasks (service, memo_key, finished_at DESC)
     WHERE memo IS NOT NULL;

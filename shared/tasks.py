@@ -7,7 +7,8 @@ a runner that was thought dead changes nothing any more once its successor has c
 import math
 from dataclasses import dataclass, fields
 from datetime import datetime
-from importlib.metadata import version
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -79,7 +80,7 @@ async def insert(
     await connection.execute(
         "INSERT INTO kinora_tasks (id, service, kind, task_id, fingerprint, request, context, version)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-        (row, service, kind, task_id, fingerprint, Jsonb(request), Jsonb(storable(context)), version("kinora")),
+        (row, service, kind, task_id, fingerprint, Jsonb(request), Jsonb(storable(context)), _version()),
     )
     return row
 
@@ -240,6 +241,15 @@ def storable(value: Any) -> Any:
     return storable(
         value.tolist() if hasattr(value, "tolist") else str(value)
     )  # NumPy's numbers and arrays, and others
+
+
+@cache
+def _version() -> str:
+    """Return the version that accepts; a bento carries the sources without the package's metadata."""
+    try:
+        return version("kinora")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 async def _select(connection: Connection, clause: str, *values: object) -> list[TaskRow]:

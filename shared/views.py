@@ -13,21 +13,23 @@ TELLING_PACE = 0.01  # progress below which a running task's own rate says nothi
 
 # A generation is one job a task; a preview is one job a body.
 NEWEST = f"""
-    SELECT {COLUMNS} FROM (
-        SELECT *, row_number() OVER (
-            PARTITION BY service, kind, task_id, CASE kind WHEN 'preview' THEN fingerprint END
-            ORDER BY created_at DESC
-        ) AS age FROM kinora_tasks
-        WHERE service = %(service)s AND (%(task_id)s::bigint IS NULL OR task_id = %(task_id)s)
-    ) runs
-    WHERE age = 1 AND (%(state)s::text IS NULL OR state = %(state)s)
+    SELECT {COLUMNS} FROM kinora_tasks run
+    WHERE service = %(service)s
+        AND (%(task_id)s::bigint IS NULL OR task_id = %(task_id)s)
+        AND (%(state)s::text IS NULL OR state = %(state)s)
+        AND NOT EXISTS (
+            SELECT 1 FROM kinora_tasks newer
+            WHERE newer.service = run.service AND newer.task_id = run.task_id AND newer.kind = run.kind
+                AND (run.kind = 'generate' OR newer.fingerprint = run.fingerprint)
+                AND newer.created_at > run.created_at
+        )
     ORDER BY created_at DESC LIMIT %(limit)s
 """  # noqa: S608  # a constant of ours
 
 TYPICAL = """
     SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS seconds FROM (
         SELECT extract(epoch FROM finished_at - resumed_at) AS seconds FROM kinora_tasks
-        WHERE service = %s AND kind = %s AND state = 'succeeded' ORDER BY finished_at DESC LIMIT %s
+        WHERE service = %s AND kind = %s AND state = 'succeeded' ORDER BY created_at DESC LIMIT %s
     ) recent
 """
 
