@@ -34,7 +34,7 @@ def model() -> FaceModel:
 def frames_of(name: str, count: int = 12, start: int = 0) -> list[Image]:
     """Consecutive frames of a clip of the catalogue."""
     with av.open(weights.path(name)) as container:
-        decoded = (frame.to_ndarray(format="rgb24") for frame in container.decode(video=0))
+        decoded = (np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0))
         return [picture for index, picture in enumerate(decoded) if start <= index < start + count]
 
 
@@ -75,7 +75,7 @@ def portrait(folder: Path) -> Path:
 
 
 def run(
-    folder: Path, source: Path, target: Path, *, context: dict[str, Any] | None = None, **fields: object
+    folder: Path, source: Path, target: Path, *, context: dict[str, Any] | None = None, **fields: Any
 ) -> tuple[Result, DirectJob]:
     """Run a request without a queue; results lie in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,9 +87,9 @@ def run(
 
 def difference(one: Image, other: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     """Absolute difference per pixel, the largest of the channels."""
-    found: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = (
-        np.abs(one.astype(np.float32) - other.astype(np.float32)).max(2)
-    )
+    found: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = np.abs(
+        one.astype(np.float32) - other.astype(np.float32)
+    ).max(2)
     return found
 
 

@@ -12,8 +12,32 @@ from tests.faces import frames_of, largest, model
 
 # Where the hand is in the atlas of these frames of clip-woman-hands, drawn by eye.
 HANDS = {
-    80: [(11, 127), (15, 109), (29, 99), (41, 81), (55, 70), (74, 70), (74, 80), (55, 88), (70, 92), (85, 96), (70, 107)],
-    110: [(7, 127), (15, 96), (33, 70), (48, 37), (59, 28), (68, 31), (65, 52), (59, 74), (70, 63), (77, 85), (55, 127)],
+    80: [
+        (11, 127),
+        (15, 109),
+        (29, 99),
+        (41, 81),
+        (55, 70),
+        (74, 70),
+        (74, 80),
+        (55, 88),
+        (70, 92),
+        (85, 96),
+        (70, 107),
+    ],
+    110: [
+        (7, 127),
+        (15, 96),
+        (33, 70),
+        (48, 37),
+        (59, 28),
+        (68, 31),
+        (65, 52),
+        (59, 74),
+        (70, 63),
+        (77, 85),
+        (55, 127),
+    ],
 }
 
 
@@ -30,7 +54,7 @@ def atlases(name: str, indices: list[int]) -> list[Float]:
 
 
 def test_a_hand_before_the_face_is_found_and_the_face_beside_it_is_not() -> None:
-    indices = list(range(0, 112))
+    indices = list(range(112))
     memory = OcclusionMemory()
     inner = cv2.erode(oval().astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     for index, lab in zip(indices, atlases("clip-woman-hands", indices), strict=True):

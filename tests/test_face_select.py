@@ -1,6 +1,6 @@
 """Orders and filters."""
 
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_the_words_for_ages_have_the_contracts_limits(years: float, word: Age) -
 
 @pytest.mark.parametrize("age", ["", *get_args(Age)])
 @pytest.mark.parametrize("gender", ["", *get_args(Gender)])
-def test_a_filter_lets_pass_whom_it_names(age: Age, gender: Gender) -> None:
+def test_a_filter_lets_pass_whom_it_names(age: Age | Literal[""], gender: Gender | Literal[""]) -> None:
     filters = Filters(age, gender)
     person = Attributes(40, "female")
 

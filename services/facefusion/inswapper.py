@@ -99,7 +99,9 @@ class InSwapperPainter:
         painted = self.source.swapper.paint(chip, self.source.latent)
         if self.source.swapper.sharpen:
             painted = self.source.swapper.sharpen(painted)
-            matrix = matrix * (painted.shape[0] / SIDE)
+            factor = painted.shape[0] / SIDE
+            matrix = matrix * factor
+            matrix[:, 2] += (factor - 1) / 2  # a pixel is where its middle is
         return paste_back(painted, matrix, (image.shape[0], image.shape[1]), view.opacity)
 
 
@@ -131,7 +133,7 @@ def box_mask(side: int) -> Float:
     border = max(width // 2, 1)
     mask = np.ones((side, side), np.float32)
     mask[:border], mask[-border:], mask[:, :border], mask[:, -border:] = 0, 0, 0, 0
-    return np.asarray(cv2.GaussianBlur(mask, (0, 0), width * 0.25), np.float32)
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), width * 0.25, borderType=cv2.BORDER_CONSTANT), np.float32)
 
 
 def emap_of(model: onnx.ModelProto, name: str) -> Float:

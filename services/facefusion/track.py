@@ -17,6 +17,7 @@ MEETING = 0.2  # overlap of two tracks after which they are recognised anew
 NEAR = 0.6  # of the face's size: how far a face moves between two frames at most
 LONGEST_GAP = 12  # frames without a detection through which a face is followed by its landmarks alone
 PRESENT = 0.5  # the landmark network's own score: below it there is no face in the crop
+JUMP = 0.08  # of the face's size: a step that the margin of the next crop should not have to bear
 CUT = 26.0  # mean difference of 32 x 18 thumbnails, 0-255, that only a cut makes
 FADE = 0.34  # opacity lost or won a frame while a face is doubtful
 
@@ -56,8 +57,8 @@ class Track:
             crop = crop_of_landmarks(rough)
         else:
             crop = crop_of_landmarks(self.landmarks)
-            if self.detected:  # the detector's step, for a head that moves quickly
-                crop[:2] += self.moved
+            if self.detected and float(np.abs(self.moved).max()) > JUMP * float(self.face.size.max()):
+                crop[:2] += self.moved  # the head moves quickly: look where the detector sees it
         found, self.presence = finder(image, crop)
         seen = self.presence >= PRESENT
         self.doubtful |= not seen

@@ -1,0 +1,84 @@
+"""Which face a position means."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.facefusion.gallery import Reference, resolve_reference, target_key
+from services.facefusion.request import FaceFusionRequest
+from shared.errors import Rejected
+
+
+def face(position: int) -> dict[str, Any]:
+    return Reference(
+        frame=3,
+        position=position,
+        bbox=(1.0, 2.0, 3.0, 4.0),
+        points=((1.0, 2.0),) * 5,
+        size=(640, 360),
+        embedding=(0.6, 0.8),
+        embedder="sface",
+    ).to_json()
+
+
+MINE, ANOTHERS = [face(0), face(1)], [face(7)]
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    path = tmp_path / "target.mp4"
+    path.write_bytes(b"a video")
+    return path
+
+
+def resolve(target: Path, memos: dict[int | None, list[dict[str, Any]]], **fields: object) -> dict[str, Any]:
+    """Resolve with galleries by task_id; None is whoever was last."""
+    stat = target.stat()
+
+    async def newest_memo(key: str, *, task_id: int | None = None) -> dict[str, Any] | None:
+        assert key == target_key(target.name, stat.st_size, stat.st_mtime_ns)
+        return {"frame": 3, "faces": memos[task_id]} if task_id in memos else None
+
+    body = {"task_id": 5, "dist_dir": "/x", "source_file": "/s", "target_file": str(target)} | fields
+    return asyncio.run(resolve_reference(FaceFusionRequest.model_validate(body), target, newest_memo))
+
+
+def test_the_tasks_own_gallery_comes_before_everybody_elses(target: Path) -> None:
+    memos = {5: MINE, None: ANOTHERS}
+    assert resolve(target, memos, reference_face_position=1) == {"reference": MINE[1]}
+
+
+def test_without_an_own_gallery_the_targets_newest_counts(target: Path) -> None:
+    assert resolve(target, {None: ANOTHERS}) == {"reference": ANOTHERS[0]}
+
+
+def test_without_any_gallery_the_run_looks_for_itself(target: Path) -> None:
+    assert resolve(target, {}, reference_face_position=9) == {}
+
+
+@pytest.mark.parametrize("programe", [0, 1])
+def test_a_position_past_the_end_of_a_known_gallery_is_refused_with_the_count(target: Path, programe: int) -> None:
+    with pytest.raises(Rejected, match=r"reference_face_position is 2.*2 face"):
+        resolve(target, {5: MINE}, reference_face_position=2, programe=programe)
+
+
+@pytest.mark.parametrize("mode", ["one", "many"])
+def test_the_other_modes_need_no_reference(target: Path, mode: str) -> None:
+    assert resolve(target, {5: MINE}, face_selector_mode=mode, reference_face_position=99) == {}
+
+
+def test_a_changed_target_has_another_key(target: Path) -> None:
+    stat = target.stat()
+    keys = {
+        target_key(target.name, stat.st_size, stat.st_mtime_ns),
+        target_key(target.name, stat.st_size + 1, stat.st_mtime_ns),
+        target_key(target.name, stat.st_size, stat.st_mtime_ns + 1),
+        target_key("other.mp4", stat.st_size, stat.st_mtime_ns),
+    }
+    assert len(keys) == 4
+
+
+def test_a_reference_survives_its_way_through_json() -> None:
+    assert Reference.from_json(face(1)).to_json() == face(1)
