@@ -44,6 +44,7 @@ class VideoSource:
         self._decoding: list[tuple[Channel[Frame], threading.Thread]] = []
         with open_container(file) as container:
             stream = video_stream(container, file.name)
+            stream.thread_count = 1  # for one picture, threads cost more than they save
             first = next(Reader(container, stream, file.name).frames(), None)
             if first is None:
                 raise UnreadableMedia("media_without_frames", name=file.name)

@@ -205,7 +205,7 @@ class _Output:
         assert isinstance(stream, VideoStream)
         context = stream.codec_context
         context.pix_fmt = self._encoder.pixel_format
-        # PyAV asks for slice threads, which cost x264 compression and, from two cores up, speed.
+        # PyAV asks for slice threads; each slice predicts anew, so the file grows with the number of cores.
         context.thread_type = "FRAME"
         context.colorspace = self._colour.matrix
         context.color_primaries = self._colour.primaries
