@@ -22,6 +22,7 @@ from shared.housekeeping import Housekeeping
 from shared.jobs import Queue
 from shared.receiver import Behaviour, Receiver, well_behaved
 from shared.settings import Settings
+from tests.tiny_service import PATIENCE_SECONDS
 
 T = TypeVar("T")
 SECRETS = ("whsec_b2xkIHNlY3JldCBvZiB0ZXN0", "whsec_bmV3IHNlY3JldCBvZiB0ZXN0")
@@ -68,8 +69,8 @@ class Post:
 
         return self.run(work)
 
-    def wait(self, row: UUID, until: Callable[[dict[str, Any]], bool], seconds: float = 20) -> dict[str, Any]:
-        deadline = time.monotonic() + seconds
+    def wait(self, row: UUID, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not until(state := self.state_of(row)):
             assert time.monotonic() < deadline, state
             time.sleep(0.05)
@@ -116,7 +117,7 @@ def post(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterat
 
 def test_a_callback_is_the_six_keys_under_standard_webhooks_headers(post: Post, receiver: Receiver) -> None:
     row = post.end_task(1)
-    delivery = receiver.wait_for(1, timeout_seconds=10)
+    delivery = receiver.wait_for(1, timeout_seconds=PATIENCE_SECONDS)
     assert json.loads(delivery.body) == {
         "task_id": 1, "preview_image": "", "reference_images": [],
         "video_url": "片 1.mp4", "err_code": 0, "err_msg": "",
@@ -175,7 +176,7 @@ def test_after_three_days_it_is_parked_listed_and_replayed_by_hand(
     post.wait(row, lambda state: state["state"] == "delivered")
     assert len({delivery.key for delivery in receiver.of(30)}) == 1
     assert CliRunner().invoke(app, ["replay", str(parked["id"])]).exit_code == 0
-    receiver.wait_for(30, timeout_seconds=10, count=2)
+    receiver.wait_for(30, timeout_seconds=PATIENCE_SECONDS, count=2)
 
 
 def test_a_callback_whose_job_was_lost_is_found_again(post: Post, receiver: Receiver) -> None:

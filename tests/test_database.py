@@ -45,7 +45,7 @@ def postmaster(state: Path) -> int:
     return int((state / "postgres" / "postmaster.pid").read_text().split()[0])
 
 
-def eventually(what: Callable[[], object], seconds: float = 20) -> None:
+def eventually(what: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:

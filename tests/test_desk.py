@@ -12,7 +12,7 @@ import pytest
 from shared.errors import JobFailed
 from shared.receiver import Receiver
 from shared.workplace import check_room
-from tests.tiny_service import TinyService
+from tests.tiny_service import PATIENCE_SECONDS, TinyService
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_the_same_body_while_it_waits_or_runs_is_accepted_and_runs_once(
         assert service.post(1, seconds=0.5, note="same") == ""
     service.wait_until(1, "running")
     assert service.post(1, seconds=0.5, note="same") == ""
-    receiver.wait_for(1, timeout_seconds=10)
+    receiver.wait_for(1, timeout_seconds=PATIENCE_SECONDS)
     time.sleep(0.5)
     assert len(receiver.of(1)) == 1
     assert service.task(1)["attempt"] == 1
@@ -62,9 +62,9 @@ def test_the_same_body_after_success_is_delivered_again_under_a_new_key(
     service: TinyService, receiver: Receiver
 ) -> None:
     service.post(3, note="again")
-    first = receiver.wait_for(3, timeout_seconds=10)
+    first = receiver.wait_for(3, timeout_seconds=PATIENCE_SECONDS)
     assert service.post(3, note="again") == ""
-    second = receiver.wait_for(3, timeout_seconds=10, count=2)
+    second = receiver.wait_for(3, timeout_seconds=PATIENCE_SECONDS, count=2)
     assert second.body == first.body
     assert second.key != first.key
     assert service.task(3)["attempt"] == 1
@@ -73,10 +73,10 @@ def test_the_same_body_after_success_is_delivered_again_under_a_new_key(
 
 def test_the_same_body_runs_again_when_its_files_are_gone(service: TinyService, receiver: Receiver) -> None:
     service.post(4)
-    first = receiver.wait_for(4, timeout_seconds=10).payload["video_url"]
+    first = receiver.wait_for(4, timeout_seconds=PATIENCE_SECONDS).payload["video_url"]
     (service.out / first).unlink()
     assert service.post(4) == ""
-    second = receiver.wait_for(4, timeout_seconds=10, count=2).payload["video_url"]
+    second = receiver.wait_for(4, timeout_seconds=PATIENCE_SECONDS, count=2).payload["video_url"]
     assert second != first
     assert (service.out / second).exists()
 
@@ -100,9 +100,9 @@ def test_the_same_body_runs_again_after_a_failure_or_a_cancel(
 
 def test_another_body_after_the_end_is_a_new_job(service: TinyService, receiver: Receiver) -> None:
     service.post(7, note="one")
-    receiver.wait_for(7, timeout_seconds=10)
+    receiver.wait_for(7, timeout_seconds=PATIENCE_SECONDS)
     assert service.post(7, note="two") == ""
-    name = receiver.wait_for(7, timeout_seconds=10, count=2).payload["video_url"]
+    name = receiver.wait_for(7, timeout_seconds=PATIENCE_SECONDS, count=2).payload["video_url"]
     assert (service.out / name).read_text() == "two"
 
 
@@ -125,7 +125,7 @@ def test_a_full_queue_says_busy_and_previews_have_a_bound_of_their_own(
     assert service.post(14, kind="preview") == ""
     waiting = [task for task in service.tasks(state="queued") if task["kind"] == "generate"]
     assert [(task["task_id"], task["queue_position"]) for task in waiting] == [(13, 3), (12, 2), (11, 1)]
-    receiver.wait_for(14, timeout_seconds=10)
+    receiver.wait_for(14, timeout_seconds=PATIENCE_SECONDS)
     assert service.cancel(12) == ""
     assert service.post(14) == ""
 
@@ -135,7 +135,7 @@ def test_a_newer_preview_supersedes_a_waiting_older_one(service: TinyService, re
     service.wait_until(20, "running")
     service.post(21, kind="preview", note="old")
     service.post(21, kind="preview", note="new")
-    old, new = (receiver.wait_for(21, timeout_seconds=10, count=count).payload for count in (1, 2))
+    old, new = (receiver.wait_for(21, timeout_seconds=PATIENCE_SECONDS, count=count).payload for count in (1, 2))
     assert old["err_code"] == -1
     assert "newer preview" in old["err_msg"]
     assert new["err_code"] == 0
@@ -148,7 +148,7 @@ def test_a_waiting_task_is_cancelled_at_once(service: TinyService, receiver: Rec
     service.post(31)
     assert service.cancel(31) == ""
     assert service.task(31)["state"] == "cancelled"
-    callback = receiver.wait_for(31, timeout_seconds=5).payload
+    callback = receiver.wait_for(31, timeout_seconds=PATIENCE_SECONDS).payload
     assert (callback["err_code"], callback["err_msg"]) == (-1, "cancelled")
     assert service.cancel(31).startswith("Rejected: task_id 31 has nothing")
 
@@ -165,7 +165,7 @@ def test_a_cancel_may_name_the_kind_or_the_run(service: TinyService) -> None:
 
 def test_a_view_has_every_key_and_times_that_say_their_zone(service: TinyService, receiver: Receiver) -> None:
     service.post(40, seconds=0.3)
-    receiver.wait_for(40, timeout_seconds=10)
+    receiver.wait_for(40, timeout_seconds=PATIENCE_SECONDS)
     while service.task(40)["callback"]["state"] != "delivered":
         time.sleep(0.05)
     task = service.task(40)
@@ -194,7 +194,7 @@ def test_the_eta_comes_from_the_rate_at_which_a_task_really_runs(service: TinySe
 def test_lists_are_newest_first_bounded_and_filtered(service: TinyService, receiver: Receiver) -> None:
     for task_id in (50, 51, 52):
         service.post(task_id)
-        receiver.wait_for(task_id, timeout_seconds=10)
+        receiver.wait_for(task_id, timeout_seconds=PATIENCE_SECONDS)
     assert [task["task_id"] for task in service.tasks(limit=2)] == [52, 51]
     assert {task["state"] for task in service.tasks(state="succeeded")} == {"succeeded"}
     assert service.tasks(999) == []
@@ -203,13 +203,13 @@ def test_lists_are_newest_first_bounded_and_filtered(service: TinyService, recei
 def test_large_ids_and_odd_words_survive_the_way_through(service: TinyService, receiver: Receiver) -> None:
     task_id = 2**63 - 1
     service.post(task_id, note="名 'quoted' \\ \u2028 🎬")
-    assert receiver.wait_for(task_id, timeout_seconds=10).payload["task_id"] == task_id
+    assert receiver.wait_for(task_id, timeout_seconds=PATIENCE_SECONDS).payload["task_id"] == task_id
     assert service.task(task_id)["task_id"] == task_id
 
 
 def test_it_is_ready_only_while_storage_and_runners_are(service: TinyService) -> None:
     def becomes(ready: bool) -> None:  # noqa: FBT001
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while service.ask("ready") is not ready:
             assert time.monotonic() < deadline
             time.sleep(0.02)

