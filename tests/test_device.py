@@ -56,11 +56,11 @@ def test_freed_memory_stays_for_the_next_tensor() -> None:
 import resource, threading
 import torch
 def work():
-    for _ in range(3):
-        torch.ones(20_000_000)
+    for _ in range(20):
+        torch.ones(14_000_000)
     before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
     for _ in range(5):
-        torch.ones(20_000_000)
+        torch.ones(14_000_000)
     print(resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before)
 torch.set_num_threads(1)
 thread = threading.Thread(target=work)

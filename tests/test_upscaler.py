@@ -141,12 +141,13 @@ def test_tiles_of_animevideov3_equal_the_whole_frame(film: Picture) -> None:
     assert (tiled != whole).mean() < 1e-5
 
 
-@pytest.mark.parametrize(("name", "window"), [("realesrgan-x4plus-anime", 112), ("realesrgan-x4plus", 104)])
+@pytest.mark.parametrize(("name", "window"), [("realesrgan-x4plus-anime", 216), ("realesrgan-x4plus", 278)])
 def test_tiles_of_the_deep_networks_leave_no_seam(film: Picture, name: str, window: int) -> None:
-    picture = np.ascontiguousarray(film[60:100, 60:220] if "anime" in name else film[70:94, 80:208])
+    picture = np.ascontiguousarray(film[60:84, 40:280] if "anime" in name else film[70:86, 10:310])
     whole = Upscaler(network(name), CPU)(picture, 4).astype(int)
     tiled = Upscaler(network(name), CPU, overlap=OVERLAPS[name], window_pixels=picture.shape[0] * window)(picture, 4)
     difference = np.abs(tiled - whole)
+    assert difference.any()  # there were tiles
     assert difference.mean() <= 0.2
     assert difference.max() <= 4
 

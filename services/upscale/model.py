@@ -11,8 +11,8 @@ from shared.settings import Settings
 # nothing. The RRDB networks reach 94 and 349 pixels but hardly use what is far: docs/upscale.md has the measurement.
 MODELS = {
     "animevideov3": ("realesr-animevideov3", None),
-    "x4plus": ("realesrgan-x4plus", 24),
-    "x4plus-anime": ("realesrgan-x4plus-anime", 24),
+    "x4plus": ("realesrgan-x4plus", 64),
+    "x4plus-anime": ("realesrgan-x4plus-anime", 48),
 }
 
 

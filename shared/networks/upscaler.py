@@ -14,7 +14,7 @@ from shared.errors import JobFailed
 from shared.networks.tiles import SMALLEST_CORE, Tile, plan
 
 Picture = npt.NDArray[Any]  # (height, width, 3) RGB, uint8 or uint16
-WORKING_VALUES = {"cpu": 1 << 26, "cuda": 1 << 30}  # how many numbers one pass may hold: 256 MB of fp32, 2 GB of fp16
+WORKING_VALUES = {"cpu": 1 << 27, "cuda": 1 << 30}  # how many numbers one pass may hold: 512 MB of fp32, 2 GB of fp16
 
 logger = logging.getLogger("bentoml.kinora.upscaler")
 
