@@ -1,12 +1,15 @@
 """What goes along with the picture arrives in time: sound, subtitles, chapters, metadata; copied where MP4 allows."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import av
 import pytest
+from av.container import InputContainer
 
+from shared.media.carry import Track
 from shared.media.decode import open_video
 from shared.media.encode import EncodeReport, encode
 from shared.media.label import Label
@@ -189,6 +192,22 @@ def test_a_result_can_be_the_next_source(tmp_path: Path) -> None:
     with av.open(str(first)) as a, av.open(str(second)) as b:
         assert [c["metadata"] for c in a.chapters()] == [c["metadata"] for c in b.chapters()]
         assert [s.type for s in a.streams] == [s.type for s in b.streams]
+
+
+def test_sound_that_cannot_be_read_to_its_end_is_kept_so_far(tmp_path: Path) -> None:
+    def breaking(container: InputContainer) -> Iterator[Any]:
+        for number, packet in enumerate(container.demux(container.streams.audio[0])):
+            if number == 5:
+                raise av.error.InvalidDataError(1, "broken")
+            yield packet
+
+    with (
+        av.open(str(clip(tmp_path / "clip.mp4"))) as source,
+        av.open(str(tmp_path / "result.mp4"), "w") as target,
+    ):
+        track = Track("the sound", target.add_stream_from_template(source.streams.audio[0]), breaking(source))
+        assert len(list(track.until(None))) == 5
+        assert track.broken_off
 
 
 @pytest.mark.parametrize("interleaved", [True, False])

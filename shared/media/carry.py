@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
@@ -26,9 +27,15 @@ Packets = Iterator["Packet[Any]"]
 
 
 class Track:
-    """A stream of the source on its way into the result, taken up to the time that the picture has reached."""
+    """A stream of the source on its way into the result, taken up to the time that the picture has reached.
 
-    def __init__(self, stream: Stream, packets: Packets) -> None:
+    Where the source cannot be read on, the track ends and is `broken_off`: the picture alone decides whether a damaged
+    file is refused.
+    """
+
+    def __init__(self, name: str, stream: Stream, packets: Packets) -> None:
+        self.name = name
+        self.broken_off = False
         self._stream = stream
         self._packets = packets
         self._waiting: Packet[Any] | None = None
@@ -38,12 +45,12 @@ class Track:
     def until(self, seconds: Fraction | None) -> Packets:
         """Yield the packets that are due at `seconds`; all that are left when it is None."""
         if not self._begun:  # an encoder gives its first packet only when all streams are set up
-            self._begun, self._waiting = True, next(self._packets, None)
+            self._begun, self._waiting = True, self._next()
         while (packet := self._waiting) is not None:
             if packet.dts is None:
                 packet.dts = packet.pts
             if packet.dts is None:  # without any time it cannot be placed
-                self._waiting = next(self._packets, None)
+                self._waiting = self._next()
                 continue
             if seconds is not None and packet.dts * packet.time_base > seconds:
                 return
@@ -51,9 +58,16 @@ class Track:
                 packet.dts = self._last_dts + 1
                 packet.pts = max(packet.pts or 0, packet.dts)
             self._last_dts = packet.dts
-            self._waiting = next(self._packets, None)
+            self._waiting = self._next()
             packet.stream = self._stream
             yield packet
+
+    def _next(self) -> "Packet[Any] | None":
+        try:
+            return next(self._packets, None)
+        except av.FFmpegError:
+            self.broken_off = True
+            return None
 
 
 def carry_over(
@@ -83,7 +97,7 @@ def carry_over(
         new, packets = carried
         new.metadata.update({key: text for key, text in stream.metadata.items() if key.lower() in _STREAM_METADATA})
         new.disposition = stream.disposition
-        tracks.append(Track(new, packets))
+        tracks.append(Track(_described(stream), new, packets))
     return tracks, lost
 
 
@@ -140,7 +154,7 @@ def _lists_chapters(stream: Stream) -> bool:
 
 
 def _described(stream: Stream) -> str:
-    """Name a stream that is lost as a user would know it."""
+    """Name a stream of the source as a user would know it."""
     if stream.disposition & Disposition.attached_pic:
         return "cover picture"
     codec = stream.codec_context.name if stream.codec_context is not None else stream.name or "unknown"

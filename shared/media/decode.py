@@ -215,6 +215,8 @@ def _not_carried(frame: VideoFrame) -> list[str]:
         lost.append("interlacing: fields are woven into whole frames")
     if any(component.is_alpha for component in frame.format.components):
         lost.append("transparency")
+    if not frame.format.is_rgb and frame.format.chroma_width(2) * frame.format.chroma_height(2) > 1:
+        lost.append("colour finer than one sample for four pixels")
     if bit_depth(frame) > _DEEPEST:
         lost.append(f"bits of a colour beyond {_DEEPEST}")
     return lost

@@ -180,8 +180,7 @@ class _Output:
         if self._held is not None:
             self._timeline.conclude(self._held)
             self._mux_held()
-        for track in self._tracks:
-            self._container.mux(list(track.until(None)))
+        self._follow(None)
         self._container.close()
         return EncodeReport(
             frames=self._frames,
@@ -189,7 +188,7 @@ class _Output:
             height=self._size[1],
             duration_seconds=float(self._timeline.end_seconds),
             encoder=self._encoder.name,
-            lost=self._lost,
+            lost=self._lost + [f"the end of {track.name}" for track in self._tracks if track.broken_off],
         )
 
     def _picture_stream(self) -> VideoStream:
@@ -241,8 +240,13 @@ class _Output:
         if self._held is not None:
             seconds = (self._held.dts or 0) * self._held.time_base
             self._container.mux(self._held)
-            for track in self._tracks:
-                self._container.mux(list(track.until(seconds)))
+            self._follow(seconds)
+
+    def _follow(self, seconds: Fraction | None) -> None:
+        """Bring the other tracks up to the picture's time, to their end when it is None."""
+        for track in self._tracks:
+            for packet in track.until(seconds):
+                self._container.mux(packet)
 
 
 def _abandon(container: OutputContainer) -> None:
