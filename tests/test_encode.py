@@ -1,6 +1,7 @@
 """What the encoder writes: the frames it got, at their times, in a file that players and streams take."""
 
 import os
+import resource
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -282,6 +283,27 @@ def test_a_full_disk_is_one_clear_sentence(tmp_path: Path) -> None:
             write_made(target, frames)
     assert problem.value.key == "no_room"
     assert encoding_threads() == []
+
+
+@pytest.mark.parametrize("missing", [1, 700, 20_000, 90_000])
+def test_room_that_ends_at_the_very_end_is_noticed_too(tmp_path: Path, missing: int) -> None:
+    noise = [np.random.default_rng(seed).integers(0, 256, (96, 128, 3), np.uint8) for seed in range(3)]
+
+    def write() -> int:
+        with output_in(tmp_path) as target:
+            settings = Settings(preset="ultrafast")
+            write_made(target, (Frame(noise[n % 3], n, 1) for n in range(20)), (128, 96), settings=settings)
+            return os.fstat(target.fd).st_size
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = write()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - missing, hard))
+    try:
+        with pytest.raises(JobFailed) as problem:
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert problem.value.key == "no_room"
 
 
 def test_no_frames_are_no_result(tmp_path: Path) -> None:

@@ -117,6 +117,9 @@ def _as_rgb(image: PillowImage) -> PillowImage:
     if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey at 255
         image = Image.fromarray((np.asarray(image, np.uint16) >> 8).astype(np.uint8))
     profile = image.info.get("icc_profile")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     if profile and image.mode in {"RGB", "CMYK", "L"}:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -125,7 +128,4 @@ def _as_rgb(image: PillowImage) -> PillowImage:
             converted = None
         if converted is not None:
             return converted
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return image.convert("RGB")
