@@ -1,5 +1,6 @@
 """`kinora demo`: see every capability at work on this machine, end to end."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Column, Table
 
 from shared.errors import Problem
-from shared.settings import Settings
+from shared.settings import SERVICES, Settings
 from shared.stack import StackFailed
 
 if TYPE_CHECKING:
@@ -22,10 +23,11 @@ def demo(
     folder: Annotated[Path, typer.Option("--out", help="Where clips, results and the contact sheet go.")] = Path(
         "demo"
     ),
+    only: Annotated[list[str] | None, typer.Option(help="Show this service alone; may be repeated.")] = None,
 ) -> None:
     """Submit one real task per capability through the router and wait for its callback at a real receiver."""
     try:
-        succeeded = show(folder.resolve())
+        succeeded = show(folder.resolve(), only or SERVICES)
     except Problem as problem:
         console.print(problem.sentence(Settings.load().language), style="red", markup=False)
         raise typer.Exit(1) from problem
@@ -36,15 +38,21 @@ def demo(
         raise typer.Exit(1)
 
 
-def show(folder: Path) -> bool:
+def show(folder: Path, services: Collection[str]) -> bool:
     """Run the demonstration; True only when every callback said `err_code` 0."""
     from shared.demo import run  # noqa: PLC0415  # codecs and pictures load only when the demo runs
     from shared.demo.tasks import TASKS  # noqa: PLC0415
 
-    chosen = [task for task in TASKS if task.installed]
+    chosen = [task for task in TASKS if task.installed and task.service in services]
+    if not chosen:
+        console.print(f"nothing to show of {', '.join(services)}", style="red")
+        return False
     with console.status("cutting the clips"):
         lines = run.prepare(chosen, folder)
-    with console.status("starting router, services and database") as status, run.started(folder) as (stack, receiver):
+    with (
+        console.status("starting router, services and database") as status,
+        run.started(folder, services) as (stack, receiver),
+    ):
         status.stop()
         console.print(f"router {stack.url}   callbacks {receiver.url}   log {stack.log}", highlight=False)
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -51,13 +51,14 @@ class Line:
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[tuple[Stack, Receiver]]:
-    """Run the whole stack on free loopback ports with an empty state of its own."""
+def started(folder: Path, services: Collection[str]) -> Iterator[tuple[Stack, Receiver]]:
+    """Run the router and these services on free loopback ports with an empty state of their own."""
     for name in ("state", "out"):
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "out").mkdir(parents=True)
     with Receiver() as receiver:
-        stack = Stack(folder / "state", (folder / "in", folder / "out"), receiver.url)
+        environment = {"KINORA_SERVICES": ",".join(services)}
+        stack = Stack(folder / "state", (folder / "in", folder / "out"), receiver.url, environment=environment)
         with stack.running():
             yield stack, receiver
 
