@@ -168,3 +168,8 @@ def test_the_first_frame_is_the_picture_itself_where_the_camera_zooms_in(picture
     first = frames(scene, "zoom in", movement=2)[0]
     wanted = cv2.resize(scene, SIZE, interpolation=cv2.INTER_AREA)
     assert np.abs(first.astype(int) - wanted).mean() < 3
+
+
+def test_an_endless_panorama_costs_no_more_than_a_picture() -> None:
+    panorama = np.full((32, 30_000, 3), 200, np.uint8)
+    assert {frame.shape for frame in frames(panorama, "zoom in, pan left", movement=4)} == {(SIZE[1], SIZE[0], 3)}

@@ -44,7 +44,7 @@ class Engine(Protocol):
     """Makes frames of exactly `Shot.size`, one for each of `Shot.frame_count` (with footage, one for each of its)."""
 
     name: str
-    model: str  # what is loaded, for the task's details
+    model: str  # what is loaded, for the task's details; empty where nothing is
     area: int  # pixels of a frame, about
 
     def ignored(self, request: CreationRequest) -> list[str]:

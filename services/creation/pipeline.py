@@ -25,12 +25,9 @@ def create_video(job: Job, request: CreationRequest, studio: Studio) -> Result:
     """Make the clip and publish it. A text's or a picture's lasts three seconds, a video's as long as the video."""
     engine = studio.engine
     seed = request.seed or job.context.get("seed") or new_seed()
-    job.details |= {
-        "engine": engine.name,
-        "model": engine.model,
-        "seed": seed,
-        "ignored_fields": engine.ignored(request),
-    }
+    job.details |= {"engine": engine.name, "seed": seed, "ignored_fields": engine.ignored(request)}
+    if engine.model:
+        job.details["model"] = engine.model
     if request.category == TEXT:
         shot = _shot(request, engine, seed, ratio=request.ratio or Fraction(16, 9))
         return _publish(job, shot, engine.from_text(shot))

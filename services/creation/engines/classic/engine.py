@@ -7,7 +7,7 @@ from services.creation.engines.classic.anime import animate
 from services.creation.engines.classic.clean import clean_up
 from services.creation.engines.classic.motion import camera_path, living_path
 from services.creation.engines.classic.pixel import choose_palette, pixelate
-from services.creation.engines.classic.viewfinder import Viewfinder, cover
+from services.creation.engines.classic.viewfinder import Viewfinder, cover, trim
 from services.creation.request import ANIME, PIXEL, VIDEO, CreationRequest
 from shared.errors import JobFailed
 
@@ -18,7 +18,7 @@ class ClassicEngine:
     """Moves a camera over pictures and redraws videos; knows nothing of prompts. Runs on any CPU."""
 
     name = "classic"
-    model = "none"
+    model = ""
     area = CANVAS
 
     def ignored(self, request: CreationRequest) -> list[str]:
@@ -32,6 +32,7 @@ class ClassicEngine:
 
     def from_picture(self, shot: Shot, picture: Image) -> Iterator[Image]:
         """Move the asked way over the picture, or drift a little where no camera was asked."""
+        picture = trim(picture, shot.size)
         plan = (shot.movement, shot.seed, shot.frame_count)
         path = camera_path(shot.camera, *plan) if shot.camera else living_path(*plan)
         viewfinder = Viewfinder(path, source=picture.shape[1::-1], size=shot.size)
@@ -57,6 +58,7 @@ def _framed(footage: Footage, shot: Shot) -> Iterator[Image]:
         return
     path = camera_path(shot.camera, shot.movement, shot.seed, shot.frame_count)
     viewfinder: Viewfinder | None = None
-    for index, picture in enumerate(footage.frames()):
+    for index, whole in enumerate(footage.frames()):
+        picture = trim(whole, shot.size)
         viewfinder = viewfinder or Viewfinder(path, source=picture.shape[1::-1], size=shot.size)
         yield viewfinder.look(viewfinder.develop(picture), min(index, len(path) - 1))

@@ -11,6 +11,7 @@ from services.creation.engines.classic.motion import Matrix, Pose
 
 Image = NDArray[np.uint8]
 SUPERSAMPLING = 2  # every frame pixel is the mean of 2x2 samples
+SPARE = 1.5  # how much longer than the frame's shape a picture may be and still be of use
 
 
 class Viewfinder:
@@ -59,6 +60,15 @@ class Viewfinder:
             borderMode=cv2.BORDER_REPLICATE,
         )
         return resize(np.asarray(samples, np.uint8), self._size)
+
+
+def trim(picture: Image, size: tuple[int, int]) -> Image:
+    """Cut off what no camera over a frame of `size` (width, height) ever reaches: the far ends of a panorama."""
+    height, width = picture.shape[:2]
+    scale = SPARE * min(width / size[0], height / size[1])
+    wide, high = min(width, math.ceil(scale * size[0])), min(height, math.ceil(scale * size[1]))
+    left, top = (width - wide) // 2, (height - high) // 2
+    return picture[top : top + high, left : left + wide]
 
 
 def cover(picture: Image, size: tuple[int, int]) -> Image:
