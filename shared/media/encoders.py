@@ -15,7 +15,8 @@ from shared.settings import Settings
 _PRESETS = (
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
 )  # fmt: skip
-_SVT_PRESETS = dict(zip(_PRESETS, (12, 11, 10, 9, 8, 7, 5, 4, 3, 2), strict=True))
+# SVT-AV1 warns of artefacts from its preset 10 up.
+_SVT_PRESETS = dict(zip(_PRESETS, (9, 9, 8, 8, 7, 6, 5, 4, 3, 2), strict=True))
 _NVENC_PRESETS = dict(zip(_PRESETS, (1, 1, 2, 3, 3, 4, 5, 6, 7, 7), strict=True))
 _SVT_CRF_SCALE = 63 / 51  # AV1's scale ends at 63, x264's at 51
 _BYTE = 8
@@ -62,14 +63,14 @@ def choose_encoder(settings: Settings, bit_depth: int) -> Encoder:
             encoder = Encoder(name, options, "p010le" if deep else "yuv420p", "hvc1" if deep else None)
         case _:
             return Encoder("libx264", {"preset": settings.preset, "crf": crf}, planar)
-    if not _opens(encoder.name):
+    if choice == "nvenc" and not _opens(encoder.name):  # the others come with PyAV
         raise JobFailed("encoder_unavailable", encoder=choice)
     return encoder
 
 
 @cache
 def _opens(name: str) -> bool:
-    """Whether an encoder works here, found by encoding a picture: libav lists NVENC on machines without a GPU too."""
+    """Whether a hardware encoder works, found by encoding a picture: libav lists NVENC on machines without a GPU too."""
     try:
         context = CodecContext.create(name, "w")
         context.width, context.height, context.pix_fmt = 320, 192, "yuv420p"  # type: ignore[attr-defined]
@@ -77,6 +78,7 @@ def _opens(name: str) -> bool:
         context.open()
         picture = av.VideoFrame.from_ndarray(np.zeros((288, 320), np.uint8), "yuv420p")
         context.encode(picture)  # type: ignore[attr-defined]
+        context.encode(None)  # type: ignore[attr-defined]
     except (av.FFmpegError, ValueError):
         return False
     return True
