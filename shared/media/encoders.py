@@ -70,7 +70,7 @@ def choose_encoder(settings: Settings, bit_depth: int) -> Encoder:
 
 @cache
 def _opens(name: str) -> bool:
-    """Whether a hardware encoder works, found by encoding a picture: libav lists NVENC on machines without a GPU too."""
+    """Whether a hardware encoder works, found by encoding a picture: libav lists NVENC without a GPU too."""
     try:
         context = CodecContext.create(name, "w")
         context.width, context.height, context.pix_fmt = 320, 192, "yuv420p"  # type: ignore[attr-defined]
