@@ -23,6 +23,8 @@ Connection: TypeAlias = psycopg.AsyncConnection[dict[str, Any]]
 SCHEMA_LOCK = 0x6B696E6F7261  # "kinora": one process at a time creates the schema
 START_SECONDS = 30.0
 RETRY_SECONDS = 0.3
+# A server that vanished from the network, without a word, is noticed within half a minute.
+KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +78,7 @@ class Pool:
             reconnect_timeout=1,
             open=False,
             check=AsyncConnectionPool.check_connection,
-            kwargs={"row_factory": dict_row, "connect_timeout": 2},
+            kwargs={"row_factory": dict_row, "connect_timeout": 2, **KEEPALIVE},
         )
 
     async def open(self) -> Self:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.locks import FileLock
+from shared.processes import descendants, read
 from shared.receiver import Receiver
 from tests.tiny_service import PATIENCE_SECONDS, TinyService
 
@@ -156,7 +157,7 @@ def test_a_preview_does_not_wait_behind_a_generation(service: TinyService, recei
     assert service.ask("memo", key="tiny", task_id=15) is None
     assert service.ask("memo", key="tiny") == {"note": "look"}
     service.cancel(14)
-    service.wait_until(14, "cancelled")
+    receiver.wait_for(14, timeout_seconds=PATIENCE_SECONDS, count=2)
 
 
 def test_postgres_killed_while_a_job_runs_costs_neither_job_nor_callback(
@@ -171,19 +172,15 @@ def test_postgres_killed_while_a_job_runs_costs_neither_job_nor_callback(
 
 
 def test_a_job_that_ends_while_the_storage_is_away_waits_for_it(service: TinyService, receiver: Receiver) -> None:
-    service.post(17, seconds=1.5)
+    service.post(17, seconds=4)
     service.wait_until(17, "running")
-    postmaster = service.postgres_pid()
-    os.kill(postmaster, signal.SIGSTOP)  # no watcher replaces a server that only hangs
-    for worker in service.left_over():
-        if "postgres:" in worker.command:
-            worker.send(signal.SIGSTOP)
-    time.sleep(3)
+    server = [process for process in (read(service.postgres_pid()), *descendants(service.postgres_pid())) if process]
+    for process in server:
+        process.send(signal.SIGSTOP)  # it hangs: no watcher replaces it, and no answer comes
+    time.sleep(6)
     assert not receiver.of(17)
-    for worker in service.left_over():
-        if "postgres" in worker.command:
-            worker.send(signal.SIGCONT)
-    os.kill(postmaster, signal.SIGCONT)
+    for process in server:
+        process.send(signal.SIGCONT)
     [callback] = callbacks(receiver, 17)
     assert callback["err_code"] == 0
     assert service.task(17)["attempt"] == 1

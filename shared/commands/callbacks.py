@@ -4,7 +4,7 @@ from typing import Annotated, get_args
 from uuid import UUID
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from shared import callbacks
 from shared.commands.storage import console, with_storage
@@ -25,7 +25,7 @@ def list_callbacks(
 ) -> None:
     """Show stored callbacks, newest first."""
     found = with_storage(lambda _settings, pool: _listed(pool, _known(state), limit))
-    table = Table("id", "state", "tries", "next try", "last error", "body")
+    table = Table(Column("id", no_wrap=True, min_width=36), "state", "tries", "next try", "last error", "body")
     for delivery in found:
         table.add_row(
             str(delivery.id),

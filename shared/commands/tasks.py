@@ -3,7 +3,8 @@
 from typing import Annotated, get_args
 
 import typer
-from rich.table import Table
+from rich.box import SIMPLE
+from rich.table import Column, Table
 
 from shared import views
 from shared.cancelling import cancel_all
@@ -31,7 +32,8 @@ def list_tasks(
 ) -> None:
     """Show the newest run of each job and preview, newest first."""
     found = _find(service, limit=limit, state=_state(state))
-    table = Table("service", "task", "kind", "state", "progress", "waiting", "eta s", "created", "callback")
+    names = ("service", "task", "kind", "state", "done", "place", "eta s", "created", "callback")
+    table = Table(*(Column(name, no_wrap=True) for name in names), box=SIMPLE, padding=(0, 1, 0, 0))
     for task in found:
         table.add_row(
             task.service,
@@ -41,7 +43,7 @@ def list_tasks(
             f"{task.progress:.0%}",
             "" if task.queue_position is None else str(task.queue_position),
             "" if task.eta_seconds is None else f"{task.eta_seconds:.0f}",
-            f"{task.created_at:%Y-%m-%d %H:%M:%S}",
+            f"{task.created_at:%m-%d %H:%M}",
             task.callback.state,
         )
     console.print(table)
