@@ -33,8 +33,8 @@ from shared.settings import Settings
 
 NAME = "realesr-animevideov3"
 SIZE = (320, 180)
-ROUNDS = 5
-END_TO_END_FRAMES = 12
+ROUNDS = 4
+END_TO_END_FRAMES = 6
 WHITE = 255.0
 
 Picture = NDArray[np.uint8]
@@ -56,7 +56,7 @@ def measure() -> Report:
         folder = Path(made)
         clip = write_frames(folder / "clip.mp4", frames)
         runs = {name: partial(end_to_end, engine, clip, folder, model) for name, engine in engines.items()}
-        whole = in_turns(runs, rounds=3)
+        whole = in_turns(runs, rounds=2)
     ours = next(iter(engines))
     rows, figures = [], {}
     for name in engines:

@@ -81,7 +81,7 @@ def ncnn_picture(name: str, picture: Picture) -> npt.NDArray[np.float32]:
 
 @pytest.mark.parametrize(
     ("name", "crop"),
-    [("realesr-animevideov3", 160), ("realesrgan-x4plus-anime", 64), ("realesrgan-x4plus", 40)],
+    [("realesr-animevideov3", 160), ("realesrgan-x4plus-anime", 40), ("realesrgan-x4plus", 24)],
 )
 def test_a_network_answers_as_ncnn_does_with_the_original_files(film: Picture, name: str, crop: int) -> None:
     picture = np.ascontiguousarray(film[10 : 10 + crop, 100 : 100 + crop])
@@ -91,7 +91,8 @@ def test_a_network_answers_as_ncnn_does_with_the_original_files(film: Picture, n
 
 @pytest.mark.parametrize("name", ["realesr-animevideov3", "realesrgan-x4plus-anime"])
 def test_half_precision_stays_within_45_db(film: Picture, name: str) -> None:
-    picture = np.ascontiguousarray(film[10:74, 100:164])
+    side = 64 if "video" in name else 32  # without the instructions bf16 is slow
+    picture = np.ascontiguousarray(film[10 : 10 + side, 100 : 100 + side])
     half = Upscaler(network(name), Compute(torch.device("cpu"), torch.bfloat16))
     assert psnr(half(picture, 4), Upscaler(network(name), CPU)(picture, 4)) > 45
 
