@@ -27,6 +27,7 @@ from shared.workplace import Workplace, check_room
 
 PULSE_SECONDS = 1.0
 START_SECONDS = 20.0
+HUNG_SECONDS = 10.0
 
 logger = logging.getLogger("bentoml.kinora.desk")
 
@@ -234,7 +235,11 @@ class TaskDesk:
             self._pool = await Pool(self._database.uri).open()
             self._queue = Queue(self._pool.raw)
         while True:
-            self._storage_answers = await self._pool.answers()
+            try:
+                async with asyncio.timeout(HUNG_SECONDS):
+                    self._storage_answers = await self._pool.answers()
+            except TimeoutError:  # it takes connections and says nothing
+                self._storage_answers = False
             await asyncio.sleep(PULSE_SECONDS)
 
 

@@ -1,6 +1,8 @@
 """Who dies with whom, and who steps aside for whom."""
 
+import asyncio
 import ctypes
+import faulthandler
 import os
 import signal
 import threading
@@ -36,6 +38,20 @@ def when_tether_ends(then: Callable[[], object]) -> None:
         then()
 
     threading.Thread(target=wait, name="tether", daemon=True).start()
+
+
+async def end_when_wedged(seconds: float) -> None:
+    """End this process when its event loop has not turned for so long; run as a task.
+
+    Native code that never gives the interpreter's lock back would stop the loop, and with it beats, cancels and time
+    limits. The watchdog is a thread that needs no such lock; it writes where every thread was to standard error.
+    """
+    try:
+        while True:
+            faulthandler.dump_traceback_later(seconds, exit=True)
+            await asyncio.sleep(seconds / 10)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def step_aside(niceness: int) -> None:

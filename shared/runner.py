@@ -26,7 +26,7 @@ from shared.errors import JobFailed, Problem, Unavailable
 from shared.housekeeping import Housekeeping
 from shared.job import Job, JobStopped, Result
 from shared.jobs import HEARTBEAT_SECONDS, RUN, Queue, TryLater, Work, run_queue
-from shared.lifeline import LOW, LOWEST, step_aside, when_tether_ends
+from shared.lifeline import LOW, LOWEST, end_when_wedged, step_aside, when_tether_ends
 from shared.locks import FileLock
 from shared.running import RunningJob, StopReason, StopSign
 from shared.settings import ServiceName, Settings
@@ -38,6 +38,7 @@ GRACE_SECONDS = 5.0  # how long a pipeline may take to stop before its process e
 LAST_WORDS_SECONDS = 10.0
 LOCK_POLL_SECONDS = 0.1
 EXIT_WEDGED = 70
+WEDGED_SECONDS = 120.0  # without one turn of the event loop, however starved the machine is
 NVIDIA = Path("/dev/nvidiactl")
 
 logger = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ class Runner:
         self._stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.drain)
+        watchdog = asyncio.create_task(end_when_wedged(WEDGED_SECONDS), name="watchdog")
         if tethered:
             when_tether_ends(partial(loop.call_soon_threadsafe, self.drain))
         if ready_fd is not None:
@@ -116,6 +118,7 @@ class Runner:
         await self._pool.close()
         await asyncio.to_thread(self._database.stop)
         self._slot.free()
+        watchdog.cancel()
 
     def drain(self) -> None:
         """Take no more tasks; the running one has `drain_seconds` to finish. Calling this again changes nothing."""

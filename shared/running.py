@@ -57,13 +57,15 @@ class RunningJob:
         self._stop = stop
         self._confirm = confirm
         self._roots = MediaRoots(settings)
+        self._request = row.request
         dist_dir: str = row.request["dist_dir"]
         self.outputs = Outputs(
             lambda: self._roots.open_dist_dir(self._roots.dist_dir("dist_dir", dist_dir)), f"{row.mark}{row.attempt}"
         )
 
     def input(self, path: str) -> InputFile:
-        return self._roots.open_input(self._roots.input("input", path))
+        field = next((name for name, value in self._request.items() if value == path), "input")
+        return self._roots.open_input(self._roots.input(field, path))
 
     def output(self, suffix: str, *, part: str = "") -> AbstractContextManager[OutputFile]:
         return self.outputs.open(suffix, part, self._may_publish)

@@ -67,7 +67,10 @@ class Supervisor:
         pause = FIRST_PAUSE
         while not self._stopping.is_set():
             started = time.monotonic()
-            status = self._run_once()
+            try:
+                status: object = self._run_once()
+            except OSError as error:  # no memory, no descriptors: later there may be
+                status = error
             if self._stopping.is_set():
                 return
             logger.warning("runner %s ended (%s): starting it again", self._name, status)
