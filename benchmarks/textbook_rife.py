@@ -40,7 +40,7 @@ def textbook_rife(network: Rife, first: Tensor, second: Tensor, timestep: float,
         _context(modules["contextnet"], frame, flow[:, 2 * side : 2 * side + 2]) for side, frame in enumerate(frames)
     ]
     levels = [torch.cat(pair, 1) for pair in zip(*context, strict=True)]
-    correction: Tensor = modules["unet"](torch.cat((*frames, *warped, mask, flow), 1), levels)
+    correction: Tensor = modules["unet"]([*frames, *warped, mask, flow], levels)
     return (mixed + correction).clamp(0, 1)
 
 

@@ -22,6 +22,7 @@ _SIZE = (64, 36)  # width, height: fine enough for a face, coarse enough for mot
 _SEARCH = (8, 5)  # how far the middle is searched to each side: an eighth of the picture
 _SIMILAR = 0.7
 _FALL = 0.2
+_FLAT = 1 / 255  # deviation of a picture without content
 _VISIBLE = 4 / 255  # mean difference below which even strangers (black and nearly black) may be blended
 
 
@@ -56,7 +57,9 @@ def _similarity(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
 
 
 def _best_match(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
-    """Search the middle of `first` in `second`; a flat middle, which correlates with nothing, is no match."""
+    """Search the middle of `first` in `second`; a flat one, which OpenCV finds everywhere, matches nothing."""
     across, down = _SEARCH
     middle = first[down:-down, across:-across]
-    return float(np.nan_to_num(cv2.matchTemplate(second, middle, cv2.TM_CCOEFF_NORMED), posinf=0.0, neginf=0.0).max())
+    if middle.std() < _FLAT:
+        return 0.0
+    return float(cv2.matchTemplate(second, middle, cv2.TM_CCOEFF_NORMED).max())

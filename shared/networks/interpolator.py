@@ -59,7 +59,7 @@ class Interpolator:
         for begin in range(0, len(timesteps), batch):
             instants = torch.tensor(timesteps[begin : begin + batch], dtype=torch.float32, device=self.compute.device)
             with torch.inference_mode():
-                frames = self._network(*pair, instants, flow_scale=flow_scale, refine=self.refine)
+                frames = self._network(*pair, instants, flow_scale=flow_scale, refine=self.refine, steady=True)
                 pictures = _to_pictures(frames[..., :height, :width], first.dtype)
             yield from pictures
 

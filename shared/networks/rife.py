@@ -7,8 +7,9 @@ before, refines the flow from the wanted instant to either frame; the frames are
 What is computed is what the published network computes, in another order. There every block's flow is enlarged to
 full size, the frames are warped there, and all of it is shrunk again for the next block, so that resizing costs more
 than the convolutions do. Here flow and mask stay as small as the block made them (`Estimate`) and each block samples
-the frames on its own grid. Enlarging by 16 and shrinking by 4, both bilinear, is exactly enlarging by 4; only the
-sampling differs: one sample at the centre of a cell instead of the mean of its four middle pixels.
+the frames on its own grid. Enlarging by 16 and shrinking by 4, both bilinear, is exactly enlarging by 4. And shrinking
+a warped frame takes the mean of the four pixels in the middle of each cell: one sample of a frame averaged around
+every corner of its pixels, exactly so wherever those four move alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,9 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import grid_sample, interpolate, pad
+from torch.nn.functional import avg_pool2d, grid_sample, interpolate, pad
+
+from shared.networks.rife_refinement import ContextEncoder, Refinement, prelu_conv
 
 FLOW = 4  # channels: x and y to the first frame, x and y to the second, in pixels of the full size
 MASK = 1  # channel: how much of the first frame, before the sigmoid
@@ -54,7 +57,17 @@ class FrameFeatures:
     """What is known of one frame alone: computed once, used for both of its pairs and all of their instants."""
 
     channels: Tensor  # (1, 3 + features, H, W) float32, RGB 0-1 first
+    corners: Tensor  # (1, 3 + features, H + 1, W + 1): the means of the four pixels around every corner
     context: tuple[Tensor, ...]  # (1, 16·2^i, H/2^(i+1), W/2^(i+1)) for the refinement; empty without it
+
+    def shrunk(self, scale: int) -> Tensor:
+        """Return (1, 3 + features, H/scale, W/scale) for an even `scale`: the corner in the middle of every cell."""
+        middles = slice(scale // 2, None, scale)
+        return self.corners[..., middles, middles]
+
+    def along(self, flow: Tensor, scale: int) -> Tensor:
+        """Return (T, 3 + features, h, w) along (T, 2, h, w) `flow`, whose cells have `scale` pixels."""
+        return _warp(self.channels, flow) if scale == 1 else _warp_corners(self.corners, flow)
 
 
 class Estimate:
@@ -84,20 +97,20 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Pair:
-    """What the blocks look at: both frames' channels, (1, C, H, W), and the wanted instants, (T, 1, 1, 1)."""
+    """What the blocks look at: two frames and the wanted instants, (T, 1, 1, 1)."""
 
-    first: Tensor
-    second: Tensor
+    first: FrameFeatures
+    second: FrameFeatures
     timesteps: Tensor
 
-    def warped(self, flow: Tensor) -> list[Tensor]:
+    def warped(self, flow: Tensor, scale: int) -> list[Tensor]:
         """Return what a block sees of the frames along (T, 4, h, w) `flow`: colours, learned features, the instant."""
-        return self._seen(_warp(self.first, flow[:, :2]), _warp(self.second, flow[:, 2:]))
+        return self._seen(self.first.along(flow[:, :2], scale), self.second.along(flow[:, 2:], scale))
 
     def shrunk(self, scale: int) -> list[Tensor]:
-        """Return the same of the frames as they are, at 1/scale."""
+        """Return the same of the frames as they are."""
         count = len(self.timesteps)
-        return self._seen(*(_resize(frame, 1 / scale).expand(count, -1, -1, -1) for frame in (self.first, self.second)))
+        return self._seen(*(frame.shrunk(scale).expand(count, -1, -1, -1) for frame in (self.first, self.second)))
 
     def _seen(self, first: Tensor, second: Tensor) -> list[Tensor]:
         instant = self.timesteps.expand(-1, 1, *first.shape[-2:])
@@ -122,7 +135,7 @@ class Rife(nn.Module):
             self.encode = FrameEncoder(layout.features)
         if layout.refines:
             self.contextnet = ContextEncoder()
-            self.unet = Refinement()
+            self.unet = Refinement(inputs=4 * RGB + MASK + FLOW)
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Tensor]) -> Self:
@@ -140,27 +153,37 @@ class Rife(nn.Module):
         """Compute what depends on one frame alone; `refine` as in `forward`."""
         channels = torch.cat((frame, self.encode(self._narrow(frame)).float()), 1) if self.layout.features else frame
         context = self.contextnet(self._narrow(frame)) if refine and self.layout.refines else ()
-        return FrameFeatures(channels, context)
+        corners = avg_pool2d(pad(channels, (1, 1, 1, 1), mode="replicate"), 2, stride=1)
+        return FrameFeatures(channels, corners, context)
 
     def forward(
-        self, first: FrameFeatures, second: FrameFeatures, timesteps: Tensor, *, flow_scale: float, refine: bool
+        self,
+        first: FrameFeatures,
+        second: FrameFeatures,
+        timesteps: Tensor,
+        *,
+        flow_scale: float = 1.0,
+        refine: bool = False,
+        steady: bool = False,
     ) -> Tensor:
         """Return (T, 3, H, W) RGB float32, about 0-1, for the T `timesteps` in (0, 1) of one pair.
 
         `flow_scale` shrinks what the blocks see: 0.5 for frames so large that motion outgrows their reach.
-        `refine` needs features that were computed with it.
+        `refine` needs features that were computed with it. `steady` puts the picture as a whole where even motion
+        has it at each instant, see `_steadied`.
         """
-        estimate = self._flow(_Pair(first.channels, second.channels, timesteps.view(-1, 1, 1, 1)), flow_scale)
-        flow, mask = estimate.at(1).split_with_sizes([FLOW, MASK, self.layout.carried], 1)[:2]
+        pair = _Pair(first, second, timesteps.view(-1, 1, 1, 1))
+        flow, mask = self._flow(pair, flow_scale).at(1).split_with_sizes([FLOW, MASK, self.layout.carried], 1)[:2]
+        if steady:
+            flow = _steadied(flow, pair.timesteps)
         from_first = _warp(first.channels[:, :RGB], flow[:, :2])
         from_second = _warp(second.channels[:, :RGB], flow[:, 2:])
         mixed = torch.lerp(from_second, from_first, torch.sigmoid(mask))
         if not (refine and self.layout.refines):
             return mixed
-        frames = (frame.channels[:, :RGB].expand_as(mixed) for frame in (first, second))
-        seen = self._narrow(torch.cat((*frames, from_first, from_second, mask, flow), 1))
+        frames = [frame.channels[:, :RGB].expand_as(mixed) for frame in (first, second)]
         context = _warped_context(first.context, second.context, flow)
-        correction: Tensor = self.unet(seen, [self._narrow(level) for level in context])
+        correction: Tensor = self.unet([*frames, from_first, from_second, mask, flow], context)
         return mixed + correction
 
     def _flow(self, pair: _Pair, flow_scale: float) -> Estimate:
@@ -182,7 +205,7 @@ class Rife(nn.Module):
     def _step(self, index: int, scale: int, pair: _Pair, estimate: Estimate) -> Tensor:
         """Let a block see the frames warped along the estimate so far, and add what it answers."""
         flow, rest = estimate.at(scale).split_with_sizes([FLOW, MASK + self.layout.carried], 1)
-        return self._block(index, scale, [*pair.warped(flow), rest, flow], estimate)
+        return self._block(index, scale, [*pair.warped(flow, scale), rest, flow], estimate)
 
     def _block(self, index: int, scale: int, seen: Sequence[Tensor], estimate: Estimate) -> Tensor:
         block = self.get_submodule(f"block{index}")
@@ -213,7 +236,7 @@ class FlowBlock(nn.Module):
             enlarge = nn.ConvTranspose2d(width, 4 * answer, 4, 2, 1)
             self.lastconv: nn.Module = nn.Sequential(enlarge, nn.PixelShuffle(2))
         else:
-            self.convblock = nn.Sequential(*(_conv(width, width) for _ in range(BODY)))
+            self.convblock = nn.Sequential(*(prelu_conv(width, width) for _ in range(BODY)))
             self.lastconv = nn.ConvTranspose2d(width, answer, 4, 2, 1)
         self._residual = layout.residual
 
@@ -261,74 +284,6 @@ class FrameEncoder(nn.Module):
         return features
 
 
-class ContextEncoder(nn.Module):
-    """A frame's features at 1/2, 1/4, 1/8 and 1/16 of its size, 16, 32, 64 and 128 channels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = DoubleConv(RGB, 16)
-        self.conv2 = DoubleConv(16, 32)
-        self.conv3 = DoubleConv(32, 64)
-        self.conv4 = DoubleConv(64, 128)
-
-    def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
-        """Return float32 levels, laid out plane by plane, as warping wants them."""
-        levels, values = [], frame
-        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
-            values = conv(values)
-            levels.append(values.float().contiguous())
-        return tuple(levels)
-
-
-class Refinement(nn.Module):
-    """A U-Net over frames, warped frames, mask and flow that answers with a correction in (-1, 1)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.down0 = DoubleConv(4 * RGB + MASK + FLOW, 32)
-        self.down1 = DoubleConv(64, 64)
-        self.down2 = DoubleConv(128, 128)
-        self.down3 = DoubleConv(256, 256)
-        self.up0 = _enlarge(512, 128)
-        self.up1 = _enlarge(256, 64)
-        self.up2 = _enlarge(128, 32)
-        self.up3 = _enlarge(64, 16)
-        self.conv = nn.Conv2d(16, RGB, 3, 1, 1)
-
-    def forward(self, seen: Tensor, context: Sequence[Tensor]) -> Tensor:
-        """`context` holds both frames' warped levels, fine to coarse; returns (T, 3, H, W) float32."""
-        fine = self.down0(seen)
-        half = self.down1(torch.cat((fine, context[0]), 1))
-        quarter = self.down2(torch.cat((half, context[1]), 1))
-        values = self.down3(torch.cat((quarter, context[2]), 1))
-        values = self.up0(torch.cat((values, context[3]), 1))
-        values = self.up1(torch.cat((values, quarter), 1))
-        values = self.up2(torch.cat((values, half), 1))
-        values = self.up3(torch.cat((values, fine), 1))
-        return torch.sigmoid(self.conv(values).float()) * 2 - 1
-
-
-class DoubleConv(nn.Module):
-    """Two convolutions, the first of which halves the size."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.conv1 = _conv(inputs, outputs, stride=2)
-        self.conv2 = _conv(outputs, outputs)
-
-    def forward(self, values: Tensor) -> Tensor:
-        smaller: Tensor = self.conv2(self.conv1(values))
-        return smaller
-
-
-def _conv(inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.PReLU(outputs))
-
-
-def _enlarge(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1), nn.PReLU(outputs))
-
-
 def _leaky(_width: int) -> nn.LeakyReLU:
     return nn.LeakyReLU(0.2, inplace=True)
 
@@ -352,22 +307,46 @@ def _farthest(update: Tensor) -> float:
     return min(float(update[:, begin : begin + 2].abs().max()) for begin in (0, 2))
 
 
+def _steadied(flow: Tensor, timesteps: Tensor) -> Tensor:
+    """Move (T, 4, H, W) so that evenly moving content is where it belongs at each instant.
+
+    What moves evenly has (1 - t)·(flow to the first) + t·(flow to the second) = 0; the rest is how far it lies beside
+    its place. The network was trained on single instants and lets a whole pan run up to 0.4 pixels ahead or behind,
+    a different way at each k/rate. The median over the picture is that error; what single objects do stays theirs.
+    """
+    beside = ((1 - timesteps) * flow[:, :2] + timesteps * flow[:, 2:])[..., ::4, ::4]  # every 16th is plenty
+    offset = beside.flatten(2).median(2).values[..., None, None]
+    return flow - torch.cat((offset, offset), 1)
+
+
 def _warp(values: Tensor, flow: Tensor) -> Tensor:
     """Sample (1, C, H, W) at the centres of the cells of (T, 2, h, w) `flow`, moved by that many cells.
 
-    Returns (T, C, h, w); positions outside repeat the edge. The grid is laid out plane by plane: interleaved, as
-    `grid_sample` documents it, it costs a transposition.
+    Returns (T, C, h, w); positions outside repeat the edge.
     """
+    return grid_sample(
+        values.expand(len(flow), -1, -1, -1), _grid(flow), mode="bilinear", padding_mode="border", align_corners=False
+    )
+
+
+def _warp_corners(corners: Tensor, flow: Tensor) -> Tensor:
+    """Do the same with values at the corners of (H, W) pixels, (1, C, H + 1, W + 1)."""
+    return grid_sample(
+        corners.expand(len(flow), -1, -1, -1), _grid(flow), mode="bilinear", padding_mode="border", align_corners=True
+    )
+
+
+def _grid(flow: Tensor) -> Tensor:
+    """Return (T, h, w, 2) positions in (-1, 1), laid out plane by plane: interleaving would cost a transposition."""
     height, width = flow.shape[-2:]
     grid = flow * flow.new_tensor((2 / width, 2 / height)).view(2, 1, 1)
     grid[:, 0] += _centres(width, flow)
     grid[:, 1] += _centres(height, flow)[:, None]
-    source = values.expand(len(flow), -1, -1, -1)
-    return grid_sample(source, grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=False)
+    return grid.permute(0, 2, 3, 1)
 
 
 def _centres(cells: int, like: Tensor) -> Tensor:
-    """Centres of `cells` equal cells over (-1, 1), `grid_sample`'s coordinates with align_corners=False."""
+    """Return the centres of `cells` equal cells over (-1, 1)."""
     return torch.arange(1 - cells, cells, 2, device=like.device, dtype=like.dtype) / cells
 
 
