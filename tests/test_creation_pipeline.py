@@ -182,6 +182,31 @@ def test_a_turned_video_is_made_upright(create: Create, tmp_path: Path) -> None:
         assert next(container.decode(video=0)).rotation == 0
 
 
+@pytest.mark.parametrize("odd", ["ten_bit", "odd_sized", "variable_rate", "late_picture", "with_companions"])
+def test_odd_videos_become_plain_ones(create: Create, tmp_path: Path, odd: str) -> None:
+    source = getattr(media_maker, odd)(tmp_path / ("in.mkv" if odd == "with_companions" else "in.mp4"))
+    with av.open(source) as container:
+        stream = container.streams.video[0]
+        times = [frame.time for frame in container.decode(stream) if frame.time is not None]
+    made = create(category=3, video_url=str(source), fps=8)
+    assert made.pixel_format == "yuv420p"
+    assert made.seconds == [Fraction(index, 8) for index in range(len(made.frames))]
+    assert abs(len(made.frames) / 8 - max(times)) < 0.5
+    assert made.frames[0].shape[0] % 16 == made.frames[0].shape[1] % 16 == 0
+
+
+def test_a_second_attempt_makes_the_same_clip(tmp_path: Path, picture: Path) -> None:
+    request = CreationRequest.model_validate(
+        {"task_id": 1, "dist_dir": str(tmp_path), "category": 2, "image_url": str(picture), "fps": 8}
+    )
+    clips = []
+    for _ in range(2):
+        job = DirectJob(tmp_path, SETTINGS, service="creation", context={"seed": 77})
+        clips.append(watched(tmp_path / job.run(create_video, request, load(SETTINGS)).video, job.details))
+    assert [made.details["seed"] for made in clips] == [77, 77]
+    assert all(np.array_equal(a, b) for a, b in zip(clips[0].frames, clips[1].frames, strict=True))
+
+
 def test_a_text_needs_a_model_and_leaves_nothing_behind(create: Create, tmp_path: Path) -> None:
     with pytest.raises(JobFailed, match="text-to-video"):
         create(category=1, prompt_cn="海边的猫")
