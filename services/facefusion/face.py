@@ -38,8 +38,7 @@ class Face:
     @property
     def centre(self) -> Float:
         """(x, y) of the middle of the box."""
-        middle = np.asarray((self.bbox[:2] + self.bbox[2:]) / 2, np.float32)
-        return middle
+        return np.asarray((self.bbox[:2] + self.bbox[2:]) / 2, np.float32)
 
 
 def similarity(points: Float, template: Float) -> npt.NDArray[np.float64]:

@@ -6,9 +6,9 @@ import numpy as np
 
 from services.facefusion.face import Float
 
-CALM_HERTZ = 4.0  # cut-off while nothing moves: jitter goes
-EAGERNESS = 40.0  # cut-off hertz gained per face height a second: motion stays
-SPEED_HERTZ = 3.0  # cut-off of the speed that decides between the two
+CALM_HERTZ = 3.0  # cut-off while nothing moves: jitter goes
+EAGERNESS = 15.0  # cut-off hertz gained per face height a second: motion stays
+SPEED_HERTZ = 2.0  # cut-off of the speed that decides between the two
 
 
 @dataclass

@@ -99,6 +99,18 @@ def redrawn(outcome: Outcome) -> Sequence[Panel]:
     ]
 
 
+def exchanged(outcome: Outcome, *, number: int) -> Sequence[Panel]:
+    """Show whose face it is, where it was put, and the result; of a preview the face that was found, too."""
+    source, target = outcome.inputs["source_file"], outcome.inputs["target_file"]
+    panels = [
+        Panel(clips.picture_at(source, 0), "the source"),
+        Panel(clips.picture_at(target, number), f"the target, frame {number}"),
+        Panel(clips.picture_at(outcome.result, number), "Kinora", accent=True),
+    ]
+    crops = outcome.callback["reference_images"]
+    return panels + [Panel(clips.picture_at(outcome.dist_dir / name, 0), "a face to choose") for name in crops]
+
+
 def restyled(title: str, style: int, clip: Excerpt) -> DemoTask:
     """Ask for one style of one clip, at the clip's own pace."""
     fields = {"category": 3, "video_style": style, "fps": 24, "seed": 7}
@@ -106,6 +118,10 @@ def restyled(title: str, style: int, clip: Excerpt) -> DemoTask:
 
 
 BUNNY = Excerpt("clip-bigbuckbunny", begin=2.0, seconds=2.0, size=(1024, 576))
+
+# Two private people from freely licensed clips: docs/licences.md.
+HER_PICTURE = Excerpt("clip-woman-hands", begin=10.1, seconds=0.0, size=(640, 360))
+HIM = Excerpt("clip-single-face")
 
 TASKS: Sequence[DemoTask] = (
     DemoTask(
@@ -125,4 +141,28 @@ TASKS: Sequence[DemoTask] = (
     restyled("Video to video: cleaned up", 0, BUNNY),
     restyled("Video to video: anime", 1, BUNNY),
     restyled("Video to video: pixel art", 2, BUNNY),
+    DemoTask(
+        title="Face fusion: preview",
+        service="facefusion",
+        inputs={"source_file": HER_PICTURE, "target_file": HIM},
+        fields={"programe": 0, "frame_number": 30},
+        panels=partial(exchanged, number=30),
+    ),
+    DemoTask(
+        title="Face fusion: generate",
+        service="facefusion",
+        inputs={"source_file": HER_PICTURE, "target_file": HIM},
+        fields={"programe": 1},
+        panels=partial(exchanged, number=30),
+    ),
+    DemoTask(
+        title="Face fusion: a hand in front",
+        service="facefusion",
+        inputs={
+            "source_file": Excerpt("picture-single-face"),
+            "target_file": Excerpt("clip-woman-hands", begin=1.5, seconds=3.0, size=(640, 360)),
+        },
+        fields={"programe": 1},
+        panels=partial(exchanged, number=68),
+    ),
 )

@@ -1,0 +1,334 @@
+"""Face fusion: how quick it is, whom the result looks like, and what it leaves alone.
+
+Identity is judged by dlib's network (`kinora weights pull dlib-face`, `pip install dlib-bin`), which no swapper uses;
+without it those figures are left out. Its descriptors of different people all point in about the same direction, so
+their common mean is taken off before the cosine: strangers then lie about 0, one person's pictures above 0.4.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from benchmarks.report import Report
+from services.facefusion import model as models
+from services.facefusion.face import Face, Image
+from services.facefusion.landmarks import INNER_LIPS, LEFT_EYE, RIGHT_EYE, opening
+from services.facefusion.model import FaceModel
+from services.facefusion.pipeline import swap_faces
+from services.facefusion.preview import preview_swap
+from services.facefusion.request import FaceFusionRequest
+from services.facefusion.swapper import paste
+from shared import weights
+from shared.job import DirectJob, Result
+from shared.media.decode import open_video
+from shared.media.encode import encode
+from shared.media.label import Label
+from shared.media.picture import read_picture
+from shared.settings import Settings
+
+Vector = npt.NDArray[np.float64]
+Judge = Callable[[Image, Face], Vector]
+
+CLIP_FRAMES = 48
+STILLS = (0, 20, 40, 60)  # frames of a clip on which identity is judged
+HER_STILLS = (10, 242, 300, 340)
+SIZES = ((640, 360), (1280, 720))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every measurement works with."""
+
+    settings: Settings
+    model: FaceModel
+    room: Path  # results lie here; it vanishes afterwards
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def run(self, work: Callable[..., Result], wanted: FaceFusionRequest) -> Result:
+        """Run one request without a queue."""
+        return DirectJob(self.room, self.settings, service="bench").run(work, wanted, self.model)
+
+
+def measure() -> Report:
+    """Everything, in about three minutes on two idle cores."""
+    settings = Settings(facefusion_swapper="classic")
+    rows: list[list[str]] = []
+    notes = ["Classic swapper. CPU time is that of all threads; wall time suffers from whatever else runs."]
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(settings, models.load(settings), Path(folder))
+        for faces in (1, 2):
+            for size in SIZES:
+                write(bench.room / f"{faces}_{size[1]}.mp4", people(faces, size))
+                rows.append(speed(bench, faces, size))
+        rows.append(preview(bench))
+        rows += fidelity(bench)
+    judge = dlib_judge()
+    if judge is None:
+        notes.append("Identity was not judged: dlib-face or dlib-bin is not here.")
+    else:
+        rows += identity(bench, judge)
+    return Report("facefusion", "Face fusion", ("figure", "value"), rows, bench.figures, notes)
+
+
+# Media
+
+
+def frames_of(name: str, count: int, start: int = 0) -> list[Image]:
+    """Consecutive frames of a clip of the catalogue."""
+    with av.open(weights.path(name)) as container:
+        found = (np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0))
+        return [image for index, image in enumerate(found) if start <= index < start + count]
+
+
+def people(faces: int, size: tuple[int, int]) -> list[Image]:
+    """One talking face as it is, or two of them side by side, at a size."""
+    his = frames_of("clip-single-face", CLIP_FRAMES)
+    if faces == 1:
+        return [np.asarray(cv2.resize(frame, size), np.uint8) for frame in his]
+    hers = frames_of("clip-woman-hands", CLIP_FRAMES, 260)
+    both = (np.hstack([his[index][:, 120:440], hers[index][:, 300:620]]) for index in range(CLIP_FRAMES))
+    return [np.asarray(cv2.resize(frame, size), np.uint8) for frame in both]
+
+
+def picture(name: str) -> Image:
+    """Read a picture of the catalogue."""
+    with PIL.Image.open(weights.path(name)) as opened:
+        return np.asarray(opened.convert("RGB"))
+
+
+def write(path: Path, frames: list[Image]) -> Path:
+    """Write a nearly lossless clip."""
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "10", "preset": "veryfast"})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for image in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def decode(path: Path) -> list[Image]:
+    """Every frame of a file."""
+    with av.open(path) as container:
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
+
+
+def request(room: Path, target: Path, **fields: Any) -> FaceFusionRequest:
+    """Ask for a swap from the man's portrait, or another source, to a target."""
+    source = fields.pop("source", weights.path("picture-single-face"))
+    body = {"task_id": 1, "dist_dir": str(room), "source_file": str(source), "target_file": str(target)}
+    return FaceFusionRequest.model_validate(body | fields)
+
+
+# Speed
+
+
+def speed(bench: Bench, faces: int, size: tuple[int, int]) -> list[str]:
+    """Frames a second from file to file, and where the time goes."""
+    wanted = request(bench.room, bench.room / f"{faces}_{size[1]}.mp4", programe=1, face_selector_mode="many")
+    walls, cpus = [], []
+    for _ in range(3):
+        wall, cpu = time.perf_counter(), time.process_time()
+        bench.run(swap_faces, wanted)
+        walls.append(time.perf_counter() - wall)
+        cpus.append(time.process_time() - cpu)
+    stages = stage_times(bench, wanted)
+    best, median = CLIP_FRAMES / min(walls), CLIP_FRAMES / statistics.median(walls)
+    cpu_ms = min(cpus) / CLIP_FRAMES * 1000
+    bench.figures[f"{faces}_face_{size[0]}x{size[1]}"] = {
+        "fps": round(best, 1),
+        "fps_median": round(median, 1),
+        "cpu_ms_per_frame": round(cpu_ms, 1),
+        "stages_ms": stages,
+    }
+    told = ", ".join(f"{name} {value:.1f}" for name, value in stages.items())
+    value = f"{best:.1f} fps best, {median:.1f} median; {cpu_ms:.0f} ms CPU a frame (ms: {told})"
+    return [f"speed, {faces} face(s), {size[0]}x{size[1]}", value]
+
+
+def stage_times(bench: Bench, wanted: FaceFusionRequest) -> dict[str, float]:
+    """Median milliseconds a frame of detection, landmarks and painting, each measured by itself."""
+    model = bench.model
+    image, times = decode(Path(wanted.target_file))[0], {}
+    faces = model.detect(image)
+    views = [model.view(image, face) for face in faces]
+    portrait = read_source(wanted, bench.settings)
+    source = model.swapper.prepare(portrait, model.view(portrait, largest(model, portrait)))
+    painters = [source.painter() for _ in views]
+
+    def paint() -> None:
+        canvas = image.copy()
+        for painter, view in zip(painters, views, strict=True):
+            patch = painter(image, replace(view, fresh=False))
+            if patch:
+                paste(canvas, patch)
+
+    works: dict[str, Callable[[], object]] = {
+        "detect": lambda: model.detect(image),
+        "landmarks": lambda: [model.landmarks(image, np.array([*face.centre, 300, 0], np.float32)) for face in faces],
+        "paint": paint,
+        "recognise once a track": lambda: [model.embed(image, face.points) for face in faces],
+    }
+    for name, work in works.items():
+        work()
+        taken = []
+        for _ in range(15):
+            start = time.perf_counter()
+            work()
+            taken.append(time.perf_counter() - start)
+        times[name] = round(statistics.median(taken) * 1000, 2)
+    return times
+
+
+def read_source(wanted: FaceFusionRequest, settings: Settings) -> Image:
+    """Read the source picture as the pipeline reads it."""
+    with DirectJob(Path(wanted.dist_dir), settings).input(wanted.source_file) as file:
+        return np.asarray(read_picture(file), np.uint8)
+
+
+def preview(bench: Bench) -> list[str]:
+    """Time a warm preview at 1280x720 without the queue around it."""
+    wanted, taken = request(bench.room, bench.room / "1_720.mp4", frame_number=30), []
+    for _ in range(7):
+        start = time.perf_counter()
+        bench.run(preview_swap, wanted)
+        taken.append(time.perf_counter() - start)
+    median = statistics.median(taken)
+    bench.figures["preview_seconds"] = {"median": round(median, 3), "best": round(min(taken), 3)}
+    return ["preview, warm, 1280x720", f"{median:.2f} s median, {min(taken):.2f} s best"]
+
+
+# What stays as it was
+
+
+def fidelity(bench: Bench) -> Iterator[list[str]]:
+    """Outside the face against the same source merely encoded again; jitter, mouth and eyes inside it."""
+    model, figures = bench.model, bench.figures
+    target = weights.path("clip-single-face")
+    hers = bench.room / "her.png"
+    cv2.imwrite(str(hers), frames_of("clip-woman-hands", 1, 242)[0][..., ::-1])
+    wanted = request(bench.room, target, programe=1, face_selector_mode="many", source=hers)
+    swapped = decode(bench.room / bench.run(swap_faces, wanted).video)
+    plain, before = decode(encoded_again(target, bench)), decode(target)
+    outside = [
+        psnr_outside(one, other, model.detect(source))
+        for one, other, source in zip(swapped, plain, before, strict=True)
+    ]
+    figures["psnr_outside_db"] = round(min(outside), 1)
+    yield ["outside the face boxes, against the source encoded again", f"{min(outside):.1f} dB at the worst frame"]
+    old, new = (followed(model, frames) for frames in (before, swapped))
+    figures["jitter_ratio"] = round(jitter(new) / jitter(old), 3)
+    yield ["landmark jitter after against before", f"{(jitter(new) / jitter(old) - 1) * 100:+.0f} %"]
+    for name, contours in (("mouth", (INNER_LIPS,)), ("eyes", (LEFT_EYE, RIGHT_EYE))):
+        gapes = [[sum(opening(points, contour) for contour in contours) for points in found] for found in (old, new)]
+        figures[f"{name}_correlation"] = round(float(np.corrcoef(np.array(gapes))[0, 1]), 3)
+        yield [f"opening of the {name} follows the target", f"correlation {figures[f'{name}_correlation']:.3f}"]
+
+
+def encoded_again(target: Path, bench: Bench) -> Path:
+    """Write the source, decoded and encoded as a result is, unchanged."""
+    settings = bench.settings
+    job = DirectJob(bench.room, settings, service="bench")
+    with job.input(str(target)) as file, open_video(file) as video, job.output(".mp4") as output:
+        size = (video.width, video.height)
+        encode(video.frames(), output, like=video, size=size, settings=settings, label=Label.of(settings, output))
+    return bench.room / output.name
+
+
+def psnr_outside(one: Image, other: Image, faces: list[Face]) -> float:
+    """Peak signal to noise outside the detector's boxes and a tenth around them, in decibels."""
+    outside = np.ones(one.shape[:2], bool)
+    for face in faces:
+        margin = face.size * 0.1
+        low, high = np.maximum(face.bbox[:2] - margin, 0).astype(int), (face.bbox[2:] + margin).astype(int)
+        outside[low[1] : high[1], low[0] : high[0]] = False
+    error = float(((one[outside].astype(np.float64) - other[outside]) ** 2).mean())
+    return 99.0 if error == 0 else 10 * np.log10(255**2 / error)
+
+
+def followed(model: FaceModel, frames: list[Image]) -> list[npt.NDArray[np.float32]]:
+    """Landmarks of the largest face of every frame, each found without any past."""
+    return [model.view(frame, largest(model, frame)).landmarks for frame in frames]
+
+
+def jitter(points: list[npt.NDArray[np.float32]]) -> float:
+    """Mean size of the second difference in time, in pixels."""
+    return float(np.abs(np.diff([found[:, :2] for found in points], 2, axis=0)).mean())
+
+
+def largest(model: FaceModel, image: Image) -> Face:
+    """Return the face of a frame that is known to have one."""
+    face = model.largest(image)
+    assert face is not None, "no face in a frame that has one"
+    return face
+
+
+# Identity
+
+
+def dlib_judge() -> Judge | None:
+    """Dlib's descriptor (128,) of one face; None without its weights or its library."""
+    if find_spec("dlib") is None or not weights.exists("dlib-face"):
+        return None
+    import dlib  # type: ignore[import-not-found]  # noqa: PLC0415  # optional, see above
+
+    network = dlib.face_recognition_model_v1(str(weights.path("dlib-face")))
+    aligner = dlib.shape_predictor(str(weights.path("dlib-face", "shape_predictor_5_face_landmarks.dat")))
+
+    def judge(image: Image, face: Face) -> Vector:
+        x1, y1, x2, y2 = (float(value) for value in face.bbox)
+        box = dlib.rectangle(
+            int(x1), int(y1 + 0.15 * (y2 - y1)), int(x2), int(y2)
+        )  # dlib's boxes leave the forehead out
+        return np.array(network.compute_face_descriptor(image, aligner(image, box), 0, 0.25))
+
+    return judge
+
+
+def identity(bench: Bench, judge: Judge) -> Iterator[list[str]]:
+    """Every ordered pair of three people: how near the result is to the source and to the target's own face."""
+    model, figures = bench.model, bench.figures
+    group, portrait = picture("picture-multi-face"), picture("picture-single-face")
+    his, hers = frames_of("clip-single-face", 72), frames_of("clip-woman-hands", 345)
+    sources: dict[str, Image] = {"man": portrait, "woman": hers[242], "girl": group}
+    targets = {"man": [his[i] for i in STILLS], "woman": [hers[i] for i in HER_STILLS], "girl": [group]}
+    crowd = [(image, face) for image in (portrait, hers[242], group) for face in model.detect(image)]
+    common = np.mean([judge(image, face) for image, face in crowd], 0)
+
+    def seen(image: Image, face: Face) -> Vector:
+        vector = judge(image, face) - common
+        return np.asarray(vector / np.linalg.norm(vector))
+
+    for one, other in permutations(sources, 2):
+        source = sources[one]
+        wanted_face = largest(model, source)
+        wanted = seen(source, wanted_face)
+        prepared = model.swapper.prepare(source, model.view(source, wanted_face))
+        to_source, to_own = [], []
+        for target in targets[other]:
+            face = largest(model, target)
+            patch, result = prepared.painter()(target, model.view(target, face)), target.copy()
+            if patch:
+                paste(result, patch)
+            found = seen(result, largest(model, result))
+            to_source.append(float(found @ wanted))
+            to_own.append(float(found @ seen(target, face)))
+        near, own = statistics.mean(to_source), statistics.mean(to_own)
+        figures[f"identity_{one}_to_{other}"] = {"source": round(near, 3), "own": round(own, 3)}
+        yield [
+            f"identity, {one} onto {other}",
+            f"cosine {near:.2f} to the source, {own:.2f} to the own face ({near - own:+.2f})",
+        ]
