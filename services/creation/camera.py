@@ -4,13 +4,14 @@ Directions are those of the camera: pan right moves the content left, rotate clo
 """
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any, Self
 
-SEPARATORS = ",、+"  # after NFKC, which turns `，` into `,` and `＋` into `+`
+SEPARATORS = re.compile("[,、+]")  # after NFKC, which turns `，` into `,` and `＋` into `+`
 CHINESE_SUBJECTS = ("镜头", "相机", "摄像机", "摄影机", "画面")
 
 
@@ -65,9 +66,7 @@ def _phrases(text: str) -> Iterator[str]:
     if text.lstrip().startswith("{"):
         yield from _object_phrases(text)
         return
-    for separator in SEPARATORS[1:]:
-        text = text.replace(separator, SEPARATORS[0])
-    yield from (phrase for phrase in text.split(SEPARATORS[0]) if phrase.strip())
+    yield from (phrase for phrase in SEPARATORS.split(text) if phrase.strip())
 
 
 def _object_phrases(text: str) -> Iterator[str]:

@@ -51,7 +51,7 @@ class Engine(Protocol):
         """Name the given fields that this engine cannot act on."""
 
     def from_text(self, shot: Shot) -> Iterator[Image]:
-        """Make a clip of a prompt; raise Unavailable where the engine makes none."""
+        """Make a clip of a prompt; raise JobFailed where the engine makes none."""
 
     def from_picture(self, shot: Shot, picture: Image) -> Iterator[Image]:
         """Set a picture in motion."""
