@@ -1,6 +1,7 @@
 """Whole requests without a queue: pictures and short videos through preview and generation."""
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,16 @@ import pytest
 from PIL import Image as Pillow
 
 from services.facefusion.face import Image
+from services.facefusion.look import Commission, gallery_of, prepare_source
+from services.facefusion.pipeline import Stage, swap_faces
+from services.facefusion.preview import preview_swap
+from services.facefusion.request import FaceFusionRequest
 from shared import weights
 from shared.demo.clips import facts
 from shared.errors import JobFailed
-from tests.faces import difference, frames_of, largest, man, model, pair, portrait, read, run, save, woman
+from shared.job import DirectJob
+from shared.media.decode import open_video
+from tests.faces import SETTINGS, difference, frames_of, largest, man, model, pair, portrait, read, run, save, woman
 from tests.media_maker import ffmpeg
 
 
@@ -277,6 +284,33 @@ def test_nobody_in_a_whole_video_ends_with_that_reason(tmp_path: Path, source: P
         run(tmp_path / "out", source, target, programe=1)
     with pytest.raises(JobFailed, match="no frame"):
         run(tmp_path / "out", source, target, programe=1, face_selector_mode="many")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_frame_without_a_match_stays_the_very_same_object(tmp_path: Path, source: Path) -> None:
+    target = write_video(tmp_path / "in" / "shots.mp4", [man()] * 2 + [woman()] * 2)
+    job = DirectJob(tmp_path, SETTINGS)
+    body = {"task_id": 1, "dist_dir": str(tmp_path), "source_file": str(source), "target_file": str(target)}
+    request = FaceFusionRequest.model_validate(body | {"programe": 1})
+    with job.input(str(source)) as portrait_file, job.input(str(target)) as file, open_video(file) as video:
+        reference = gallery_of(man(), 0, request, model()).reference(0, model())
+        commission = Commission(job, request, model(), prepare_source(job, portrait_file, model()), reference)
+        frames = list(video.frames())
+        painted = list(Stage(commission, video).paint(iter(frames)))
+
+    assert [one is other for one, other in zip(painted, frames, strict=True)] == [False, False, True, True]
+
+
+def test_nudity_ends_the_job_with_a_clear_sentence_and_leaves_nothing(tmp_path: Path, source: Path) -> None:
+    target = write_video(tmp_path / "in" / "man.mp4", [man()] * 4)
+    alarmed = replace(model(), nsfw=lambda image: 0.99 if image.shape == man().shape else 0.01)
+    body = {"task_id": 1, "dist_dir": str(tmp_path / "out"), "source_file": str(source), "target_file": str(target)}
+    (tmp_path / "out").mkdir()
+
+    for programe, work in ((0, preview_swap), (1, swap_faces)):
+        request = FaceFusionRequest.model_validate(body | {"programe": programe})
+        with pytest.raises(JobFailed, match="look like nudity"):
+            DirectJob(tmp_path / "out", SETTINGS).run(work, request, alarmed)
     assert list((tmp_path / "out").iterdir()) == []
 
 

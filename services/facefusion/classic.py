@@ -112,9 +112,9 @@ class ClassicPainter:
         if float(weight.sum()) < 16:  # noqa: PLR2004  # too little skin to measure: leave the colours alone
             return skin
         sparse = np.s_[::2, ::2]  # a quarter of the pixels says the same
-        now = np.stack(
-            [*statistics(skin[sparse], weight[sparse]), *statistics(target[sparse], weight[sparse])]
-        ).astype(np.float32)
+        now = np.stack([*statistics(skin[sparse], weight[sparse]), *statistics(target[sparse], weight[sparse])]).astype(
+            np.float32
+        )
         before = now if self.colours is None else self.colours
         self.colours = np.asarray(COLOUR_MEMORY * before + (1 - COLOUR_MEMORY) * now, np.float32)
         source_mean, source_spread, target_mean, target_spread = self.colours

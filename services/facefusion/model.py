@@ -29,7 +29,7 @@ class FaceModel:
     embedder: str  # embeddings of different embedders cannot be compared
     landmarks: LandmarkFinder
     attributes: AttributeReader
-    nsfw: NsfwScorer | None
+    nsfw: Callable[[Image], float] | None
     swapper: Swapper
 
     def view(self, image: Image, face: Face) -> View:

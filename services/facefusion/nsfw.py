@@ -1,5 +1,6 @@
 """A gate against nudity: Yahoo's open_nsfw (BSD-2) looks at one frame a second."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class NsfwGate:
     `expected` is how many samples will come, where that is known: the job then ends as soon as the share is certain.
     """
 
-    scorer: NsfwScorer | None  # None: switched off by the settings
+    scorer: Callable[[Image], float] | None  # None: switched off by the settings
     threshold: float
     share: float
     expected: int = 1

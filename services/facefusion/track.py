@@ -91,8 +91,7 @@ class Tracker:
     def __call__(self, image: Image, index: int) -> list[Track]:
         """Detect, tell cuts, and give every face to the track that it continues."""
         if self._is_cut(image):
-            self.ended += self.tracks
-            self.tracks = []
+            self._end(self.tracks)
         faces = self.detect(image)
         for track, face in assign(self.tracks, faces):
             track.moved = np.asarray(face.centre - track.face.centre, np.float32)
@@ -110,13 +109,20 @@ class Tracker:
         for face in faces:
             self.started += 1
             self.tracks.append(Track(self.started, face, index, index))
-        self.ended += [track for track in self.tracks if track.missed > LONGEST_GAP]
-        self.tracks = [track for track in self.tracks if track.missed <= LONGEST_GAP]
+        self._end([track for track in self.tracks if track.missed > LONGEST_GAP])
         return list(self.tracks)
 
     def all(self) -> list[Track]:
         """Every track so far, in order of appearance."""
         return sorted([*self.ended, *self.tracks], key=lambda track: track.number)
+
+    def _end(self, gone: list[Track]) -> None:
+        """Keep of a track only what the report tells, so that a long video needs no more memory than a short one."""
+        for track in gone:
+            track.landmarks, track.embedding = None, None
+            track.smooth_landmarks, track.smooth_points = OneEuro(), OneEuro()
+        self.ended += gone
+        self.tracks = [track for track in self.tracks if all(track is not other for other in gone)]
 
     def _is_cut(self, image: Image) -> bool:
         small = cv2.resize(image, (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
