@@ -2,7 +2,9 @@
 
 import os
 import struct
-from collections.abc import Callable
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ def truncated_header(folder: Path) -> Path:
 
 def truncated_content(folder: Path) -> Path:
     """The index is in front and whole, half of the pictures are missing: only decoding shows it."""
-    source = write_clip(folder / "plain.mp4", size=(64, 48), frames=240)
+    source = write_clip(folder / "plain.mp4", size=(48, 32), frames=60)
     with av.open(source) as container, av.open(
         folder / "front.mp4", "w", format="mp4", options={"movflags": "faststart"}
     ) as output:  # fmt: skip
@@ -171,7 +173,7 @@ def test_a_bad_input_gets_one_clear_sentence_and_leaves_nothing(
     answer = post(video_url=str(make(folder)))
     if make in ONLY_WHEN_DECODED:
         assert answer == ACCEPTED
-        answer = receiver.wait_for(task_id, timeout_seconds=60).payload
+        answer = receiver.wait_for(task_id, timeout_seconds=120).payload
     assert answer["err_code"] == -1
     sentence = answer["err_msg"]
     assert 10 < len(sentence) <= 255
@@ -227,3 +229,42 @@ def test_a_dist_dir_that_is_a_file_or_outside_the_roots_is_refused_by_name(post:
         assert answer["err_code"] == -1
         assert "dist_dir" in answer["err_msg"]
     assert not Path("/etc/kinora").exists()
+
+
+@pytest.fixture
+def small_disk(dist_dir: Path) -> Iterator[Path]:
+    """A folder on a file system of its own that holds little more than what a task must find free."""
+    dist_dir.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", dist_dir], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no small file system can be mounted: {mounted.stderr.strip()}")
+    yield dist_dir
+    subprocess.run(["umount", "-l", dist_dir], check=True)
+
+
+def fill(target: Path) -> None:
+    """Write until nothing more fits."""
+    with target.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 20))
+
+
+@pytest.mark.needs_root
+def test_a_disk_that_fills_up_while_a_task_runs_ends_it_with_the_reason_and_leaves_nothing(
+    post: Post, client: httpx.Client, receiver: Receiver, task_id: int, small_disk: Path
+) -> None:
+    clip = write_clip(small_disk.parent / "in" / "for-a-full-disk.mp4", size=(96, 64), frames=150)
+    assert post(video_url=str(clip)) == ACCEPTED
+    while client.get(f"/api/ai/tasks/{task_id}").json()["tasks"][0]["progress"] == 0:
+        time.sleep(0.05)
+    with pytest.raises(OSError, match="No space left"):
+        fill(small_disk / "filler")
+    payload = receiver.wait_for(task_id, timeout_seconds=120).payload
+    assert payload["err_code"] == -1
+    assert "room" in payload["err_msg"]
+    assert everything_in(small_disk) == ["filler"]
+    refused = post(ratio=3)
+    assert refused["err_code"] == -1
+    assert "disk space" in refused["err_msg"]
