@@ -77,6 +77,20 @@ def enlarged(outcome: Outcome, *, focus: tuple[float, float]) -> Sequence[Panel]
     ]
 
 
+def filled_in(outcome: Outcome) -> Sequence[Panel]:
+    """Show two frames of the source as one ghost, which is what blending makes of them, and what was put between."""
+    number = 19
+    before, after = (clips.picture_at(outcome.inputs["video_url"], number + step) for step in (0, 1))
+    between = clips.picture_at(outcome.result, 2 * number + 1)
+    blended = Image.blend(before, after, 0.5)
+    box = busiest(between, CROP)
+    return [
+        Panel(between, f"a new frame, {between.width}x{between.height}"),
+        Panel(blended.crop(box), "blended neighbours, 100 %", exact=True),
+        Panel(between.crop(box), "Kinora, 100 %", exact=True, accent=True),
+    ]
+
+
 def set_in_motion(outcome: Outcome) -> Sequence[Panel]:
     """Show the picture beside the first and the last frame of its clip."""
     length = clips.facts(outcome.result).frames
@@ -130,6 +144,13 @@ TASKS: Sequence[DemoTask] = (
         inputs={"video_url": Excerpt("clip-bigbuckbunny", begin=2.0, seconds=2.0, size=(320, 180))},
         fields={"ratio": 4},
         panels=partial(enlarged, focus=(0.36, 0.26)),  # the rabbit's face
+    ),
+    DemoTask(
+        title="Twice the frame rate",
+        service="interpo",
+        inputs={"video_url": Excerpt("clip-bigbuckbunny", begin=1.0, seconds=1.5, size=(640, 360))},
+        fields={"rate": 2},
+        panels=filled_in,
     ),
     DemoTask(
         title="Picture to video: zoom in, pan left",
