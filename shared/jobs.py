@@ -6,8 +6,8 @@ that writes the row; a worker's jobs go back to the queue the moment its success
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString, Self
@@ -15,7 +15,7 @@ from uuid import UUID
 
 import psycopg
 from procrastinate import App, PsycopgConnector
-from procrastinate.exceptions import ProcrastinateException
+from procrastinate.exceptions import ConnectorException, ProcrastinateException
 from procrastinate.job_context import JobContext
 from procrastinate.jobs import DeleteJobCondition, Job, Status
 from procrastinate.manager import JobManager
@@ -86,7 +86,8 @@ class Queue:
     async def drop(self, connection: psycopg.AsyncConnection[Any], job_id: int | None) -> None:
         """Take a waiting job out of the queue inside the caller's transaction; a running one is left alone."""
         if job_id is not None:
-            await self._jobs.cancel_job_by_id_async(job_id, delete_job=True, connection=connection)
+            with _storage_errors():
+                await self._jobs.cancel_job_by_id_async(job_id, delete_job=True, connection=connection)
 
     async def lost(self, connection: psycopg.AsyncConnection[Any], job_ids: list[int]) -> set[int]:
         """Return those of the ids that no longer wait or run."""
@@ -158,13 +159,18 @@ class Queue:
         slot.note_worker(None)
 
     async def _send_back(self, job: Job, settle: Callable[[UUID], Awaitable[bool]]) -> None:
-        if job.task_name != RUN or await settle(UUID(str(job.task_kwargs["id"]))):
+        if job.task_name == RUN:
+            again = await settle(UUID(str(job.task_kwargs["id"])))
+        else:  # a chore comes again by the clock; its next turn may wait already, and two may not
+            again = job.task_name == DELIVER
+        if again:
             await self._jobs.retry_job(job)
         else:
             await self._jobs.finish_job(job, Status.FAILED, delete_job=True)
 
     async def _defer(self, connection: psycopg.AsyncConnection[Any], task: str, queue: str, id_: UUID) -> int:
-        return await self._app.configure_task(task, queue=queue, connection=connection).defer_async(id=str(id_))
+        with _storage_errors():
+            return await self._app.configure_task(task, queue=queue, connection=connection).defer_async(id=str(id_))
 
 
 class _NotedJobManager(JobManager):
@@ -188,6 +194,17 @@ class _AsTold(BaseRetryStrategy):
             return RetryDecision(retry_at=exception.at)
         # A handler that broke (the storage went away, say) must not lose its row: pace it and try again.
         return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=min(60, 2 ** min(job.attempts, 6))))
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    """Raise psycopg's own errors inside the caller's transaction: by them it knows that the storage is away."""
+    try:
+        yield
+    except ConnectorException as error:
+        if isinstance(error.__cause__, psycopg.Error):
+            raise error.__cause__ from None
+        raise
 
 
 def _by_id(handler: Handler) -> Callable[..., Awaitable[None]]:

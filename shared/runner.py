@@ -161,9 +161,9 @@ class Runner:
                 await self._abandon(row, job, stop)
             await self._beat(row, job, stop)
             if time.monotonic() - heartbeat > HEARTBEAT_SECONDS:
-                heartbeat = time.monotonic()
-                with suppress(Exception):  # the storage is away; the next one counts
+                with suppress(Exception):  # the storage is away: say it as soon as it is back
                     await self._queue.beat(self._slot)
+                    heartbeat = time.monotonic()
         outcome = await thread
         await self._conclude(row, job, stop, outcome)
 
@@ -189,23 +189,30 @@ class Runner:
         if isinstance(outcome, JobStopped):
             match stop.reason:
                 case "draining":
-                    job.outputs.withdraw()
+                    self._withdraw(row, job)
                     await self._pool.insist(partial(tasks.requeue, row=row.id, attempt=row.attempt, crashed=False))
                     logger.info("task %s: handed back", row.task_id)
                     raise TryLater
                 case "fenced":
-                    job.outputs.withdraw()
+                    self._withdraw(row, job)
                     self._leave_fenced(row)
         state, body = self._verdict(row, stop.reason, outcome)
         if state != "succeeded":
-            job.outputs.withdraw()
+            self._withdraw(row, job)
         memo = (outcome.memo, outcome.memo_key) if isinstance(outcome, Result) else (None, "")
         ended = await self._pool.insist(partial(self._end, row=row, job=job, state=state, body=body, memo=memo))
         if ended != state:
-            job.outputs.withdraw()
+            self._withdraw(row, job)
         if ended is None:
             self._leave_fenced(row)
         logger.info("task %s: %s", row.task_id, ended)
+
+    def _withdraw(self, row: tasks.TaskRow, job: RunningJob) -> None:
+        """Take back what was published; a folder that refuses must not keep the task from its end."""
+        try:
+            job.outputs.withdraw()
+        except (OSError, Problem) as problem:
+            logger.warning("task %s: its files could not be taken back: %s", row.task_id, problem)
 
     def _verdict(
         self, row: tasks.TaskRow, reason: StopReason | None, outcome: Result | BaseException
@@ -286,7 +293,7 @@ class Runner:
     async def _abandon(self, row: tasks.TaskRow, job: RunningJob, stop: StopSign) -> NoReturn:
         """End the process around a pipeline that does not stop, after the task has got what it was promised."""
         logger.error("task %s does not stop (%s): the runner ends", row.task_id, stop.reason)
-        with suppress(Unavailable):
+        with suppress(Exception):  # nothing may keep a wedged process; what was not said here its successor settles
             if stop.reason == "draining":
                 requeue = partial(tasks.requeue, row=row.id, attempt=row.attempt, crashed=False)
                 await self._pool.insist(requeue, seconds=LAST_WORDS_SECONDS)

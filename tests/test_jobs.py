@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
 
 from shared import callbacks, tasks
 from shared.contract import Callback, TaskKind
-from shared.database import Database, Pool
+from shared.database import Connection, Database, Pool
 from shared.housekeeping import Housekeeping
 from shared.jobs import RUN, Queue, TryLater, Work, run_queue
 from shared.settings import Settings
@@ -242,6 +242,50 @@ def test_a_worker_settles_what_its_predecessor_in_the_slot_left_before_it_begins
         assert ran == [left, fresh]
         assert (await house.read(left)).crashes == 1
         slot.free()
+
+    run(test)
+
+
+def test_a_chore_that_died_does_not_keep_its_successor_from_beginning(run: Run, tmp_path: Path) -> None:
+    async def test(house: House) -> None:
+        await house.task()
+        slot, stopping = Slot(tmp_path, "slot"), asyncio.Event()
+        assert await slot.take(stopping)
+        [worker] = await house.sql("INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id")
+        slot.note_worker(worker["id"])
+        await house.sql(
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, queueing_lock, status, worker_id) VALUES"
+            " ('housekeeping', 'kinora.purge', 'kinora.purge', 'doing', %s),"
+            " ('housekeeping', 'kinora.purge', 'kinora.purge', 'todo', NULL)",
+            worker["id"],
+        )
+
+        async def handler(_row: UUID) -> None:
+            stopping.set()
+
+        await asyncio.wait_for(house.queue.serve(_work(house, handler), slot, stopping), 20)
+        left = await house.sql("SELECT status::text AS status FROM procrastinate_jobs WHERE task_name = 'kinora.purge'")
+        assert left == [{"status": "todo"}]
+        slot.free()
+
+    run(test)
+
+
+def test_an_end_is_insisted_on_when_the_connection_breaks_just_as_its_callback_is_queued(run: Run) -> None:
+    async def test(house: House) -> None:
+        tries = []
+
+        async def end(connection: Connection) -> None:
+            cursor = await connection.execute("SELECT pg_backend_pid() AS pid")
+            tries.append((await cursor.fetchall())[0]["pid"])
+            if len(tries) == 1:
+                await house.sql("SELECT pg_terminate_backend(%s, 2000)", tries[0])
+            await house.queue.drop(connection, await house.queue.defer_callback(connection, uuid4()))
+            await house.queue.defer_callback(connection, uuid4())
+
+        await house.pool.insist(end, seconds=20)
+        assert len(tries) == 2
+        assert len(await house.sql("SELECT 1 FROM procrastinate_jobs WHERE task_name = 'kinora.deliver'")) == 1
 
     run(test)
 
