@@ -72,4 +72,7 @@ def _exact(text: str) -> Decimal | float:
 
 def _bounded(text: str) -> int | float:
     """Read an integer; endless digits become an infinity instead of Python's ValueError."""
-    return int(text) if len(text.lstrip("-0")) <= _LONGEST_INT64 else float(text)
+    digits = text.lstrip("-0")  # without zeros: Python counts them too
+    if len(digits) > _LONGEST_INT64:
+        return float(text)
+    return -int(digits or 0) if text.startswith("-") else int(digits or 0)

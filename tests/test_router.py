@@ -64,6 +64,8 @@ class Far:
         return self.answer
 
     async def _list(self, request: Request) -> Response:
+        if self.answer.status_code >= 500:
+            return self.answer
         return task_list(self.tasks[: TaskQuery.read(request.query_params).limit])
 
     async def _look_up(self, request: Request) -> Response:
@@ -221,6 +223,14 @@ def test_the_lists_of_all_services_are_one_newest_first_whoever_is_down(world: W
     answer = world.client.get("/api/ai/tasks")
     assert listed(answer) == [("interpo", 7), ("upscale", 7), ("interpo", 2), ("upscale", 1)]
     assert answer.headers[UNREACHABLE_HEADER] == "facefusion, creation"
+
+
+def test_a_service_that_is_not_ready_only_makes_the_list_shorter(world: World) -> None:
+    world.upscale.answer = JSONResponse({"err_code": -1, "err_msg": "storage is unavailable"}, 503)
+    answer = world.client.get("/api/ai/tasks")
+    assert listed(answer) == [("interpo", 7), ("interpo", 2)]
+    assert "upscale" in answer.headers[UNREACHABLE_HEADER]
+    assert "upscale" in refused(world.client.get("/api/ai/tasks?service=upscale"), 503)
 
 
 def test_the_limit_counts_over_all_services(world: World) -> None:

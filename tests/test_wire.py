@@ -82,6 +82,11 @@ def test_an_endless_number_parses_at_once_and_is_no_whole_number(text: str) -> N
     assert read_whole(parse_object(f'{{"n": {text}}}'.encode())["n"]) is None
 
 
+@pytest.mark.parametrize(("text", "expected"), [("0" * 5000, 0), ("-" + "0" * 5000 + "7", -7)])
+def test_leading_zeros_count_for_nothing(text: str, expected: int) -> None:
+    assert read_whole(text) == expected
+
+
 @pytest.mark.parametrize(
     ("value", "expected"), [(0.5, 0.5), (1, 1.0), ("0.5", 0.5), ("0", 0.0), (Decimal("0.25"), 0.25)]
 )

@@ -47,6 +47,8 @@ class Upstream:
         response = await self._send("GET", path, headers, ASK_SECONDS, params=query)
         if response.status_code == NOT_FOUND:
             return TaskList(tasks=[])
+        if response.is_server_error:  # not ready, or its storage is away: a list without it is worth more than none
+            raise HttpProblem(response.status_code, "service_down", service=self.service)
         try:
             if is_answer(response.json()):
                 return Answer.model_validate_json(response.content)
@@ -57,6 +59,8 @@ class Upstream:
     async def document(self, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
         """Return the service's OpenAPI document."""
         response = await self._send("GET", path, headers, ASK_SECONDS)
+        if not response.is_success:
+            raise self._strange()
         try:
             found: dict[str, Any] = response.json()
         except ValueError as error:
