@@ -27,6 +27,7 @@ with warnings.catch_warnings():
 
 WATCH_SECONDS = 1.0
 STOP_SECONDS = 15.0
+PID_FILE_LINES = 8  # of a server that got as far as taking connections
 ORPHAN_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,8 @@ class EmbeddedPostgres:
 
     def _ensure_running(self) -> None:
         """Start the server unless it lives; call with the start lock held."""
-        if (pid := self._recorded_pid()) is not None and not self._is_postmaster(pid):
+        pid = self._recorded_pid()
+        if (self._data / "postmaster.pid").exists() and (pid is None or not self._is_postmaster(pid)):
             self._clear_remains(pid)
         # The wheel's own idea of what runs: a handle made before the server died would be returned as it is.
         PostgresServer._instances.clear()  # noqa: SLF001
@@ -135,11 +137,12 @@ class EmbeddedPostgres:
             return False
         return state not in "ZX" and b"postgres" in command[0] and os.fsencode(self._data.resolve()) in command
 
-    def _clear_remains(self, pid: int) -> None:
+    def _clear_remains(self, pid: int | None) -> None:
         """Make a start possible after a kill, without giving up PostgreSQL's own interlock.
 
         A pid that is free is left to PostgreSQL, which checks its shared memory. A pid that is a zombie or was given
-        to another process would make it refuse: then the file goes, once no backend of the old server lives.
+        to another process would make it refuse: then the file goes, once no backend of the old server lives. So does
+        a file that a kill left half written: it names no shared memory yet, and the wheel cannot read it.
         """
         deadline = time.monotonic() + ORPHAN_SECONDS
         while orphans := self._backends():
@@ -148,7 +151,11 @@ class EmbeddedPostgres:
                     with suppress(ProcessLookupError):
                         os.kill(orphan, signal.SIGKILL)
             time.sleep(0.05)
-        if not Path(f"/proc/{pid}").exists():
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:  # a server that was still leaving took it along
+            return
+        if len(lines) >= PID_FILE_LINES and not Path(f"/proc/{pid}").exists():
             return
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         for folder in (self._data, Path(self._uri.partition("?host=")[2] or self._data)):
@@ -160,7 +167,8 @@ class EmbeddedPostgres:
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal():
                 with suppress(OSError):
-                    if (entry / "cwd").readlink() == self._data.resolve():
+                    named = (entry / "cmdline").read_bytes().split(b"\0")[0]  # a shell may stand in the folder too
+                    if b"postgres" in named and (entry / "cwd").readlink() == self._data.resolve():
                         found.append(int(entry.name))
         return found
 

@@ -124,6 +124,19 @@ def test_a_pid_file_that_names_somebody_else_does_not_keep_it_from_starting(stat
     second.stop()
 
 
+@pytest.mark.parametrize("lines", [0, 1, 5, 7])
+def test_a_pid_file_that_a_kill_left_half_written_does_not_keep_it_from_starting(state: Path, lines: int) -> None:
+    first = Database(Settings(state_dir=state)).start()
+    whole = (state / "postgres" / "postmaster.pid").read_text().splitlines(keepends=True)
+    first.stop()
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (state / "postgres" / "postmaster.pid").write_text("".join([f"{dead.pid}\n", *whole[1:]][:lines]))
+    second = Database(Settings(state_dir=state)).start()
+    assert answers(second)
+    second.stop()
+
+
 def test_a_user_that_is_killed_does_not_hold_the_server_for_ever(state: Path) -> None:
     user = subprocess.Popen([sys.executable, "-c", JOIN, str(state)], stdout=subprocess.PIPE)
     assert user.stdout
