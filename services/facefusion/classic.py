@@ -125,7 +125,7 @@ class ClassicPainter:
 
 def usable_skin(lab: Float) -> Float:
     """1 where a source (128, 128, 3 Lab) shows skin, 0 where its hair hangs into the face."""
-    return np.asarray(np.clip(1 - cv2.dilate(occlusion.hair(lab), occlusion.ellipse(5)), 0, 1), np.float32)
+    return np.asarray(np.clip(1 - occlusion.hair(lab), 0, 1), np.float32)
 
 
 def statistics(lab: Float, weight: Float) -> tuple[Float, Float]:

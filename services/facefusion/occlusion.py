@@ -39,9 +39,13 @@ def hair(lab: Float) -> Float:
     """0-1 in the atlas, 1 where hair hangs into the face of one frame (SIDE, SIDE, 3 Lab)."""
     skin = float(np.median(lab[..., 0][plain_skin() > 0]))
     darkness = 1 - lab[..., 0] / max(skin, 1.0)
-    candidates = (darkness > DARK) & oval() & ~features()
+    candidates = (darkness > DARK) & oval() & ~features(around=3)
     found = entered(candidates, (darkness > BLACK) & rim(), least=0.004)
-    return np.asarray(cv2.GaussianBlur(cv2.dilate(found.astype(np.float32), ellipse(5)), (0, 0), 1.5), np.float32)
+    # Hair may reach the tip of a brow but not cut it off.
+    grown = cv2.dilate(found.astype(np.float32), ellipse(7)) * (
+        1 - cv2.erode(features(around=1).astype(np.float32), ellipse(5))
+    )
+    return np.asarray(cv2.GaussianBlur(grown, (0, 0), 1.5), np.float32)
 
 
 @dataclass
@@ -112,10 +116,10 @@ def rim() -> Mask:
 
 
 @cache
-def features() -> Mask:
-    """Brows, eyes and mouth with their surroundings: dark without being hair that hangs into the face."""
+def features(around: int = 7) -> Mask:
+    """Brows, eyes and mouth with some pixels around: dark without being hair that hangs into the face."""
     small = contour_mask(SIDE, OUTER_LIPS, LEFT_EYE, RIGHT_EYE, LEFT_BROW, RIGHT_BROW)
-    return cv2.dilate(small, ellipse(7)) > 0
+    return cv2.dilate(small, ellipse(around)) > 0
 
 
 @cache
