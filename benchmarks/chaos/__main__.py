@@ -57,12 +57,13 @@ def run(work: Path, *, kills: int, seed: int) -> History:
     out.mkdir()
     with Receiver(Moody(seed)) as receiver:
         stack = Stack(work / "state", (clip.parent, out), receiver.url, environment=ENVIRONMENT)
+        manager = ServiceManager(stack)
         try:
             stack.start().wait_ready()
             record_transitions(stack)
             load = Load(stack.url, receiver, clip, out, size=SIZE, frames=FRAMES, seed=seed)
             killer = Killer(stack, lambda: len(receiver.deliveries), seed=seed)
-            manager, onlooker = ServiceManager(stack), Onlooker(stack, out)
+            onlooker = Onlooker(stack, out)
             for thread in (load, manager, onlooker):
                 thread.start()
             while len(killer.kills) < kills:
@@ -71,13 +72,14 @@ def run(work: Path, *, kills: int, seed: int) -> History:
             load.finish()
             tasks = settled(stack, sorted(load.tasks))
             onlooker.leave()
-            manager.leave()
             history = History(kills=killer.kills, accepted=load.accepted, writers=onlooker.writers, tasks=tasks)
             history.transitions = transitions(stack)
             if any(task.state not in TERMINAL for task in tasks):
                 say(stack.log_tail(200))
+            manager.leave()
             stack.stop()
         finally:
+            manager.leave()  # or it would start again what is killed here
             stack.kill()
         history.delivered = [Delivered(d.at, d.key, d.acknowledged, d.payload) for d in receiver.deliveries]
     announced = {task.result["video_url"]: task.task_id for task in tasks if task.result}

@@ -96,4 +96,5 @@ class ServiceManager(threading.Thread):
     def leave(self) -> None:
         """Stop looking after it."""
         self._leaving.set()
-        self.join()
+        if self.is_alive():
+            self.join()
