@@ -48,8 +48,9 @@ class Database:
         while True:
             try:
                 apply_schema(self.uri)
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:  # refused rights and wrong addresses too: an operator may mend them
                 if time.monotonic() > deadline:
+                    logger.warning("storage: %s", str(error).strip() or type(error).__name__)
                     raise Unavailable("storage_unavailable") from error
                 time.sleep(RETRY_SECONDS)
             else:

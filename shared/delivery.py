@@ -19,6 +19,7 @@ from shared.slots import Slot
 CONCURRENCY = 8
 POLLING_SECONDS = 1.0  # retries come without a notification
 LAST_CALLBACK_SECONDS = 3.0
+LONGEST_TRY_SECONDS = 20.0  # for tries that have begun; later their lane may end with the process
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +45,9 @@ class DeliveryLane:
 
     def stop(self, patience_seconds: float = LAST_CALLBACK_SECONDS) -> None:
         """Let callbacks that were never tried leave, for a moment; then stop. Blocks."""
-        asyncio.run_coroutine_threadsafe(self._finish(patience_seconds), self._loop)
-        self._thread.join()
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(self._finish(patience_seconds), self._loop)
+        self._thread.join(patience_seconds + LONGEST_TRY_SECONDS)
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:

@@ -40,8 +40,8 @@ class FileLock:
     def release(self) -> None:
         """Give it back; a second call does nothing."""
         if self.held:
-            os.close(self._fd)
-            self._fd = -1
+            descriptor, self._fd = self._fd, -1  # first: from the close on another thread may hold the lock
+            os.close(descriptor)
 
     def __enter__(self) -> Self:
         self.acquire()
