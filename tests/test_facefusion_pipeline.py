@@ -357,6 +357,29 @@ def test_a_picture_comes_back_in_its_own_format_where_we_write_it(tmp_path: Path
     assert read(tmp_path / "out" / result.video).shape == man().shape
 
 
+def test_ten_bits_stay_ten_bits(tmp_path: Path) -> None:
+    target = tmp_path / "in" / "ten.mp4"
+    source = save(tmp_path / "in" / "woman.png", woman())
+    shallow = write_video(tmp_path / "in" / "man.mp4", frames_of("clip-single-face", count=4))
+    ffmpeg("-i", shallow, "-c:v", "libx264", "-pix_fmt", "yuv420p10le", "-crf", "10", target)
+
+    result, job = run(tmp_path / "out", source, target, programe=1)
+
+    assert job.details["swapped_frames"] == 4
+    with av.open(tmp_path / "out" / result.video) as container:
+        assert container.streams.video[0].pix_fmt == "yuv420p10le"
+
+
+@pytest.mark.parametrize("programe", [0, 1])
+def test_a_position_past_the_end_of_the_requests_own_frame_ends_with_the_count(
+    tmp_path: Path, source: Path, programe: int
+) -> None:
+    target = save(tmp_path / "in" / "pair.png", pair())
+
+    with pytest.raises(JobFailed, match=r"reference_face_position is 2.*2 face"):
+        run(tmp_path / "out", source, target, programe=programe, reference_face_position=2)
+
+
 def test_an_animated_gif_counts_as_its_first_picture(tmp_path: Path) -> None:
     path = tmp_path / "in" / "moving.gif"
     path.parent.mkdir()
