@@ -103,8 +103,8 @@ class ClassicPainter:
         usual = float(np.percentile(grain[grain > 0], 75)) if (grain > 0).any() else 1.0
         share = np.clip((grain / usual - LEAST_STRETCH) / (MOST_STRETCH - LEAST_STRETCH), 0, 1)
         per_pixel = share.astype(np.float32)[np.maximum(region.triangle, 0)]
-        sigma = max(region.size[1] * 0.03, 1.0)
-        return np.asarray(cv2.GaussianBlur(per_pixel, (0, 0), sigma), np.float32)
+        coarse = cv2.GaussianBlur(per_pixel[::4, ::4], (0, 0), max(region.size[1] * 0.0075, 0.5))
+        return np.asarray(cv2.resize(coarse, region.size, interpolation=cv2.INTER_LINEAR), np.float32)
 
     def match(self, skin: Float, target: Float, region: Region, blend: Float) -> Float:
         """Give the source's skin the target's colours and light."""
