@@ -53,8 +53,12 @@ class Lane:
     work: Callable[[Job, Any, Any], Result]
 
 
-def main(service: ServiceName, lanes: Mapping[str, Lane]) -> None:
-    """Run one lane of a service until SIGTERM; the entry point of every runner module."""
+def main(service: ServiceName, lanes: Mapping[str, Callable[[], Lane]]) -> None:
+    """Run one lane of a service until SIGTERM; the entry point of every runner module.
+
+    A lane is opened with the first task, or at start with `KINORA_PRELOAD`: the libraries of a model take seconds and
+    hundreds of megabytes, which an idle runner does not need.
+    """
     parser = argparse.ArgumentParser(description=f"Runs {service} tasks.")
     parser.add_argument("--kind", choices=sorted(lanes), default="generate")
     parser.add_argument("--slot", type=int, default=0, help="tells several runners of one machine apart")
@@ -74,10 +78,12 @@ def main(service: ServiceName, lanes: Mapping[str, Lane]) -> None:
 class Runner:
     """One lane at work. The event loop beats, watches and writes; the model has a thread of its own."""
 
-    def __init__(self, service: ServiceName, kind: str, lane: Lane, settings: Settings, *, slot: int = 0) -> None:
+    def __init__(
+        self, service: ServiceName, kind: str, open_lane: Callable[[], Lane], settings: Settings, *, slot: int = 0
+    ) -> None:
         self._service = service
         self._kind = kind
-        self._lane = lane
+        self._open_lane = open_lane
         self._settings = settings
         self._database = Database(settings)
         self._workplace = Workplace(settings)
@@ -314,6 +320,10 @@ class Runner:
     def _hold_up(self, reason: StopReason) -> None:
         if self._stop:
             self._stop.hold_up(reason)
+
+    @cached_property
+    def _lane(self) -> Lane:
+        return self._open_lane()
 
     @cached_property
     def _model(self) -> Any:

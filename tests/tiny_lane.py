@@ -57,4 +57,4 @@ def work(job: Job, request: TinyRequest, model: Model) -> Result:
 
 if __name__ == "__main__":
     lane = Lane(request=TinyRequest, load=load, work=work)
-    main("upscale", {"generate": lane, "preview": lane})
+    main("upscale", {"generate": lambda: lane, "preview": lambda: lane})

@@ -1,9 +1,15 @@
 """Video creation: the runner process, which owns the engine. `python -m services.creation.runner`."""
 
-from services.creation.model import load
-from services.creation.pipeline import create_video
 from services.creation.request import CreationRequest
 from shared.runner import Lane, main
 
+
+def generate() -> Lane:
+    from services.creation.model import load  # noqa: PLC0415  # the first task pays for its libraries, not the start
+    from services.creation.pipeline import create_video  # noqa: PLC0415
+
+    return Lane(request=CreationRequest, load=load, work=create_video)
+
+
 if __name__ == "__main__":
-    main("creation", {"generate": Lane(request=CreationRequest, load=load, work=create_video)})
+    main("creation", {"generate": generate})

@@ -1,9 +1,15 @@
 """Frame interpolation: the runner process, which owns the model. `python -m services.interpo.runner`."""
 
-from services.interpo.model import load
-from services.interpo.pipeline import interpolate_video
 from services.interpo.request import InterpoRequest
 from shared.runner import Lane, main
 
+
+def generate() -> Lane:
+    from services.interpo.model import load  # noqa: PLC0415  # the first task pays for its libraries, not the start
+    from services.interpo.pipeline import interpolate_video  # noqa: PLC0415
+
+    return Lane(request=InterpoRequest, load=load, work=interpolate_video)
+
+
 if __name__ == "__main__":
-    main("interpo", {"generate": Lane(request=InterpoRequest, load=load, work=interpolate_video)})
+    main("interpo", {"generate": generate})

@@ -1,9 +1,15 @@
 """Upscaling: the runner process, which owns the model. `python -m services.upscale.runner`."""
 
-from services.upscale.model import load
-from services.upscale.pipeline import upscale_video
 from services.upscale.request import UpscaleRequest
 from shared.runner import Lane, main
 
+
+def generate() -> Lane:
+    from services.upscale.model import load  # noqa: PLC0415  # the first task pays for its libraries, not the start
+    from services.upscale.pipeline import upscale_video  # noqa: PLC0415
+
+    return Lane(request=UpscaleRequest, load=load, work=upscale_video)
+
+
 if __name__ == "__main__":
-    main("upscale", {"generate": Lane(request=UpscaleRequest, load=load, work=upscale_video)})
+    main("upscale", {"generate": generate})
