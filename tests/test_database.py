@@ -75,6 +75,12 @@ def test_it_listens_on_no_network_address(database: Database) -> None:
         assert connection.execute("SHOW fsync").fetchone() == ("on",)
 
 
+def test_a_folder_with_spaces_and_other_letters_holds_a_server(tmp_path: Path) -> None:
+    database = Database(Settings(state_dir=tmp_path / "my videos 100%" / "状态")).start()
+    assert answers(database)
+    database.stop()
+
+
 def test_many_may_start_at_once_and_one_server_comes_of_it(state: Path) -> None:
     databases = [Database(Settings(state_dir=state)) for _ in range(4)]
     threads = [threading.Thread(target=database.start) for database in databases]
