@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ MARKERS = {
     "needs_gpu": "runs only where CUDA is",
     "needs_amx": "runs only on a processor with AMX or AVX512-BF16",
     "needs_root": "runs only as root (it mounts a small file system)",
+    "needs_go": "runs only where the Go toolchain is",
 }
 TEST_SECONDS = 300  # a test that hangs fails alone instead of taking the whole run with it
 _task_ids = itertools.count(1)
@@ -30,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    missing = {"needs_gpu": has_no_gpu, "needs_amx": has_no_amx, "needs_root": is_not_root}
+    missing = {"needs_gpu": has_no_gpu, "needs_amx": has_no_amx, "needs_root": is_not_root, "needs_go": has_no_go}
     for name, why_not in missing.items():
         if item.get_closest_marker(name) and (reason := why_not()):
             pytest.skip(reason)
@@ -84,6 +86,10 @@ def has_no_amx() -> str:
 
 def is_not_root() -> str:
     return "" if os.geteuid() == 0 else "mounting a small file system needs root"
+
+
+def has_no_go() -> str:
+    return "" if shutil.which("go") else "no Go toolchain here"
 
 
 @pytest.fixture(scope="session")
