@@ -303,8 +303,8 @@ def identity(bench: Bench, judge: Judge) -> Iterator[list[str]]:
     model, figures = bench.model, bench.figures
     group, portrait = picture("picture-multi-face"), picture("picture-single-face")
     his, hers = frames_of("clip-single-face", 72), frames_of("clip-woman-hands", 345)
-    sources: dict[str, Image] = {"man": portrait, "woman": hers[242], "girl": group}
-    targets = {"man": [his[i] for i in STILLS], "woman": [hers[i] for i in HER_STILLS], "girl": [group]}
+    sources: dict[str, Image] = {"man": portrait, "woman": hers[242], "group": group}
+    targets = {"man": [his[i] for i in STILLS], "woman": [hers[i] for i in HER_STILLS], "group": [group]}
     crowd = [(image, face) for image in (portrait, hers[242], group) for face in model.detect(image)]
     common = np.mean([judge(image, face) for image, face in crowd], 0)
 
