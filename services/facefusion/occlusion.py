@@ -7,8 +7,9 @@ Judged in the atlas, where a face that moves and speaks hardly moves. Two measur
   looked like so far, if the patch is big and comes in over the rim. What is in front is learnt only very slowly, so a
   hand may stay for seconds; an expression is learnt within half a second.
 
-On a clip with hands before the face (docs/facefusion.md) 96 % of the hand's pixels are found; of a talking face
-without one 0.1 % are taken for a hand. What is there from a track's first frame on is taken for the face.
+On a clip with hands before the face 96 % of the hand's pixels are found, with a quarter of the face beside it; of a
+talking face without one 0.02 % are taken for a hand (docs/facefusion.md). What is there from a track's first frame on
+is taken for the face.
 """
 
 from dataclasses import dataclass
