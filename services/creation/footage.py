@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from services.creation.engine import Image, Shot
+from shared.media.cuts import CutDetector
 from shared.media.decode import VideoSource
 from shared.media.frame import Frame, Picture, upright
 
@@ -16,7 +17,6 @@ SAMPLES = 8
 NEAR = Fraction(1, 8)  # of the gap between two frames: an instant so near to one of them is that one
 NEARLY = Fraction(11, 10)  # a source this little slower than the wanted rate needs no made-up frames
 LONGEST_GAP_SECONDS = Fraction(1, 4)  # a frame that stands longer than this is meant to stand
-CUT = 32.0  # mean change of a thumbnail, in levels of 255, that no motion makes from one frame to the next
 ROOM = 1.25  # how much larger than the result footage is kept, for a camera to move in
 
 
@@ -64,13 +64,20 @@ def resample(
     rate, or the nearest frame stands in. `shown` pairs each picture with the frame that tells its time.
     """
     instant = 0
+    cuts = CutDetector()
     previous: Image | None = None
     start = end = Fraction(0)
     for picture, frame in shown:
         now = frame.pts * time_base
-        while Fraction(instant, frame_rate) < now:
-            moment = Fraction(instant, frame_rate)
-            yield picture if previous is None else _at(moment, (previous, start), (picture, now), frame_rate, between)
+        is_cut = previous is not None and cuts.is_cut(previous, picture)
+        while (moment := Fraction(instant, frame_rate)) < now:
+            if previous is None:
+                yield picture
+            elif _is_made_up(moment, start, now, frame_rate) and not is_cut:
+                yield between(previous, picture, float((moment - start) / (now - start)))
+            else:
+                nearer = now - moment <= moment - start and now - start <= LONGEST_GAP_SECONDS
+                yield picture if nearer else previous
             instant += 1
         previous, start, end = picture, now, now + frame.duration * time_base
     if previous is None:
@@ -79,22 +86,8 @@ def resample(
         yield previous
 
 
-def _at(
-    moment: Fraction, before: tuple[Image, Fraction], after: tuple[Image, Fraction], frame_rate: int, between: Between
-) -> Image:
-    gap = after[1] - before[1]
-    position = (moment - before[1]) / gap
-    slower = gap * frame_rate > NEARLY
-    if gap > LONGEST_GAP_SECONDS:
-        return before[0]
-    if not slower or min(position, 1 - position) < NEAR or is_cut(before[0], after[0]):
-        return (before if position < Fraction(1, 2) else after)[0]
-    return between(before[0], after[0], float(position))
-
-
-def is_cut(before: Image, after: Image) -> bool:
-    """Tell two shots from two moments of one: nothing lies between those, so nothing may be made up there."""
-    small = [
-        cv2.resize(picture, (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32) for picture in (before, after)
-    ]
-    return float(np.abs(small[0] - small[1]).mean()) > CUT
+def _is_made_up(moment: Fraction, start: Fraction, end: Fraction, frame_rate: int) -> bool:
+    """Tell whether neither of the frames at `start` and `end` may stand in for what lay between them."""
+    gap = end - start
+    position = (moment - start) / gap
+    return LONGEST_GAP_SECONDS >= gap > NEARLY / frame_rate and min(position, 1 - position) >= NEAR

@@ -6,10 +6,10 @@ from typing import Protocol
 
 import numpy as np
 
-from services.interpo.cuts import CutDetector
 from services.interpo.request import InterpoRequest
 from services.interpo.timing import Timeline
 from shared.job import Job, Result
+from shared.media.cuts import CutDetector
 from shared.media.decode import open_video
 from shared.media.encode import encode
 from shared.media.frame import Frame, Picture

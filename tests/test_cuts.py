@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from services.interpo.cuts import CutDetector
 from shared import weights
+from shared.media.cuts import CutDetector
 
 Image = npt.NDArray[Any]
 CLIPS = ("clip-bigbuckbunny", "clip-carphone", "clip-single-face", "clip-no-face")
