@@ -153,6 +153,22 @@ def test_the_visible_label_stands_for_at_least_two_seconds_at_the_start(tmp_path
         assert labelled == []
 
 
+def test_presented_frames_of_a_turned_source_are_labelled_as_they_stand(tmp_path: Path) -> None:
+    settings = Settings(visible_label=True, preset="ultrafast", crf=0)
+    turned = media_maker.rotated(tmp_path / "turned.mp4", 90)
+    with opened(turned) as file, open_video(file) as source, output_in(tmp_path) as target:
+        encode(
+            grey(8, (320, 180)), target, like=source, size=(320, 180), settings=settings,
+            label=Label.of(settings, target), frame_rate=Fraction(8), time_base=Fraction(1, 8), presented=True,
+        )  # fmt: skip
+        result = tmp_path / target.publish()
+    with opened(result) as file, open_video(file) as video:
+        assert video.rotation == 0
+        written = next(video.frames()).image
+    expected = stamp(np.full_like(written, 60))
+    assert np.abs(written.astype(int) - expected).mean() < 2
+
+
 def test_a_picture_shows_the_visible_label_always(tmp_path: Path) -> None:
     with output_in(tmp_path, "picture", ".png") as target:
         write_picture(np.full((180, 320, 3), 60, np.uint8), target, label=Label("us", "1", visible=True))

@@ -1,6 +1,5 @@
 """Video creation: one request through one engine, frame by frame."""
 
-import copy
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
@@ -73,12 +72,13 @@ def _publish(job: Job, shot: Shot, images: Iterable[Image], source: VideoSource 
         report = encode(
             _timed(job.watch(images, shot.frame_count)),
             target,
-            like=None if source is None else _sound_and_colour(source),
+            like=source,
             size=shot.size,
             settings=job.settings,
             label=Label.of(job.settings, target),
             frame_rate=Fraction(shot.frame_rate),
             time_base=Fraction(1, shot.frame_rate),
+            presented=True,
         )
     job.details |= _told(report)
     return Result(video=target.name)
@@ -94,15 +94,6 @@ def _at_most(images: Iterable[Image], *, seconds: float, frame_rate: int) -> Ite
 
 def _timed(images: Iterable[Image]) -> Iterator[Frame]:
     return (Frame(image, pts, 1) for pts, image in enumerate(images))
-
-
-def _sound_and_colour(source: VideoSource) -> VideoSource:
-    """Describe what a result takes over from its source; its turn, its pixels' shape and its depth it does not have."""
-    described = copy.copy(source)
-    described.display_matrix = None
-    described.sample_aspect_ratio = None
-    described.bit_depth = 8
-    return described
 
 
 def _told(report: EncodeReport) -> dict[str, object]:

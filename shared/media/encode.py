@@ -57,18 +57,23 @@ def encode(
     label: Label,
     frame_rate: Fraction | None = None,
     time_base: Fraction | None = None,
+    presented: bool = False,
 ) -> EncodeReport:
     """Write `frames` of `size` (width, height) to `target` as MP4, encoding in a thread while the next ones are made.
 
     Sound, subtitles, chapters, metadata, colour, rotation and pixel shape come from `like`; None is a clip made from
     nothing. `frame_rate` is the nominal one and `time_base` the unit of the frames' times, by default those of `like`;
     a frame is shown from its pts to the next one's, the last for its duration. 4:2:0 has no odd sizes: an odd side
-    grows by repeating its last line. A failure in `frames` ends the thread and comes through unchanged; what the
-    encoder meets is raised as JobFailed. On failure `target` holds rubbish, for its owner to discard.
+    grows by repeating its last line. `presented` frames are upright with square pixels, as a player shows them: the
+    source's rotation, pixel shape and depth are theirs no more.
+
+    A failure in `frames` ends the thread and comes through unchanged; what the encoder meets is raised as JobFailed. On
+    failure `target` holds rubbish, for its owner to discard.
     """
     rate = frame_rate or (like.frame_rate if like else _MADE_RATE)
     unit = time_base or (like.time_base if like else 1 / rate)
-    plan = _Plan(target, like, size, settings, label, rate.limit_denominator(_RATE_LIMIT), unit)
+    shape = None if presented else like
+    plan = _Plan(target, like, shape, size, settings, label, rate.limit_denominator(_RATE_LIMIT), unit)
     channel: Channel[Frame] = Channel(depth_for(*size))
     outcome: Future[EncodeReport] = Future()
 
@@ -101,6 +106,7 @@ class _Plan:
 
     target: OutputFile
     like: VideoSource | None
+    shape: VideoSource | None  # whose rotation, pixel shape and depth the frames have
     size: tuple[int, int]
     settings: Settings
     label: Label
@@ -116,7 +122,7 @@ def _write(plan: _Plan, frames: Channel[Frame]) -> EncodeReport:
     width, height = (side + side % 2 for side in plan.size)
     if max(width, height) > MAX_SIDE:
         raise JobFailed("result_too_large", width=width, height=height, limit=MAX_SIDE)
-    deep = first.image.dtype == np.uint16 or (plan.like is not None and plan.like.bit_depth > _BYTE)
+    deep = first.image.dtype == np.uint16 or (plan.shape is not None and plan.shape.bit_depth > _BYTE)
     encoder = choose_encoder(plan.settings, 10 if deep else _BYTE)
     try:
         with ExitStack() as stack:
@@ -169,7 +175,7 @@ class _Output:
         self._frames += 1
         image = self._fitted(frame)
         if self._plan.label.visible and frame.pts * self._plan.time_base < _LABELLED_SECONDS:
-            image = stamp(image, self._plan.like.rotation if self._plan.like else 0)
+            image = stamp(image, self._plan.shape.rotation if self._plan.shape else 0)
         picture = self._to_yuv(image)
         picture.pts, picture.time_base = self._timeline.place(frame), self._timeline.ticks
         self._mux(self._stream.encode(picture))
@@ -212,11 +218,11 @@ class _Output:
         context.color_range = 2 if self._colour.full_range else 1
         if self._encoder.tag:
             context.codec_tag = self._encoder.tag
-        if self._plan.like is not None:
-            if self._plan.like.sample_aspect_ratio:
-                context.sample_aspect_ratio = self._plan.like.sample_aspect_ratio
-            if self._plan.like.display_matrix:
-                stream.set_display_matrix(self._plan.like.display_matrix)
+        if self._plan.shape is not None:
+            if self._plan.shape.sample_aspect_ratio:
+                context.sample_aspect_ratio = self._plan.shape.sample_aspect_ratio
+            if self._plan.shape.display_matrix:
+                stream.set_display_matrix(self._plan.shape.display_matrix)
         return stream
 
     def _fitted(self, frame: Frame) -> Picture:
