@@ -79,8 +79,10 @@ async def replay(connection: Connection, queue: Queue, key: UUID) -> bool:
     found = await cursor.fetchone()
     if not found:
         return False
-    await queue.drop(connection, found["job_id"])
-    job = await queue.defer_callback(connection, key)
+    job = found["job_id"]
+    await queue.drop(connection, job)
+    if job is None or await queue.lost(connection, [job]):  # else it is on its way just now, and goes on when it fails
+        job = await queue.defer_callback(connection, key)
     await connection.execute(
         "UPDATE kinora_callbacks SET state = 'pending', since = now(), next_at = now(), attempts = 0, job_id = %s"
         " WHERE id = %s",

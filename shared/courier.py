@@ -118,11 +118,14 @@ class Courier:
         again = now + timedelta(seconds=pause(delivery.attempts, problem.wish))
         parked = again - delivery.since > GIVE_UP_AFTER
         async with self._pool.transaction() as connection:
-            await connection.execute(
+            noted = await connection.execute(
                 "UPDATE kinora_callbacks SET state = %s, attempts = attempts + 1, next_at = %s, last_error = %s"
-                " WHERE id = %s AND state = 'pending'",
-                ("parked" if parked else "pending", None if parked else again, str(problem)[:500], delivery.id),
-            )
+                " WHERE id = %s AND state = 'pending' AND since = %s",
+                ("parked" if parked else "pending", None if parked else again, str(problem)[:500],
+                 delivery.id, delivery.since),
+            )  # fmt: skip
+        if not noted.rowcount:  # replayed meanwhile: this job begins anew, the row says whether there is more to do
+            raise TryLater
         logger.warning("callback %s not taken (%s); %s", delivery.id, problem, "parked" if parked else "will retry")
         if not parked:
             raise TryLater(again)
@@ -141,6 +144,8 @@ def check_answer(answer: bytes) -> None:
         payload = json.loads(answer)
     except ValueError:
         return
+    except RecursionError:
+        raise Undelivered("the receiver answered with JSON nested without end") from None
     code = payload.get("err_code") if isinstance(payload, dict) else None
     if isinstance(code, bool) or code != 0:
         raise Undelivered(f"the receiver answered {answer[:120].decode(errors='replace')}")

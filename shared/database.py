@@ -23,8 +23,20 @@ Connection: TypeAlias = psycopg.AsyncConnection[dict[str, Any]]
 SCHEMA_LOCK = 0x6B696E6F7261  # "kinora": one process at a time creates the schema
 START_SECONDS = 30.0
 RETRY_SECONDS = 0.3
-# A server that vanished from the network, without a word, is noticed within half a minute.
-KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+PROMPT_SECONDS = 6.0  # the longest that somebody who waits for an answer waits for a server that hangs
+# A server that vanished from the network, without a word, is noticed within about ten seconds.
+KEEPALIVE: dict[str, Any] = {
+    "keepalives_idle": 4,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+# A client that vanished loses its locks soon; and what is said to be committed is on disk.
+BEGIN = """
+    SELECT set_config('idle_in_transaction_session_timeout', '30s', true),
+        set_config('synchronous_commit', CASE WHEN durable IN ('off', 'local') THEN 'on' ELSE durable END, true)
+    FROM current_setting('synchronous_commit') AS durable
+"""
 
 logger = logging.getLogger(__name__)
 
@@ -94,10 +106,7 @@ class Pool:
         """One transaction, synced to disk before it returns; raises Unavailable when the storage does not answer."""
         try:
             async with self.raw.connection() as connection, connection.transaction():
-                await connection.execute(
-                    "SELECT set_config('synchronous_commit', 'on', true)"
-                    " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
-                )
+                await connection.execute(BEGIN)
                 yield connection
         except psycopg.Error as error:
             logger.warning("storage: %s", str(error).strip() or type(error).__name__)
@@ -118,10 +127,27 @@ class Pool:
                     raise
                 await asyncio.sleep(RETRY_SECONDS)
 
+    async def promptly(self, work: Callable[[Connection], Awaitable[T]], *, seconds: float = PROMPT_SECONDS) -> T:
+        """Run one transaction; raise Unavailable when it takes longer, as on a server that hangs."""
+
+        async def once() -> T:
+            async with self.transaction() as connection:
+                return await work(connection)
+
+        task = asyncio.create_task(once())
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # told to whoever still waits
+        try:
+            await asyncio.wait({task}, timeout=seconds)
+            if task.done():
+                return task.result()
+        finally:
+            task.cancel()  # its end is not waited for: a server that hangs does not even answer a rollback
+        logger.warning("storage: no answer within %g s", seconds)
+        raise Unavailable("storage_unavailable")
+
     async def answers(self) -> bool:
         try:
-            async with self.transaction() as connection:
-                await connection.execute("SELECT 1 FROM kinora_tasks LIMIT 1")
+            await self.promptly(lambda connection: connection.execute("SELECT 1 FROM kinora_tasks LIMIT 1"))
         except Unavailable:
             return False
         return True
@@ -129,7 +155,7 @@ class Pool:
 
 def apply_schema(uri: str) -> None:
     """Create what is missing of the queue's tables and ours; safe to run by many processes at once."""
-    with psycopg.connect(uri, connect_timeout=2) as connection:
+    with psycopg.connect(uri, connect_timeout=2, **KEEPALIVE) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
         cursor = connection.execute("SELECT to_regclass('procrastinate_jobs'), to_regclass('kinora_callbacks')")
         queue, ours = cursor.fetchone() or (None, None)

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import threading
 import time
+from contextlib import suppress
 
 from shared.courier import Courier
 from shared.database import Pool
@@ -17,6 +18,7 @@ from shared.settings import ServiceName, Settings
 from shared.slots import Slot
 
 CONCURRENCY = 8
+PAUSE_SECONDS = 5.0  # before a lane that broke begins again
 POLLING_SECONDS = 1.0  # retries come without a notification
 LAST_CALLBACK_SECONDS = 3.0
 LONGEST_TRY_SECONDS = 20.0  # for tries that have begun; later their lane may end with the process
@@ -51,14 +53,34 @@ class DeliveryLane:
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._serve())
+            runner.run(self._serve_on())
+
+    async def _serve_on(self) -> None:
+        """Serve until told to stop, whatever breaks."""
+        while not self._stopping.is_set():
+            try:
+                await self._serve()
+            except Exception:
+                logger.exception("the delivery lane broke; beginning again")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), PAUSE_SECONDS)
 
     async def _serve(self) -> None:
         if not await self._slot.take(self._stopping):
             return
-        self._pool = pool = await Pool(self._uri).open()
-        queue = Queue(pool.raw)
+        pool = await Pool(self._uri).open()
         courier = Courier(self._settings, pool)
+        try:
+            self._pool = pool
+            await self._work(pool, courier)
+        finally:
+            self._pool = None
+            await courier.close()
+            await pool.close()
+            self._slot.free()
+
+    async def _work(self, pool: Pool, courier: Courier) -> None:
+        queue = Queue(pool.raw)
         housekeeping = Housekeeping(self._settings, pool, queue)
         work = Work(
             queues=(CALLBACKS, HOUSEKEEPING),
@@ -69,9 +91,6 @@ class DeliveryLane:
             polling_seconds=POLLING_SECONDS,
         )
         await queue.serve(work, self._slot, self._stopping)
-        await courier.close()
-        await pool.close()
-        self._slot.free()
 
     async def _finish(self, patience_seconds: float) -> None:
         deadline = time.monotonic() + patience_seconds

@@ -4,12 +4,16 @@ import asyncio
 import hashlib
 import json
 import logging
+import math
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 from shared import callbacks, tasks, views
 from shared.cancelling import cancel_all, end_waiting
@@ -17,17 +21,18 @@ from shared.contract import Answer, TaskKind, TaskRequest, TaskState, TaskView
 from shared.database import Connection, Database, Pool
 from shared.delivery import DeliveryLane
 from shared.errors import Busy, JobFailed, Rejected, Unavailable
-from shared.jobs import Queue
+from shared.jobs import Queue, run_queue
 from shared.media.probe import MediaHeader, MediaKind, ProbePool
 from shared.paths import MediaRoots
 from shared.settings import ServiceName, Settings
+from shared.slots import Slot
 from shared.supervisor import Supervisor
 from shared.tasks import TaskRow
 from shared.workplace import Workplace, check_room
 
 PULSE_SECONDS = 1.0
 START_SECONDS = 20.0
-HUNG_SECONDS = 10.0
+DEAF_SECONDS = 3.0  # without a beat, and seen so for as long again: such a runner hears no cancel
 
 logger = logging.getLogger("bentoml.kinora.desk")
 
@@ -64,7 +69,9 @@ class TaskDesk:
         self._database = Database(settings)
         self._probes = ProbePool(settings)
         module = runner_module or f"services.{service}.runner"
-        self._supervisors = [Supervisor(module, kind, settings) for kind in kinds]
+        self._lanes = {kind: Supervisor(module, kind, settings) for kind in kinds}
+        self._supervisors = list(self._lanes.values())
+        self._deaf: dict[UUID, float] = {}  # since when a cancelled run has been seen without a beat
         self._pool: Pool | None = None
         self._queue: Queue | None = None
         self._delivery: DeliveryLane | None = None
@@ -126,10 +133,11 @@ class TaskDesk:
         pool, queue = self._storage()
         checked = await self._check(request, inputs)
         context, refusal = await _prepared(prepare, checked)
-        async with pool.transaction() as connection:
+
+        async def store(connection: Connection) -> None:
             await tasks.lock_service(connection, self._service)
             if await self._known_already(connection, queue, checked, kind):
-                return Answer()
+                return
             if refusal:
                 raise refusal
             if await tasks.waiting(connection, self._service, kind) >= self._settings.max_queued:
@@ -144,6 +152,8 @@ class TaskDesk:
                 context=context,
             )
             await tasks.note_job(connection, row, await queue.defer_run(connection, self._service, kind, row))
+
+        await pool.promptly(store)
         return Answer()
 
     async def tasks(
@@ -151,16 +161,17 @@ class TaskDesk:
     ) -> list[TaskView]:
         """Return the newest run of each job and preview, newest first; raise Unavailable."""
         pool, _ = self._storage()
-        async with pool.transaction() as connection:
-            return await views.newest_runs(connection, self._service, task_id=task_id, state=state, limit=limit)
+        return await pool.promptly(
+            partial(views.newest_runs, service=self._service, task_id=task_id, state=state, limit=limit)
+        )
 
     async def cancel(self, task_id: int, *, kind: TaskKind | None = None, id: str | None = None) -> Answer:  # noqa: A002  # its name on the wire
         """Cancel every queued or running match: a queued one now, a running one within 10 s. Raise Rejected if none."""
         pool, queue = self._storage()
-        async with pool.transaction() as connection:
-            rows = await cancel_all(
-                connection, queue, self._service, task_id, self._settings.language, kind=kind, row=id
-            )
+        language = self._settings.language
+        rows = await pool.promptly(
+            lambda connection: cancel_all(connection, queue, self._service, task_id, language, kind=kind, row=id)
+        )
         if not rows:
             raise Rejected("task_not_active", task_id=task_id)
         await self._clear(rows)
@@ -169,8 +180,7 @@ class TaskDesk:
     async def newest_memo(self, key: str, *, task_id: int | None = None) -> dict[str, Any] | None:
         """Return what the newest succeeded run with this `memo_key` left, of one task or of any."""
         pool, _ = self._storage()
-        async with pool.transaction() as connection:
-            return await tasks.newest_memo(connection, self._service, key, task_id)
+        return await pool.promptly(partial(tasks.newest_memo, service=self._service, key=key, task_id=task_id))
 
     async def _check(self, request: TaskRequest, inputs: Mapping[str, MediaKind]) -> Checked:
         """Everything that can be known before storing anything: paths, headers, disk."""
@@ -185,7 +195,8 @@ class TaskDesk:
         dist_dir = self._roots.dist_dir("dist_dir", request.dist_dir)
         sizes = [path.stat() for path in paths.values()]
         try:
-            check_room([dist_dir, self._settings.state_dir], sum(size.st_size for size in sizes))
+            check_room([dist_dir], sum(size.st_size for size in sizes))
+            check_room([self._settings.state_dir])  # no copy of an input is made there
         except JobFailed as problem:
             raise Rejected(problem.key, **problem.facts) from problem
         fields |= {field: str(path) for field, path in paths.items()} | {"dist_dir": str(dist_dir)}
@@ -205,7 +216,7 @@ class TaskDesk:
             if row.state == "queued":
                 await end_waiting(connection, queue, row, JobFailed("superseded"), self._settings.language)
         last = await tasks.newest_of(connection, self._service, kind, task_id, checked.fingerprint)
-        if last and last.state == "succeeded" and _files_exist(checked.dist_dir, last):
+        if last and last.state == "succeeded" and await asyncio.to_thread(_files_exist, checked.dist_dir, last):
             await callbacks.announce(connection, queue, last)
             return True
         return False
@@ -222,25 +233,49 @@ class TaskDesk:
         return self._pool, self._queue
 
     async def _watch_storage(self) -> None:
-        """Open the storage, however long it takes, then keep knowing whether it answers."""
-        while self._pool is None:
-            try:
-                await asyncio.to_thread(self._database.start)
-            except Unavailable:
-                logger.warning("no storage yet")
-                await asyncio.sleep(PULSE_SECONDS)
-                continue
-            self._delivery = DeliveryLane(self._settings, self._service, self._database.uri)
-            self._delivery.start()
-            self._pool = await Pool(self._database.uri).open()
-            self._queue = Queue(self._pool.raw)
+        """Open the storage, however long it takes; then keep knowing whether it answers, and whether runners hear."""
         while True:
             try:
-                async with asyncio.timeout(HUNG_SECONDS):
-                    self._storage_answers = await self._pool.answers()
-            except TimeoutError:  # it takes connections and says nothing
+                if self._pool is None or self._queue is None:
+                    self._pool = await self._open_storage()
+                    self._queue = Queue(self._pool.raw)
+                self._storage_answers = await self._pool.answers()
+                if self._storage_answers:
+                    await self._replace_deaf(self._pool, self._queue)
+            except Unavailable:
+                logger.warning("no storage yet")
+            except Exception:  # the watch must outlive anything
+                logger.exception("the desk's watch stumbled; going on")
                 self._storage_answers = False
             await asyncio.sleep(PULSE_SECONDS)
+
+    async def _open_storage(self) -> Pool:
+        await asyncio.to_thread(self._database.start)
+        if self._delivery is None:
+            self._delivery = DeliveryLane(self._settings, self._service, self._database.uri)
+            self._delivery.start()
+        return await Pool(self._database.uri).open()
+
+    async def _replace_deaf(self, pool: Pool, queue: Queue) -> None:
+        """Kill a runner of ours that is stopped or wedged and so does not see that its task was cancelled.
+
+        Its successor gives the task its end. A runner that beats again once the storage is back is left alone.
+        """
+
+        async def look(connection: Connection) -> tuple[list[TaskRow], dict[int, int]]:
+            rows = await tasks.unheard(connection, self._service, DEAF_SECONDS)
+            return rows, await queue.workers(connection, [row.job_id for row in rows if row.job_id is not None])
+
+        rows, workers = await pool.promptly(look)
+        now = time.monotonic()
+        self._deaf = {row.id: self._deaf.get(row.id, now) for row in rows}
+        for row in rows:
+            slot = Slot(self._settings.state_dir, f"{run_queue(self._service, row.kind)}.0")
+            ours = row.kind in self._lanes and row.job_id in workers and workers[row.job_id] == slot.worker
+            if ours and now - self._deaf[row.id] >= DEAF_SECONDS:
+                logger.error("the runner of task %s does not hear that it was cancelled: killed", row.task_id)
+                self._lanes[row.kind].replace()
+                self._deaf[row.id] = math.inf  # once: its successor needs time to begin
 
 
 async def _prepared(prepare: Prepare | None, checked: Checked) -> tuple[dict[str, Any], Rejected | None]:

@@ -32,7 +32,8 @@ CALLBACKS = "callbacks"
 HOUSEKEEPING = "housekeeping"
 
 HEARTBEAT_SECONDS = 10.0
-STALLED_SECONDS = 120.0  # generous: live workers miss beats while the storage is away
+STALLED_SECONDS = 30.0  # without a beat: such a worker is looked at more closely
+LOOKS, LOOK_SECONDS = 6, 5.0  # a closer look is longer than two beats, the storage answering all the time
 FORGET_WORKER_SECONDS = 7 * 86400.0  # a pruned worker loses its jobs' trace, so prune only what is long dead
 PAUSE_SECONDS = 0.5
 
@@ -69,6 +70,7 @@ class Queue:
         self._pool = pool
         self._app = App(connector=PsycopgConnector())
         self._jobs = self._app.job_manager
+        self._stopping = asyncio.Event()
 
     async def opened(self) -> Self:
         """Make usable what needs more than the caller's connection: everything but deferring and dropping."""
@@ -96,6 +98,13 @@ class Queue:
         )
         return set(job_ids) - {row["id"] for row in await cursor.fetchall()}
 
+    async def workers(self, connection: psycopg.AsyncConnection[Any], job_ids: list[int]) -> dict[int, int]:
+        """Return which worker each of the jobs runs at."""
+        cursor = await connection.execute(
+            "SELECT id, worker_id FROM procrastinate_jobs WHERE id = ANY(%s) AND worker_id IS NOT NULL", (job_ids,)
+        )
+        return {row["id"]: row["worker_id"] for row in await cursor.fetchall()}
+
     async def serve(self, work: Work, slot: Slot, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set and the running jobs have ended. Call with the slot held.
 
@@ -105,6 +114,7 @@ class Queue:
         await self.opened()
         self._app.job_manager = self._jobs = _NotedJobManager(self._app.connector, slot)
         self._register(work)
+        self._stopping = stopping
         while not stopping.is_set():
             try:
                 await self._settle_predecessor(work, slot)
@@ -137,10 +147,29 @@ class Queue:
             await self._jobs.update_heartbeat(worker)
 
     async def settle_stalled(self, settle: Callable[[UUID], Awaitable[bool]]) -> None:
-        """Put back the jobs of workers that have been silent for long: those of a machine that is gone."""
-        for job in await self._jobs.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS):
+        """Put back the jobs of workers that stay silent: those of a machine that is gone.
+
+        When the storage or the network comes back after a while, every live worker looks silent. So only who says
+        nothing while the storage keeps answering us, for longer than two beats, is taken for dead.
+        """
+        stalled = await self._stalled()
+        for _ in range(LOOKS):
+            if not stalled:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), LOOK_SECONDS)
+                return
+            still = await self._stalled()
+            stalled = {key: job for key, job in stalled.items() if key in still}
+        for job in stalled.values():
             logger.warning("job %s lost its worker", job.call_string)
             await self._send_back(job, settle)
+
+    async def _stalled(self) -> dict[tuple[int | None, int | None], Job]:
+        """Return the jobs whose workers are silent; raise TimeoutError when the storage takes its time to say so."""
+        async with asyncio.timeout(LOOK_SECONDS):
+            jobs = await self._jobs.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS)
+        return {(job.id, job.worker_id): job for job in jobs}
 
     def _register(self, work: Work) -> None:
         for name, handler in work.handlers.items():

@@ -20,9 +20,11 @@ from shared.errors import JobFailed, Rejected, UnreadableMedia
 from shared.settings import Settings
 
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+_TRIAL = "kinora-trial"  # always the same name: the next trial removes what a kill left
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_NO_UNNAMED_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT}
 _RENAME_NOREPLACE = 1
 
 
@@ -52,7 +54,7 @@ class MediaRoots:
         path = self._resolve(field, value)
         try:
             with OutputDir(self._open_folder(path, create=True), path) as folder:
-                folder.create(f"kinora-{os.urandom(8).hex()}", "").discard()
+                folder.check_writable()
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise Rejected("folder_full", field=field, name=path.name) from error
@@ -180,6 +182,18 @@ class OutputDir(_Descriptor):
 
     fd: int
     path: Path  # for messages and the disk check, never for opening
+
+    def check_writable(self) -> None:
+        """Raise the OSError of a folder that takes no new file. A kill meanwhile leaves nothing that stays."""
+        try:
+            os.close(os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=self.fd))
+        except OSError as error:
+            if error.errno not in _NO_UNNAMED_FILES:  # some network shares
+                raise
+            with suppress(FileNotFoundError):
+                os.unlink(f".{_TRIAL}.part", dir_fd=self.fd)
+            with suppress(FileExistsError):  # somebody else tries it just now, and can
+                self.create(_TRIAL, "").discard()
 
     def create(self, stem: str, suffix: str) -> "OutputFile":
         """Create the hidden temporary file `.{stem}{suffix}.part`; raise OSError when the folder refuses."""

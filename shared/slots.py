@@ -28,18 +28,14 @@ class Slot:
                 await asyncio.wait_for(stopping.wait(), WAIT_SECONDS)
         return False
 
-    @property
-    def held(self) -> bool:
-        return self._lock.held
-
     def free(self) -> None:
         self._lock.release()
 
     @property
     def worker(self) -> int | None:
-        """The id of the last worker that served from here, None when it left in order."""
-        with suppress(ValueError):
-            worker = json.loads(os.pread(self._lock.fd, NOTE_BYTES, 0) or b"{}").get("worker")
+        """The id of the last worker that served from here, None when it left in order. Anybody may ask."""
+        with suppress(ValueError, FileNotFoundError):
+            worker = json.loads(self._lock.path.read_bytes() or b"{}").get("worker")
             return worker if isinstance(worker, int) else None
         return None
 

@@ -54,6 +54,10 @@ class Supervisor:
             self._send(signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL)
             self._thread.join(timeout=1)
 
+    def replace(self) -> None:
+        """Kill a runner that does not react any more; its successor settles what it left."""
+        self._send(signal.SIGKILL)
+
     def abandon(self) -> None:
         """Let the runner drain on its own: the pipe ends with this process."""
         self._stopping.set()

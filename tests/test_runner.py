@@ -128,6 +128,19 @@ def test_a_wedged_pipeline_does_not_outlive_its_cancel(service: TinyService, rec
     assert service.runner_pid() != pid
 
 
+def test_a_runner_that_is_stopped_does_not_outlive_the_cancel_of_its_task(
+    service: TinyService, receiver: Receiver
+) -> None:
+    service.post(18, seconds=600)
+    service.wait_until(18, "running")
+    os.kill(pid := service.runner_pid(), signal.SIGSTOP)
+    service.cancel(18)
+    [callback] = callbacks(receiver, 18)
+    assert callback["err_msg"] == "cancelled"
+    assert service.task(18)["attempt"] == 1
+    assert service.runner_pid() != pid
+
+
 def test_an_attempt_that_lost_its_fence_changes_nothing(service: TinyService, receiver: Receiver) -> None:
     service.post(13, seconds=2)
     service.wait_until(13, "running", progress=0.05)
@@ -213,6 +226,17 @@ def test_a_job_that_does_not_finish_in_time_goes_back_to_the_queue_at_a_stop(
         assert service.wait_until(22, "running")["attempt"] == 2
         assert service.sql("SELECT crashes FROM kinora_tasks WHERE task_id = 22") == [{"crashes": 0}]
         assert not receiver.of(22)
+
+
+def test_a_job_that_is_claimed_when_the_time_to_finish_is_over_goes_back(
+    tmp_path_factory: pytest.TempPathFactory, receiver: Receiver
+) -> None:
+    with TinyService(tmp_path_factory.mktemp("hurry"), receiver, drain_seconds=0) as service:
+        for task_id in range(60, 66):
+            service.post(task_id, seconds=600)
+        assert service.stop() == 0
+        service.start()
+        assert service.sql("SELECT 1 FROM kinora_tasks WHERE crashes > 0 OR state NOT IN ('queued', 'running')") == []
 
 
 def test_everything_killed_at_once_loses_nothing(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> None:

@@ -88,7 +88,8 @@ def test_secrets_do_not_show_in_logs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("PORT", "0"), ("PORT", "x"), ("LANGUAGE", "fr"), ("CRF", "52"), ("MAX_QUEUED", "0"), ("DEVICE", "tpu"),
-     ("SERVICES", "upscale,painting"), ("DRAIN_SECONDS", "-1")],
+     ("SERVICES", "upscale,painting"), ("DRAIN_SECONDS", "-1"), ("CALLBACK_URL", "localhost:8088/x"),
+     ("CALLBACK_URL", "http:///x"), ("CALLBACK_URL", "http://h:99999/x"), ("CALLBACK_URL", "")],
 )  # fmt: skip
 def test_a_value_that_means_nothing_is_refused_at_start(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     with pytest.raises(ValidationError, match=name.lower()):

@@ -111,6 +111,8 @@ def _carried(
             copies = isinstance(again, AudioStream) and sound.can_copy(trial, again)
         if copies:
             return target.add_stream_from_template(stream), _moved(container.demux(stream), origin)
+        if not sound.can_encode(stream):
+            return None
         new = sound.add_encoded(target, stream)
         return new, sound.encoded(container, stream, new, origin)
     if isinstance(stream, SubtitleStream) and subtitles.can_carry(stream):

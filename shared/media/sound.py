@@ -35,6 +35,11 @@ def can_copy(container: InputContainer, stream: AudioStream) -> bool:
     return True
 
 
+def can_encode(stream: AudioStream) -> bool:
+    """Whether a decoder could make anything of this stream: broken headers say that it has no channels, or no rate."""
+    return bool(stream.rate) and stream.layout.nb_channels > 0
+
+
 def add_encoded(target: OutputContainer, stream: AudioStream) -> AudioStream:
     """Add an AAC stream to `target`, of the same rate and channels where AAC has them."""
     rate = stream.rate if stream.rate in _AAC_RATES else 48000
