@@ -1,6 +1,7 @@
 """The service around the models: how quickly it starts, accepts and begins, and what it weighs while it waits."""
 
 import itertools
+import signal
 import statistics
 import tempfile
 import threading
@@ -39,13 +40,15 @@ def measure() -> Report:
             idle = bench.accepts(stack)
         with bench.stack() as stack:
             begin = bench.begin_seconds(stack)
-            with bench.full_load(stack):
+            with bench.full_load(stack) as task_id:
                 loaded = bench.accepts(stack)
+                again = [bench.again_seconds(stack, task_id, attempt) for attempt in (2, 3)]
     figures = {
         "start_seconds": starts,
         "idle_pss_bytes": weight,
         "accept_idle_ms": summary(idle),
         "accept_loaded_ms": summary(loaded),
+        "again_seconds": again,
         "begin_warm_ms": summary([seconds * 1000 for seconds in begin]),
     }
     rows = [
@@ -53,6 +56,7 @@ def measure() -> Report:
         ["accept p50 / p99, idle, 20 a second through the router", latency(idle), ""],
         ["the same while the runner is at full load", latency(loaded), "15 / 50 ms"],
         ["accepted to begun, model warm, median", f"{statistics.median(begin) * 1000:.0f} ms", "300 ms"],
+        ["runner killed with -9 to its task running again", spread(again, 1) + " s", "10 s"],
         ["idle memory (PSS), router, one service, runner, PostgreSQL", f"{sum(weight.values()) / 2**20:.0f} MiB", ""],
     ]
     return Report("service", "The service around the models", ("figure", "measured", "reach"), rows, figures)
@@ -129,15 +133,25 @@ class Bench:
         return found
 
     @contextmanager
-    def full_load(self, stack: Stack) -> Iterator[None]:
-        """Keep the runner busy with a clip that outlasts the measurement."""
+    def full_load(self, stack: Stack) -> Iterator[int]:
+        """Keep the runner busy with a clip that outlasts the measurement; yield its task's id."""
         body = self._body(self._large) | {"ratio": 4}
         with stack.client() as client:
             client.post("/api/ai/upscale", json=body)
             while client.get(f"/api/ai/tasks/{body['task_id']}").json()["tasks"][0]["progress"] == 0:
                 time.sleep(0.2)
-            yield
+            yield body["task_id"]
             client.post(f"/api/ai/tasks/{body['task_id']}/cancel")
+
+    def again_seconds(self, stack: Stack, task_id: int, attempt: int) -> float:
+        """Kill the runner in the middle of its task and return the time until the task has begun its next attempt."""
+        with stack.client() as client:
+            runner = next(process for process in stack.processes() if part(process.command) == "runner")
+            begin = time.monotonic()
+            runner.send(signal.SIGKILL)
+            while client.get(f"/api/ai/tasks/{task_id}").json()["tasks"][0]["attempt"] != attempt:
+                time.sleep(0.02)
+        return time.monotonic() - begin
 
     def _body(self, clip: Path) -> dict[str, Any]:
         dist_dir = str(self._media / "out")

