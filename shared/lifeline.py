@@ -12,19 +12,22 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 STDIN = 0
+EXIT_ORPHANED = 71
 LOWEST = 19
 LOW = 10
 
 
-def die_with_parent() -> None:
+def die_with_parent(expected: int | None = None) -> None:
     """Get SIGTERM when the parent ends, however it ends; call in the main thread of a service's process.
 
+    `expected` is the parent's pid where it is known: a parent that ended while this process was still importing can be
+    told in no other way. Then nobody would ever end this process, which holds a port, so it ends at once.
     The signal fires when the parent's THREAD ends, so a process that a helper thread started must not use this.
     """
-    parent = os.getppid()
+    parent = expected or os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it ended before the call
-        os.kill(os.getpid(), signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(EXIT_ORPHANED)
 
 
 def when_tether_ends(then: Callable[[], object]) -> None:

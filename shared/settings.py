@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr | None = None
     language: Language = "en"
     services: Annotated[tuple[ServiceName, ...], NoDecode] = SERVICES  # what the router starts on this machine
+    master_pid: int | None = None  # set by `kinora serve` for the processes that it starts
     creation_url: str | None = None
     facefusion_url: str | None = None
     interpo_url: str | None = None

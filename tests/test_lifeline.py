@@ -36,3 +36,13 @@ def test_native_code_that_keeps_the_interpreter_lock_is_ended_with_a_traceback()
 def test_a_loop_that_turns_ends_as_it_likes() -> None:
     ran = run("pass")
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "turning\n", "")
+
+
+def test_a_process_whose_parent_ended_before_it_asked_ends_at_once() -> None:
+    script = "import os\nfrom shared.lifeline import die_with_parent\ndie_with_parent({})\nprint('alive')"
+    root = Path(__file__).parent.parent
+    for expected, survives in (("os.getppid()", True), ("None", True), ("2**22 + 1", False)):
+        ran = subprocess.run(
+            [sys.executable, "-c", script.format(expected)], cwd=root, capture_output=True, text=True, check=False
+        )
+        assert (ran.returncode == 0, ran.stdout == "alive\n") == (survives, survives), ran.stderr

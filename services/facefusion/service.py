@@ -30,7 +30,7 @@ class FaceFusion:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        die_with_parent()
+        die_with_parent(Settings.load().master_pid)
         await self.desk.start()
 
     @bentoml.on_shutdown

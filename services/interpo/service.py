@@ -27,7 +27,7 @@ class Interpo:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        die_with_parent()
+        die_with_parent(Settings.load().master_pid)
         await self.desk.start()
 
     @bentoml.on_shutdown

@@ -42,7 +42,7 @@ class Router:
 
     @bentoml.on_startup
     def start(self) -> None:
-        die_with_parent()
+        die_with_parent(Settings.load().master_pid)
 
     async def __is_ready__(self) -> bool:
         """Be ready with every service of this machine; those elsewhere answer for themselves."""

@@ -46,6 +46,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "BENTOML_DO_NOT_TRACK": "True",
         # Its allocator would hide the one GPU from all services but the first.
         "BENTOML_DISABLE_GPU_ALLOCATION": "1",
+        "KINORA_MASTER_PID": str(os.getpid()),  # this very process, before and after it becomes BentoML's master
         "KINORA_MEDIA_ROOTS": ":".join(map(str, settings.media_roots)),
         "KINORA_STATE_DIR": str(settings.state_dir),
     }
