@@ -8,10 +8,12 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from services.interpo.model import load
 from shared import weights
 from shared.device import Compute
 from shared.networks.interpolator import Interpolator
 from shared.networks.rife import Layout, Rife
+from shared.settings import Settings
 
 TINY = Layout("tiny", (16, 12, 8, 8), (8, 4, 2, 1), 0, 0, False, True, True, True)
 CPU = Compute(torch.device("cpu"), torch.float32)
@@ -127,6 +129,15 @@ def test_frames_beyond_1440_lines_are_searched_at_half_the_size(tiny: Interpolat
     tiny._network.block3.register_forward_pre_hook(lambda _block, inputs: seen.append(tuple(inputs[0].shape[-2:])))  # type: ignore[union-attr]  # a module
     list(tiny(noise(1441, 2560, 1), noise(1441, 2560, 2), [0.5]))
     assert seen == [(736, 1280)]
+
+
+@pytest.mark.needs_gpu
+def test_cuda_in_half_precision_agrees_with_the_cpu() -> None:
+    first, second = affine(0.0), affine(1.0)
+    on_cpu, on_gpu = (
+        next(iter(load(Settings(device=device))(first, second, [0.5]))).astype(float) for device in ("cpu", "cuda")
+    )
+    assert np.abs(on_gpu - on_cpu).mean() < 0.5
 
 
 def test_two_pictures_that_differ_in_size_are_a_mistake_of_the_caller(tiny: Interpolator) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from services.upscale.model import MODELS
+from services.upscale.model import MODELS, load
 from shared import weights
 from shared.device import Compute
 from shared.errors import JobFailed
@@ -25,6 +25,7 @@ from shared.networks.rrdb import RRDB
 from shared.networks.srvgg import SRVGG
 from shared.networks.tiles import plan
 from shared.networks.upscaler import Network, Picture, Upscaler
+from shared.settings import Settings
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 NCNN_FILES = {
@@ -246,6 +247,14 @@ def test_the_result_is_sharper_than_bicubic(animevideo: tuple[Upscaler, Picture]
     _, enlarged = animevideo
     bicubic = cv2.resize(film, (1280, 720), interpolation=cv2.INTER_CUBIC)
     assert sharpness(enlarged) > 1.3 * sharpness(bicubic)
+
+
+@pytest.mark.needs_gpu
+@pytest.mark.parametrize("model", ["animevideov3", "x4plus-anime"])
+def test_cuda_in_half_precision_agrees_with_the_cpu(film: Picture, model: Any) -> None:
+    small = film[:96, :128]
+    on_cpu, on_gpu = (load(Settings(device=device, upscale_model=model))(small, 4) for device in ("cpu", "cuda"))
+    assert psnr(on_gpu, on_cpu) > 45
 
 
 def test_memory_stays_below_the_promise_and_does_not_grow() -> None:
