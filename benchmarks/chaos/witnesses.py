@@ -78,8 +78,11 @@ class Onlooker(threading.Thread):
         self.join()
 
     def _holders(self) -> Iterable[tuple[str, str]]:
-        for process in self._stack.processes():
-            if ".runner" in process.command:
+        runners = [process for process in self._stack.processes() if ".runner" in process.command]
+        pids = {process.pid for process in runners}
+        for process in runners:
+            # A runner that is just starting PostgreSQL again is seen twice between fork and exec, descriptors and all.
+            if process.parent not in pids:
                 for target in processes.open_files(process.pid):
                     if target.startswith(str(self._out)) and Path(target).name.startswith("."):
                         yield str(process.pid), Path(target).name
