@@ -68,6 +68,11 @@ def test_black_before_a_picture_is_another_shot() -> None:
     assert cuts([np.zeros_like(picture), picture]) == [1]
 
 
+def test_a_picture_after_a_long_black_is_another_shot() -> None:
+    picture = shot("clip-carphone", count=1)[0]
+    assert cuts([*[np.zeros_like(picture)] * 3, picture, picture]) == [3]
+
+
 def test_depth_does_not_matter() -> None:
     first, second = (shot(name, count=1)[0] for name in CLIPS[:2])
     assert cuts([image.astype(np.uint16) * 257 for image in (first, first, second)]) == [2]

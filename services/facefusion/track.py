@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import cv2
 import numpy as np
 
 from services.facefusion.attributes import Attributes
@@ -11,6 +10,7 @@ from services.facefusion.face import Face, Float, Image, overlap
 from services.facefusion.landmarks import LandmarkFinder, crop_of_landmarks, crop_of_points
 from services.facefusion.smoothing import OneEuro
 from services.facefusion.swapper import View
+from shared.media.cuts import CutDetector
 
 SAME_FACE = 0.25  # overlap of a track's box with a detection's, from which it may be the same face
 MEETING = 0.2  # overlap of two tracks after which they are recognised anew
@@ -18,7 +18,6 @@ NEAR = 0.6  # of the face's size: how far a face moves between two frames at mos
 LONGEST_GAP = 12  # frames without a detection through which a face is followed by its landmarks alone
 PRESENT = 0.5  # the landmark network's own score: below it there is no face in the crop
 JUMP = 0.08  # of the face's size: a step that the margin of the next crop should not have to bear
-CUT = 26.0  # mean difference of 32 x 18 thumbnails, 0-255, that only a cut makes
 FADE = 0.34  # opacity lost or won a frame while a face is doubtful
 
 
@@ -86,7 +85,8 @@ class Tracker:
     tracks: list[Track] = field(default_factory=list)
     ended: list[Track] = field(default_factory=list)
     started: int = 0
-    thumbnail: Float | None = None
+    cuts: CutDetector = field(default_factory=CutDetector)
+    before: Image | None = None
 
     def __call__(self, image: Image, index: int) -> list[Track]:
         """Detect, tell cuts, and give every face to the track that it continues."""
@@ -125,9 +125,8 @@ class Tracker:
         self.tracks = [track for track in self.tracks if all(track is not other for other in gone)]
 
     def _is_cut(self, image: Image) -> bool:
-        small = cv2.resize(image, (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
-        before, self.thumbnail = self.thumbnail, small
-        return before is not None and float(np.abs(small - before).mean()) > CUT
+        before, self.before = self.before, image
+        return before is not None and self.cuts.is_cut(before, image)
 
 
 def assign(tracks: list[Track], faces: list[Face]) -> list[tuple[Track, Face]]:

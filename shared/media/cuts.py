@@ -41,7 +41,7 @@ class CutDetector:
         if differs and similarity < min(_SIMILAR, self._usual - _FALL):
             self._usual = 1.0  # the new shot is not known yet
             return True
-        self._usual = similarity
+        self._usual = similarity if differs else 1.0  # flat pictures correlate with nothing, not even themselves
         return False
 
     def _thumbnail(self, picture: Picture) -> npt.NDArray[Any]:
