@@ -1,0 +1,92 @@
+"""Memory plans as data: what a model's parts do on how much memory, and which plan a machine gets.
+
+Nothing here loads anything: `loading.py` does what a plan says.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+PlanName = Literal["speed", "balanced", "low", "draft"]
+Size = Literal["1.3b", "14b"]  # parameters of the model
+
+GIB = 1 << 30
+
+logger = logging.getLogger("bentoml.kinora.wan")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a loaded model keeps where, and how it computes. All but `steps` leave the picture (nearly) as it is.
+
+    What only a GPU has (offloading, compiling, its attention kernels) is passed over on a CPU.
+    """
+
+    name: PlanName
+    needs: Mapping[Size, float]  # GiB of free GPU memory for three seconds; absent: not for this model
+    steps: int = 30  # of denoising
+    encoder: Literal["resident", "on_demand", "on_cpu"] = "on_demand"  # 11 GB that only a new prompt needs
+    offload: Literal["block_level", "leaf_level"] | None = (
+        None  # weights wait in host memory, copied ahead of their use
+    )
+    storage: Literal["float8_e4m3fn"] | None = None  # of the transformer's weights; computed in bf16
+    tiling: bool = True  # the VAE decodes in tiles
+    window: int = 81  # longest take in frames, 4k+1; a longer video is made of several
+    attention: str | None = None  # a backend of diffusers that needs no download
+    compiled: bool = False  # the repeated blocks of the transformer
+    cache_threshold: float | None = None  # relative change of the first block below which the others are not run again
+
+
+PLANS: Mapping[PlanName, Plan] = {
+    plan.name: plan
+    for plan in (
+        Plan(
+            name="speed",
+            needs={"1.3b": 22, "14b": 66},
+            encoder="resident",
+            tiling=False,
+            attention="_native_cudnn",
+            compiled=True,
+            cache_threshold=0.05,
+        ),
+        Plan(name="balanced", needs={"1.3b": 13, "14b": 20}, offload="block_level"),
+        Plan(
+            name="low",
+            needs={"1.3b": 6, "14b": 10},
+            encoder="on_cpu",
+            offload="leaf_level",
+            storage="float8_e4m3fn",
+            window=49,
+        ),
+        # The plain text-to-video transformer with a distillation LoRA, on a CPU: `draft.py`.
+        Plan(name="draft", needs={}, steps=4, tiling=False, window=49),
+    )
+}
+LADDER: tuple[PlanName, ...] = ("speed", "balanced", "low")  # an out-of-memory error steps one down
+
+
+def choose(wanted: Literal["auto"] | PlanName, size: Size, free_gpu_bytes: int | None) -> Plan:
+    """Return the wanted plan; for `auto` the fastest whose need is free, and `low` where there is no GPU (None)."""
+    if wanted != "auto":
+        return PLANS[wanted]
+    if free_gpu_bytes is None:
+        logger.info("plan low: there is no GPU, everything runs in host memory")
+        return PLANS["low"]
+    free = free_gpu_bytes / GIB
+    for name in LADDER:
+        plan = PLANS[name]
+        if plan.needs[size] <= free:
+            logger.info(
+                "plan %s: %.1f GiB are free, %g GiB are needed by the %s model", name, free, plan.needs[size], size
+            )
+            return plan
+    logger.warning("plan low: only %.1f GiB are free, %g GiB are needed by the %s model", free, plan.needs[size], size)
+    return PLANS["low"]
+
+
+def step_down(plan: Plan) -> Plan | None:
+    """Return the next plan of the ladder, which needs less memory; None where there is none."""
+    if plan.name not in LADDER[:-1]:
+        return None
+    return PLANS[LADDER[LADDER.index(plan.name) + 1]]
