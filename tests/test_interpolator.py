@@ -3,6 +3,8 @@
 from itertools import pairwise
 from typing import Any
 
+import av
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -18,6 +20,7 @@ from shared.settings import Settings
 TINY = Layout("tiny", (16, 12, 8, 8), (8, 4, 2, 1), 0, 0, False, True, True, True)
 CPU = Compute(torch.device("cpu"), torch.float32)
 Image = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
 SIZE = (192, 128)  # width, height of the affine pan
 MARGIN = 16  # pixels at the edge, whose content comes from outside
 
@@ -40,16 +43,38 @@ def noise(height: int, width: int, seed: int, dtype: type = np.uint8) -> npt.NDA
 def affine(timestep: float, *, growth: float = 0.0, turn: float = 0.0) -> Image:
     """A textured plane on its way: at 1 it has moved by (8, 3) pixels, grown by `growth` and turned by `turn` radians.
 
-    Every point goes straight and evenly; every instant is rendered exactly, not resampled.
+    Every instant is rendered exactly, not resampled.
     """
     rows, columns = np.mgrid[0 : SIZE[1], 0 : SIZE[0]].astype(np.float64)
+    x, y = came_from(columns, rows, timestep, growth, turn)
+    waves = [np.sin(x / 5) * np.cos(y / 7), np.sin((x + y) / 9), np.cos(x / 11 - y / 6)]
+    return np.stack([127.5 + 100 * wave for wave in waves], -1).round().astype(np.uint8)
+
+
+def view(picture: Image, timestep: float, *, growth: float = 0.0, turn: float = 0.0) -> Image:
+    """A real picture on the same way, looked at by a camera that samples every pixel of it."""
+    samples = 6  # no fewer than the picture has itself
+    rows, columns = (np.mgrid[0 : SIZE[1] * samples, 0 : SIZE[0] * samples] + 0.5) / samples - 0.5
+    room = np.array(picture.shape[1::-1]) - 60  # what the way leads out of the frame
+    enlarged = float((room / SIZE).min())
+    x, y = (
+        ((place - size / 2) * enlarged + whole / 2).astype(np.float32)
+        for place, size, whole in zip(
+            came_from(columns, rows, timestep, growth, turn), SIZE, picture.shape[1::-1], strict=True
+        )
+    )
+    sampled = cv2.remap(picture, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(cv2.resize(sampled, SIZE, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def came_from(columns: Floats, rows: Floats, timestep: float, growth: float, turn: float) -> tuple[Floats, Floats]:
+    """Where the points seen at these places were at 0. Every point goes straight and evenly."""
     middle = np.array(SIZE)[:, None] / 2
     end = (1 + growth) * np.array([(np.cos(turn), -np.sin(turn)), (np.sin(turn), np.cos(turn))])
     matrix = np.eye(2) + timestep * (end - np.eye(2))
     seen = np.stack((columns.ravel(), rows.ravel())) - middle - timestep * np.array([(8.0,), (3.0,)])
     x, y = (np.linalg.inv(matrix) @ seen + middle).reshape(2, *rows.shape)
-    waves = [np.sin(x / 5) * np.cos(y / 7), np.sin((x + y) / 9), np.cos(x / 11 - y / 6)]
-    return np.stack([127.5 + 100 * wave for wave in waves], -1).round().astype(np.uint8)
+    return x, y
 
 
 def displacement(picture: Image, truth: Image) -> float:
@@ -91,6 +116,18 @@ def test_a_pan_is_in_place_at_every_instant(
     pictures = interpolator(affine(0, **motion), affine(1, **motion), timesteps)
     errors = [displacement(picture, affine(at, **motion)) for at, picture in zip(timesteps, pictures, strict=True)]
     assert max(errors) < 0.25, errors
+
+
+@pytest.mark.parametrize("clip", ["clip-bigbuckbunny", "clip-single-face"])
+@pytest.mark.parametrize("motion", [{}, {"growth": 0.02, "turn": 0.02}], ids=["pan", "growing and turning pan"])
+def test_a_real_picture_is_in_place_at_every_instant(real: Interpolator, clip: str, motion: dict[str, float]) -> None:
+    with av.open(weights.path(clip)) as container:
+        picture = np.asarray(next(container.decode(video=0)).to_ndarray(format="rgb24"), np.uint8)
+    for rate in (6, 8):
+        timesteps = [place / rate for place in range(1, rate)]
+        made = real(view(picture, 0, **motion), view(picture, 1, **motion), timesteps)
+        errors = [displacement(shown, view(picture, at, **motion)) for at, shown in zip(timesteps, made, strict=True)]
+        assert max(errors) < 0.25, errors
 
 
 def test_a_frame_is_analysed_once_for_both_of_its_pairs(tiny: Interpolator) -> None:
