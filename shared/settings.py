@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validat
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import Language
+from shared.shares import Share, read_shares
 
 ServiceName = Literal["creation", "facefusion", "interpo", "upscale"]
 SERVICES: tuple[ServiceName, ...] = get_args(ServiceName)
@@ -37,7 +38,7 @@ class Settings(BaseSettings):
     language: Language = "en"
     services: Annotated[tuple[ServiceName, ...], NoDecode] = SERVICES  # what the router starts on this machine
     master_pid: int | None = None  # set by `kinora serve` for the processes that it starts
-    creation_url: str | None = None
+    creation_url: str | None = None  # one URL, or `http://a=90,http://b=10`: versions with their weights
     facefusion_url: str | None = None
     interpo_url: str | None = None
     upscale_url: str | None = None
@@ -54,6 +55,7 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     gpu_exclusive: bool = False
     preload: bool = False
+    hub_url: str = "https://huggingface.co"  # or a mirror of it: where whole models are pulled from
     upscale_model: Literal["auto", "animevideov3", "x4plus", "x4plus-anime"] = "auto"
     facefusion_swapper: Literal["auto", "classic", "inswapper"] = "auto"
     facefusion_sharpen: bool = False  # inswapper only: enlarge the swapped face with the upscaling network
@@ -98,6 +100,12 @@ class Settings(BaseSettings):
             raise ValueError("write it as http://HOST:PORT/PATH or https://HOST/PATH")
         return value
 
+    @field_validator("creation_url", "facefusion_url", "interpo_url", "upscale_url")
+    @classmethod
+    def _routable(cls, value: str | None) -> str | None:
+        read_shares(value or "")
+        return value
+
     @field_validator("allowed_hosts", "services", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
@@ -132,10 +140,10 @@ class Settings(BaseSettings):
     def _open_on_purpose(self) -> bool:
         return self.token is not None and self.token.get_secret_value().strip().lower() == OPEN_ON_PURPOSE
 
-    def upstream_url(self, service: ServiceName) -> str | None:
-        """Where the router finds a service that runs elsewhere; None means on this machine."""
-        url: str | None = getattr(self, f"{service}_url")
-        return url or None
+    def upstreams(self, service: ServiceName) -> tuple[Share, ...]:
+        """Where the router finds the versions of a service that run elsewhere; empty means on this machine."""
+        text: str | None = getattr(self, f"{service}_url")
+        return read_shares(text or "")
 
 
 def _is_loopback(host: str) -> bool:

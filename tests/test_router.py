@@ -9,78 +9,22 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
 
 from services.router import upstream
 from services.router.proxy import PATHS, UNREACHABLE_HEADER, Proxy
-from services.upscale.request import UpscaleRequest
-from shared.contract import TaskView
 from shared.envelope import Envelope
-from shared.openapi import describe
 from shared.settings import ServiceName, Settings
+from shared.shares import Share
 from shared.stack import Stack, free_port
-from shared.tasks_face import TaskQuery, read_task_id, task_list, unknown
+from tests.far import ACCEPTED, Far, listed, refused, task
 from tests.live import serving
-
-ACCEPTED = {"err_code": 0, "err_msg": ""}
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
-
-
-@dataclass
-class Far:
-    """A service on another machine, as much of it as the router sees: what it was asked, and what it knows."""
-
-    name: ServiceName
-    tasks: list[TaskView] = field(default_factory=list)
-    asked: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
-    answer: Response = field(default_factory=lambda: JSONResponse(ACCEPTED))
-
-    @property
-    def app(self) -> Starlette:
-        return Starlette(
-            routes=[
-                Route(f"/api/ai/{self.name}", self._act, methods=["POST"]),
-                Route("/api/ai/tasks", self._list),
-                Route("/api/ai/tasks/{task_id}", self._look_up),
-                Route("/api/ai/tasks/{task_id}/cancel", self._act, methods=["POST"]),
-                Route("/docs.json", self._document),
-                Route("/readyz", lambda _request: Response()),
-            ]
-        )
-
-    async def _act(self, request: Request) -> Response:
-        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        self.asked.append((target, dict(request.headers), await request.body()))
-        return self.answer
-
-    async def _list(self, request: Request) -> Response:
-        if self.answer.status_code >= 500:
-            return self.answer
-        return task_list(self.tasks[: TaskQuery.read(request.query_params).limit])
-
-    async def _look_up(self, request: Request) -> Response:
-        task_id = read_task_id(request.path_params["task_id"])
-        found = [task for task in self.tasks if task.task_id == task_id]
-        return task_list(found) if found else JSONResponse({"err_code": -1, "err_msg": str(unknown(task_id))}, 404)
-
-    async def _document(self, _request: Request) -> Response:
-        return JSONResponse(describe({f"/api/ai/{self.name}": UpscaleRequest}))
-
-
-def task(service: ServiceName, task_id: int, minute: int) -> TaskView:
-    run = f"{task_id:08}-0000-4000-8000-{minute:012}"
-    created = NOON + timedelta(minutes=minute)
-    return TaskView(id=run, service=service, task_id=task_id, state="queued", created_at=created)
 
 
 @dataclass
@@ -105,17 +49,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
             "facefusion": f"http://127.0.0.1:{hung.getsockname()[1]}",
             "creation": f"http://127.0.0.1:{free_port()}",
         }
-        router = stack.enter_context(serving(Envelope(Proxy(lambda _settings: urls).app, Settings())))
+        shares = {service: [Share(url, 1)] for service, url in urls.items()}
+        router = stack.enter_context(serving(Envelope(Proxy(lambda _settings: shares).app, Settings())))
         client = stack.enter_context(httpx.Client(base_url=router, trust_env=False, timeout=20))
         yield World(upscale, interpo, client)
-
-
-def refused(answer: httpx.Response, status: int) -> str:
-    assert answer.status_code == status
-    assert list(answer.json()) == ["err_code", "err_msg"]
-    assert answer.json()["err_code"] == -1
-    sentence: str = answer.json()["err_msg"]
-    return sentence
 
 
 # Documented paths
@@ -192,7 +129,7 @@ def test_a_connection_that_breaks_is_tried_once_more() -> None:
         thread = threading.Thread(target=break_then_answer, args=(server,), daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        with serving(Envelope(Proxy(lambda _settings: {"upscale": url}).app, Settings())) as router:
+        with serving(Envelope(Proxy(lambda _settings: {"upscale": [Share(url, 1)]}).app, Settings())) as router:
             assert httpx.post(router + "/api/ai/upscale", json={"task_id": 1}).json() == ACCEPTED
         thread.join(5)
     assert len(received) == 2
@@ -212,11 +149,6 @@ def test_many_requests_at_once_all_arrive(world: World) -> None:
 
 
 # Tasks
-
-
-def listed(answer: httpx.Response) -> list[tuple[str, int]]:
-    assert answer.status_code == 200
-    return [(task["service"], task["task_id"]) for task in answer.json()["tasks"]]
 
 
 def test_the_lists_of_all_services_are_one_newest_first_whoever_is_down(world: World) -> None:
@@ -288,11 +220,11 @@ def test_readiness_asks_for_the_services_of_this_machine_and_for_one_at_all(monk
 
     with serving(far.app) as url:
         dead = f"http://127.0.0.1:{free_port()}"
-        proxy = Proxy(lambda _settings: {"upscale": url, "interpo": dead})
+        proxy = Proxy(lambda _settings: {"upscale": [Share(url, 1)], "interpo": [Share(dead, 1)]})
         assert asyncio.run(readiness(proxy, "upscale"))
         assert asyncio.run(readiness(proxy))
         assert not asyncio.run(readiness(proxy, "upscale", "interpo"))
-        assert not asyncio.run(readiness(Proxy(lambda _settings: {"interpo": dead})))
+        assert not asyncio.run(readiness(Proxy(lambda _settings: {"interpo": [Share(dead, 1)]})))
         assert not asyncio.run(readiness(Proxy(lambda _settings: {})))
 
 

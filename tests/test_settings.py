@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from shared.settings import SERVICES, Settings
+from shared.settings import SERVICES, ServiceName, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -98,8 +98,47 @@ def test_a_value_that_means_nothing_is_refused_at_start(monkeypatch: pytest.Monk
 
 def test_a_service_that_runs_elsewhere_has_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load(monkeypatch, UPSCALE_URL="http://gpu-1:5003", INTERPO_URL="")
-    assert settings.upstream_url("upscale") == "http://gpu-1:5003"
-    assert settings.upstream_url("interpo") is None
+    assert settings.upstreams("upscale") == (("http://gpu-1:5003", 1),)
+    assert settings.upstreams("interpo") == ()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_versions_of_a_service_may_share_its_tasks(monkeypatch: pytest.MonkeyPatch, service: ServiceName) -> None:
+    value = " http://a:5003=90, http://[::1]:5003/gpu=10,file:///run/c.sock=0,"
+    settings = load(monkeypatch, **{f"{service.upper()}_URL": value})
+    assert settings.upstreams(service) == (
+        ("http://a:5003", 90),
+        ("http://[::1]:5003/gpu", 10),
+        ("file:///run/c.sock", 0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("gpu-1:5003", "gpu-1:5003 is no address of a service: write it as http://HOST:PORT"),
+        ("http://:5003", "http://:5003 is no address of a service"),
+        ("http://a:70000", "out of range"),
+        ("http://a/?x", "is no address of a service"),
+        ("file://host/run/a.sock", "is no address of a service"),
+        ("http://a=90,http://b", "http://b has no weight: write several versions as http://a:5003=90,http://b:5003=10"),
+        ("http://a,http://b", "http://a has no weight"),
+        ("http://a=90,http://b=-1", "http://b has the weight -1: it must be a whole number from 0 to 1000000"),
+        ("http://a=1.5", "has the weight 1.5"),
+        ("http://a=\u00b2", "it must be a whole number"),
+        ("http://a=1000001", "it must be a whole number"),
+        ("http://a=", "http://a has the weight : it must be a whole number"),
+        ("http://a=1,http://a/=2", "http://a is named twice: give every version a URL of its own"),
+        ("http://a=0", "every weight is 0, so nobody would take new tasks"),
+        ("http://a=0,http://b=0", "every weight is 0"),
+    ],
+)
+def test_an_address_that_means_nothing_is_refused_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, value: str, sentence: str
+) -> None:
+    with pytest.raises(ValidationError, match="upscale_url") as refused:
+        load(monkeypatch, UPSCALE_URL=value)
+    assert sentence in str(refused.value)
 
 
 def test_a_machine_may_run_only_some_services(monkeypatch: pytest.MonkeyPatch) -> None:

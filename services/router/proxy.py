@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from starlette.applications import Starlette
@@ -10,12 +10,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from services.router.upstream import Upstream, absent
+from services.router.upstream import absent
+from services.router.versions import Versions
 from shared.answers import UNAVAILABLE, HttpProblem, answer_to
 from shared.contract import Answer, TaskView
 from shared.errors import Problem
 from shared.openapi import DOCUMENT_PATH, merge
 from shared.settings import SERVICES, ServiceName, Settings
+from shared.shares import Share
 from shared.tasks_face import CANCEL_PATH, TASK_PATH, TASKS_PATH, TaskQuery, read_task_id, task_list, unknown
 
 ALIASES: dict[str, ServiceName] = {"/api/ai/upcale": "upscale"}  # an earlier configuration of the backend
@@ -26,11 +28,11 @@ T = TypeVar("T")
 
 
 class Proxy:
-    """An ASGI application; `addresses` is asked once, when it starts, for the URL of every service there is."""
+    """An ASGI application; `addresses` is asked once, when it starts, for the versions of every service there is."""
 
-    def __init__(self, addresses: Callable[[Settings], Mapping[ServiceName, str]]) -> None:
+    def __init__(self, addresses: Callable[[Settings], Mapping[ServiceName, Sequence[Share]]]) -> None:
         self._addresses = addresses
-        self._upstreams: dict[ServiceName, Upstream] = {}
+        self._services: dict[ServiceName, Versions] = {}
         self.app = Starlette(
             routes=[
                 *(Route(path, self._submit, methods=["POST"]) for path in PATHS),
@@ -45,23 +47,23 @@ class Proxy:
 
     async def ready(self, needed: Iterable[ServiceName]) -> bool:
         """Tell whether every needed service is ready, and at least one at all."""
-        names = list(self._upstreams)
-        states = dict(zip(names, await asyncio.gather(*(self._upstreams[name].ready() for name in names)), strict=True))
+        names = list(self._services)
+        states = dict(zip(names, await asyncio.gather(*(self._services[name].ready() for name in names)), strict=True))
         return any(states.values()) and all(states.get(name, False) for name in needed)
 
     @contextlib.asynccontextmanager
     async def _open(self, app: Starlette) -> AsyncIterator[None]:
         settings = Settings.load()
         app.state.language = settings.language
-        self._upstreams = {name: Upstream(name, url) for name, url in self._addresses(settings).items()}
+        self._services = {name: Versions(name, shares) for name, shares in self._addresses(settings).items()}
         try:
             yield
         finally:
-            await asyncio.gather(*(upstream.close() for upstream in self._upstreams.values()))
+            await asyncio.gather(*(service.close() for service in self._services.values()))
 
     async def _submit(self, request: Request) -> Response:
-        upstream = self._upstream(PATHS[request.scope["path"]])
-        answer = await upstream.submit(await request.body(), request.headers)
+        service = self._service(PATHS[request.scope["path"]])
+        answer = await service.submit(await request.body(), request.headers)
         return Response(answer.content, answer.status_code, media_type="application/json")
 
     async def _list(self, request: Request) -> Response:
@@ -75,7 +77,7 @@ class Proxy:
         """Ask every service and answer with the newest of all; a service that is down only makes the list shorter."""
         query = TaskQuery.read(request.query_params)
         found, missing = await self._ask(
-            query, lambda upstream: upstream.tasks(path, request.query_params, request.headers)
+            query, lambda service: service.tasks(path, request.query_params, request.headers)
         )
         tasks: list[TaskView] = []
         for answer in found.values():
@@ -96,7 +98,7 @@ class Proxy:
         path = CANCEL_PATH.format(task_id=task_id)
         found, missing = await self._ask(
             TaskQuery.read(request.query_params),
-            lambda upstream: upstream.cancel(path, request.query_params, request.headers),
+            lambda service: service.cancel(path, request.query_params, request.headers, task_id=task_id),
         )
         answers = sorted(found.values(), key=lambda answer: (answer.json()["err_code"] != 0, answer.status_code))
         if missing and (not answers or answers[0].json()["err_code"] != 0):
@@ -104,15 +106,15 @@ class Proxy:
         return Response(answers[0].content, answers[0].status_code, media_type="application/json")
 
     async def _document(self, request: Request) -> Response:
-        found, _ = await self._ask(TaskQuery(), lambda upstream: upstream.document(DOCUMENT_PATH, request.headers))
+        found, _ = await self._ask(TaskQuery(), lambda service: service.document(DOCUMENT_PATH, request.headers))
         return JSONResponse(merge(found.values()))
 
     async def _ask(
-        self, query: TaskQuery, ask: Callable[[Upstream], Awaitable[T]]
+        self, query: TaskQuery, ask: Callable[[Versions], Awaitable[T]]
     ) -> tuple[dict[ServiceName, T], dict[ServiceName, HttpProblem]]:
         """Ask the services that a query means, all at once; return their answers and why others gave none."""
-        names = [query.service] if query.service else list(self._upstreams)
-        outcomes = await asyncio.gather(*(ask(self._upstream(name)) for name in names), return_exceptions=True)
+        names = [query.service] if query.service else list(self._services)
+        outcomes = await asyncio.gather(*(ask(self._service(name)) for name in names), return_exceptions=True)
         found: dict[ServiceName, T] = {}
         missing: dict[ServiceName, HttpProblem] = {}
         for name, outcome in zip(names, outcomes, strict=True):
@@ -126,10 +128,10 @@ class Proxy:
             raise next(iter(missing.values()), HttpProblem(UNAVAILABLE, "services_down"))
         return found, missing
 
-    def _upstream(self, service: ServiceName) -> Upstream:
-        if service not in self._upstreams:
-            raise absent(service)
-        return self._upstreams[service]
+    def _service(self, name: ServiceName) -> Versions:
+        if name not in self._services:
+            raise absent(name)
+        return self._services[name]
 
     async def _refuse(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)

@@ -10,14 +10,16 @@ from services.router.proxy import Proxy
 from shared.envelope import EnvelopeService
 from shared.lifeline import die_with_parent
 from shared.settings import SERVICES, ServiceName, Settings
+from shared.shares import Share
 
 LOCAL = {name: start_here(name) for name in SERVICES}
 
 
-def addresses(settings: Settings) -> dict[ServiceName, str]:
-    """Return where every service listens, those of other machines included."""
-    urls = {name: settings.upstream_url(name) or listening_at(LOCAL[name]) for name in SERVICES}
-    return {name: url for name, url in urls.items() if url}
+def addresses(settings: Settings) -> dict[ServiceName, tuple[Share, ...]]:
+    """Return where every service listens, in all its versions, those of other machines included."""
+    here = {name: (Share(url, 1),) for name in SERVICES if (url := listening_at(LOCAL[name]))}
+    elsewhere = {name: shares for name in SERVICES if (shares := settings.upstreams(name))}
+    return here | elsewhere
 
 
 proxy = Proxy(addresses)

@@ -17,6 +17,10 @@ _CONNECT_SECONDS = 3.0
 _FORWARDED = ("authorization", "traceparent")
 
 
+class Unreachable(HttpProblem):
+    """Nobody listens there, so that the request may go elsewhere; it was sent at most once, and never answered."""
+
+
 class Upstream:
     """A service at a URL; `file:///…` is a unix socket of this machine."""
 
@@ -92,7 +96,7 @@ class Upstream:
             except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
                 return await self._client.send(request)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise HttpProblem(BAD_UPSTREAM, "service_down", service=self.service) from error
+            raise Unreachable(BAD_UPSTREAM, "service_down", service=self.service) from error
         except httpx.TimeoutException as error:
             raise HttpProblem(TOO_SLOW, "service_slow", service=self.service) from error
         except httpx.TransportError as error:

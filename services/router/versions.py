@@ -1,0 +1,114 @@
+"""One service in one or several versions, as the router sees it: each task has its version, lists have all of them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import httpx
+
+from services.router.split import key_of, ranked
+from services.router.upstream import Unreachable, Upstream
+from shared.answers import HttpProblem
+from shared.contract import Answer, TaskList, TaskView
+from shared.settings import ServiceName
+from shared.shares import Share
+
+T = TypeVar("T")
+STAND_INS = 1  # how many other versions a submission tries when its own cannot be reached
+
+
+class Versions:
+    """The versions of one service. They share one database: any of them knows, and may cancel, the tasks of all."""
+
+    def __init__(self, service: ServiceName, shares: Iterable[Share]) -> None:
+        self._service = service
+        self._shares = tuple(shares)
+        self._upstreams = {share.url: Upstream(service, share.url) for share in self._shares}
+
+    async def close(self) -> None:
+        await asyncio.gather(*(upstream.close() for upstream in self._upstreams.values()))
+
+    async def submit(self, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+        """Pass a submission to its task's version, or, when that one cannot be reached, to the next; else raise.
+
+        What cannot be reached has mostly seen nothing of the request. If its connection broke before (it was killed
+        in between), it may have accepted the task: then the stand-in finds the same body under the same task_id in
+        their database and accepts it once. A version that is slow, or that refuses, is not left for another one.
+        """
+        takers = [share for share in self._shares if share.weight]
+        if len(takers) > 1:
+            takers = ranked(self._service, key_of(body), takers)[: 1 + STAND_INS]
+        *others, last = takers
+        for share in others:
+            try:
+                return await self._upstreams[share.url].submit(body, headers)
+            except Unreachable:
+                continue
+        return await self._upstreams[last.url].submit(body, headers)
+
+    async def cancel(
+        self, path: str, query: Mapping[str, str], headers: Mapping[str, str], *, task_id: int
+    ) -> httpx.Response:
+        """Ask the task's version to cancel, then the others until one accepts; return the best answer or raise."""
+        answers: list[httpx.Response] = []
+        problems: list[HttpProblem] = []
+        for share in ranked(self._service, str(task_id), self._shares):
+            try:
+                answers.append(await self._upstreams[share.url].cancel(path, query, headers))
+            except HttpProblem as problem:
+                problems.append(problem)
+                continue
+            if answers[-1].json()["err_code"] == 0:
+                return answers[-1]
+        if not answers:
+            raise problems[0]
+        return min(answers, key=lambda answer: answer.status_code)
+
+    async def tasks(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> TaskList | Answer:
+        """Return the tasks that the versions know, each once, or the refusal of all of them."""
+        answers = await self._ask_all(lambda upstream: upstream.tasks(path, query, headers))
+        lists = [answer for answer in answers if isinstance(answer, TaskList)]
+        if not lists:
+            return answers[0]
+        newest: dict[object, TaskView] = {}
+        for task in (task for found in lists for task in found.tasks):
+            # A task that ran again between two answers is one task too; of previews there may be several.
+            job = task.task_id if task.kind == "generate" else task.id
+            if job not in newest or newest[job].created_at < task.created_at:
+                newest[job] = task
+        return TaskList(tasks=list(newest.values()))
+
+    async def document(self, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
+        """Return the OpenAPI document of the version that takes most."""
+        by_weight = sorted(self._shares, key=lambda share: -share.weight)
+        problem: HttpProblem | None = None
+        for share in by_weight:
+            try:
+                return await self._upstreams[share.url].document(path, headers)
+            except HttpProblem as error:
+                problem = problem or error
+        assert problem
+        raise problem
+
+    async def ready(self) -> bool:
+        """Tell whether any version that takes new tasks is ready: a task finds its way to it."""
+        takers = [self._upstreams[share.url] for share in self._shares if share.weight]
+        return any(await asyncio.gather(*(upstream.ready() for upstream in takers)))
+
+    async def _ask_all(self, ask: Callable[[Upstream], Awaitable[T]]) -> list[T]:
+        """Ask every version at once; return what came, or raise why nothing did."""
+        outcomes = await asyncio.gather(
+            *(ask(upstream) for upstream in self._upstreams.values()), return_exceptions=True
+        )
+        answers: list[T] = []
+        problems: list[HttpProblem] = []
+        for outcome in outcomes:
+            if isinstance(outcome, HttpProblem):
+                problems.append(outcome)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                answers.append(outcome)
+        if not answers:
+            raise problems[0]
+        return answers

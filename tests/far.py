@@ -1,0 +1,79 @@
+"""A service as the router sees it, without anything behind it: real HTTP, answers as a test wants them."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from services.upscale.request import UpscaleRequest
+from shared.contract import TaskView
+from shared.openapi import describe
+from shared.settings import ServiceName
+from shared.tasks_face import TaskQuery, read_task_id, task_list, unknown
+
+ACCEPTED = {"err_code": 0, "err_msg": ""}
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@dataclass
+class Far:
+    """A service on another machine, as much of it as the router sees: what it was asked, and what it knows."""
+
+    name: ServiceName
+    tasks: list[TaskView] = field(default_factory=list)
+    asked: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    answer: Response = field(default_factory=lambda: JSONResponse(ACCEPTED))
+
+    @property
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route(f"/api/ai/{self.name}", self._act, methods=["POST"]),
+                Route("/api/ai/tasks", self._list),
+                Route("/api/ai/tasks/{task_id}", self._look_up),
+                Route("/api/ai/tasks/{task_id}/cancel", self._act, methods=["POST"]),
+                Route("/docs.json", self._document),
+                Route("/readyz", lambda _request: Response()),
+            ]
+        )
+
+    async def _act(self, request: Request) -> Response:
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        self.asked.append((target, dict(request.headers), await request.body()))
+        return self.answer
+
+    async def _list(self, request: Request) -> Response:
+        if self.answer.status_code >= 500:
+            return self.answer
+        return task_list(self.tasks[: TaskQuery.read(request.query_params).limit])
+
+    async def _look_up(self, request: Request) -> Response:
+        task_id = read_task_id(request.path_params["task_id"])
+        found = [task for task in self.tasks if task.task_id == task_id]
+        return task_list(found) if found else JSONResponse({"err_code": -1, "err_msg": str(unknown(task_id))}, 404)
+
+    async def _document(self, _request: Request) -> Response:
+        return JSONResponse(describe({f"/api/ai/{self.name}": UpscaleRequest}))
+
+
+def task(service: ServiceName, task_id: int, minute: int) -> TaskView:
+    run = f"{task_id:08}-0000-4000-8000-{minute:012}"
+    created = NOON + timedelta(minutes=minute)
+    return TaskView(id=run, service=service, task_id=task_id, state="queued", created_at=created)
+
+
+def refused(answer: httpx.Response, status: int) -> str:
+    assert answer.status_code == status
+    assert list(answer.json()) == ["err_code", "err_msg"]
+    assert answer.json()["err_code"] == -1
+    sentence: str = answer.json()["err_msg"]
+    return sentence
+
+
+def listed(answer: httpx.Response) -> list[tuple[str, int]]:
+    assert answer.status_code == 200
+    return [(task["service"], task["task_id"]) for task in answer.json()["tasks"]]
