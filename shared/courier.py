@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from uuid import UUID
@@ -34,17 +35,28 @@ logger = logging.getLogger(__name__)
 class Undelivered(Exception):
     """The receiver did not take a callback; `wish` is its Retry-After in seconds."""
 
+    outcome = "refused"  # as it is counted
+
     def __init__(self, reason: str, wish: float | None = None) -> None:
         super().__init__(reason)
         self.wish = wish
 
 
-class Courier:
-    """Carries callbacks to the one place that the settings name."""
+class Unreached(Undelivered):
+    """There was no receiver, or it did not answer."""
 
-    def __init__(self, settings: Settings, pool: Pool) -> None:
+    outcome = "unreachable"
+
+
+class Courier:
+    """Carries callbacks to the one place that the settings name; `attempted` hears what came of every try."""
+
+    def __init__(
+        self, settings: Settings, pool: Pool, attempted: Callable[[str], None] = lambda _outcome: None
+    ) -> None:
         self._url = settings.callback_url
         self._pool = pool
+        self._attempted = attempted
         secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""
         self._signers = [Webhook(part) for part in secret.split()]  # several while a secret is being rotated
         # A new connection each time: a kept one may be closed by the receiver just when it is used.
@@ -71,8 +83,10 @@ class Courier:
         try:
             await self._send(delivery)
         except Undelivered as problem:
+            self._attempted(problem.outcome)
             await self._note_failure(delivery, problem)
         else:
+            self._attempted("delivered")
             await self._note_delivered(delivery)
 
     async def _send(self, delivery: Delivery) -> None:
@@ -86,9 +100,9 @@ class Courier:
                     raise Undelivered(f"HTTP {response.status_code}", _wish(response.headers.get("retry-after")))
                 check_answer(await _bounded(response))
         except TimeoutError as error:
-            raise Undelivered(f"no answer within {TOTAL_SECONDS:.0f} s") from error
+            raise Unreached(f"no answer within {TOTAL_SECONDS:.0f} s") from error
         except httpx.HTTPError as error:
-            raise Undelivered(f"{type(error).__name__}: {error}".rstrip(": ")) from error
+            raise Unreached(f"{type(error).__name__}: {error}".rstrip(": ")) from error
 
     def headers(self, delivery: Delivery, now: datetime) -> dict[str, str]:
         """Return the headers after the Standard Webhooks specification; the key is the same at every try."""

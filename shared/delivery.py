@@ -7,6 +7,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from shared.courier import Courier
@@ -29,8 +30,15 @@ logger = logging.getLogger(__name__)
 class DeliveryLane:
     """Delivers the callbacks of every service on this database, while the process lives."""
 
-    def __init__(self, settings: Settings, service: ServiceName, uri: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        service: ServiceName,
+        uri: str,
+        attempted: Callable[[str], None] = lambda _outcome: None,
+    ) -> None:
         self._settings = settings
+        self._attempted = attempted
         self._uri = uri
         self._slot = Slot(settings.state_dir, f"{CALLBACKS}.{service}")
         self._loop = asyncio.new_event_loop()
@@ -69,7 +77,7 @@ class DeliveryLane:
         if not await self._slot.take(self._stopping):
             return
         pool = await Pool(self._uri).open()
-        courier = Courier(self._settings, pool)
+        courier = Courier(self._settings, pool, self._attempted)
         try:
             self._pool = pool
             await self._work(pool, courier)

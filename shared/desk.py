@@ -23,6 +23,7 @@ from shared.delivery import DeliveryLane
 from shared.errors import Busy, JobFailed, Rejected, Unavailable
 from shared.jobs import Queue, run_queue
 from shared.media.probe import MediaHeader, MediaKind, ProbePool
+from shared.meter import Meter, RunnerState
 from shared.paths import MediaRoots
 from shared.settings import ServiceName, Settings
 from shared.slots import Slot
@@ -71,6 +72,7 @@ class TaskDesk:
         module = runner_module or f"services.{service}.runner"
         self._lanes = {kind: Supervisor(module, kind, settings) for kind in kinds}
         self._supervisors = list(self._lanes.values())
+        self._meter = Meter(service, settings, kinds, tasks.own_version())
         self._deaf: dict[UUID, float] = {}  # since when a cancelled run has been seen without a beat
         self._pool: Pool | None = None
         self._queue: Queue | None = None
@@ -117,6 +119,11 @@ class TaskDesk:
     def runner_pids(self) -> list[int]:
         return [supervisor.pid for supervisor in self._supervisors if supervisor.pid is not None]
 
+    async def metrics(self) -> str:
+        """Return this service's figures for Prometheus, within a second, whatever is away."""
+        runners = [RunnerState(kind, lane.alive, lane.restarts, lane.pid) for kind, lane in self._lanes.items()]
+        return await self._meter.page(self._pool, runners)
+
     async def accept(
         self,
         request: TaskRequest,
@@ -134,10 +141,11 @@ class TaskDesk:
         checked = await self._check(request, inputs)
         context, refusal = await _prepared(prepare, checked)
 
-        async def store(connection: Connection) -> None:
+        async def store(connection: Connection) -> bool:
+            """Write the row and queue its job; False when there is nothing new to run."""
             await tasks.lock_service(connection, self._service)
             if await self._known_already(connection, queue, checked, kind):
-                return
+                return False
             if refusal:
                 raise refusal
             if await tasks.waiting(connection, self._service, kind) >= self._settings.max_queued:
@@ -152,8 +160,9 @@ class TaskDesk:
                 context=context,
             )
             await tasks.note_job(connection, row, await queue.defer_run(connection, self._service, kind, row))
+            return True
 
-        await pool.promptly(store)
+        self._meter.accepted(kind, repeat=not await pool.promptly(store))
         return Answer()
 
     async def tasks(
@@ -239,6 +248,7 @@ class TaskDesk:
                 if self._pool is None or self._queue is None:
                     self._pool = await self._open_storage()
                     self._queue = Queue(self._pool.raw)
+                    await self._meter.begin(self._pool)
                 self._storage_answers = await self._pool.answers()
                 if self._storage_answers:
                     await self._replace_deaf(self._pool, self._queue)
@@ -252,7 +262,7 @@ class TaskDesk:
     async def _open_storage(self) -> Pool:
         await asyncio.to_thread(self._database.start)
         if self._delivery is None:
-            self._delivery = DeliveryLane(self._settings, self._service, self._database.uri)
+            self._delivery = DeliveryLane(self._settings, self._service, self._database.uri, self._meter.attempted)
             self._delivery.start()
         return await Pool(self._database.uri).open()
 

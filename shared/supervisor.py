@@ -31,6 +31,7 @@ class Supervisor:
         self._patience = settings.drain_seconds + STOP_MARGIN_SECONDS
         self._stopping = threading.Event()
         self._up = False
+        self._restarts = 0
         self._child: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._watch, name=f"supervisor-{kind}", daemon=True)
 
@@ -38,6 +39,11 @@ class Supervisor:
     def alive(self) -> bool:
         """Whether the runner's process is up: started, its modules imported, not ended."""
         return self._up and self._child is not None and self._child.poll() is None
+
+    @property
+    def restarts(self) -> int:
+        """How often the runner was started again since this process began."""
+        return self._restarts
 
     @property
     def pid(self) -> int | None:
@@ -78,6 +84,7 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             logger.warning("runner %s ended (%s): starting it again", self._name, status)
+            self._restarts += 1
             pause = FIRST_PAUSE if time.monotonic() - started > LIVED_WELL_SECONDS else min(pause * 2, LONGEST_PAUSE)
             self._stopping.wait(pause)
 

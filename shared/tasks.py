@@ -80,7 +80,7 @@ async def insert(
     await connection.execute(
         "INSERT INTO kinora_tasks (id, service, kind, task_id, fingerprint, request, context, version)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-        (row, service, kind, task_id, fingerprint, Jsonb(request), Jsonb(storable(context)), _version()),
+        (row, service, kind, task_id, fingerprint, Jsonb(request), Jsonb(storable(context)), own_version()),
     )
     return row
 
@@ -258,7 +258,7 @@ def storable(value: Any) -> Any:
 
 
 @cache
-def _version() -> str:
+def own_version() -> str:
     """Return the version that accepts; a bento carries the sources without the package's metadata."""
     try:
         return version("kinora")

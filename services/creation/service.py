@@ -43,6 +43,9 @@ class Creation:
     async def __is_ready__(self) -> bool:
         return self.desk.ready()
 
+    async def __metrics__(self, page: str) -> str:
+        return page + await self.desk.metrics()
+
     @bentoml.api(route="/api/ai/creation")
     async def submit(self, request: CreationRequest, /) -> Answer:
         """Accept a clip to be made."""

@@ -40,6 +40,9 @@ class FaceFusion:
     async def __is_ready__(self) -> bool:
         return self.desk.ready()
 
+    async def __metrics__(self, page: str) -> str:
+        return page + await self.desk.metrics()
+
     @bentoml.api(route="/api/ai/facefusion")
     async def submit(self, request: FaceFusionRequest, /) -> Answer:
         """Accept a preview of one frame, or the generation of the whole."""

@@ -37,6 +37,9 @@ class Interpo:
     async def __is_ready__(self) -> bool:
         return self.desk.ready()
 
+    async def __metrics__(self, page: str) -> str:
+        return page + await self.desk.metrics()
+
     @bentoml.api(route="/api/ai/interpo")
     async def submit(self, request: InterpoRequest, /) -> Answer:
         """Accept a video whose frame rate is to be multiplied."""

@@ -21,5 +21,5 @@ def upscale_video(job: Job, request: UpscaleRequest, model: Upscaler) -> Result:
         frames = job.watch(repeat_identical(source.frames(), enlarge), source.frame_count)
         label = Label.of(job.settings, target)
         report = encode(frames, target, like=source, size=size, settings=job.settings, label=label)
-        job.details |= {"encoder": report.encoder, "lost": report.lost}
+        job.details |= {"frames": report.frames, "encoder": report.encoder, "lost": report.lost}
     return Result(video=target.name)

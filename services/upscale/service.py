@@ -37,6 +37,9 @@ class Upscale:
     async def __is_ready__(self) -> bool:
         return self.desk.ready()
 
+    async def __metrics__(self, page: str) -> str:
+        return page + await self.desk.metrics()
+
     @bentoml.api(route="/api/ai/upscale")
     async def submit(self, request: UpscaleRequest, /) -> Answer:
         """Accept a video to be repaired and enlarged."""

@@ -1,0 +1,92 @@
+"""What the database says of one service's tasks: how many wait and run, which have ended, what is undelivered.
+
+SQL only. The rows are the truth about every task, whichever runner on whichever host has run it, and whatever was
+killed: so nobody else has to report anything.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from shared.database import Connection
+from shared.settings import ServiceName
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Tasks of one kind and version that wait or run."""
+
+    kind: str
+    version: str
+    state: str
+    tasks: int
+    oldest_seconds: float  # since the oldest of them was accepted
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A task that has ended."""
+
+    id: UUID
+    kind: str
+    version: str
+    state: str
+    crashes: int
+    finished_at: datetime
+    wait_seconds: float | None  # from acceptance to the first attempt; None for what never began
+    run_seconds: float | None  # of the last attempt
+    frames: float | None  # of the result, where the pipeline told
+
+
+@dataclass(frozen=True)
+class Undelivered:
+    """Callbacks that have not arrived."""
+
+    state: str  # pending or parked
+    callbacks: int
+    oldest_seconds: float  # since the oldest of them was due first, or since its last replay
+
+
+async def clock(connection: Connection) -> datetime:
+    """Return the database's time, by which rows are stamped."""
+    cursor = await connection.execute("SELECT now() AS now")
+    found = await cursor.fetchone()
+    assert found
+    now: datetime = found["now"]
+    return now
+
+
+async def standing(connection: Connection, service: ServiceName) -> list[Standing]:
+    """Return what waits and runs."""
+    cursor = await connection.execute(
+        "SELECT kind, version, state, count(*) AS tasks,"
+        " extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS oldest_seconds"
+        " FROM kinora_tasks WHERE service = %s AND state IN ('queued', 'running') GROUP BY kind, version, state",
+        (service,),
+    )
+    return [Standing(**row) for row in await cursor.fetchall()]
+
+
+async def ended(connection: Connection, service: ServiceName, since: datetime) -> list[Ended]:
+    """Return what has ended since then."""
+    cursor = await connection.execute(
+        "SELECT id, kind, version, state, crashes, finished_at,"
+        " extract(epoch FROM started_at - created_at)::float8 AS wait_seconds,"
+        " extract(epoch FROM finished_at - resumed_at)::float8 AS run_seconds,"
+        " CASE WHEN jsonb_typeof(details->'frames') = 'number' THEN (details->>'frames')::float8 END AS frames"
+        " FROM kinora_tasks WHERE service = %s AND finished_at > %s",
+        (service, since),
+    )
+    return [Ended(**row) for row in await cursor.fetchall()]
+
+
+async def undelivered(connection: Connection, service: ServiceName) -> list[Undelivered]:
+    """Return what has not arrived, parked or still being tried."""
+    cursor = await connection.execute(
+        "SELECT c.state, count(*) AS callbacks,"
+        " extract(epoch FROM clock_timestamp() - min(c.since))::float8 AS oldest_seconds"
+        " FROM kinora_callbacks c JOIN kinora_tasks t ON t.id = c.task"
+        " WHERE c.state <> 'delivered' AND t.service = %s GROUP BY c.state",
+        (service,),
+    )
+    return [Undelivered(**row) for row in await cursor.fetchall()]

@@ -1,0 +1,43 @@
+"""Looking at something that may hang, a dead network share or a driver in trouble, without hanging with it."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class Glance(Generic[T]):
+    """At most one look under way at any time, in a thread that nobody waits for at the end of the process."""
+
+    def __init__(self, look: Callable[[], T], *, seconds: float) -> None:
+        self._look = look
+        self._seconds = seconds
+        self._under_way: Future[T] | None = None
+
+    async def take(self) -> T | None:
+        """Return what the look returns; None when it takes longer than its seconds or fails."""
+        if self._under_way is None:
+            self._under_way = Future()
+            threading.Thread(target=self._run, args=(self._under_way,), name="glance", daemon=True).start()
+        waiting = asyncio.wrap_future(self._under_way)
+        done, _ = await asyncio.wait({waiting}, timeout=self._seconds)
+        if not done:
+            return None  # the next one asks how this look has come out
+        self._under_way = None
+        try:
+            return waiting.result()
+        except Exception as error:  # noqa: BLE001  # a figure less is no reason to show none
+            logger.warning("cannot look: %s", error)
+            return None
+
+    def _run(self, outcome: "Future[T]") -> None:
+        try:
+            outcome.set_result(self._look())
+        except Exception as error:  # noqa: BLE001  # raised again where the result is asked for
+            outcome.set_exception(error)

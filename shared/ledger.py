@@ -1,0 +1,81 @@
+"""Counters of ended tasks, kept from what the database shows at each look."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from prometheus_client.metrics_core import Metric
+
+from shared.census import Ended
+from shared.housekeeping import CRASH_LIMIT
+from shared.metrics import Spread, Tally
+from shared.settings import ServiceName
+
+OVERLAP = timedelta(seconds=60)  # a row is stamped when its last transaction begins, and seen when that has ended
+ENDS = ("succeeded", "failed", "cancelled")
+OF_TASK = ("service", "kind", "version")
+RUN_BOUNDS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400)
+WAIT_BOUNDS = (0.1, 0.5, 1, 5, 30, 60, 300, 900, 3600, 14400)
+
+
+class Ledger:
+    """Counts every task that ended after `begun` once. Rows that are purged later stay counted."""
+
+    def __init__(self, service: ServiceName) -> None:
+        self._service = service
+        self._begun: datetime | None = None
+        self._newest: datetime | None = None
+        self._counted: dict[UUID, datetime] = {}  # those that a look with its overlap would show again
+        self._ended = Tally("kinora_tasks_ended_total", "Tasks that have ended", (*OF_TASK, "state"))
+        self._poisoned = Tally("kinora_tasks_poisoned_total", "Tasks given up because runners died of them", OF_TASK)
+        self._crashes = Tally("kinora_task_crashes_total", "Runs of ended tasks that ended with their runner", OF_TASK)
+        self._frames = Tally("kinora_frames_total", "Frames in the results of succeeded tasks", OF_TASK)
+        self._run = Spread("kinora_task_run_seconds", "Last attempt of succeeded tasks", OF_TASK, RUN_BOUNDS)
+        self._wait = Spread("kinora_task_wait_seconds", "From acceptance to the first attempt", OF_TASK, WAIT_BOUNDS)
+
+    def begin(self, now: datetime) -> None:
+        """Count what ends after this time of the database; a second call changes nothing."""
+        self._begun = self._begun or now
+        self._newest = self._newest or now
+
+    @property
+    def since(self) -> datetime | None:
+        """From when on the next look must show what has ended; None before the beginning."""
+        return None if self._newest is None else self._newest - OVERLAP
+
+    def declare(self, kind: str, version: str) -> None:
+        """Make the series of a kind and version exist at 0: Prometheus sees no increase in a series' first sample."""
+        labels = (self._service, kind, version)
+        for state in ENDS:
+            self._ended.add(*labels, state, amount=0)
+        for tally in (self._poisoned, self._crashes, self._frames):
+            tally.add(*labels, amount=0)
+        for spread in (self._run, self._wait):
+            spread.declare(*labels)
+
+    def count(self, tasks: Sequence[Ended]) -> None:
+        """Count what a look from `since` on has shown."""
+        assert self._begun
+        assert self._newest
+        for task in tasks:
+            if task.finished_at > self._begun and task.id not in self._counted:
+                self._count(task)
+        self._newest = max(self._newest, *(task.finished_at for task in tasks)) if tasks else self._newest
+        self._counted = {task.id: task.finished_at for task in tasks if task.finished_at > self._newest - OVERLAP}
+
+    def families(self) -> Iterable[Metric]:
+        for figure in (self._ended, self._poisoned, self._crashes, self._frames, self._run, self._wait):
+            yield figure.family()
+
+    def _count(self, task: Ended) -> None:
+        labels = (self._service, task.kind, task.version)
+        self.declare(task.kind, task.version)
+        self._ended.add(*labels, task.state)
+        self._crashes.add(*labels, amount=task.crashes)
+        if task.state == "failed" and task.crashes >= CRASH_LIMIT:
+            self._poisoned.add(*labels)
+        if task.wait_seconds is not None:
+            self._wait.add(*labels, value=task.wait_seconds)
+        if task.state == "succeeded" and task.run_seconds is not None:
+            self._run.add(*labels, value=task.run_seconds)
+            self._frames.add(*labels, amount=task.frames or 0)

@@ -1,0 +1,220 @@
+"""What one service tells Prometheus: its own counters, and what the database, its runners and the machine say.
+
+Two kinds of truth, and a reader must know which he sums (docs/operations.md has the table): what this process counted
+(accepted, tries of callbacks, runners) is summed over replicas; what the database says is the same at every replica.
+"""
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client.metrics_core import Metric
+
+from shared import census
+from shared.contract import TaskKind
+from shared.database import Connection, Pool
+from shared.errors import Unavailable
+from shared.glance import Glance
+from shared.gpus import GpuMemory, gpu_memory
+from shared.ledger import OF_TASK, Ledger
+from shared.metrics import Tally, gauge, render
+from shared.settings import ServiceName, Settings
+
+CACHE_SECONDS = 2.0  # several scrapers, or one that is in a hurry, ask the database once
+DATABASE_SECONDS = 0.6  # with the rest well below the second within which a scrape is answered
+MACHINE_SECONDS = 0.3
+OUTCOMES = ("delivered", "refused", "unreachable")
+
+
+@dataclass(frozen=True)
+class RunnerState:
+    """One runner that this service looks after."""
+
+    kind: str
+    alive: bool
+    restarts: int
+    pid: int | None
+
+
+@dataclass(frozen=True)
+class Stand:
+    """What one look into the database showed."""
+
+    standing: Sequence[census.Standing]
+    undelivered: Sequence[census.Undelivered]
+
+
+@dataclass(frozen=True)
+class FolderRoom:
+    """The file system in which a folder lies."""
+
+    folder: Path
+    free_bytes: int
+    size_bytes: int
+
+
+class Meter:
+    """The figures of one service. `accepted` and `attempts` are added to by whoever does it, from any thread."""
+
+    def __init__(self, service: ServiceName, settings: Settings, kinds: Sequence[TaskKind], version: str) -> None:
+        self._service = service
+        self._version = version
+        self._kinds = kinds
+        self._accepted = Tally(
+            "kinora_tasks_accepted_total",
+            "Requests that this process accepted; repeat: the task was known, nothing new was stored",
+            ("service", "kind", "repeat"),
+        )
+        self._attempts = Tally(
+            "kinora_callback_attempts_total",
+            "Tries to deliver a callback, by what came of them",
+            ("service", "outcome"),
+        )
+        self._ledger = Ledger(service)
+        for kind in kinds:
+            self._ledger.declare(kind, version)
+            for repeat in ("false", "true"):
+                self._accepted.add(service, kind, repeat, amount=0)
+        for outcome in OUTCOMES:
+            self._attempts.add(service, outcome, amount=0)
+        folders = (settings.state_dir, *settings.media_roots)
+        self._folders = Glance(lambda: list(_rooms(folders)), seconds=MACHINE_SECONDS)
+        self._gpus = Glance(gpu_memory, seconds=MACHINE_SECONDS)
+        self._looking = asyncio.Lock()
+        self._looked_at = -CACHE_SECONDS
+        self._stand: Stand | None = None
+
+    def accepted(self, kind: TaskKind, *, repeat: bool) -> None:
+        """Count an accepted request."""
+        self._accepted.add(self._service, kind, "true" if repeat else "false")
+
+    def attempted(self, outcome: str) -> None:
+        """Count a try to deliver a callback: delivered, refused (answered otherwise) or unreachable."""
+        self._attempts.add(self._service, outcome)
+
+    async def begin(self, pool: Pool) -> None:
+        """Count ends from now on. Call as soon as the storage is open; raise Unavailable."""
+        self._ledger.begin(await pool.promptly(census.clock))
+
+    async def page(self, pool: Pool | None, runners: Sequence[RunnerState]) -> str:
+        """Return the figures as text, within a second whatever hangs."""
+        stand, rooms, gpus = await asyncio.gather(self._look(pool), self._folders.take(), self._gpus.take())
+        return render(
+            [
+                *self._of_process(runners),
+                *self._ledger.families(),
+                *self._of_database(stand),
+                *self._of_machine(rooms or [], gpus or []),
+            ]
+        )
+
+    def _of_process(self, runners: Sequence[RunnerState]) -> Iterable[Metric]:
+        service, by_kind = self._service, ("service", "kind")
+        restarts = Tally("kinora_runner_restarts_total", "Runners started again after they ended", by_kind)
+        for runner in runners:
+            restarts.add(service, runner.kind, amount=runner.restarts)
+        up = [((service, runner.kind), float(runner.alive)) for runner in runners]
+        memory = [((service, runner.kind), _resident_bytes(runner.pid)) for runner in runners if runner.pid]
+        yield gauge("kinora_build_info", "What runs here", ("service", "version"), [((service, self._version), 1.0)])
+        yield self._accepted.family()
+        yield self._attempts.family()
+        yield gauge("kinora_runner_up", "Whether this service's own runner is up", by_kind, up)
+        yield gauge("kinora_runner_resident_memory_bytes", "Memory of this service's own runner", by_kind, memory)
+        yield restarts.family()
+
+    def _of_database(self, stand: Stand | None) -> Iterable[Metric]:
+        """Show what waits, runs and is undelivered; nothing of it while the database does not say."""
+        service = self._service
+        up = [((service,), 0.0 if stand is None else 1.0)]
+        yield gauge("kinora_database_up", "Whether the database answers this service", ("service",), up)
+        if stand is None:
+            return
+        idle = [
+            census.Standing(kind, self._version, state, 0, 0.0)
+            for kind in self._kinds
+            for state in ("queued", "running")
+        ]
+        groups = {(group.kind, group.version, group.state): group for group in (*idle, *stand.standing)}.values()
+        waiting = [((service, group.kind, group.version), group) for group in groups if group.state == "queued"]
+        running = [((service, group.kind, group.version), group) for group in groups if group.state == "running"]
+        yield gauge("kinora_tasks_waiting", "Tasks in the queue", OF_TASK, [(k, group.tasks) for k, group in waiting])
+        yield gauge(
+            "kinora_tasks_oldest_waiting_seconds",
+            "Since the oldest task in the queue was accepted",
+            OF_TASK,
+            [(key, group.oldest_seconds) for key, group in waiting],
+        )
+        yield gauge("kinora_tasks_running", "Tasks at work", OF_TASK, [(key, group.tasks) for key, group in running])
+        none = [census.Undelivered(state, 0, 0.0) for state in ("pending", "parked")]
+        late = {group.state: ((service, group.state), group) for group in (*none, *stand.undelivered)}.values()
+        by_state = ("service", "state")
+        yield gauge(
+            "kinora_callbacks_undelivered",
+            "Callbacks that have not arrived: pending ones are tried again, parked ones wait for an operator",
+            by_state,
+            [(key, group.callbacks) for key, group in late],
+        )
+        yield gauge(
+            "kinora_callbacks_oldest_undelivered_seconds",
+            "Since the oldest of them was to be delivered first, or was replayed last",
+            by_state,
+            [(key, group.oldest_seconds) for key, group in late],
+        )
+
+    def _of_machine(self, rooms: Sequence[FolderRoom], gpus: Sequence[GpuMemory]) -> Iterable[Metric]:
+        by_folder, by_gpu = ("service", "folder"), ("service", "gpu", "name")
+        folders = [((self._service, str(room.folder)), room) for room in rooms]
+        free, size = (
+            [(key, room.free_bytes) for key, room in folders],
+            [(key, room.size_bytes) for key, room in folders],
+        )
+        yield gauge("kinora_folder_free_bytes", "Room left where this folder lies", by_folder, free)
+        yield gauge("kinora_folder_size_bytes", "Size of the file system in which it lies", by_folder, size)
+        cards = [((self._service, str(gpu.index), gpu.name), gpu) for gpu in gpus]
+        used, total = [(key, gpu.used_bytes) for key, gpu in cards], [(key, gpu.total_bytes) for key, gpu in cards]
+        yield gauge("kinora_gpu_memory_used_bytes", "GPU memory in use, whoever uses it", by_gpu, used)
+        yield gauge("kinora_gpu_memory_total_bytes", "GPU memory", by_gpu, total)
+
+    async def _look(self, pool: Pool | None) -> Stand | None:
+        """Ask the database, unless it was asked a moment ago; None when it does not answer."""
+        async with self._looking:
+            if time.monotonic() - self._looked_at >= CACHE_SECONDS:
+                self._stand = None
+                if pool is not None:
+                    try:
+                        self._stand, ended = await pool.promptly(self._ask, seconds=DATABASE_SECONDS)
+                        self._ledger.count(ended)
+                    except Unavailable:  # said in the log already
+                        self._stand = None
+                self._looked_at = time.monotonic()
+            return self._stand
+
+    async def _ask(self, connection: Connection) -> tuple[Stand, Sequence[census.Ended]]:
+        if self._ledger.since is None:
+            self._ledger.begin(await census.clock(connection))
+        since = self._ledger.since
+        assert since
+        standing = await census.standing(connection, self._service)
+        undelivered = await census.undelivered(connection, self._service)
+        return Stand(standing, undelivered), await census.ended(connection, self._service, since)
+
+
+def _rooms(folders: Iterable[Path]) -> Iterable[FolderRoom]:
+    """Measure the file systems of those folders that exist."""
+    for folder in folders:
+        if folder.exists():
+            usage = shutil.disk_usage(folder)
+            yield FolderRoom(folder, usage.free, usage.total)
+
+
+def _resident_bytes(pid: int) -> float:
+    """Return what a process holds in memory; 0 when it has ended meanwhile."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return 0.0
+    return float(pages * os.sysconf("SC_PAGESIZE"))
