@@ -10,11 +10,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from services.router.traffic import Traffic
 from services.router.upstream import absent
 from services.router.versions import Versions
 from shared.answers import UNAVAILABLE, HttpProblem, answer_to
 from shared.contract import Answer, TaskView
 from shared.errors import Problem
+from shared.metrics import merge as merge_figures
+from shared.metrics import render
 from shared.openapi import DOCUMENT_PATH, merge
 from shared.settings import SERVICES, ServiceName, Settings
 from shared.shares import Share
@@ -33,6 +36,8 @@ class Proxy:
     def __init__(self, addresses: Callable[[Settings], Mapping[ServiceName, Sequence[Share]]]) -> None:
         self._addresses = addresses
         self._services: dict[ServiceName, Versions] = {}
+        self._traffic = Traffic()
+        self._own_headers: dict[str, str] = {}
         self.app = Starlette(
             routes=[
                 *(Route(path, self._submit, methods=["POST"]) for path in PATHS),
@@ -51,11 +56,19 @@ class Proxy:
         states = dict(zip(names, await asyncio.gather(*(self._services[name].ready() for name in names)), strict=True))
         return any(states.values()) and all(states.get(name, False) for name in needed)
 
+    async def metrics(self) -> str:
+        """Return the router's figures and those of the services of this machine, which only the router can reach."""
+        pages = await asyncio.gather(*(found.local_metrics(self._own_headers) for found in self._services.values()))
+        return render(self._traffic.families()) + merge_figures(page for found in pages for page in found)
+
     @contextlib.asynccontextmanager
     async def _open(self, app: Starlette) -> AsyncIterator[None]:
         settings = Settings.load()
         app.state.language = settings.language
-        self._services = {name: Versions(name, shares) for name, shares in self._addresses(settings).items()}
+        self._own_headers = {"authorization": f"Bearer {settings.tokens[0]}"} if settings.tokens else {}
+        self._services = {
+            name: Versions(name, shares, self._traffic) for name, shares in self._addresses(settings).items()
+        }
         try:
             yield
         finally:

@@ -49,3 +49,6 @@ class Router:
     async def __is_ready__(self) -> bool:
         """Be ready with every service of this machine; those elsewhere answer for themselves."""
         return await proxy.ready(name for name in SERVICES if LOCAL[name])
+
+    async def __metrics__(self, page: str) -> str:
+        return page + await proxy.metrics()

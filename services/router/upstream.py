@@ -6,12 +6,14 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from services.router.traffic import CANCEL, DOCUMENT, SUBMIT, TASKS, Traffic
 from shared.answers import BAD_UPSTREAM, NOT_FOUND, TOO_SLOW, UNAVAILABLE, HttpProblem, is_answer
 from shared.contract import Answer, TaskList
 from shared.settings import ServiceName
 
 SUBMIT_SECONDS = 40.0  # above a service's own limit: its 504 says more than ours
 ASK_SECONDS = 2.0  # for what a page shows: a dead service must not hold up the others
+METRICS_SECONDS = 0.8  # a scrape is answered within a second
 PROBE_SECONDS = 2.0  # a service whose cores burn is slow, not away
 _CONNECT_SECONDS = 3.0
 _FORWARDED = ("authorization", "traceparent")
@@ -24,8 +26,11 @@ class Unreachable(HttpProblem):
 class Upstream:
     """A service at a URL; `file:///…` is a unix socket of this machine."""
 
-    def __init__(self, service: ServiceName, url: str) -> None:
+    def __init__(self, service: ServiceName, url: str, traffic: Traffic) -> None:
         self.service = service
+        self._url = url
+        self._traffic = traffic
+        traffic.declare(service, url)
         socket = unquote(urlsplit(url).path) if url.startswith("file:") else None
         # Shorter than the five seconds after which a service closes an idle connection: no request meets a closed one.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=2)
@@ -40,15 +45,17 @@ class Upstream:
 
     async def submit(self, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
         """Pass a documented POST on, byte for byte; return an answer of the contract or raise HttpProblem."""
-        return self._answer(await self._send("POST", f"/api/ai/{self.service}", headers, SUBMIT_SECONDS, content=body))
+        return self._answer(
+            await self._count(SUBMIT, "POST", f"/api/ai/{self.service}", headers, SUBMIT_SECONDS, content=body)
+        )
 
     async def cancel(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> httpx.Response:
         """Pass a cancel on; return an answer of the contract or raise HttpProblem."""
-        return self._answer(await self._send("POST", path, headers, ASK_SECONDS, params=query))
+        return self._answer(await self._count(CANCEL, "POST", path, headers, ASK_SECONDS, params=query))
 
     async def tasks(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> TaskList | Answer:
         """Return the service's list, empty where it knows no such task, or its refusal."""
-        response = await self._send("GET", path, headers, ASK_SECONDS, params=query)
+        response = await self._count(TASKS, "GET", path, headers, ASK_SECONDS, params=query)
         if response.status_code == NOT_FOUND:
             return TaskList(tasks=[])
         if response.is_server_error:  # not ready, or its storage is away: a list without it is worth more than none
@@ -62,7 +69,7 @@ class Upstream:
 
     async def document(self, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
         """Return the service's OpenAPI document."""
-        response = await self._send("GET", path, headers, ASK_SECONDS)
+        response = await self._count(DOCUMENT, "GET", path, headers, ASK_SECONDS)
         if not response.is_success:
             raise self._strange()
         try:
@@ -78,6 +85,21 @@ class Upstream:
         except HttpProblem:
             return False
         return response.is_success
+
+    async def metrics(self, headers: Mapping[str, str]) -> str:
+        """Return the service's figures; none when it does not show them at once."""
+        try:
+            response = await self._send("GET", "/metrics", headers, METRICS_SECONDS)
+        except HttpProblem:
+            return ""
+        return response.text if response.is_success else ""
+
+    async def _count(self, route: str, *request: Any, **content: Any) -> httpx.Response:
+        """Send a request that counts as traffic."""
+        with self._traffic.watch(self.service, self._url, route) as outcome:
+            response = await self._send(*request, **content)
+            outcome.status = str(response.status_code)
+            return response
 
     async def _send(
         self, method: str, path: str, headers: Mapping[str, str], seconds: float, **content: Any

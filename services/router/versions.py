@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import httpx
 
 from services.router.split import key_of, ranked
+from services.router.traffic import LOCAL, Traffic, target_of
 from services.router.upstream import Unreachable, Upstream
 from shared.answers import HttpProblem
 from shared.contract import Answer, TaskList, TaskView
@@ -20,10 +21,10 @@ STAND_INS = 1  # how many other versions a submission tries when its own cannot 
 class Versions:
     """The versions of one service. They share one database: any of them knows, and may cancel, the tasks of all."""
 
-    def __init__(self, service: ServiceName, shares: Iterable[Share]) -> None:
+    def __init__(self, service: ServiceName, shares: Iterable[Share], traffic: Traffic) -> None:
         self._service = service
         self._shares = tuple(shares)
-        self._upstreams = {share.url: Upstream(service, share.url) for share in self._shares}
+        self._upstreams = {share.url: Upstream(service, share.url, traffic) for share in self._shares}
 
     async def close(self) -> None:
         await asyncio.gather(*(upstream.close() for upstream in self._upstreams.values()))
@@ -89,6 +90,11 @@ class Versions:
                 problem = problem or error
         assert problem
         raise problem
+
+    async def local_metrics(self, headers: Mapping[str, str]) -> list[str]:
+        """Return the figures of what runs beside the router on a socket, where nobody else can ask for them."""
+        here = [upstream for url, upstream in self._upstreams.items() if target_of(url) == LOCAL]
+        return await asyncio.gather(*(upstream.metrics(headers) for upstream in here))
 
     async def ready(self) -> bool:
         """Tell whether any version that takes new tasks is ready: a task finds its way to it."""
