@@ -110,11 +110,22 @@ def test_every_entry_says_what_a_user_must_know() -> None:
         assert entry.licence
         assert entry.origin
         assert entry.size > 0
-        assert entry.files
+        assert entry.files or entry.is_model
         for file in entry.files:
             assert len(file.sha256) == 64
             assert file.sources
             assert all(source.url.startswith(("https://", "")) for source in file.sources)
+
+
+def test_a_whole_model_says_where_it_comes_from_and_what_makes_it_whole() -> None:
+    models = [entry for entry in weights.catalogue().values() if entry.is_model]
+    assert {entry.name for entry in models} == {"wan-vace-1.3b", "wan-vace-14b", "wan-draft-1.3b"}
+    for entry in models:
+        assert not entry.default
+        assert entry.licence == "Apache-2.0"
+        taken = [folder for repository in entry.hub for folder in repository.folders]
+        assert len(taken) == len(set(taken))
+        assert set(taken) - {""} == set(entry.parts)
 
 
 def test_what_the_defaults_need_may_be_used_commercially_and_comes_without_a_url() -> None:

@@ -1,7 +1,8 @@
-"""`kinora weights list|pull|verify`: see, fetch and check weights and test media."""
+"""`kinora weights list|pull|add|verify`: see, fetch, bring along and check weights and test media."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from shared import weights
 from shared.errors import Problem
 from shared.settings import Settings
 from shared.weights_fetch import RemoteFile
+from shared.weights_hub import HubFile
 
 app = typer.Typer(help="See, fetch and check weights and test media.", no_args_is_help=True)
 
@@ -22,11 +24,13 @@ Names = Annotated[list[str] | None, typer.Argument(help="Names as `kinora weight
 @app.command("list")
 def show() -> None:
     """Show every entry: what it is for, its licence, its size, and whether it is here."""
-    table = Table(Column("name", no_wrap=True), "for", Column("licence", no_wrap=True), "MB", "here")
+    table = Table(
+        Column("name", no_wrap=True), "for", Column("licence", no_wrap=True), Column("MB", justify="right"), "here"
+    )
     for entry in weights.catalogue().values():
         licence = entry.licence if entry.commercial else f"[yellow]{entry.licence}[/yellow]"
         here = "[green]yes[/green]" if weights.exists(entry.name) else "default" if entry.default else ""
-        table.add_row(entry.name, entry.purpose, licence, f"{entry.size / 1e6:.1f}", here)
+        table.add_row(entry.name, entry.purpose, licence, f"{entry.size / 1e6:,.1f}", here)
     Console().print(table)
 
 
@@ -34,26 +38,41 @@ def show() -> None:
 def pull(
     names: Names = None,
     *,
-    everything: Annotated[bool, typer.Option("--all", help="Every entry that needs no consent.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every entry that needs no consent, but whole models.")
+    ] = False,
     accept_licence: Annotated[
         list[str] | None, typer.Option(help="A non-commercial licence that you have read and may use.")
     ] = None,
 ) -> None:
     """Fetch, verify and store the named entries; without a name what the defaults need."""
     entries = list(weights.catalogue().values())
-    chosen = names or [entry.name for entry in entries if entry.default or (everything and not entry.needs_consent)]
+    free = [entry for entry in entries if not entry.needs_consent and not entry.is_model]
+    chosen = names or [entry.name for entry in entries if entry.default or (everything and entry in free)]
+    hub_url = Settings.load().hub_url
     with _problems_said(), _progress() as progress:
         for name in chosen:
             entry = weights.entry(name)
             task = progress.add_task(name, total=entry.size)
             done: dict[str, int] = {}
 
-            def on_file(file: RemoteFile, count: int, task: int = task, done: dict[str, int] = done) -> None:
+            def on_file(file: RemoteFile | HubFile, count: int, task: int = task, done: dict[str, int] = done) -> None:
                 done[file.name] = count
                 progress.update(task, completed=sum(done.values()))  # type: ignore[arg-type]  # TaskID is an int
 
-            weights.pull(name, accepted_licences=accept_licence or (), on_file=on_file)
+            weights.pull(name, accepted_licences=accept_licence or (), on_file=on_file, hub_url=hub_url)
             progress.update(task, completed=entry.size)
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="A whole model of `kinora weights list`, such as wan-vace-1.3b.")],
+    folder: Annotated[Path, typer.Argument(help="It, in diffusers layout.", exists=True, file_okay=False)],
+) -> None:
+    """Store a model that was brought here by hand: checked, copied, and its hashes recorded."""
+    with _problems_said():
+        stored = weights.add(name, folder)
+    Console().print(f"{name}: stored in {stored}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -1,0 +1,123 @@
+"""Whole repositories of the model hub: what a commit holds, and its files, each checked against that commit.
+
+A commit's tree names the sha256 of every large file and the git hash of every small one, so that a pinned commit pins
+every byte. Only two of the hub's addresses are used: `/api/models/NAME/…` and `/NAME/resolve/COMMIT/PATH`.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import httpx
+
+from shared.errors import Unavailable
+from shared.weights_fetch import URL_TIMEOUT_SECONDS, OnBytes, SourceFailed, download, sha256_of
+
+HUB_URL = "https://huggingface.co"
+COMMIT_DIGITS = 40
+KINDS = frozenset({".json", ".safetensors", ".model", ".txt"})  # what a model is loaded from; pickles are not
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Some folders of a repository (`""` is its own level) at a commit, or at the newest commit of a branch."""
+
+    name: str
+    revision: str
+    folders: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return such as "Wan-AI/Wan2.1-VACE-1.3B-diffusers@ec4d2cb0"."""
+        return f"{self.name}@{self.revision[:8]}"
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of one commit: `sha256` of a large one, `git_hash` of one that git itself keeps."""
+
+    repository: str
+    commit: str
+    path: str
+    size: int
+    sha256: str = ""
+    git_hash: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return its path, which is its name in the stored folder."""
+        return self.path
+
+    def is_at(self, path: Path) -> bool:
+        """Whether that file holds exactly these bytes."""
+        if not path.exists() or path.stat().st_size != self.size:
+            return False
+        if self.sha256:
+            return sha256_of(path) == self.sha256
+        content = path.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == self.git_hash
+
+
+class Hub:
+    """The model hub at one address; its mirrors speak the same."""
+
+    def __init__(self, url: str = HUB_URL) -> None:
+        self._url = url.rstrip("/")
+
+    def files(self, repository: Repository) -> list[HubFile]:
+        """Return what the folders hold that a model is loaded from; Unavailable where the hub does not answer."""
+        try:
+            commit = repository.revision
+            if len(commit) != COMMIT_DIGITS:
+                commit = self._ask(f"/api/models/{repository.name}/revision/{repository.revision}").json()["sha"]
+            found = [_file(repository.name, commit, item) for item in self._tree(repository.name, commit)]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            reason = str(error) or type(error).__name__
+            raise Unavailable("weights_hub_unreachable", repository=repository, hub=self._url, reason=reason) from error
+        wanted = [file for file in found if file is not None and _folder(file.path) in repository.folders]
+        return [file for file in wanted if PurePosixPath(file.path).suffix in KINDS]
+
+    def fetch(self, file: HubFile, target: Path, on_bytes: OnBytes) -> None:
+        """Bring a file to `target` unless it is there already; go on with what an interrupted attempt left."""
+        if file.is_at(target):
+            on_bytes(file.size)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f"{target.name}.part")
+        url = f"{self._url}/{file.repository}/resolve/{file.commit}/{file.path}"
+        try:
+            download(url, partial, size=file.size, on_bytes=on_bytes)
+        except SourceFailed as failure:
+            raise Unavailable("weights_unreachable", file=file.path, reasons=f"{url}: {failure}") from failure
+        if not file.is_at(partial):
+            partial.unlink()
+            raise Unavailable("weights_unreachable", file=file.path, reasons=f"{url}: not the bytes of its commit")
+        partial.rename(target)
+
+    def _tree(self, name: str, commit: str) -> Iterator[dict[str, Any]]:
+        page: str | None = f"/api/models/{name}/tree/{commit}?recursive=true"
+        while page:
+            answer = self._ask(page)
+            yield from answer.json()
+            page = answer.links.get("next", {}).get("url")
+
+    def _ask(self, path: str) -> httpx.Response:
+        url = path if path.startswith("http") else self._url + path
+        return httpx.get(url, follow_redirects=True, timeout=URL_TIMEOUT_SECONDS).raise_for_status()
+
+
+def _file(repository: str, commit: str, item: dict[str, Any]) -> HubFile | None:
+    """Read one line of a tree; None for a folder and for a path that would lead out of ours."""
+    path = PurePosixPath(item["path"])
+    if item["type"] != "file" or path.is_absolute() or ".." in path.parts:
+        return None
+    large = item.get("lfs")
+    if large:
+        return HubFile(repository, commit, item["path"], int(large["size"]), sha256=large["oid"])
+    return HubFile(repository, commit, item["path"], int(item["size"]), git_hash=item["oid"])
+
+
+def _folder(path: str) -> str:
+    """Return the folder that a file lies in, "" for the repository's own level."""
+    return str(PurePosixPath(path).parent) if "/" in path else ""

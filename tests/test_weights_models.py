@@ -1,0 +1,381 @@
+"""A whole model comes from the hub or by hand, complete, and every byte of it is held to a hash."""
+
+import hashlib
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pytest
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.models import ModelStore
+from safetensors.numpy import save_file
+from typer.testing import CliRunner
+
+from shared import weights
+from shared.commands.weights import app
+from shared.errors import JobFailed, Rejected, Unavailable
+from shared.weights_hub import Hub, HubFile, Repository
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+PARTS = {"transformer": "WanTransformer3DModel", "text_encoder": "UMT5EncoderModel", "tokenizer": ""}
+
+
+@dataclass
+class HubServer:
+    """A hub on loopback: what its repositories hold, how it fails, and what it was asked."""
+
+    url: str = ""
+    repositories: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    breaks_after: int | None = None  # bytes of a file
+    lies_about: str = ""  # a path whose bytes are others than the tree says
+    page: int = 3  # lines of a tree in one answer
+    fetched: list[str] = field(default_factory=list)
+
+    def tree(self, name: str) -> list[dict[str, object]]:
+        lines: list[dict[str, object]] = [{"type": "directory", "path": "transformer", "oid": "0", "size": 0}]
+        for path, content in self.repositories[name].items():
+            oid = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+            line: dict[str, object] = {"type": "file", "path": path, "oid": oid, "size": len(content)}
+            if path.endswith(".safetensors"):
+                line["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content)}
+            lines.append(line)
+        return lines
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    hub = HubServer()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path, query = unquote(urlsplit(self.path).path), urlsplit(self.path).query
+            if path.startswith("/api/models/"):
+                name = "/".join(path.split("/")[3:5])
+                if name not in hub.repositories:
+                    self.send_error(404)
+                elif "/revision/" in path:
+                    self.answer(json.dumps({"sha": COMMIT}).encode())
+                else:
+                    begin = int(query.rpartition("cursor=")[2]) if "cursor=" in query else 0
+                    lines, after = hub.tree(name), begin + hub.page
+                    link = f'<{hub.url}{path}?recursive=true&cursor={after}>; rel="next"' if after < len(lines) else ""
+                    self.answer(json.dumps(lines[begin:after]).encode(), link)
+                return
+            name, _, rest = path[1:].partition("/resolve/")
+            commit, _, file = rest.partition("/")
+            assert commit == COMMIT
+            content = hub.repositories[name][file]
+            hub.fetched.append(file)
+            begin = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+            if file == hub.lies_about:
+                content = content[:-1] + bytes([content[-1] ^ 1])
+            self.send_response(206 if begin else 200)
+            self.send_header("Content-Length", str(len(content) - begin))
+            self.end_headers()
+            self.wfile.write(content[begin:][: hub.breaks_after])
+
+        def answer(self, body: bytes, link: str = "") -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            if link:
+                self.send_header("Link", link)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        hub.url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield hub
+        server.shutdown()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Path]:
+    """A model store of its own."""
+    home = tmp_path / "bentoml"
+    (home / "models").mkdir(parents=True)
+    BentoMLContainer.bentoml_home.set(str(home))
+    BentoMLContainer.model_store.set(ModelStore(home / "models"))
+    yield home
+    BentoMLContainer.bentoml_home.reset()
+    BentoMLContainer.model_store.reset()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A tiny model in diffusers layout, its transformer in two shards, with things beside it that do not belong."""
+    folder = tmp_path / "model"
+    for part, kind in PARTS.items():
+        (folder / part).mkdir(parents=True)
+        named = "_class_name" if part == "transformer" else "architectures"
+        config = {named: kind if part == "transformer" else [kind]}
+        (folder / part / ("config.json" if kind else "tokenizer_config.json")).write_text(json.dumps(config))
+    for shard in SHARDS:
+        save_file({shard[:11]: np.arange(20_000, dtype=np.float32)}, folder / "transformer" / shard)
+    index = {"weight_map": {shard[:11]: shard for shard in SHARDS}}
+    (folder / "transformer" / "model.safetensors.index.json").write_text(json.dumps(index))
+    save_file({"shared": np.ones(3, np.float32)}, folder / "text_encoder" / "model.safetensors")
+    (folder / "model_index.json").write_text("{}")
+    (folder / "transformer" / "pytorch_model.bin").write_bytes(b"a pickle")
+    (folder / "assets").mkdir()
+    (folder / "assets" / "notes.json").write_text("{}")
+    return folder
+
+
+def published(folder: Path, *parts: str) -> dict[str, bytes]:
+    """What a repository with these folders of the model holds; all of it without any."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    named = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+    return {name: content for name, content in named.items() if not parts or name.split("/")[0] in parts}
+
+
+@pytest.fixture(autouse=True)
+def entry(monkeypatch: pytest.MonkeyPatch) -> weights.Entry:
+    """The one entry of the catalogue: the transformer from one repository, the rest from another."""
+    toy = weights.Entry(
+        name="toy-model",
+        kind="weights",
+        purpose="a test",
+        licence="MIT",
+        origin="this test",
+        commercial=True,
+        default=False,
+        hub=(
+            Repository("toys/fast", "main", ("transformer",)),
+            Repository("toys/whole", COMMIT, ("", "text_encoder", "tokenizer")),
+        ),
+        parts=PARTS,
+        about_bytes=200_000,
+    )
+    monkeypatch.setattr(weights, "catalogue", lambda: {"toy-model": toy})
+    return toy
+
+
+def fill(hub: HubServer, model: Path) -> None:
+    hub.repositories = {
+        "toys/fast": published(model, "transformer"),
+        "toys/whole": published(model),
+    }
+
+
+# From the hub
+
+
+def test_a_model_is_put_together_from_the_folders_of_its_repositories(hub: HubServer, store: Path, model: Path) -> None:
+    fill(hub, model)
+    assert not weights.exists("toy-model")
+    seen: dict[str, int] = {}
+    weights.pull("toy-model", on_file=lambda file, done: seen.update({file.name: done}), hub_url=hub.url)
+    assert weights.exists("toy-model")
+    folder = weights.folder("toy-model")
+    assert folder.is_relative_to(store)
+    stored = {name: content for name, content in published(folder).items() if name not in {"model.yaml", "kinora.json"}}
+    wanted = {name: content for name, content in published(model).items() if not name.startswith("assets")}
+    del wanted["transformer/pytorch_model.bin"]
+    assert stored == wanted
+    assert seen == {name: len(content) for name, content in wanted.items()}
+    assert weights.verify("toy-model") == []
+    assert COMMIT in (folder / "model.yaml").read_text()
+
+
+def test_a_second_pull_of_a_model_asks_nobody(hub: HubServer, store: Path, model: Path) -> None:
+    fill(hub, model)
+    weights.pull("toy-model", hub_url=hub.url)
+    fetched = len(hub.fetched)
+    assert weights.pull("toy-model", hub_url="http://127.0.0.1:9") == weights.folder("toy-model")
+    assert len(hub.fetched) == fetched
+    assert [path.name for path in (store / "kinora-downloads" / "toy-model").iterdir() if path.is_file()] == ["lock"]
+
+
+def test_an_interrupted_pull_of_a_model_goes_on_where_it_stopped(hub: HubServer, store: Path, model: Path) -> None:
+    fill(hub, model)
+    hub.breaks_after = 50_000
+    with pytest.raises(Unavailable):
+        weights.pull("toy-model", hub_url=hub.url)
+    assert not weights.exists("toy-model")
+    assert store.exists()
+    hub.breaks_after = None
+    weights.pull("toy-model", hub_url=hub.url)
+    assert weights.verify("toy-model") == []
+    whole = [name for name in published(model, "transformer") if name.endswith(".json")]
+    assert all(hub.fetched.count(name) == 1 for name in whole)
+    assert hub.fetched.count(f"transformer/{SHARDS[0]}") == 2
+
+
+@pytest.mark.parametrize("file", [f"transformer/{SHARDS[1]}", "transformer/config.json"])
+def test_bytes_that_are_not_those_of_the_commit_are_refused(
+    hub: HubServer, store: Path, model: Path, file: str
+) -> None:
+    fill(hub, model)
+    hub.lies_about = file
+    with pytest.raises(Unavailable, match="not the bytes of its commit"):
+        weights.pull("toy-model", hub_url=hub.url)
+    assert store.exists()
+    assert not weights.exists("toy-model")
+
+
+def test_a_repository_that_is_another_model_is_not_stored(hub: HubServer, store: Path, model: Path) -> None:
+    (model / "transformer" / "config.json").write_text('{"_class_name": "OtherTransformer"}')
+    fill(hub, model)
+    with pytest.raises(Unavailable, match="transformer is OtherTransformer, not WanTransformer3DModel"):
+        weights.pull("toy-model", hub_url=hub.url)
+    assert store.exists()
+    assert not weights.exists("toy-model")
+
+
+def test_without_internet_the_way_by_hand_is_named(store: Path) -> None:
+    assert store.exists()
+    with pytest.raises(Unavailable, match=r"http://127.0.0.1:9 did not answer for toys/fast.*kinora weights add"):
+        weights.pull("toy-model", hub_url="http://127.0.0.1:9")
+
+
+def test_a_repository_that_is_gone_is_said_to_be_so(hub: HubServer, store: Path) -> None:
+    assert store.exists()
+    with pytest.raises(Unavailable, match="404"):
+        weights.pull("toy-model", hub_url=hub.url)
+
+
+def test_a_disk_that_is_too_small_is_found_before_anything_is_fetched(
+    hub: HubServer, store: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(hub, model)
+    lines = hub.tree("toys/fast")
+
+    def huge(_name: str) -> list[dict[str, object]]:
+        return [{**line, **({"lfs": {"oid": "0" * 64, "size": 10**18}} if "lfs" in line else {})} for line in lines]
+
+    monkeypatch.setattr(hub, "tree", huge)
+    with pytest.raises(Unavailable, match=r"2000000000\.0 GB are needed"):
+        weights.pull("toy-model", hub_url=hub.url)
+    assert store.exists()
+    assert hub.fetched == []
+
+
+def test_a_path_that_leads_out_of_the_folder_is_passed_over(hub: HubServer) -> None:
+    hub.repositories = {
+        "toys/evil": {"../evil.json": b"{}", "transformer/../../evil.json": b"{}", "a/fine.json": b"{}"}
+    }
+    found = Hub(hub.url).files(Repository("toys/evil", COMMIT, ("..", "transformer/../..", "a")))
+    assert [file.path for file in found] == ["a/fine.json"]
+
+
+def test_a_small_file_is_held_to_the_hash_that_git_gives_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"hello\n")
+    # `printf 'hello\n' | git hash-object --stdin`
+    file = HubFile("toys/one", COMMIT, "file", 6, git_hash="ce013625030ba8dba906f756967f9e9ca394464a")
+    assert file.is_at(tmp_path / "file")
+    (tmp_path / "file").write_bytes(b"jello\n")
+    assert not file.is_at(tmp_path / "file")
+
+
+# By hand
+
+
+def test_a_folder_is_added_by_hand_with_an_adapter_and_without_pickles(store: Path, model: Path) -> None:
+    save_file({"a": np.ones(2, np.float32)}, model / "lora.safetensors")
+    stored = weights.add("toy-model", model)
+    assert stored.is_relative_to(store)
+    assert weights.exists("toy-model")
+    assert weights.folder("toy-model") == stored
+    assert (stored / "lora.safetensors").exists()
+    assert not (stored / "transformer" / "pytorch_model.bin").exists()
+    assert not (stored / "assets").exists()
+    assert (model / "transformer" / SHARDS[0]).exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda folder: (folder / "transformer" / SHARDS[1]).unlink(), f"transformer/{SHARDS[1]} is missing"),
+        (lambda folder: (folder / "tokenizer" / "tokenizer_config.json").unlink(), "tokenizer is empty"),
+        (lambda folder: (folder / "text_encoder" / "config.json").unlink(), "text_encoder is nothing"),
+        (lambda folder: (folder / "text_encoder" / "model.safetensors").unlink(), "text_encoder holds no .safetensors"),
+        (lambda folder: (folder / "transformer").rename(folder / "unet"), "no folder transformer"),
+        (
+            lambda folder: (folder / "text_encoder" / "model.safetensors").write_bytes(b"\x10\0\0"),
+            "text_encoder/model.safetensors is cut off",
+        ),
+        (
+            lambda folder: (folder / "transformer" / SHARDS[0]).write_bytes(
+                (folder / "transformer" / SHARDS[0]).read_bytes()[:-4]
+            ),
+            f"transformer/{SHARDS[0]} is cut off",
+        ),
+    ],
+)
+def test_a_folder_that_is_not_the_whole_model_is_refused_with_the_reason(
+    store: Path, model: Path, damage: object, reason: str
+) -> None:
+    assert callable(damage)
+    damage(model)
+    with pytest.raises(Rejected) as raised:
+        weights.add("toy-model", model)
+    assert reason in str(raised.value.facts["reasons"])
+    assert store.exists()
+    assert not weights.exists("toy-model")
+
+
+def test_what_was_stored_is_what_it_is_held_to(store: Path, model: Path) -> None:
+    assert store.exists()
+    with pytest.raises(JobFailed, match="kinora weights pull toy-model"):
+        weights.folder("toy-model")
+    stored = weights.add("toy-model", model)
+    damaged = stored / "text_encoder" / "model.safetensors"
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-1] + b"!")
+    with pytest.raises(JobFailed, match=r"text_encoder/model.safetensors .* damaged"):
+        weights.folder("toy-model")
+    assert weights.verify("toy-model") == ["text_encoder/model.safetensors: another sha256"]
+    damaged.write_bytes(content)
+    assert weights.folder("toy-model") == stored
+    damaged.unlink()
+    assert not weights.exists("toy-model")
+
+
+def test_adding_again_replaces_what_was_there(store: Path, model: Path) -> None:
+    assert store.exists()
+    weights.add("toy-model", model)
+    save_file({"shared": np.zeros(3, np.float32)}, model / "text_encoder" / "model.safetensors")
+    stored = weights.add("toy-model", model)
+    part = Path("text_encoder/model.safetensors")
+    assert (stored / part).read_bytes() == (model / part).read_bytes()
+
+
+def test_files_of_the_catalogue_cannot_be_added(
+    store: Path, model: Path, entry: weights.Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.exists()
+    files = weights.Entry("files", "weights", "a test", "MIT", "this test", commercial=True, default=False)
+    monkeypatch.setattr(weights, "catalogue", lambda: {"files": files, entry.name: entry})
+    with pytest.raises(Rejected, match="files is not a whole model; `kinora weights add` takes: toy-model"):
+        weights.add("files", model)
+
+
+# The command line
+
+
+def test_the_command_line_pulls_by_name_only_and_adds(
+    hub: HubServer, store: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.exists()
+    fill(hub, model)
+    monkeypatch.setenv("KINORA_HUB_URL", hub.url)
+    run = CliRunner().invoke
+    assert run(app, ["pull"]).exit_code == 0
+    assert run(app, ["pull", "--all"]).exit_code == 0
+    assert hub.fetched == []
+    assert run(app, ["pull", "toy-model"]).exit_code == 0
+    assert "toy-model: ok" in run(app, ["verify"]).output
+    assert run(app, ["add", "toy-model", str(model)]).exit_code == 0
+    refused = run(app, ["add", "toy-model", str(model / "tokenizer")])
+    assert refused.exit_code == 1
+    assert "no folder transformer" in refused.output
