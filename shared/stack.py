@@ -20,6 +20,7 @@ READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
 POLL_SECONDS = 0.1
 LOG_TAIL_LINES = 60
+ROOT = Path(__file__).parent.parent
 ACCESS_MARK = "(scheme=http,"  # how BentoML logs a request
 
 
@@ -48,6 +49,7 @@ class Stack:
     callback_url: str
     port: int = field(default_factory=free_port)
     environment: Mapping[str, str] = field(default_factory=dict)
+    target: str | None = None  # `services.NAME.service:CLASS`, served alone; None is `kinora serve` with all of it
     log: Path = field(init=False)
     process: "subprocess.Popen[bytes] | None" = field(init=False, default=None)
 
@@ -60,10 +62,11 @@ class Stack:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
-        """Start `kinora serve` and return at once; its output is appended to `log`."""
+        """Start it and return at once; its output is appended to `log`."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("kinora")), "serve"],
+                self._command(),
+                cwd=ROOT if self.target else None,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -71,6 +74,12 @@ class Stack:
                 start_new_session=True,
             )
         return self
+
+    def _command(self) -> list[str]:
+        if self.target is None:
+            return [str(Path(sys.executable).with_name("kinora")), "serve"]
+        options = ["--host", "127.0.0.1", "--port", str(self.port)]
+        return [sys.executable, "-m", "bentoml", "serve", self.target, *options]
 
     def full_environment(self) -> dict[str, str]:
         """Return what `kinora` commands that are to meet this stack need in their environment."""

@@ -1,0 +1,39 @@
+"""How a process that was asked to stop leaves its port: no connection is taken and then left without an answer."""
+
+import asyncio
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+
+
+def refuse_when_stopping() -> None:
+    """Have SIGTERM make the port refuse connections at once; call in the server's process, while it starts up.
+
+    BentoML's first process keeps the listening socket open until its last worker has gone, and a worker goes when its
+    running task has ended: minutes, in which the kernel would go on taking connections that nobody answers. A caller
+    that is refused has lost nothing and can go elsewhere. Requests that were taken before are answered as always.
+    """
+    stop = signal.getsignal(signal.SIGTERM)
+    server = getattr(stop, "__self__", None)
+    if not isinstance(server, uvicorn.Server) or not callable(stop):  # a test's server, in a thread of its own
+        return
+    loop = asyncio.get_running_loop()
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        stop(number, frame)
+        # Two turns of the loop: the first still takes the connections that wait to be taken.
+        loop.call_soon_threadsafe(loop.call_soon, _refuse, server)
+
+    signal.signal(signal.SIGTERM, leave)
+
+
+def _refuse(server: uvicorn.Server) -> None:
+    for listener in server.servers:
+        for door in listener.sockets:
+            # Acts on the socket itself, whoever else holds it; should another worker follow, it listens again. A unix
+            # socket could not, but on it only the router calls, which leaves with the same first process.
+            if door.family != socket.AF_UNIX:
+                door.shutdown(socket.SHUT_RD)
+        listener.close()
