@@ -25,6 +25,7 @@ from shared.answers import HttpProblem, answer_to, is_answer
 from shared.callers import Callers
 from shared.contract import TaskRequest
 from shared.errors import Language, Problem, Rejected, one_line
+from shared.leaving import refuse_when_stopping
 from shared.openapi import DOCUMENT_PATH, Document, describe
 from shared.settings import Settings
 from shared.wire import parse_object
@@ -86,6 +87,8 @@ class Envelope:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                refuse_when_stopping()
             await self._app(scope, receive, send)
             return
         outgoing = _Outgoing(send)
