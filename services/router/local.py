@@ -1,6 +1,7 @@
 """Which services run on this machine beside the router, and where they listen."""
 
 import logging
+from collections.abc import Container
 from importlib import import_module
 from importlib.resources import files
 from typing import Any
@@ -9,6 +10,7 @@ import bentoml
 from _bentoml_sdk import Service
 from _bentoml_sdk.service.dependency import Dependency
 
+from services.router.upstream import absent
 from shared.settings import ServiceName, Settings
 
 logger = logging.getLogger("bentoml.kinora.router")
@@ -35,3 +37,14 @@ def start_here(name: ServiceName) -> "Dependency[Any] | None":
 def listening_at(dependency: "Dependency[Any] | None") -> str | None:
     """Return the URL of a service that was started here (`file://` means a unix socket)."""
     return dependency.on.url if dependency else None
+
+
+def report_absent(settings: Settings, known: Container[ServiceName]) -> None:
+    """Say once, when the router starts, which wanted services nobody can reach: each one's paths answer 503.
+
+    An image of the router carries no service, so there every service needs its URL. One that is not wanted is left out
+    of `KINORA_SERVICES`. The others are served all the same.
+    """
+    for name in settings.services:
+        if name not in known:
+            logger.error("%s", absent(name))

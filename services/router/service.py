@@ -5,7 +5,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from services.router.console import console
-from services.router.local import listening_at, start_here
+from services.router.local import listening_at, report_absent, start_here
 from services.router.proxy import Proxy
 from shared.envelope import EnvelopeService
 from shared.lifeline import die_with_parent
@@ -19,6 +19,7 @@ def addresses(settings: Settings) -> dict[ServiceName, tuple[Share, ...]]:
     """Return where every service listens, in all its versions, those of other machines included."""
     here = {name: (Share(url, 1),) for name in SERVICES if (url := listening_at(LOCAL[name]))}
     elsewhere = {name: shares for name in SERVICES if (shares := settings.upstreams(name))}
+    report_absent(settings, here | elsewhere)
     return here | elsewhere
 
 
