@@ -20,14 +20,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared import answers
+from shared import answers, logs
 from shared.answers import HttpProblem, answer_to, is_answer
 from shared.callers import Callers
 from shared.contract import TaskRequest
-from shared.errors import Language, Problem, Rejected, one_line
+from shared.errors import Language, Problem, Rejected
 from shared.leaving import refuse_when_stopping
 from shared.openapi import DOCUMENT_PATH, Document, describe
 from shared.settings import Settings
+from shared.visits import Refusals, Visit, task_id_of
 from shared.wire import parse_object
 
 BODY_LIMIT_BYTES = 64 * 1024
@@ -46,6 +47,7 @@ _KEPT_STATUSES = {
 }
 _KEPT_HEADERS = {b"allow", b"retry-after", b"www-authenticate"}
 
+
 logger = logging.getLogger("bentoml.kinora.http")
 
 
@@ -57,30 +59,39 @@ class EnvelopeService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has 
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        # A page that refreshes every second would fill the log; what was refused, and why, is logged below.
+        # Its lines know no task, and a page that refreshes every second would fill the log: the envelope writes ours.
         self.config.setdefault("logging", {"access": {"enabled": False}})
+        logs.configure_bentoml(Settings.load(), service=self.name)  # here: in BentoML's master too
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002  # BentoML's own signature
         settings = Settings.load()
+        logs.configure_bentoml(settings, service=self.name)  # again: the router's process has imported every service
+        refusals = Refusals(self.name)
+        self.inner.__metrics__ = _showing(refusals, getattr(self.inner, "__metrics__", None))
         requests: dict[str, type[TaskRequest]] = {}
         for api in self.apis.values():
             # BentoML derives a class of its own from an API's model; the contract is the model as it was written.
             written = [kind for kind in api.input_spec.__mro__ if not issubclass(kind, IODescriptor)]
             if issubclass(written[0], TaskRequest):
                 requests[api.route] = written[0]
-            api.func = _answering(api.func, api.route, settings.language)
+            api.func = _answering(api.func, settings.language, refusals)
         if requests:
             self.mount_asgi_app(_document_app(describe(requests)))
-        return Envelope(super().to_asgi(is_main), settings, requests)
+        return Envelope(super().to_asgi(is_main), settings, requests, refusals)
 
 
 class Envelope:
     """The ASGI application around another one."""
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, requests: Mapping[str, type[TaskRequest]] | None = None
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        requests: Mapping[str, type[TaskRequest]] | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self._app = app
+        self._refusals = refusals or Refusals("none")
         self._language = settings.language
         self._callers = Callers(settings)
         self._requests = requests or {}
@@ -91,30 +102,41 @@ class Envelope:
                 refuse_when_stopping()
             await self._app(scope, receive, send)
             return
-        outgoing = _Outgoing(send)
-        target = one_line(f"{scope['method']} {scope['path']}")
-        try:
-            await self._serve(scope, receive, outgoing)
-        except Problem as problem:
-            logger.info("%s refused: %s", target, problem)
-            await answer_to(problem, self._language)(scope, receive, send)
-        except _CallerLeft:
-            logger.info("%s: the caller left before its body was complete", target)
-        except Exception:
-            if outgoing.begun:  # half an answer is out: only closing the connection tells the caller
-                raise
-            logger.exception("%s failed", target)
-            await answer_to(_problem_of(500), self._language)(scope, receive, send)
+        visit = Visit(scope, send)
+        outgoing = _Outgoing(visit.send)
+        with logs.about():
+            try:
+                await self._serve(scope, receive, outgoing)
+            except Problem as problem:
+                self._refusals.note(problem)
+                await answer_to(problem, self._language)(scope, receive, visit.send)
+            except _CallerLeft:
+                visit.remark = "the caller left before its body was complete"
+            except Exception:
+                if outgoing.begun:  # half an answer is out: only closing the connection tells the caller
+                    raise
+                logger.exception("%s failed", visit.target)
+                await self._fail(scope, receive, visit)
+            finally:
+                visit.tell()
+
+    async def _fail(self, scope: Scope, receive: Receive, visit: Visit) -> None:
+        problem = _problem_of(500)
+        self._refusals.note(problem)
+        await answer_to(problem, self._language)(scope, receive, visit.send)
 
     async def _serve(self, scope: Scope, receive: Receive, outgoing: "_Outgoing") -> None:
         path = scope["path"].rstrip("/") or "/"
         self._callers.check(path, Headers(scope=scope))
         body = await _read_body(receive)
+        logs.from_now_on(task_id=task_id_of(scope["method"], path, body))
         if scope["method"] == "POST" and path in self._requests:
             # The API behind gets the normalised request: exact numbers, no unused fields, one way to write each.
             body = self._requests[path].model_validate(parse_object(body)).model_dump_json().encode()
         await self._app(_as_json(scope, path, body), _replay(body, receive), outgoing)
         if outgoing.refused is not None:
+            if not outgoing.refused.speaks_the_contract:
+                self._refusals.note(_problem_of(outgoing.refused.status))
             await outgoing.refused.answer(self._language)(scope, receive, outgoing.send)
 
 
@@ -146,7 +168,7 @@ class _Refused:
 
     def answer(self, language: Language) -> Response:
         """Return the same answer if it speaks the contract already, else one that does."""
-        if self._speaks_the_contract():
+        if self.speaks_the_contract:
             response = Response(self.body, self.status, media_type="application/json")
         else:
             response = answer_to(_problem_of(self.status), language)
@@ -155,7 +177,8 @@ class _Refused:
                 response.headers[name.decode("latin-1")] = value.decode("latin-1")
         return response
 
-    def _speaks_the_contract(self) -> bool:
+    @property
+    def speaks_the_contract(self) -> bool:
         try:
             return is_answer(json.loads(self.body))
         except ValueError:
@@ -183,7 +206,7 @@ def _problem_of(status: int) -> Problem:
 
 
 def _answering(
-    function: Callable[..., Awaitable[Any]], route: str, language: Language
+    function: Callable[..., Awaitable[Any]], language: Language, refusals: Refusals
 ) -> Callable[..., Awaitable[Any]]:
     """Let an API raise problems: BentoML would turn them into its own errors before the envelope sees them."""
 
@@ -192,10 +215,22 @@ def _answering(
         try:
             return await function(*args, **kwargs)
         except Problem as problem:
-            logger.info("POST %s refused: %s", route, problem)
+            refusals.note(problem)
             return answer_to(problem, language)
 
     return answering
+
+
+def _showing(refusals: Refusals, own: Callable[..., Awaitable[str]] | None) -> Callable[..., Awaitable[str]]:
+    """Let a service's part of `/metrics` show its refusals, which it does not see; BentoML asks its class for it."""
+    written = getattr(own, "__wrapped__", own)  # a class that gets a second application counts anew
+
+    async def metrics(service: Any, page: str) -> str:
+        shown = await written(service, page) if written else page
+        return shown + refusals.page()
+
+    metrics.__wrapped__ = written  # type: ignore[attr-defined]  # as functools.wraps does; there may be none
+    return metrics
 
 
 async def _read_body(receive: Receive) -> bytes:

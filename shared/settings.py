@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     keep_days: PositiveFloat = 30
     faces_keep_days: PositiveFloat = 7
     creation_max_seconds: PositiveFloat = 30
+    log_format: Literal["text", "json"] = "text"
 
     # The machine and the models
     device: Literal["auto", "cpu", "cuda"] = "auto"
