@@ -15,6 +15,7 @@ from uuid import UUID
 import httpx
 from standardwebhooks import Webhook
 
+from shared import logs
 from shared.callbacks import COLUMNS, Delivery
 from shared.database import Connection, Pool
 from shared.jobs import TryLater
@@ -80,6 +81,7 @@ class Courier:
             found = await cursor.fetchone()
         if not found or (delivery := Delivery(**found)).state != "pending":
             return
+        logs.from_now_on(task_id=json.loads(delivery.body)["task_id"], callback=f"msg_{delivery.id.hex}")
         try:
             await self._send(delivery)
         except Undelivered as problem:
@@ -87,6 +89,7 @@ class Courier:
             await self._note_failure(delivery, problem)
         else:
             self._attempted("delivered")
+            logger.info("callback %s taken at try %s", delivery.id, delivery.attempts + 1)
             await self._note_delivered(delivery)
 
     async def _send(self, delivery: Delivery) -> None:

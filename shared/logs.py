@@ -112,6 +112,8 @@ def configure_bentoml(settings: Settings, **always: object) -> None:
     loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict]
     for handler in {handler for logger in (logging.root, *loggers) for handler in logger.handlers}:
         handler.setFormatter(lines)
+    for ours in ("shared", "services"):
+        logging.getLogger(ours).setLevel(logging.INFO)  # BentoML shows other people's warnings only
     _leave_nothing_to_print()
 
 

@@ -1,5 +1,6 @@
 """Reading a video: what it is, its frames in order, and any one frame by its number."""
 
+import contextvars
 import struct
 import threading
 from collections.abc import Generator, Iterator
@@ -73,7 +74,8 @@ class VideoSource:
         broken packet is concealed or left out, and the frame before it is shown for its time.
         """
         channel: Channel[Frame] = Channel(depth_for(self.width, self.height))
-        thread = threading.Thread(target=self._decode_into, args=(channel,), name="decode", daemon=True)
+        decode = (self._decode_into, channel)
+        thread = threading.Thread(target=contextvars.copy_context().run, args=decode, name="decode", daemon=True)
         self._decoding.append((channel, thread))
         thread.start()
         try:

@@ -1,5 +1,6 @@
 """Writing a video: frames from a model, everything else from the source, into one MP4."""
 
+import contextvars
 import threading
 from collections.abc import Iterable
 from concurrent.futures import CancelledError, Future
@@ -85,7 +86,7 @@ def encode(
         finally:
             channel.close()
 
-    thread = threading.Thread(target=work, name="encode", daemon=True)
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), name="encode", daemon=True)
     thread.start()
     try:
         for frame in frames:
