@@ -4,9 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 KILLS ?= 20
 SEED ?= 1
+IMAGES ?= router creation facefusion interpo upscale kinora
+VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REGISTRY ?=
+ENGINE ?= docker
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup weights serve demo test lint chaos bench clean
+.PHONY: help setup weights serve demo test lint pins bento containerize chaos bench clean
 help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
@@ -36,6 +40,24 @@ test: lint weights ## Everything that a change must pass
 
 chaos: weights ## Kill everything KILLS times under load and check that nothing was lost
 	$(BIN)/python -m benchmarks.chaos --kills $(KILLS) --seed $(SEED)
+
+pins: setup ## Write deploy/*/requirements.txt from pyproject.toml and requirements.lock
+	$(BIN)/python -m deploy.pins
+
+bento: weights ## Build the bento of every service, and the personal edition with all in one
+	@set -e; for image in $(IMAGES); do \
+	  file=deploy/$$image/bentofile.yaml; services=; \
+	  if [ $$image = kinora ]; then file=bentofile.yaml; services=creation,facefusion,interpo,upscale; fi; \
+	  $(BIN)/bentoml delete --yes $$image:$(VERSION) >/dev/null 2>&1 || true; \
+	  KINORA_SERVICES=$$services $(BIN)/bentoml build --bentofile $$file --version $(VERSION) --output tag .; \
+	done
+
+# From the temporary folder: BentoML unpacks a bento there and takes its template only from below the current one.
+containerize: bento ## Make an image of each bento; needs docker, or ENGINE=podman, buildah, nerdctl
+	@set -e; bentoml=$(abspath $(BIN))/bentoml; cd "$${TMPDIR:-/tmp}"; for image in $(IMAGES); do \
+	  $$bentoml containerize $$image:$(VERSION) --backend $(ENGINE) \
+	    --image-tag $(REGISTRY)$$image:$(VERSION) --opt build-arg=KINORA_VERSION=$(VERSION); \
+	done
 
 bench: weights ## Measure; writes benchmarks/results/ and docs/benchmarks.md
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[bench]'

@@ -1,0 +1,1 @@
+"""What an operator deploys. The scripts keep its files in step with the code."""

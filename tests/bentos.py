@@ -1,0 +1,208 @@
+"""Bentos as a deployment meets them: laid out as in their image, served from there, in an environment that holds the
+distributions which they declare and nothing else. No container engine is needed, and nothing is downloaded."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import chdir
+from dataclasses import dataclass, field
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+import bentoml
+import httpx
+
+# Private, but what `bentoml containerize` builds from: the very folder that a container engine would get.
+from bentoml._internal.container import construct_containerfile
+from packaging.requirements import Requirement
+
+from shared import processes
+from shared.stack import free_port
+
+SITE = Path(sysconfig.get_path("purelib"))
+READY_SECONDS = 90.0
+STOP_SECONDS = 40.0
+
+
+@dataclass(frozen=True)
+class Image:
+    """The file system of an image as far as it differs from its base: `home` stands for /home/bentoml."""
+
+    name: str
+    home: Path
+    dockerfile: str
+
+    @property
+    def sources(self) -> Path:
+        return self.home / "bento" / "src"
+
+    @property
+    def files(self) -> set[str]:
+        """Return what the bento carries of the checkout, relative to it."""
+        found = (path for path in self.sources.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.sources)) for path in found}
+
+    @property
+    def requirements(self) -> str:
+        return (self.home / "bento" / "env" / "python" / "requirements.txt").read_text(encoding="utf-8")
+
+    @property
+    def distributions(self) -> set[str]:
+        """Return the names of everything that it installs."""
+        return {Requirement(line).name.lower() for line in pinned(self.requirements)}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return what its ENV lines set, as `/home/bentoml` has it."""
+        return dict(re.findall(r"^ENV (\w+)=([^$\s]+)$", self.dockerfile, re.MULTILINE)) | dict(
+            re.findall(r"^ARG (KINORA_\w+|BENTOML_\w+|NVIDIA_\w+)=(\S+)$", self.dockerfile, re.MULTILINE)
+        )
+
+
+def unpack(bento: Path, folder: Path) -> Image:
+    """Lay a built bento out as its image has it: the build context copied, and the link that the Dockerfile makes."""
+    home = folder / "home"
+    built = bentoml.Bento.from_path(bento)
+    # From the temporary folder, as `make containerize`, which says why.
+    with chdir(tempfile.gettempdir()), construct_containerfile(built, enable_buildkit=False) as (context, dockerfile):
+        shutil.copytree(context, home / "bento", symlinks=True)
+        text = Path(dockerfile).read_text(encoding="utf-8")
+    (home / "models").symlink_to(home / "bento" / "models")
+    return Image(bento.parent.name, home, text)
+
+
+def pinned(requirements: str) -> list[str]:
+    """Return the lines of a requirements file that name something."""
+    return [line for line in requirements.splitlines() if line and not line.startswith("#")]
+
+
+def fresh_environment(folder: Path, requirements: str) -> Path:
+    """Make a virtual environment of exactly these pinned distributions; return its `bin`.
+
+    Their files are linked from the environment of the tests, as each one's RECORD lists them. What is installed here
+    but not declared is therefore missing there, as it would be in the image.
+    """
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=60)
+    commands = folder / "bin"
+    site = folder / SITE.relative_to(sys.prefix)
+    for line in pinned(requirements):
+        wanted = Requirement(line)
+        found = distribution(wanted.name)
+        assert wanted.specifier.contains(found.version.partition("+")[0]), f"{line}, but {found.version} is here"
+        _link(found, site)
+        _write_commands(found, commands)
+    return commands
+
+
+def _link(found: Distribution, site: Path) -> None:
+    for file in found.files or ():
+        source = Path(str(file.locate()))
+        target = site / file
+        if ".." in file.parts or target.exists() or not source.exists():  # a command's first line names another Python
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, target)
+        except OSError:  # another file system
+            shutil.copy2(source, target)
+
+
+def _write_commands(found: Distribution, folder: Path) -> None:
+    for entry in found.entry_points.select(group="console_scripts"):
+        script = folder / entry.name
+        top = entry.attr.partition(".")[0]
+        script.write_text(
+            f"#!{folder / 'python'}\nimport sys\nfrom {entry.module} import {top}\nsys.exit({entry.attr}())\n"
+        )
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+
+
+@dataclass
+class Container:
+    """An image at work, started by its own entrypoint in an empty folder.
+
+    `settings` is what an operator gives; everything else comes from the image. Only loopback is bound.
+    """
+
+    image: Image
+    commands: Path  # of its environment
+    folder: Path  # where it is started
+    settings: Mapping[str, str]
+    wrapper: tuple[str, ...] = ()
+    port: int = field(default_factory=free_port)
+    process: "subprocess.Popen[bytes] | None" = field(init=False, default=None)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.log")
+
+    def start(self) -> "Container":
+        self.folder.mkdir(parents=True)
+        entrypoint = self.image.home / "bento" / "env" / "docker" / "entrypoint.sh"
+        environment = self.image.environment | {
+            "PATH": f"{self.commands}:/usr/local/bin:/usr/bin:/bin",
+            "VIRTUAL_ENV": str(self.commands.parent),
+            "HOME": str(self.image.home),
+            "BENTO_PATH": str(self.image.home / "bento"),
+            "BENTOML_HOME": f"{self.image.home}/",
+            "BENTOML_HOST": "127.0.0.1",
+            "BENTOML_PORT": str(self.port),
+            "KINORA_TEST_CONTAINER": str(self.folder),  # how its processes are found again
+            **self.settings,
+        }
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*self.wrapper, "bash", str(entrypoint)],
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self
+
+    def wait_ready(self) -> "Container":
+        assert self.process
+        deadline = time.monotonic() + READY_SECONDS
+        while not self.ready():
+            assert self.process.poll() is None, f"{self.image.name} ended\n{self.log.read_text()[-4000:]}"
+            assert time.monotonic() < deadline, f"{self.image.name} is not ready\n{self.log.read_text()[-4000:]}"
+            time.sleep(0.2)
+        return self
+
+    def ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", trust_env=False, timeout=2).is_success
+        except httpx.TransportError:
+            return False
+
+    def processes(self) -> list[processes.Process]:
+        return processes.with_environment("KINORA_TEST_CONTAINER", str(self.folder))
+
+    def stop(self) -> int:
+        """Send SIGTERM as an engine does and return the exit status; raise TimeoutExpired when it does not end."""
+        assert self.process
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS)
+
+    def kill(self) -> None:
+        processes.end(self.processes(), grace_seconds=2)
+        if self.process:
+            self.process.wait(10)
+
+    def __str__(self) -> str:
+        return f"{self.image.name}: {shlex.join(self.wrapper)}".rstrip(": ")
