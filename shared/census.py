@@ -17,7 +17,7 @@ class Standing:
     """Tasks of one kind and version that wait or run."""
 
     kind: str
-    version: str
+    version: str  # whose runners take them
     state: str
     tasks: int
     oldest_seconds: float  # since the oldest of them was accepted
@@ -59,9 +59,9 @@ async def clock(connection: Connection) -> datetime:
 async def standing(connection: Connection, service: ServiceName) -> list[Standing]:
     """Return what waits and runs."""
     cursor = await connection.execute(
-        "SELECT kind, version, state, count(*) AS tasks,"
+        "SELECT kind, COALESCE(runs_on, version) AS version, state, count(*) AS tasks,"
         " extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS oldest_seconds"
-        " FROM kinora_tasks WHERE service = %s AND state IN ('queued', 'running') GROUP BY kind, version, state",
+        " FROM kinora_tasks WHERE service = %s AND state IN ('queued', 'running') GROUP BY 1, 2, 3",
         (service,),
     )
     return [Standing(**row) for row in await cursor.fetchall()]

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any, Self, TypeAlias, TypeVar
 
 import psycopg
@@ -20,7 +21,9 @@ from shared.settings import Settings
 T = TypeVar("T")
 Connection: TypeAlias = psycopg.AsyncConnection[dict[str, Any]]
 
-SCHEMA_LOCK = 0x6B696E6F7261  # "kinora": one process at a time creates the schema
+MIGRATIONS = files("shared") / "migrations"
+SCHEMA_LOCK = 0x6B696E6F7261  # "kinora": one process at a time changes the schema
+SCHEMA_LOCK_SECONDS = 5  # a change that waits for a table makes everybody else wait behind it: rather try again
 START_SECONDS = 30.0
 RETRY_SECONDS = 0.3
 PROMPT_SECONDS = 6.0  # the longest that somebody who waits for an answer waits for a server that hangs
@@ -31,9 +34,15 @@ KEEPALIVE: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-# A client that vanished loses its locks soon; and what is said to be committed is on disk.
+# A client that vanished is noticed too, and loses its locks before anybody takes over its work.
+SESSION = """
+    SELECT set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
+        set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '20000', false),
+        set_config('idle_in_transaction_session_timeout', '10s', false)
+"""
+# What is said to be committed is on disk. The limit is said again for poolers that lend a session by transaction.
 BEGIN = """
-    SELECT set_config('idle_in_transaction_session_timeout', '30s', true),
+    SELECT set_config('idle_in_transaction_session_timeout', '10s', true),
         set_config('synchronous_commit', CASE WHEN durable IN ('off', 'local') THEN 'on' ELSE durable END, true)
     FROM current_setting('synchronous_commit') AS durable
 """
@@ -78,6 +87,22 @@ class Database:
         return self._external.get_secret_value() if self._external else self._embedded.uri
 
 
+class Session(psycopg.AsyncConnection[Any]):
+    """A connection whose server notices when we vanish; also the one that listens, which no pool configures."""
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", **options: Any) -> Self:
+        """Connect, then tell the server; raise psycopg.OperationalError."""
+        connection = await super().connect(conninfo, **options)
+        try:
+            await connection.execute(SESSION)
+            await connection.commit()
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+
 class Pool:
     """Connections of one event loop; back within a second of the server's return, Unavailable until then."""
 
@@ -91,6 +116,7 @@ class Pool:
             reconnect_timeout=1,
             open=False,
             check=AsyncConnectionPool.check_connection,
+            connection_class=Session,
             kwargs={"row_factory": dict_row, "connect_timeout": 2, **KEEPALIVE},
         )
 
@@ -154,12 +180,41 @@ class Pool:
 
 
 def apply_schema(uri: str) -> None:
-    """Create what is missing of the queue's tables and ours; safe to run by many processes at once."""
+    """Bring the queue's tables and ours up to what this version knows; safe to run by many processes at once.
+
+    Migrations only ever add: an older version goes on working on a newer schema, which it leaves as it is, so that two
+    versions may stand side by side on one database.
+    """
     with psycopg.connect(uri, connect_timeout=2, **KEEPALIVE) as connection:
+        if not _missing(connection):
+            return
+        connection.execute(
+            "SELECT set_config('lock_timeout', %s, true),"
+            " set_config('idle_in_transaction_session_timeout', '10s', true)",
+            (f"{SCHEMA_LOCK_SECONDS}s",),
+        )
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
-        cursor = connection.execute("SELECT to_regclass('procrastinate_jobs'), to_regclass('kinora_callbacks')")
-        queue, ours = cursor.fetchone() or (None, None)
-        if queue is None:
+        if not _exists(connection, "procrastinate_jobs"):
             connection.execute(queue_schema())
-        if ours is None:
-            connection.execute((files("shared") / "schema.sql").read_text(encoding="utf-8"))
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS kinora_migrations"
+            " (number integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        for number, migration in _missing(connection).items():
+            logger.info("storage: applying %s", migration.name)
+            connection.execute(migration.read_text(encoding="utf-8"))
+            connection.execute("INSERT INTO kinora_migrations VALUES (%s, %s)", (number, migration.name))
+
+
+def _missing(connection: psycopg.Connection[Any]) -> dict[int, Traversable]:
+    """Return the migrations that were not applied yet, in their order."""
+    known = {int(path.name.split("_")[0]): path for path in MIGRATIONS.iterdir() if path.name.endswith(".sql")}
+    applied: set[int] = set()
+    if _exists(connection, "kinora_migrations"):
+        applied = {number for (number,) in connection.execute("SELECT number FROM kinora_migrations")}
+    return {number: known[number] for number in sorted(known.keys() - applied)}
+
+
+def _exists(connection: psycopg.Connection[Any], table: str) -> bool:
+    found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (table,)).fetchone()
+    return bool(found and found[0])

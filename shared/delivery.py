@@ -94,7 +94,8 @@ class DeliveryLane:
             queues=(CALLBACKS, HOUSEKEEPING),
             handlers={DELIVER: courier.deliver},
             chores=housekeeping.chores,
-            settle=housekeeping.settle,
+            settle=housekeeping.settle_left,
+            beats=(housekeeping.watch,),
             concurrency=CONCURRENCY,
             polling_seconds=POLLING_SECONDS,
         )

@@ -72,7 +72,7 @@ class TaskDesk:
         module = runner_module or f"services.{service}.runner"
         self._lanes = {kind: Supervisor(module, kind, settings) for kind in kinds}
         self._supervisors = list(self._lanes.values())
-        self._meter = Meter(service, settings, kinds, tasks.own_version())
+        self._meter = Meter(service, settings, kinds, settings.version)
         self._deaf: dict[UUID, float] = {}  # since when a cancelled run has been seen without a beat
         self._pool: Pool | None = None
         self._queue: Queue | None = None
@@ -138,6 +138,7 @@ class TaskDesk:
         `job.context`; it is awaited before anything is stored, and what it rejects is news only for a new task.
         """
         pool, queue = self._storage()
+        version = self._settings.version
         checked = await self._check(request, inputs)
         context, refusal = await _prepared(prepare, checked)
 
@@ -158,8 +159,9 @@ class TaskDesk:
                 fingerprint=checked.fingerprint,
                 request=request.model_dump(mode="json"),
                 context=context,
+                version=version,
             )
-            await tasks.note_job(connection, row, await queue.defer_run(connection, self._service, kind, row))
+            await tasks.note_job(connection, row, await queue.defer_run(connection, self._service, kind, version, row))
             return True
 
         self._meter.accepted(kind, repeat=not await pool.promptly(store))
@@ -280,10 +282,14 @@ class TaskDesk:
         now = time.monotonic()
         self._deaf = {row.id: self._deaf.get(row.id, now) for row in rows}
         for row in rows:
-            slot = Slot(self._settings.state_dir, f"{run_queue(self._service, row.kind)}.0")
+            slot = Slot(self._settings.state_dir, f"{run_queue(self._service, row.kind, self._settings.version)}.0")
             ours = row.kind in self._lanes and row.job_id in workers and workers[row.job_id] == slot.worker
             if ours and now - self._deaf[row.id] >= DEAF_SECONDS:
-                logger.error("the runner of task %s does not hear that it was cancelled: killed", row.task_id)
+                logger.error(
+                    "the runner of task %s does not hear that it was cancelled: killed",
+                    row.task_id,
+                    extra={"task_id": row.task_id, "kind": row.kind},
+                )
                 self._lanes[row.kind].replace()
                 self._deaf[row.id] = math.inf  # once: its successor needs time to begin
 

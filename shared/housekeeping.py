@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import partial
 from uuid import UUID
 
-from shared import callbacks, tasks
+from shared import beats, callbacks, logs, tasks
 from shared.contract import TaskState
 from shared.database import Connection, Pool
 from shared.errors import JobFailed
-from shared.jobs import Chore, Queue
+from shared.jobs import DELIVER, RUN, Chore, Left, Queue, run_queue
 from shared.settings import Settings
 from shared.workplace import Workplace
 
@@ -38,48 +39,105 @@ class Housekeeping:
             "kinora.purge": ("17 * * * *", self.purge),
         }
 
-    async def settle(self, row_id: UUID) -> bool:
+    async def watch(self) -> None:
+        """Look for what dead machines left: their jobs go back, and tasks of versions that are gone to one that lives.
+
+        Done every few seconds by everybody who works with the queue, so that it needs nobody in particular; all but one
+        find that somebody has just looked.
+        """
+        async with self._pool.transaction() as connection:
+            await beats.hurry(connection)
+            if not await beats.watch(connection):
+                return
+            remains = await self._queue.silent(connection)
+        for left in remains:
+            logger.warning("job %s (%s %s) lost its worker", left.job, left.task, left.row)
+            await self.settle_left(left)
+        await self._hand_over()
+
+    async def settle_left(self, left: Left) -> None:
+        """Decide about a job in a dead worker's hands. Doing this twice, or by two at once, changes nothing."""
+        if left.task == RUN and left.row is not None:
+            await self.settle(left.row, left)
+            return
+
+        async def decide(connection: Connection) -> None:
+            if await self._queue.still_left(connection, left):
+                # A chore comes again by the clock; its next turn may wait already, and two may not.
+                await self._queue.give_back(connection, left, again=left.task == DELIVER)
+
+        await self._pool.insist(decide)
+
+    async def settle(self, row_id: UUID, left: Left | None = None) -> bool:
         """Decide about a run whose runner died: True when it shall run again, False when it has its end.
 
-        Doing this twice for one death changes nothing: only a row that still says "running" counts a crash.
+        Doing this twice for one death changes nothing: only a row that still says "running" counts a crash, and only a
+        job that is still in the dead worker's hands is taken from it.
         """
 
         async def decide(connection: Connection) -> tasks.TaskRow | None:
-            row = await tasks.read(connection, row_id, lock=True)
-            if row is None or not row.active:
+            row = await tasks.read(connection, row_id, lock=True)  # the row before its job, as everywhere
+            if left and not await self._queue.still_left(connection, left):
                 return None
-            row = await tasks.requeue(connection, row_id, crashed=True) or row
-            if row.cancel:
-                problem, state = JobFailed("cancelled"), CANCELLED
-            elif row.crashes >= CRASH_LIMIT:
-                problem, state = JobFailed("poison", crashes=row.crashes), FAILED
-            else:
-                return row
-            body = callbacks.failure(row, problem, self._settings.language)
-            await callbacks.conclude(connection, self._queue, row, state, body)
-            return await tasks.read(connection, row_id)
+            if row and row.active:
+                row = await self._next(connection, row)
+            if left:
+                await self._queue.give_back(connection, left, again=row is not None and row.active)
+            return row
 
         row = await self._pool.insist(decide)
         if row is None:
             return False
-        if not row.active:
-            await asyncio.to_thread(self._workplace.clear, row)
+        with logs.about(service=row.service, kind=row.kind, task_id=row.task_id):
+            logger.warning("task %s lost its runner: %s", row.task_id, row.state)
+            if row.state in {CANCELLED, FAILED}:
+                await asyncio.to_thread(self._workplace.clear, row)
         return row.active
 
+    async def _next(self, connection: Connection, row: tasks.TaskRow) -> tasks.TaskRow | None:
+        """Return what becomes of an active row whose runner is gone: it waits again, or it has its end."""
+        row = await tasks.requeue(connection, row.id, crashed=True) or row
+        if row.cancel:
+            problem, state = JobFailed("cancelled"), CANCELLED
+        elif row.crashes >= CRASH_LIMIT:
+            problem, state = JobFailed("poison", crashes=row.crashes), FAILED
+        else:
+            return row
+        body = callbacks.failure(row, problem, self._settings.language)
+        await callbacks.conclude(connection, self._queue, row, state, body)
+        return await tasks.read(connection, row.id)
+
+    async def _hand_over(self) -> None:
+        """Give waiting tasks whose version has had no runner for a minute to the newest that has one."""
+
+        async def move(connection: Connection) -> dict[int, str]:
+            orphans = {orphan.job_id: orphan for orphan in await beats.orphans(connection)}
+            queues = {job: run_queue(o.service, o.kind, o.heir) for job, o in orphans.items()}
+            moved = await self._queue.move(connection, queues) if queues else []
+            for job in moved:
+                await tasks.note_version(connection, orphans[job].row, orphans[job].heir)
+            return {job: queues[job] for job in moved}
+
+        for job, queue in (await self._pool.insist(move)).items():
+            logger.warning("job %s: no runner of its version lives; now in %s", job, queue)
+
     async def revive(self) -> None:
-        """Find what the queue has lost: jobs of machines that are gone, rows and callbacks without a job."""
-        await self._queue.settle_stalled(self.settle)
+        """Find what the queue has lost: rows and callbacks without a job."""
         async with self._pool.transaction() as connection:
             silent = await tasks.silent(connection, SILENT_SECONDS)
             gone = await self._queue.lost(connection, [row.job_id for row in silent if row.job_id is not None])
         for row in silent:
             if (row.job_id is None or row.job_id in gone) and await self.settle(row.id):
-                logger.warning("task %s had lost its job: queued anew", row.task_id)
-                async with self._pool.transaction() as connection:
-                    job = await self._queue.defer_run(connection, row.service, row.kind, row.id)
-                    await tasks.note_job(connection, row.id, job)
+                with logs.about(service=row.service, kind=row.kind, task_id=row.task_id):
+                    logger.warning("task %s had lost its job: queued anew", row.task_id)
+                await self._pool.insist(partial(self._queue_anew, row=row))
         async with self._pool.transaction() as connection:
             await callbacks.adopt_lost(connection, self._queue)
+
+    async def _queue_anew(self, connection: Connection, row: tasks.TaskRow) -> None:
+        version = row.runs_on or self._settings.version
+        job = await self._queue.defer_run(connection, row.service, row.kind, version, row.id)
+        await tasks.note_job(connection, row.id, job)
 
     async def purge(self) -> tuple[int, int]:
         """Delete records and faces past their time; return how many of each."""
@@ -87,5 +145,6 @@ class Housekeeping:
             records, faces = await tasks.purge(
                 connection, keep_days=self._settings.keep_days, faces_keep_days=self._settings.faces_keep_days
             )
+            await beats.forget(connection, self._settings.keep_days)
         logger.info("purged %s task records and the faces of %s", records, faces)
         return records, faces

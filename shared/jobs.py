@@ -1,10 +1,12 @@
 """The queue: everything that knows Procrastinate, and nothing else does.
 
-A task row is the truth about a task, a queued job only brings it to a runner. Jobs are deferred in the transaction
-that writes the row; a worker's jobs go back to the queue the moment its successor takes over the slot.
+A task row is the truth about a task, a queued job only brings it to a runner of the version that accepted it. Jobs
+are deferred in the transaction that writes the row; a dead worker's jobs go back to the queue the moment its successor
+takes over the slot, or, when its machine is gone, once it has been silent for `SILENT_SECONDS`.
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,21 +26,24 @@ from procrastinate.schema import SchemaManager
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
+from shared.errors import Unavailable
 from shared.slots import Slot
 
 RUN = "kinora.run"
 DELIVER = "kinora.deliver"
 CALLBACKS = "callbacks"
 HOUSEKEEPING = "housekeeping"
+CHANNEL = "procrastinate_queue_v1#"  # and a queue's name: where its runners listen
 
-HEARTBEAT_SECONDS = 10.0
-STALLED_SECONDS = 30.0  # without a beat: such a worker is looked at more closely
-LOOKS, LOOK_SECONDS = 6, 5.0  # a closer look is longer than two beats, the storage answering all the time
+BEAT_SECONDS = 5.0  # between a worker's signs of life, and between looks for those that give none
+SILENT_SECONDS = 25.0  # without a beat, the storage answering all the time: such a worker is taken for dead
 FORGET_WORKER_SECONDS = 7 * 86400.0  # a pruned worker loses its jobs' trace, so prune only what is long dead
 PAUSE_SECONDS = 0.5
+NEVER_SECONDS = 1e9  # for what the worker would do of its own accord and is done here
 
 Handler = Callable[[UUID], Awaitable[None]]
 Chore = Callable[[], Awaitable[object]]
+Connection = psycopg.AsyncConnection[Any]
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +63,20 @@ class Work:
     queues: tuple[str, ...]
     handlers: Mapping[str, Handler]  # RUN and DELIVER, by the id that the job carries
     chores: Mapping[str, tuple[str, Chore]]  # name -> cron expression and what to do
-    settle: Callable[[UUID], Awaitable[bool]]  # a dead worker's RUN job: True sends it back, False ends it
+    settle: "Callable[[Left], Awaitable[None]]"  # a dead worker's job: gives it back or ends it, see `Queue.give_back`
+    beats: tuple[Chore, ...] = ()  # what else is done every BEAT_SECONDS; each goes on by itself when another hangs
     concurrency: int = 1
     polling_seconds: float = 5.0
+
+
+@dataclass(frozen=True)
+class Left:
+    """A job in the hands of a worker that is gone; whoever gives it back does so only while it still is."""
+
+    job: int
+    worker: int | None
+    task: str  # RUN, DELIVER or a chore
+    row: UUID | None  # of RUN and DELIVER
 
 
 class Queue:
@@ -77,99 +93,128 @@ class Queue:
         await self._app.open_async(self._pool)
         return self
 
-    async def defer_run(self, connection: psycopg.AsyncConnection[Any], service: str, kind: str, row: UUID) -> int:
-        """Queue a run inside the caller's transaction; return the job's id."""
-        return await self._defer(connection, RUN, run_queue(service, kind), row)
+    async def defer_run(self, connection: Connection, service: str, kind: str, version: str, row: UUID) -> int:
+        """Queue a run for the runners of a version inside the caller's transaction; return the job's id."""
+        return await self._defer(connection, RUN, run_queue(service, kind, version), row)
 
-    async def defer_callback(self, connection: psycopg.AsyncConnection[Any], callback: UUID) -> int:
+    async def defer_callback(self, connection: Connection, callback: UUID) -> int:
         """Queue a delivery inside the caller's transaction; return the job's id."""
         return await self._defer(connection, DELIVER, CALLBACKS, callback)
 
-    async def drop(self, connection: psycopg.AsyncConnection[Any], job_id: int | None) -> None:
+    async def drop(self, connection: Connection, job_id: int | None) -> None:
         """Take a waiting job out of the queue inside the caller's transaction; a running one is left alone."""
         if job_id is not None:
             with _storage_errors():
                 await self._jobs.cancel_job_by_id_async(job_id, delete_job=True, connection=connection)
 
-    async def lost(self, connection: psycopg.AsyncConnection[Any], job_ids: list[int]) -> set[int]:
+    async def lost(self, connection: Connection, job_ids: list[int]) -> set[int]:
         """Return those of the ids that no longer wait or run."""
         cursor = await connection.execute(
             "SELECT id FROM procrastinate_jobs WHERE id = ANY(%s) AND status IN ('todo', 'doing')", (job_ids,)
         )
         return set(job_ids) - {row["id"] for row in await cursor.fetchall()}
 
-    async def workers(self, connection: psycopg.AsyncConnection[Any], job_ids: list[int]) -> dict[int, int]:
+    async def workers(self, connection: Connection, job_ids: list[int]) -> dict[int, int]:
         """Return which worker each of the jobs runs at."""
         cursor = await connection.execute(
             "SELECT id, worker_id FROM procrastinate_jobs WHERE id = ANY(%s) AND worker_id IS NOT NULL", (job_ids,)
         )
         return {row["id"]: row["worker_id"] for row in await cursor.fetchall()}
 
+    async def move(self, connection: Connection, queues: Mapping[int, str]) -> list[int]:
+        """Put waiting jobs into other queues inside the caller's transaction; return those that still waited."""
+        cursor = await connection.execute(
+            "UPDATE procrastinate_jobs job SET queue_name = chosen.queue"
+            " FROM unnest(%s::bigint[], %s::text[]) AS chosen (id, queue)"
+            " WHERE job.id = chosen.id AND job.status = 'todo' RETURNING job.id",
+            (list(queues), list(queues.values())),
+        )
+        moved = [row["id"] for row in await cursor.fetchall()]
+        for queue in {queues[job] for job in moved}:
+            await _wake(connection, queue)
+        return moved
+
+    async def silent(self, connection: Connection) -> list[Left]:
+        """Return the jobs of workers without a sign of life for `SILENT_SECONDS`."""
+        return await _left(
+            connection,
+            "LEFT JOIN procrastinate_workers worker ON worker.id = job.worker_id WHERE job.status = 'doing'"
+            " AND (worker.id IS NULL OR worker.last_heartbeat < now() - make_interval(secs => %s))",
+            SILENT_SECONDS,
+        )
+
+    async def still_left(self, connection: Connection, left: Left) -> bool:
+        """Hold a job until the transaction ends; False when it has gone through other hands meanwhile."""
+        cursor = await connection.execute(
+            "SELECT 1 FROM procrastinate_jobs WHERE id = %s AND worker_id IS NOT DISTINCT FROM %s AND status = 'doing'"
+            " FOR UPDATE",
+            (left.job, left.worker),
+        )
+        return await cursor.fetchone() is not None
+
+    async def give_back(self, connection: Connection, left: Left, *, again: bool) -> None:
+        """Queue a job that is `still_left` anew, or end it; inside the caller's transaction."""
+        if again:
+            await connection.execute(
+                "SELECT procrastinate_retry_job_v2(%s, NULL::timestamptz, NULL, NULL, NULL)", (left.job,)
+            )
+            cursor = await connection.execute("SELECT queue_name FROM procrastinate_jobs WHERE id = %s", (left.job,))
+            await _wake(connection, (await cursor.fetchall())[0]["queue_name"])
+        else:
+            await connection.execute("SELECT procrastinate_finish_job_v1(%s, 'failed', true)", (left.job,))
+
+    async def holds(self, connection: Connection, row: UUID) -> bool:
+        """Whether this process's worker is the one that the queue gave this run to."""
+        cursor = await connection.execute(
+            "SELECT 1 FROM procrastinate_jobs WHERE worker_id = %s AND status = 'doing' AND args->>'id' = %s",
+            (self._jobs.worker if isinstance(self._jobs, _WatchedJobManager) else None, str(row)),
+        )
+        return await cursor.fetchone() is not None
+
     async def serve(self, work: Work, slot: Slot, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set and the running jobs have ended. Call with the slot held.
 
         The worker ends whenever the storage fails, and starts again when it is back: at every start the jobs that
-        the last worker of this slot left behind are settled.
+        the last worker of this slot left behind are settled. It beats as long as this process has its job in hand, also
+        while the worker waits for the job's end to start anew.
         """
         await self.opened()
-        self._app.job_manager = self._jobs = _NotedJobManager(self._app.connector, slot)
+        self._app.job_manager = self._jobs = manager = _WatchedJobManager(self._app.connector, slot)
         self._register(work)
-        self._stopping = stopping
-        while not stopping.is_set():
-            try:
-                await self._settle_predecessor(work, slot)
-                worker = Worker(
-                    app=self._app,
-                    queues=list(work.queues),
-                    name=slot.name,
-                    concurrency=work.concurrency,
-                    fetch_job_polling_interval=work.polling_seconds,
-                    delete_jobs=DeleteJobCondition.ALWAYS,
-                    install_signal_handlers=False,
-                    update_heartbeat_interval=HEARTBEAT_SECONDS,
-                    stalled_worker_timeout=FORGET_WORKER_SECONDS,
-                )
-                stopper = asyncio.create_task(_stop_when(stopping, worker))
+        beats = [asyncio.create_task(_again_and_again(beat)) for beat in (manager.beat, *work.beats)]
+        try:
+            while not stopping.is_set():
                 try:
-                    await worker.run()  # type: ignore[no-untyped-call]
-                finally:
-                    stopper.cancel()
-            except (ProcrastinateException, psycopg.Error) as error:
-                logger.warning("queue: %s; trying again", error.__cause__ or error)
-            except Exception:  # the worker must outlive anything that a worker can do
-                logger.exception("queue: the worker broke; starting another")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), PAUSE_SECONDS)
+                    await self._settle_predecessor(work, slot)
+                    await self._work(work, slot, stopping)
+                except (ProcrastinateException, psycopg.Error) as error:
+                    logger.warning("queue: %s; trying again", error.__cause__ or error)
+                except Exception:  # the worker must outlive anything that a worker can do
+                    logger.exception("queue: the worker broke; starting another")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), PAUSE_SECONDS)
+        finally:
+            for beat in beats:
+                beat.cancel()
 
-    async def beat(self, slot: Slot) -> None:
-        """Say that this slot's worker lives. A worker that is waiting for its last job has stopped saying so itself."""
-        if (worker := slot.worker) is not None:
-            await self._jobs.update_heartbeat(worker)
-
-    async def settle_stalled(self, settle: Callable[[UUID], Awaitable[bool]]) -> None:
-        """Put back the jobs of workers that stay silent: those of a machine that is gone.
-
-        When the storage or the network comes back after a while, every live worker looks silent. So only who says
-        nothing while the storage keeps answering us, for longer than two beats, is taken for dead.
-        """
-        stalled = await self._stalled()
-        for _ in range(LOOKS):
-            if not stalled:
-                return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), LOOK_SECONDS)
-                return
-            still = await self._stalled()
-            stalled = {key: job for key, job in stalled.items() if key in still}
-        for job in stalled.values():
-            logger.warning("job %s lost its worker", job.call_string)
-            await self._send_back(job, settle)
-
-    async def _stalled(self) -> dict[tuple[int | None, int | None], Job]:
-        """Return the jobs whose workers are silent; raise TimeoutError when the storage takes its time to say so."""
-        async with asyncio.timeout(LOOK_SECONDS):
-            jobs = await self._jobs.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS)
-        return {(job.id, job.worker_id): job for job in jobs}
+    async def _work(self, work: Work, slot: Slot, stopping: asyncio.Event) -> None:
+        worker = Worker(
+            app=self._app,
+            queues=list(work.queues),
+            name=slot.name,
+            concurrency=work.concurrency,
+            fetch_job_polling_interval=work.polling_seconds,
+            abort_job_polling_interval=NEVER_SECONDS,  # a cancel stands in the row
+            delete_jobs=DeleteJobCondition.ALWAYS,
+            install_signal_handlers=False,
+            update_heartbeat_interval=NEVER_SECONDS,  # the worker stops beating too early
+            stalled_worker_timeout=FORGET_WORKER_SECONDS,
+        )
+        stopper = asyncio.create_task(_stop_when(stopping, worker))
+        try:
+            await worker.run()  # type: ignore[no-untyped-call]
+        finally:
+            stopper.cancel()
 
     def _register(self, work: Work) -> None:
         for name, handler in work.handlers.items():
@@ -182,37 +227,72 @@ class Queue:
     async def _settle_predecessor(self, work: Work, slot: Slot) -> None:
         if (worker := slot.worker) is None:
             return
-        for job in await self._jobs.list_jobs_async(worker_id=worker, status=Status.DOING.value):
-            await self._send_back(job, work.settle)
+        async with self._pool.connection() as connection:
+            remains = await _left(connection, "WHERE job.worker_id = %s AND job.status = 'doing'", worker)
+        for left in remains:
+            await work.settle(left)
         await self._jobs.unregister_worker(worker)
         slot.note_worker(None)
 
-    async def _send_back(self, job: Job, settle: Callable[[UUID], Awaitable[bool]]) -> None:
-        if job.task_name == RUN:
-            again = await settle(UUID(str(job.task_kwargs["id"])))
-        else:  # a chore comes again by the clock; its next turn may wait already, and two may not
-            again = job.task_name == DELIVER
-        if again:
-            await self._jobs.retry_job(job)
-        else:
-            await self._jobs.finish_job(job, Status.FAILED, delete_job=True)
-
-    async def _defer(self, connection: psycopg.AsyncConnection[Any], task: str, queue: str, id_: UUID) -> int:
+    async def _defer(self, connection: Connection, task: str, queue: str, id_: UUID) -> int:
         with _storage_errors():
             return await self._app.configure_task(task, queue=queue, connection=connection).defer_async(id=str(id_))
 
 
-class _NotedJobManager(JobManager):
-    """Notes the worker's id in the slot before the first job is fetched, so that a successor finds what it left."""
+class _WatchedJobManager(JobManager):
+    """Registers the worker where others can see it: in the slot, for its successor, and by its beats.
+
+    It puts an end to a job only while the job is its worker's own. A machine that was cut off for a while comes back
+    with a job that somebody else may have by then, under the same id.
+    """
 
     def __init__(self, connector: Any, slot: Slot) -> None:
         super().__init__(connector)
+        self.worker: int | None = None
         self._slot = slot
 
+    async def beat(self) -> None:
+        if self.worker is not None:
+            await self.update_heartbeat(self.worker)
+
     async def register_worker(self) -> int:
-        worker = await super().register_worker()
-        self._slot.note_worker(worker)
-        return worker
+        self.worker = await super().register_worker()
+        self._slot.note_worker(self.worker)
+        return self.worker
+
+    async def unregister_worker(self, worker_id: int) -> None:
+        await super().unregister_worker(worker_id)
+        self.worker = None
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: FBT001  # as inherited
+        await self._if_ours(
+            job,
+            "procrastinate_finish_job_v1(ours.id, %(status)s::procrastinate_job_status, %(delete)s)",
+            status=status.value, delete=delete_job,
+        )  # fmt: skip
+
+    async def retry_job(
+        self,
+        job: Job,
+        retry_at: datetime | None = None,
+        priority: int | None = None,
+        queue: str | None = None,
+        lock: str | None = None,
+    ) -> None:
+        await self._if_ours(
+            job,
+            "procrastinate_retry_job_v2(ours.id, %(at)s::timestamptz, %(priority)s::int, %(queue)s, %(lock)s)",
+            at=retry_at, priority=priority, queue=queue, lock=lock,
+        )  # fmt: skip
+
+    async def _if_ours(self, job: Job, act: LiteralString, **values: Any) -> None:
+        found = await self.connector.execute_query_all_async(
+            f"SELECT ours.id, {act} FROM (SELECT id FROM procrastinate_jobs WHERE id = %(job)s"  # noqa: S608  # constants of ours
+            " AND worker_id = %(worker)s AND status = 'doing' FOR UPDATE) ours",
+            job=job.id, worker=job.worker_id, **values,
+        )  # fmt: skip
+        if not found:
+            logger.warning("job %s is no longer ours: left alone", job.id)
 
 
 class _AsTold(BaseRetryStrategy):
@@ -255,9 +335,41 @@ async def _stop_when(stopping: asyncio.Event, worker: Worker) -> None:
     worker.stop()  # type: ignore[no-untyped-call]
 
 
-def run_queue(service: str, kind: str) -> str:
-    """Name the queue of a service's runs of one kind."""
-    return f"{service}.{kind}"
+async def _again_and_again(beat: Chore) -> None:
+    """Do something every BEAT_SECONDS; after a failure soon, so that it is done as soon as the storage is back."""
+    while True:
+        try:
+            await beat()
+        except (ProcrastinateException, psycopg.Error, Unavailable):
+            await asyncio.sleep(PAUSE_SECONDS)
+        except Exception:  # a beat must outlive anything
+            logger.exception("queue: a beat stumbled; going on")
+            await asyncio.sleep(BEAT_SECONDS)
+        else:
+            await asyncio.sleep(BEAT_SECONDS)
+
+
+async def _left(connection: Connection, clause: LiteralString, *values: object) -> list[Left]:
+    cursor = await connection.execute(
+        f"SELECT job.id, job.worker_id, job.task_name, job.args->>'id' AS row FROM procrastinate_jobs job {clause}",  # noqa: S608  # constants of ours
+        values,
+    )
+    return [
+        Left(found["id"], found["worker_id"], found["task_name"], UUID(found["row"]) if found["row"] else None)
+        for found in await cursor.fetchall()
+    ]
+
+
+async def _wake(connection: Connection, queue: str) -> None:
+    """Tell the runners of a queue that there is something for them: only a new job does so by itself."""
+    await connection.execute(
+        "SELECT pg_notify(%s, %s)", (f"{CHANNEL}{queue}", json.dumps({"type": "job_inserted", "job_id": 0}))
+    )
+
+
+def run_queue(service: str, kind: str, version: str) -> str:
+    """Name the queue of a service's runs of one kind, accepted by one version."""
+    return f"{service}.{kind}@{version}"
 
 
 def queue_schema() -> LiteralString:

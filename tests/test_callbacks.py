@@ -51,8 +51,9 @@ class Post:
 
         async def work(connection: Connection, queue: Queue) -> UUID:
             row_id = await tasks.insert(
-                connection, service="upscale", kind="generate", task_id=task_id, fingerprint="", request={}, context={}
-            )
+                connection, service="upscale", kind="generate", task_id=task_id, fingerprint="", request={}, context={},
+                version="1.0",
+            )  # fmt: skip
             row = await tasks.read(connection, row_id)
             assert row
             assert await callbacks.conclude(

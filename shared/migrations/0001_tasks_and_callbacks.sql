@@ -1,4 +1,5 @@
--- Kinora's own two tables; the queue's tables are Procrastinate's. Every statement may run again on an existing schema.
+-- Kinora's own two tables; the queue's tables are Procrastinate's. Every statement may run again on an existing schema:
+-- databases of 0.1.0 have these tables and no record of migrations.
 
 CREATE TABLE IF NOT EXISTS kinora_tasks (
     id              uuid PRIMARY KEY,

@@ -1,0 +1,99 @@
+"""Signs of life that everybody can see: which versions have runners, and since when the storage has been watched.
+
+SQL only. Many processes beat and look; rows that they share are written by one of them at a time, and never waited for:
+a machine that was cut off in the middle of a look must not keep the others from looking.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from shared.contract import TaskKind
+from shared.database import Connection
+from shared.jobs import BEAT_SECONDS, SILENT_SECONDS
+from shared.settings import ServiceName
+
+ABANDONED_SECONDS = 60.0  # without a live runner of their version, waiting tasks go to the newest that has one
+FRESH_SECONDS = BEAT_SECONDS / 2  # a sign of life so young need not be written again
+# An outage of the storage silences everybody. Whoever lives has spoken again within a few seconds of its end, so one
+# that is shorter than this fits into SILENT_SECONDS, with a beat before it and the way back after it.
+UNWATCHED_SECONDS = 13.0
+LET_GO_SECONDS = 5.0  # after which a client that was cut off in the middle of a beat loses its locks
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A waiting task whose version has no runners any more, and the version that takes it."""
+
+    row: UUID
+    job_id: int
+    service: ServiceName
+    kind: TaskKind
+    heir: str
+
+
+async def hurry(connection: Connection) -> None:
+    """Make the transaction one of a beat: a loss of it does no harm, and its locks must not outlive the client."""
+    await connection.execute(
+        "SELECT set_config('synchronous_commit', 'off', true),"
+        " set_config('idle_in_transaction_session_timeout', %s, true)",
+        (f"{LET_GO_SECONDS:g}s",),
+    )
+
+
+async def beat(connection: Connection, service: ServiceName, kind: str, version: str) -> None:
+    """Say that a runner of this version lives and takes tasks; a thousand of them cost one write in a while."""
+    beaten = await connection.execute(
+        "UPDATE kinora_versions SET beat_at = now() WHERE (service, kind, version) IN (SELECT service, kind, version"
+        " FROM kinora_versions WHERE service = %s AND kind = %s AND version = %s"
+        " AND beat_at < now() - make_interval(secs => %s) FOR UPDATE SKIP LOCKED)",
+        (service, kind, version, FRESH_SECONDS),
+    )
+    if not beaten.rowcount:
+        await connection.execute(
+            "INSERT INTO kinora_versions (service, kind, version) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+            (service, kind, version),
+        )
+
+
+async def watch(connection: Connection) -> bool:
+    """Look whether the storage is there; True for one caller at a time, once silence means death.
+
+    That is when somebody has looked all the time for `SILENT_SECONDS`: a worker that said nothing meanwhile could have.
+    Ask who was silent in the same transaction, whose `now()` is the moment of this look.
+    """
+    cursor = await connection.execute(
+        "UPDATE kinora_watch SET seen = now(),"
+        " since = CASE WHEN seen < now() - make_interval(secs => %s) THEN now() ELSE since END"
+        " WHERE one IN (SELECT one FROM kinora_watch WHERE seen < now() - make_interval(secs => %s)"
+        " FOR UPDATE SKIP LOCKED) RETURNING since < now() - make_interval(secs => %s) AS long",
+        (UNWATCHED_SECONDS, FRESH_SECONDS, SILENT_SECONDS),
+    )
+    found = await cursor.fetchone()
+    return found is not None and bool(found["long"])
+
+
+async def orphans(connection: Connection) -> list[Orphan]:
+    """Return and lock the waiting tasks of versions that are gone, with the newest version that lives.
+
+    The newest is the one that was seen for the first time last: after a rollback only the older one lives, and takes.
+    """
+    cursor = await connection.execute(
+        "WITH heirs AS (SELECT DISTINCT ON (service, kind) service, kind, version FROM kinora_versions"
+        " WHERE beat_at > now() - make_interval(secs => %s) ORDER BY service, kind, first_seen DESC)"
+        " SELECT task.id AS row, task.job_id, task.service, task.kind, heirs.version AS heir FROM kinora_tasks task"
+        " JOIN heirs ON (heirs.service, heirs.kind) = (task.service, task.kind)"
+        " LEFT JOIN kinora_versions own"
+        " ON (own.service, own.kind, own.version) = (task.service, task.kind, task.runs_on)"
+        " WHERE task.state = 'queued' AND task.job_id IS NOT NULL"
+        " AND COALESCE(own.beat_at, task.created_at) < now() - make_interval(secs => %s)"
+        " FOR UPDATE OF task SKIP LOCKED",
+        (SILENT_SECONDS, ABANDONED_SECONDS),
+    )
+    return [Orphan(**row) for row in await cursor.fetchall()]
+
+
+async def forget(connection: Connection, days: float) -> None:
+    """Delete the versions that nobody has run for so long."""
+    await connection.execute(
+        "DELETE FROM kinora_versions WHERE beat_at < now() - make_interval(secs => %s)", (days * 86400,)
+    )

@@ -1,0 +1,119 @@
+"""Task rows and their queue over a real PostgreSQL, without any service: what the tests of the queue stand in."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from shared import tasks
+from shared.contract import TaskKind
+from shared.database import Database, Pool
+from shared.housekeeping import Housekeeping
+from shared.jobs import RUN, Queue, Work, run_queue
+from shared.settings import Settings
+from shared.tasks import TaskRow
+
+VERSION = "1.0"
+TABLES = "kinora_tasks, kinora_callbacks, kinora_versions, procrastinate_jobs, procrastinate_workers"
+
+
+class House:
+    """The rows and the queue, inside one event loop."""
+
+    def __init__(self, settings: Settings, pool: Pool, queue: Queue) -> None:
+        self.settings = settings
+        self.pool = pool
+        self.queue = queue
+        self.chores = Housekeeping(settings, pool, queue)
+        self.dist_dir = settings.media_roots[0] / "out"
+
+    async def task(
+        self, task_id: int = 1, kind: TaskKind = "generate", *, version: str = VERSION, **context: object
+    ) -> UUID:
+        """Queue a task of a service that nothing serves."""
+        async with self.pool.transaction() as connection:
+            row = await tasks.insert(
+                connection, service="interpo", kind=kind, task_id=task_id, fingerprint=str(task_id),
+                request={"dist_dir": str(self.dist_dir)}, context=context, version=version,
+            )  # fmt: skip
+            await tasks.note_job(connection, row, await self.queue.defer_run(connection, "interpo", kind, version, row))
+        return row
+
+    async def read(self, row: UUID) -> TaskRow:
+        async with self.pool.transaction() as connection:
+            found = await tasks.read(connection, row)
+        assert found
+        return found
+
+    async def claim(self, row: UUID) -> TaskRow | None:
+        async with self.pool.transaction() as connection:
+            return await tasks.claim(connection, row)
+
+    async def sql(self, statement: str, *values: object) -> list[dict[str, Any]]:
+        async with self.pool.transaction() as connection:
+            cursor = await connection.execute(statement, values)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def given_to_a_worker(self, row: UUID, *, silent_seconds: float = 0) -> int:
+        """Have a worker that exists only in the database hold and claim a task; return its id."""
+        [worker] = await self.sql(
+            "INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - make_interval(secs => %s))"
+            " RETURNING id",
+            silent_seconds,
+        )
+        await self.sql(
+            "UPDATE procrastinate_jobs SET status = 'doing', worker_id = %s WHERE args->>'id' = %s",
+            worker["id"], str(row),
+        )  # fmt: skip
+        await self.claim(row)
+        return int(worker["id"])
+
+    async def watched_for(self, seconds: float, *, seen_ago: float = 3) -> None:
+        """Have the storage been watched for so long, until so many seconds ago."""
+        await self.sql(
+            "UPDATE kinora_watch SET since = now() - make_interval(secs => %s),"
+            " seen = now() - make_interval(secs => %s)",
+            seconds, seen_ago,
+        )  # fmt: skip
+
+    async def queue_of(self, row: UUID) -> tuple[str, str]:
+        """Return the queue in which a task's job stands, and how."""
+        [job] = await self.sql(
+            "SELECT queue_name, status::text AS status FROM procrastinate_jobs WHERE args->>'id' = %s", str(row)
+        )
+        return job["queue_name"], job["status"]
+
+
+Run = Callable[[Callable[[House], Awaitable[None]]], None]
+
+
+@contextmanager
+def housed(home: Path, *, empty: bool = True) -> Iterator[Run]:
+    """Start a PostgreSQL; yield what runs a test's own coroutine over an empty queue, or over what is there."""
+    settings = Settings(state_dir=home / "state", media_roots=(home,), keep_days=30, faces_keep_days=7, version=VERSION)
+    database = Database(settings).start()
+
+    async def inside(test: Callable[[House], Awaitable[None]]) -> None:
+        pool = await Pool(database.uri).open()
+        house = House(settings, pool, await Queue(pool.raw).opened())
+        if empty:
+            await house.sql(f"TRUNCATE {TABLES} CASCADE")
+        try:
+            await test(house)
+        finally:
+            await pool.close()
+
+    try:
+        yield lambda test: asyncio.run(inside(test))
+    finally:
+        database.stop()
+
+
+def work(house: House, handler: Callable[[UUID], Awaitable[None]], *, version: str = VERSION) -> Work:
+    """Return what serves the queue of one version and does the chores."""
+    return Work(
+        queues=(run_queue("interpo", "generate", version),), handlers={RUN: handler}, chores=house.chores.chores,
+        settle=house.chores.settle_left, polling_seconds=0.2,
+    )  # fmt: skip
