@@ -56,7 +56,7 @@ def frames(picture: Image, words: str, *, movement: int = 2, seed: int = 7) -> l
         negative_prompt="",
         guidance=12,
     )
-    return list(ClassicEngine().from_picture(shot, picture))
+    return list(ClassicEngine().from_picture(shot, picture, lambda _progress: None))
 
 
 def motion(clip: list[Image]) -> Motion:

@@ -25,7 +25,7 @@ class Held:
     def __init__(self, frames: list[Image]) -> None:
         self._frames = frames
 
-    def frames(self) -> Iterator[Image]:
+    def frames(self, frame_rate: int) -> Iterator[Image]:  # noqa: ARG002  # the protocol's
         return iter(self._frames)
 
     def samples(self) -> Sequence[Image]:
@@ -74,7 +74,7 @@ def styled(frames: list[Image], style: int, *, seed: int = 3) -> list[Image]:
         negative_prompt="",
         guidance=12,
     )
-    return list(ClassicEngine().from_video(shot, Held(frames)))
+    return list(ClassicEngine().from_video(shot, Held(frames), lambda _progress: None))
 
 
 def light(frame: Image) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping
 
+from services.creation.offer import maker_of
 from services.creation.request import PICTURE, TEXT, CreationRequest
 from shared.errors import Rejected
 from shared.media.header import MediaHeader, MediaKind
@@ -11,10 +12,11 @@ from shared.settings import Settings
 SMALLEST_SIDE = 16  # pixels of a source
 
 
-def inputs(request: CreationRequest) -> Mapping[str, MediaKind]:
-    """Name the fields whose media the request is made from, and what they must be; Rejected where nothing makes it."""
+def inputs(request: CreationRequest, settings: Settings) -> Mapping[str, MediaKind]:
+    """Name the fields whose media the request is made from, and what they must be; Rejected where nobody makes it."""
+    maker_of(request.category, settings)
     if request.category == TEXT:
-        raise Rejected("creation_no_text_model")
+        return {}
     return {"image_url": "image"} if request.category == PICTURE else {"video_url": "video"}
 
 

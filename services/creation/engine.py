@@ -1,6 +1,6 @@
 """What an engine is asked for and what it must answer; the pipeline knows nothing else about one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from services.creation.camera import Camera
 from services.creation.request import CreationRequest
 
 Image = NDArray[np.uint8]  # (height, width, 3) RGB
+Step = Callable[[float], None]  # told how far the work is, 0-1, as often as it may be stopped: raises to stop it
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ class Shot:
 
 
 class Footage(Protocol):
-    """A video as material: upright, with square pixels, at the shot's frame rate."""
+    """A video as material: upright, with square pixels, at any frame rate."""
 
-    def frames(self) -> Iterator[Image]:
-        """Yield the frames at the size of the source or smaller; about `Shot.frame_count` of them."""
+    def frames(self, frame_rate: int) -> Iterator[Image]:
+        """Yield the frames at the size of the source or smaller; at the shot's rate about `Shot.frame_count`."""
 
     def samples(self) -> Sequence[Image]:
         """Return a few frames from all over the clip, to look at before it is worked on."""
@@ -44,19 +45,26 @@ class Engine(Protocol):
     """Makes frames of exactly `Shot.size`, one for each of `Shot.frame_count` (with footage, one for each of its)."""
 
     name: str
-    model: str  # what is loaded, for the task's details; empty where nothing is
     area: int  # pixels of a frame, about
+    tells_progress: bool  # through `step`; otherwise each frame counts as it comes
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """Tell what worked, for the task's details: model, plan; true once the last frame is made."""
 
     def ignored(self, request: CreationRequest) -> list[str]:
         """Name the given fields that this engine cannot act on."""
 
-    def from_text(self, shot: Shot) -> Iterator[Image]:
+    def warm(self) -> None:
+        """Load what the first clip would load."""
+
+    def from_text(self, shot: Shot, step: Step) -> Iterator[Image]:
         """Make a clip of a prompt; raise JobFailed where the engine makes none."""
 
-    def from_picture(self, shot: Shot, picture: Image) -> Iterator[Image]:
+    def from_picture(self, shot: Shot, picture: Image, step: Step) -> Iterator[Image]:
         """Set a picture in motion."""
 
-    def from_video(self, shot: Shot, footage: Footage) -> Iterator[Image]:
+    def from_video(self, shot: Shot, footage: Footage, step: Step) -> Iterator[Image]:
         """Restyle a video."""
 
 

@@ -25,14 +25,13 @@ class SourceFootage:
 
     def __init__(self, source: VideoSource, shot: Shot, between: Between) -> None:
         self._source = source
-        self._frame_rate = shot.frame_rate
         self._between = between
         room = ROOM if shot.camera else 1.0
         self._useful = room * shot.size[0], room * shot.size[1]
 
-    def frames(self) -> Iterator[Image]:
+    def frames(self, frame_rate: int) -> Iterator[Image]:
         shown = ((self._presented(frame.image), frame) for frame in self._source.frames())
-        return resample(shown, self._source.time_base, self._frame_rate, self._between)
+        return resample(shown, self._source.time_base, frame_rate, self._between)
 
     def samples(self) -> Sequence[Image]:
         count = self._source.frame_count or 1

@@ -1,29 +1,55 @@
-"""Video creation: the settings' engine, ready to work."""
+"""Video creation: the engines of the settings, ready to work."""
 
-import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from services.creation.engine import Engine, Image
 from services.creation.engines.classic.engine import ClassicEngine
 from services.creation.footage import Between
+from services.creation.offer import Maker, maker_of
+from services.creation.request import PICTURE, TEXT, VIDEO
 from shared import weights
+from shared.errors import Rejected
 from shared.settings import Settings
 
-logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
 class Studio:
-    """An engine, and the network that makes a slow video faster before an engine sees it."""
+    """Whoever makes clips on this machine, each opened once and kept; and the network that fills a slow video."""
 
-    engine: Engine
-    between: Between
+    def __init__(self, settings: Settings) -> None:
+        self.between: Between = LazyInterpolator(settings)
+        self._settings = settings
+        self._engines: dict[Maker, Engine] = {}
+
+    def engine(self, category: int) -> Engine:
+        """Return who makes clips of a category; Rejected where nobody does, for weights may have gone."""
+        maker = maker_of(category, self._settings)
+        if maker not in self._engines:
+            self._engines[maker] = self._open(maker)
+        return self._engines[maker]
+
+    def warm(self) -> None:
+        """Load every model that some category needs."""
+        for category in (TEXT, PICTURE, VIDEO):
+            try:
+                engine = self.engine(category)
+            except Rejected:  # nobody makes these: nothing to load
+                continue
+            engine.warm()
+
+    def _open(self, maker: Maker) -> Engine:
+        if maker.checkpoint is None:
+            return ClassicEngine()
+        from services.creation.engines.wan.opening import open_engine  # noqa: PLC0415  # diffusers: five seconds
+
+        return open_engine(maker.checkpoint, self._settings, self.between, draft=maker.engine == "draft")
 
 
 def load(settings: Settings) -> Studio:
-    """Return the engine that the settings ask for."""
-    return Studio(engine=ClassicEngine(), between=LazyInterpolator(settings))
+    """Return a studio; its models come with the first task that needs them, or now with `KINORA_PRELOAD`."""
+    studio = Studio(settings)
+    if settings.preload:
+        studio.warm()
+    return studio
 
 
 class LazyInterpolator:

@@ -22,26 +22,29 @@ CLIP_SECONDS = 3
 
 def create_video(job: Job, request: CreationRequest, studio: Studio) -> Result:
     """Make the clip and publish it. A text's or a picture's lasts three seconds, a video's as long as the video."""
-    engine = studio.engine
+    engine = studio.engine(request.category)
     seed = request.seed or job.context.get("seed") or new_seed()
     job.details |= {"engine": engine.name, "seed": seed, "ignored_fields": engine.ignored(request)}
-    if engine.model:
-        job.details["model"] = engine.model
+
+    def step(progress: float) -> None:
+        job.report(progress)
+        job.check()
+
     if request.category == TEXT:
         shot = _shot(request, engine, seed, ratio=request.ratio or Fraction(16, 9))
-        return _publish(job, shot, engine.from_text(shot))
+        return _publish(job, shot, engine, engine.from_text(shot, step))
     if request.category == PICTURE:
         with job.input(request.image_url) as file:
             picture = read_picture(file)
         shot = _shot(request, engine, seed, ratio=request.ratio or fit_ratio(picture.shape[1], picture.shape[0]))
-        return _publish(job, shot, engine.from_picture(shot, picture))
+        return _publish(job, shot, engine, engine.from_picture(shot, picture, step))
     with job.input(request.video_url) as file, open_video(file) as source:
         limit = job.settings.creation_max_seconds
         ratio = request.ratio or fit_ratio(*_shown_size(source))
         shot = _shot(request, engine, seed, ratio=ratio, duration_seconds=source.duration_seconds or limit)
         footage = SourceFootage(source, shot, studio.between)
-        images = _at_most(engine.from_video(shot, footage), seconds=limit, frame_rate=shot.frame_rate)
-        return _publish(job, shot, images, source)
+        images = _at_most(engine.from_video(shot, footage, step), seconds=limit, frame_rate=shot.frame_rate)
+        return _publish(job, shot, engine, images, source)
 
 
 def _shot(
@@ -67,10 +70,13 @@ def _shown_size(source: VideoSource) -> tuple[int, int]:
     return (source.height, width) if source.rotation % 180 else (width, source.height)
 
 
-def _publish(job: Job, shot: Shot, images: Iterable[Image], source: VideoSource | None = None) -> Result:
+def _publish(
+    job: Job, shot: Shot, engine: Engine, images: Iterable[Image], source: VideoSource | None = None
+) -> Result:
+    counted = None if engine.tells_progress else shot.frame_count
     with job.output(".mp4") as target:
         report = encode(
-            _timed(job.watch(images, shot.frame_count)),
+            _timed(job.watch(images, counted)),
             target,
             like=source,
             size=shot.size,
@@ -80,7 +86,7 @@ def _publish(job: Job, shot: Shot, images: Iterable[Image], source: VideoSource 
             time_base=Fraction(1, shot.frame_rate),
             presented=True,
         )
-    job.details |= _told(report)
+    job.details |= {**engine.details, **_told(report)}
     return Result(video=target.name)
 
 

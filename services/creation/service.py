@@ -49,7 +49,7 @@ class Creation:
     @bentoml.api(route="/api/ai/creation")
     async def submit(self, request: CreationRequest, /) -> Answer:
         """Accept a clip to be made."""
-        return await self.desk.accept(request, inputs=inputs(request), prepare=self._prepare)
+        return await self.desk.accept(request, inputs=inputs(request, self.settings), prepare=self._prepare)
 
     async def _prepare(self, checked: "Checked") -> dict[str, Any]:
         check_material(checked.headers, self.settings)

@@ -40,7 +40,7 @@ def animate(frames: Iterable[Image], seed: int) -> Iterator[Image]:
     for picture in steady(frames):
         lab = cv2.cvtColor(_wash(picture), cv2.COLOR_RGB2LAB)
         light = np.ascontiguousarray(lab[..., 0])
-        drawn = _shade(light) * (1 - INK * _lines(picture))
+        drawn = _shade(light) * (1 - INK * ink(picture))
         now = np.array([np.percentile(plane[::4, ::4], (5, 95)) for plane in (light, drawn)])
         tones = now if tones is None else tones + ADAPTATION * (now - tones)
         lab[..., 0] = _exposed(drawn, tones)
@@ -83,8 +83,8 @@ def _exposed(drawn: Plane, tones: NDArray[np.float64]) -> Plane:
     return np.asarray(np.clip((low + high) / 2 + gain * (drawn - (drawn_low + drawn_high) / 2), 0, 100), np.float32)
 
 
-def _lines(picture: Plane) -> Plane:
-    """Return how much ink lies where, 0-1."""
+def ink(picture: Plane) -> Plane:
+    """Draw the lines of a picture (H, W, 3) float32 0-1; return how much ink lies where (H, W), 0-1."""
     light = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) * 100, (0, 0), 0.7)
     darker = cv2.subtract(
         cv2.GaussianBlur(light, (0, 0), LINE_SIGMA * LINE_RATIO), cv2.GaussianBlur(light, (0, 0), LINE_SIGMA)
@@ -102,8 +102,8 @@ def _lines(picture: Plane) -> Plane:
     strokes = strokes / np.float32(total)
     quarter = cv2.resize(np.abs(strokes), (width // 4, height // 4), interpolation=cv2.INTER_AREA)
     busy = cv2.resize(cv2.GaussianBlur(quarter, (0, 0), 8), (width, height))
-    ink = np.clip((strokes - LINE_BUSY * busy - LINE_FAINT) / (LINE_FULL - LINE_FAINT), 0, 1)
-    return np.asarray(ink * ink * (3 - 2 * ink), np.float32)
+    amount = np.clip((strokes - LINE_BUSY * busy - LINE_FAINT) / (LINE_FULL - LINE_FAINT), 0, 1)
+    return np.asarray(amount * amount * (3 - 2 * amount), np.float32)
 
 
 def _tangents(light: Plane) -> tuple[Plane, Plane]:

@@ -1,8 +1,9 @@
 """The classic engine: what can be done honestly to a picture or a video without a generative model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from services.creation.engine import Footage, Image, Shot, not_default
+from services.creation.engine import Footage, Image, Shot, Step, not_default
 from services.creation.engines.classic.anime import animate
 from services.creation.engines.classic.clean import clean_up
 from services.creation.engines.classic.motion import camera_path, living_path
@@ -18,8 +19,12 @@ class ClassicEngine:
     """Moves a camera over pictures and redraws videos; knows nothing of prompts. Runs on any CPU."""
 
     name = "classic"
-    model = ""
     area = CANVAS
+    tells_progress = False
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        return {}
 
     def ignored(self, request: CreationRequest) -> list[str]:
         words = ["prompt_cn", "prompt_en", "ng_prompt_cn", "ng_prompt_en", "guidance"]
@@ -27,10 +32,13 @@ class ClassicEngine:
             words.append("movement")  # what moves in a video is the video's own
         return not_default(request, words)
 
-    def from_text(self, shot: Shot) -> Iterator[Image]:  # noqa: ARG002  # the protocol's
-        raise JobFailed("creation_no_text_model")
+    def warm(self) -> None:
+        """Do nothing: there is nothing to load."""
 
-    def from_picture(self, shot: Shot, picture: Image) -> Iterator[Image]:
+    def from_text(self, shot: Shot, step: Step) -> Iterator[Image]:  # noqa: ARG002  # the protocol's
+        raise JobFailed("creation_classic_text")
+
+    def from_picture(self, shot: Shot, picture: Image, step: Step) -> Iterator[Image]:  # noqa: ARG002  # likewise
         """Move the asked way over the picture, or drift a little where no camera was asked."""
         picture = trim(picture, shot.size)
         plan = (shot.movement, shot.seed, shot.frame_count)
@@ -40,7 +48,7 @@ class ClassicEngine:
         for index in range(shot.frame_count):
             yield viewfinder.look(developed, index)
 
-    def from_video(self, shot: Shot, footage: Footage) -> Iterator[Image]:
+    def from_video(self, shot: Shot, footage: Footage, step: Step) -> Iterator[Image]:  # noqa: ARG002  # likewise
         """Frame the video as asked, then draw it in the asked style."""
         frames = _framed(footage, shot)
         if shot.style == ANIME:
@@ -53,12 +61,12 @@ class ClassicEngine:
 
 def _framed(footage: Footage, shot: Shot) -> Iterator[Image]:
     if not shot.camera:
-        for picture in footage.frames():
+        for picture in footage.frames(shot.frame_rate):
             yield cover(picture, shot.size)
         return
     path = camera_path(shot.camera, shot.movement, shot.seed, shot.frame_count)
     viewfinder: Viewfinder | None = None
-    for index, whole in enumerate(footage.frames()):
+    for index, whole in enumerate(footage.frames(shot.frame_rate)):
         picture = trim(whole, shot.size)
         viewfinder = viewfinder or Viewfinder(path, source=picture.shape[1::-1], size=shot.size)
         yield viewfinder.look(viewfinder.develop(picture), min(index, len(path) - 1))

@@ -1,0 +1,125 @@
+"""From a checkpoint and a plan to a pipeline that is ready: the only file that turns a plan's words into deeds."""
+
+import logging
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLWan, DiffusionPipeline, WanVACEPipeline
+from diffusers.hooks import apply_layerwise_casting
+from diffusers.utils import logging as diffusers_logging
+from torch import nn
+from transformers.utils import logging as transformers_logging
+
+from services.creation.engines.wan.checkpoints import Checkpoint
+from services.creation.engines.wan.first_block import FirstBlockCache, cache_first_block
+from services.creation.engines.wan.plans import Plan, Size
+from shared.device import choose_compute, cpu_multiplies_bfloat16
+from shared.settings import Settings
+
+FLOW_SHIFT = {"1.3b": 3.0, "14b": 5.0}  # 480p, 720p: larger pictures need their noise for longer
+
+KEPT_WHOLE = ("norm", "relative_attention_bias")  # layers of the text encoder
+
+logger = logging.getLogger("bentoml.kinora.wan")
+
+
+def choose_device(settings: Settings) -> tuple[torch.device, torch.dtype]:
+    """Return where the transformer runs and in which precision: Wan overflows in fp16."""
+    device = choose_compute(settings.device).device
+    half = device.type == "cuda" or cpu_multiplies_bfloat16()
+    return device, torch.bfloat16 if half else torch.float32
+
+
+def free_gpu_bytes(device: torch.device) -> int | None:
+    """Return what is free on a GPU, None for a CPU."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
+def load_pipeline(
+    checkpoint: Checkpoint, plan: Plan, device: torch.device, dtype: torch.dtype
+) -> tuple[WanVACEPipeline, FirstBlockCache | None]:
+    """Load transformer, VAE and scheduler, and arrange them by plan; texts are encoded apart (`texts.py`)."""
+    _quiet()
+    location, offline = checkpoint.location(), not checkpoint.may_download
+    logger.info("loading %s on %s with plan %s", checkpoint.title, device, plan.name)
+    vae = AutoencoderKLWan.from_pretrained(location, subfolder="vae", dtype=torch.float32, local_files_only=offline)
+    pipe = WanVACEPipeline.from_pretrained(
+        location, vae=vae, text_encoder=None, tokenizer=None, dtype=dtype, local_files_only=offline
+    )
+    return pipe, arrange(pipe, plan, checkpoint.size, device, dtype)
+
+
+def arrange(
+    pipe: WanVACEPipeline, plan: Plan, size: Size, device: torch.device, dtype: torch.dtype
+) -> FirstBlockCache | None:
+    """Place and tune a pipeline, in place, as the plan says; return the cache that it got."""
+    pipe.set_progress_bar_config(disable=True)
+    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, flow_shift=FLOW_SHIFT[size])
+    if plan.tiling:
+        pipe.vae.enable_tiling()
+    storage = _storage(plan, device, dtype)
+    if storage != dtype:
+        pipe.transformer.enable_layerwise_casting(storage_dtype=storage, compute_dtype=dtype)
+    cache = cache_first_block(pipe.transformer, plan.cache_threshold) if plan.cache_threshold else None
+    if device.type == "cuda":
+        _place(pipe, plan, device)
+    return cache
+
+
+def _place(pipe: WanVACEPipeline, plan: Plan, device: torch.device) -> None:
+    """Do what only a GPU can."""
+    if plan.offload:
+        pipe.transformer.enable_group_offload(
+            onload_device=device,
+            offload_type=plan.offload,
+            num_blocks_per_group=1 if plan.offload == "block_level" else None,
+            use_stream=True,  # the next block arrives while this one computes
+        )
+        pipe.vae.to(device)
+    else:
+        pipe.to(device)
+    if plan.attention:
+        pipe.transformer.set_attention_backend(plan.attention)
+    if plan.compiled:
+        pipe.transformer.compile_repeated_blocks(fullgraph=True)
+
+
+def load_encoder(checkpoint: Checkpoint, device: torch.device) -> Any:
+    """Load the half of a pipeline that turns texts into embeddings: `encode_prompt`. 11 GB in bf16."""
+    _quiet()
+    half = DiffusionPipeline.from_pretrained(
+        checkpoint.location(),
+        transformer=None,
+        vae=None,
+        dtype=torch.bfloat16,
+        local_files_only=not checkpoint.may_download,
+    )
+    if device.type == "cpu" and not cpu_multiplies_bfloat16():
+        _compute_in_fp32(half.text_encoder)
+    return half.to(device)
+
+
+def _compute_in_fp32(encoder: nn.Module) -> None:
+    """Have a CPU compute in fp32 from weights in bf16: emulated bf16 is ten times slower, fp32 twice as large."""
+    for name, module in encoder.named_modules():
+        if any(part in name for part in KEPT_WHOLE):
+            module.float()
+        if name.endswith(".wo"):  # T5 brings its input to the precision in which these weights are kept
+            module.register_forward_pre_hook(lambda _module, inputs: (inputs[0].float(),))
+    apply_layerwise_casting(
+        encoder, storage_dtype=torch.bfloat16, compute_dtype=torch.float32, skip_modules_pattern=KEPT_WHOLE
+    )
+
+
+def _storage(plan: Plan, device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """Return how the transformer's weights are kept: fp8 is for small GPUs, a CPU has room for bf16."""
+    if device.type == "cpu":
+        return torch.bfloat16
+    return getattr(torch, plan.storage) if plan.storage else dtype
+
+
+def _quiet() -> None:
+    """Keep two libraries' progress bars and advice out of the runner's log."""
+    for chatty in (diffusers_logging, transformers_logging):
+        chatty.set_verbosity_error()
+        chatty.disable_progress_bar()

@@ -1,0 +1,35 @@
+"""From a checkpoint and the settings to an engine; the way into everything that imports diffusers."""
+
+from collections.abc import Callable
+
+from services.creation.engines.wan.checkpoints import AREAS, Checkpoint
+from services.creation.engines.wan.engine import WanEngine
+from services.creation.engines.wan.generator import VaceGenerator
+from services.creation.engines.wan.ladder import Ladder
+from services.creation.engines.wan.loading import choose_device, free_gpu_bytes
+from services.creation.engines.wan.plans import PLANS, Plan, choose
+from services.creation.engines.wan.take import Generator
+from services.creation.footage import Between
+from shared.settings import Settings
+
+GUIDANCE = 5.0  # Wan 2.1's optimum
+
+
+def open_engine(checkpoint: Checkpoint, settings: Settings, between: Between, *, draft: bool) -> WanEngine:
+    """Return the engine with the settings' plan; its model is loaded by `warm` or by the first take."""
+    area = settings.creation_pixels or AREAS[checkpoint.size]
+    if draft:
+        return WanEngine(Ladder(_draft_loader(checkpoint, settings), PLANS["draft"]), between, area=area, guidance=1.0)
+    device, dtype = choose_device(settings)
+    plan = choose(settings.creation_plan, checkpoint.size, free_gpu_bytes(device))
+
+    def load(plan: Plan) -> Generator:
+        return VaceGenerator(checkpoint, plan, device, dtype)
+
+    return WanEngine(Ladder(load, plan), between, area=area, guidance=GUIDANCE)
+
+
+def _draft_loader(checkpoint: Checkpoint, settings: Settings) -> Callable[[Plan], Generator]:
+    from services.creation.engines.wan.draft import DraftGenerator  # noqa: PLC0415
+
+    return lambda plan: DraftGenerator(checkpoint, plan, settings)
