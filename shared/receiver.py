@@ -60,20 +60,26 @@ def well_behaved(_delivery: Delivery) -> Behaviour:
 
 
 class Receiver:
-    """Listens on a loopback port from `with` to its end and remembers every delivery.
+    """Listens, on loopback unless told otherwise, from `with` to its end and remembers every delivery.
 
     `behave` is asked for each delivery (whose own `behaviour` then still reads "ok") and may be replaced at any time.
     """
 
     def __init__(
-        self, behave: Callable[[Delivery], Behaviour] = well_behaved, *, port: int = 0, slow_seconds: float = 20.0
+        self,
+        behave: Callable[[Delivery], Behaviour] = well_behaved,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        slow_seconds: float = 20.0,
     ) -> None:
+        self._host = host
         self.behave = behave
         self.slow_seconds = slow_seconds
         self._deliveries: list[Delivery] = []
         self._arrived = threading.Condition()
         self._leaving = threading.Event()
-        self._server = _Server(("127.0.0.1", port), self)
+        self._server = _Server((host, port), self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="receiver", daemon=True)
 
     def __enter__(self) -> Self:
@@ -91,7 +97,7 @@ class Receiver:
     @property
     def url(self) -> str:
         """Where callbacks are to be sent."""
-        return f"http://127.0.0.1:{self._server.server_port}{NOTIFY_PATH}"
+        return f"http://{self._host}:{self._server.server_port}{NOTIFY_PATH}"
 
     @property
     def deliveries(self) -> list[Delivery]:

@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ MARKERS = {
     "needs_amx": "runs only on a processor with AMX or AVX512-BF16",
     "needs_root": "runs only as root (it mounts a small file system)",
     "needs_go": "runs only where the Go toolchain is",
+    "needs_netns": "runs only where network namespaces can be made (root and iproute2)",
+    "needs_tini": "runs only as root where tini is (it makes a container's process namespace)",
+    "needs_kubectl": "runs only where kubectl is (it puts the manifests together)",
 }
 TEST_SECONDS = 300  # a test that hangs fails alone instead of taking the whole run with it
 _task_ids = itertools.count(1)
@@ -32,7 +36,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    missing = {"needs_gpu": has_no_gpu, "needs_amx": has_no_amx, "needs_root": is_not_root, "needs_go": has_no_go}
+    missing = {
+        "needs_gpu": has_no_gpu,
+        "needs_amx": has_no_amx,
+        "needs_root": is_not_root,
+        "needs_go": has_no_go,
+        "needs_netns": has_no_netns,
+        "needs_tini": has_no_tini,
+        "needs_kubectl": has_no_kubectl,
+    }
     for name, why_not in missing.items():
         if item.get_closest_marker(name) and (reason := why_not()):
             pytest.skip(reason)
@@ -88,8 +100,26 @@ def is_not_root() -> str:
     return "" if os.geteuid() == 0 else "mounting a small file system needs root"
 
 
+def has_no_netns() -> str:
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        return "network namespaces need root and iproute2"
+    probe = f"kinora{os.getpid()}-probe"
+    if subprocess.run(["ip", "netns", "add", probe], capture_output=True, check=False).returncode:
+        return "network namespaces are not allowed here"
+    subprocess.run(["ip", "netns", "delete", probe], check=True)
+    return ""
+
+
 def has_no_go() -> str:
     return "" if shutil.which("go") else "no Go toolchain here"
+
+
+def has_no_tini() -> str:
+    return "" if os.geteuid() == 0 and shutil.which("tini") and shutil.which("unshare") else "no tini here, or no root"
+
+
+def has_no_kubectl() -> str:
+    return "" if shutil.which("kubectl") else "no kubectl here"
 
 
 @pytest.fixture(scope="session")

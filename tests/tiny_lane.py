@@ -18,12 +18,14 @@ Model = float
 
 
 class TinyRequest(TaskRequest):
-    """`behaviour`: work in steps of 20 ms, crash the runner, fail, break, wedge (never check), publish then crash."""
+    """`behaviour`: work in steps of 20 ms, sign with the name of its home and its version, crash the runner,
+    fail, break, wedge (never check), publish then crash.
+    """
 
     seconds: Annotated[float, Number(0, 3600)] = 0.0
     behaviour: Annotated[
-        Literal["work", "crash", "fail", "break", "wedge", "publish_crash"],
-        Choice("work", "crash", "fail", "break", "wedge", "publish_crash"),
+        Literal["work", "sign", "crash", "fail", "break", "wedge", "publish_crash"],
+        Choice("work", "sign", "crash", "fail", "break", "wedge", "publish_crash"),
     ] = "work"
     note: Annotated[str, Text()] = ""
 
@@ -48,7 +50,8 @@ def work(job: Job, request: TinyRequest, model: Model) -> Result:
     with job.output(".txt", part="text") as target:
         for _ in job.watch(range(steps), steps):
             time.sleep(request.seconds / steps)
-        Path(target.url).write_text(request.note or "done")
+        signature = f"{job.settings.state_dir.parent.name} {job.settings.version}"
+        Path(target.url).write_text(signature if request.behaviour == "sign" else request.note or "done")
     if request.behaviour == "publish_crash":
         os._exit(9)
     memo = {"note": request.note} if job.kind == "preview" else None

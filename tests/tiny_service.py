@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self
@@ -32,8 +32,9 @@ PATIENCE_SECONDS = 60.0  # of a test on a machine that is busy with other things
 class TinyService:
     """The process, from outside."""
 
-    def __init__(self, home: Path, receiver: Receiver, **settings: object) -> None:
+    def __init__(self, home: Path, receiver: Receiver, *, prefix: Sequence[str] = (), **settings: object) -> None:
         self.home = home
+        self._command = [*prefix, sys.executable, "-m", "tests.tiny_service"]
         self.out = home / "out"
         self.state = home / "state"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("KINORA_")}
@@ -49,7 +50,7 @@ class TinyService:
     def start(self) -> Self:
         with (self.home / "log").open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.tiny_service"],
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
