@@ -3,7 +3,6 @@ distributions which they declare and nothing else. No container engine is needed
 
 import os
 import re
-import shlex
 import shutil
 import signal
 import stat
@@ -130,7 +129,8 @@ def _write_commands(found: Distribution, folder: Path) -> None:
 class Container:
     """An image at work, started by its own entrypoint in an empty folder.
 
-    `settings` is what an operator gives; everything else comes from the image. Only loopback is bound.
+    `settings` is what an operator gives; everything else comes from the image. Only loopback is bound. `wrapper` is
+    what the image has before its entrypoint, in a namespace of processes where it is number 1.
     """
 
     image: Image
@@ -194,15 +194,16 @@ class Container:
         return processes.with_environment("KINORA_TEST_CONTAINER", str(self.folder))
 
     def stop(self) -> int:
-        """Send SIGTERM as an engine does and return the exit status; raise TimeoutExpired when it does not end."""
+        """Send SIGTERM to the first process as an engine does; return the exit status, or raise TimeoutExpired."""
         assert self.process
-        self.process.send_signal(signal.SIGTERM)
+        first = next((found for found in self.processes() if found.command.startswith("tini ")), None)
+        if first is None:
+            self.process.send_signal(signal.SIGTERM)
+        else:
+            first.send(signal.SIGTERM)
         return self.process.wait(STOP_SECONDS)
 
     def kill(self) -> None:
         processes.end(self.processes(), grace_seconds=2)
         if self.process:
             self.process.wait(10)
-
-    def __str__(self) -> str:
-        return f"{self.image.name}: {shlex.join(self.wrapper)}".rstrip(": ")

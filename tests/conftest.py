@@ -21,6 +21,7 @@ MARKERS = {
     "needs_amx": "runs only on a processor with AMX or AVX512-BF16",
     "needs_root": "runs only as root (it mounts a small file system)",
     "needs_go": "runs only where the Go toolchain is",
+    "needs_gateways": "runs only where nginx and HAProxy are installed",
     "needs_netns": "runs only where network namespaces can be made (root and iproute2)",
     "needs_tini": "runs only as root where tini is (it makes a container's process namespace)",
     "needs_kubectl": "runs only where kubectl is (it puts the manifests together)",

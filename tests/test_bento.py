@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -273,11 +275,49 @@ def test_the_router_image_starts_no_service_and_names_those_whose_url_is_missing
         assert (answer.status_code, answer.json()["err_code"]) == (503, -1)
         assert "KINORA_CREATION_URL" in answer.json()["err_msg"]
         assert httpx.post(f"{router.url}/api/ai/upscale", json={}, headers=AUTHORISED, trust_env=False).is_success
-        said = [line for line in router.log.read_text().splitlines() if "KINORA_CREATION_URL" in line]
-        assert len(said) == 1
-        assert "ERROR" in said[0]
+        errors = [line for line in router.log.read_text().splitlines() if "ERROR" in line]
+        assert len(errors) == 1
+        assert "KINORA_CREATION_URL" in errors[0]
     finally:
         router.kill()
+
+
+@pytest.fixture
+def as_pid_1(deployment: dict[str, Container], images: dict[str, Image], tmp_path: Path) -> Iterator[Container]:
+    """The upscale image as in a container: tini is process 1, and all ends with it."""
+    upscale = deployment["upscale"]
+    namespace = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "tini", "--")
+    settings = {**upscale.settings, "KINORA_STATE_DIR": str(tmp_path / "state")}
+    container = Container(images["upscale"], upscale.commands, tmp_path / "at", settings, wrapper=namespace)
+    try:
+        yield container.start().wait_ready()
+    finally:
+        container.kill()
+
+
+@pytest.mark.needs_tini
+def test_a_stopped_container_finishes_its_running_task_first(
+    as_pid_1: Container, media: Path, backend: Receiver
+) -> None:
+    clip = write_clip(media / "longer.mp4", size=(96, 64), frames=60)
+    body = {"task_id": 200, "video_url": str(clip), "ratio": 2, "dist_dir": str(media / "out-stopped")}
+    with httpx.Client(base_url=as_pid_1.url, headers=AUTHORISED, trust_env=False, timeout=30) as client:
+        assert client.post("/api/ai/upscale", json=body).json()["err_code"] == 0
+        while not (progress := client.get("/api/ai/tasks/200").json()["tasks"][0]["progress"]):
+            time.sleep(0.05)
+    assert progress < 1
+    assert as_pid_1.stop() == 0
+    assert [delivery.payload["err_code"] for delivery in backend.of(200)] == [0]
+
+
+@pytest.mark.needs_tini
+def test_a_container_whose_service_is_killed_ends_as_failed_and_leaves_no_process(as_pid_1: Container) -> None:
+    """So that its orchestrator starts another one; BentoML itself starts no new worker in a container."""
+    assert as_pid_1.process
+    [worker] = [found for found in as_pid_1.processes() if "_bentoml_impl.worker" in found.command]
+    worker.send(signal.SIGKILL)
+    assert as_pid_1.process.wait(60) != 0
+    assert as_pid_1.processes() == []
 
 
 def test_sigterm_ends_every_image_in_order(deployment: dict[str, Container]) -> None:
