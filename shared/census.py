@@ -47,6 +47,15 @@ class Undelivered:
     oldest_seconds: float  # since the oldest of them was due first, or since its last replay
 
 
+@dataclass(frozen=True)
+class Beat:
+    """The runners of one kind and version, wherever they are."""
+
+    kind: str
+    version: str
+    age_seconds: float  # since any of them gave a sign of life
+
+
 async def clock(connection: Connection) -> datetime:
     """Return the database's time, by which rows are stamped."""
     cursor = await connection.execute("SELECT now() AS now")
@@ -90,3 +99,13 @@ async def undelivered(connection: Connection, service: ServiceName) -> list[Unde
         (service,),
     )
     return [Undelivered(**row) for row in await cursor.fetchall()]
+
+
+async def beats(connection: Connection, service: ServiceName) -> list[Beat]:
+    """Return the versions that had runners of late; one that was rolled out long ago is no news."""
+    cursor = await connection.execute(
+        "SELECT kind, version, greatest(0, extract(epoch FROM clock_timestamp() - beat_at))::float8 AS age_seconds"
+        " FROM kinora_versions WHERE service = %s AND beat_at > now() - interval '1 day'",
+        (service,),
+    )
+    return [Beat(**row) for row in await cursor.fetchall()]

@@ -60,8 +60,9 @@ class Ledger:
         for task in tasks:
             if task.finished_at > self._begun and task.id not in self._counted:
                 self._count(task)
-        self._newest = max(self._newest, *(task.finished_at for task in tasks)) if tasks else self._newest
-        self._counted = {task.id: task.finished_at for task in tasks if task.finished_at > self._newest - OVERLAP}
+        self._newest = max([self._newest, *(task.finished_at for task in tasks)])
+        known = self._counted | {task.id: task.finished_at for task in tasks}
+        self._counted = {task: at for task, at in known.items() if at > self._newest - OVERLAP}
 
     def families(self) -> Iterable[Metric]:
         for figure in (self._ended, self._poisoned, self._crashes, self._frames, self._run, self._wait):

@@ -46,6 +46,7 @@ class Stand:
 
     standing: Sequence[census.Standing]
     undelivered: Sequence[census.Undelivered]
+    beats: Sequence[census.Beat]
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,10 @@ class Meter:
             [(key, group.oldest_seconds) for key, group in waiting],
         )
         yield gauge("kinora_tasks_running", "Tasks at work", OF_TASK, [(key, group.tasks) for key, group in running])
+        ages = [((service, beat.kind, beat.version), beat.age_seconds) for beat in stand.beats]
+        yield gauge(
+            "kinora_runners_silent_seconds", "Since any runner of this version gave a sign of life", OF_TASK, ages
+        )
         none = [census.Undelivered(state, 0, 0.0) for state in ("pending", "parked")]
         late = {group.state: ((service, group.state), group) for group in (*none, *stand.undelivered)}.values()
         by_state = ("service", "state")
@@ -200,7 +205,8 @@ class Meter:
         assert since
         standing = await census.standing(connection, self._service)
         undelivered = await census.undelivered(connection, self._service)
-        return Stand(standing, undelivered), await census.ended(connection, self._service, since)
+        beats = await census.beats(connection, self._service)
+        return Stand(standing, undelivered, beats), await census.ended(connection, self._service, since)
 
 
 def _rooms(folders: Iterable[Path]) -> Iterable[FolderRoom]:

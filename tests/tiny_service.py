@@ -171,6 +171,9 @@ class TinyFace:
     async def pids(self) -> dict[str, int]:
         return dict(zip(("generate", "preview"), self._desk.runner_pids, strict=False))
 
+    async def metrics(self) -> str:
+        return await self._desk.metrics()
+
     async def ready(self) -> bool:
         return self._desk.ready()
 
