@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from shared.commands import demo
 from shared.demo import sheet, tasks
@@ -36,6 +37,22 @@ def test_a_refused_task_ends_the_demo_with_a_failure(tmp_path: Path, monkeypatch
     assert demo.show(tmp_path / "demo", {"upscale"}) is False
     [task] = json.loads((tmp_path / "demo" / "results.json").read_text())["tasks"]
     assert "ratio" in task["callback"]["err_msg"]
+
+
+def test_what_this_machine_has_no_model_for_stands_in_the_table_with_the_command_that_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tasks, "TASKS", [task for task in tasks.TASKS if task.optional])
+    monkeypatch.setattr(demo, "console", Console(width=300))
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))  # an empty store, whatever was pulled here
+    assert demo.show(tmp_path / "demo", {"creation"}) is True
+    shown = capsys.readouterr().out
+    assert "not here" in shown
+    assert "kinora weights pull wan-" in shown
+    [task] = json.loads((tmp_path / "demo" / "results.json").read_text())["tasks"]
+    assert task["request"]["category"] == 1
+    assert task["callback"] is None
+    assert task["answer"]["err_code"] == -1
 
 
 def test_nothing_to_show_is_no_success(tmp_path: Path) -> None:

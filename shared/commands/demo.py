@@ -39,7 +39,7 @@ def demo(
 
 
 def show(folder: Path, services: Collection[str]) -> bool:
-    """Run the demonstration; True only when every callback said `err_code` 0."""
+    """Run the demonstration; True only when every callback said `err_code` 0, or an optional task was refused."""
     from shared.demo import run  # noqa: PLC0415  # codecs and pictures load only when the demo runs
     from shared.demo.tasks import TASKS  # noqa: PLC0415
 
@@ -63,12 +63,14 @@ def show(folder: Path, services: Collection[str]) -> bool:
                 shown[line.task_id] = bars.add_task(line.task.title, total=1.0, state="")
 
             def update(line: run.Line) -> None:
-                state = "called back" if line.callback else str(line.row.get("state", ""))
+                state = (
+                    "not here" if line.left_out else "called back" if line.callback else str(line.row.get("state", ""))
+                )
                 bars.update(shown[line.task_id], completed=line.row.get("progress", 0), state=state)
 
             run.follow(client, receiver, lines, update)
     report(lines, run.write_results(lines, folder), run.draw_sheet(lines, folder))
-    return all(line.succeeded for line in lines)
+    return all(line.succeeded or line.left_out for line in lines)
 
 
 def report(lines: "list[run.Line]", results: Path, picture: Path) -> None:
@@ -81,6 +83,8 @@ def report(lines: "list[run.Line]", results: Path, picture: Path) -> None:
             outcome = run.summary(run.described(run.outcome(line, results.parent).result))
             said = "[green]err_code 0[/green]"
             table.add_row(line.task.title, f"{line.seconds:.1f}", said, outcome)
+        elif line.left_out:
+            table.add_row(line.task.title, "", "[yellow]not here[/yellow]", line.answer["err_msg"])
         else:
             said = f"[red]err_code {line.callback.get('err_code')}[/red]"
             table.add_row(line.task.title, f"{line.seconds:.1f}", said, line.callback.get("err_msg", ""))

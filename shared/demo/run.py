@@ -43,6 +43,11 @@ class Line:
         return self.callback.get("err_code") == 0
 
     @property
+    def left_out(self) -> bool:
+        """Whether the service refused at once what needs more than is here; why stands in the callback's place."""
+        return self.task.optional and self.answer.get("err_code") == -1
+
+    @property
     def seconds(self) -> float:
         """From the start of the run to its end."""
         times = [self.row.get(name) for name in ("started_at", "finished_at")]
@@ -128,7 +133,7 @@ def write_results(lines: Sequence[Line], folder: Path) -> Path:
                 "title": line.task.title,
                 "request": line.request,
                 "answer": line.answer,
-                "callback": line.callback,
+                "callback": line.callback if not line.left_out else None,
                 "seconds": line.seconds,
                 "details": line.row.get("details", {}),
                 "inputs": {name: described(path) for name, path in line.inputs.items()},

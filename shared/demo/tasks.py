@@ -1,6 +1,7 @@
 """The demo's tasks as data: what is sent, and which pictures tell what came of it.
 
-A capability is a few lines in `TASKS`; one whose service is not part of this installation is left out.
+A capability is a few lines in `TASKS`; one whose service is not part of this installation is left out. One that may
+need more than this installation has is `optional`: the service's own refusal then stands in the table.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,6 +54,7 @@ class DemoTask:
     inputs: dict[str, Excerpt]
     fields: dict[str, Any]
     panels: Callable[[Outcome], Sequence[Panel]]
+    optional: bool = False  # a refusal at once is no failure of the demo
 
     @property
     def installed(self) -> bool:
@@ -99,6 +101,13 @@ def set_in_motion(outcome: Outcome) -> Sequence[Panel]:
         Panel(clips.picture_at(outcome.result, 0), "Kinora, first frame", accent=True),
         Panel(clips.picture_at(outcome.result, length - 1), "Kinora, last frame", accent=True),
     ]
+
+
+def imagined(outcome: Outcome) -> Sequence[Panel]:
+    """Show the beginning, the middle and the end of a clip that was made of words."""
+    last = clips.facts(outcome.result).frames - 1
+    moments = {"first frame": 0, "in the middle": last // 2, "last frame": last}
+    return [Panel(clips.picture_at(outcome.result, number), name, accent=True) for name, number in moments.items()]
 
 
 def redrawn(outcome: Outcome) -> Sequence[Panel]:
@@ -158,6 +167,19 @@ TASKS: Sequence[DemoTask] = (
         inputs={"image_url": Excerpt("clip-bigbuckbunny", begin=3.6, seconds=0.0, size=(1280, 720))},
         fields={"category": 2, "camera": "zoom in, pan left", "movement": 3, "seed": 7},
         panels=set_in_motion,
+    ),
+    DemoTask(
+        title="Text to video",
+        service="creation",
+        inputs={},
+        fields={
+            "category": 1,
+            "prompt_cn": "日落时分，一只柴犬在海滩上奔跑，浪花轻轻拍岸，电影质感",
+            "movement": 2,
+            "seed": 7,
+        },
+        panels=imagined,
+        optional=True,
     ),
     restyled("Video to video: cleaned up", 0, BUNNY),
     restyled("Video to video: anime", 1, BUNNY),
