@@ -1,0 +1,150 @@
+"""Creation, wan engine, at full size with random weights: the draft plan on a CPU, the other plans on a GPU.
+
+About ten minutes on two cores, of which nine are the draft. With a GPU the report has its name.
+"""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+import torch
+
+from benchmarks.report import Report
+from services.creation.engines.wan.plans import GIB, LADDER, PLANS, Plan, Size
+
+DRAFT = {"run": "draft", "shape": "1.3b", "size": [832, 480], "frames": 49}
+LAYER = {"run": "layer", "shape": "1.3b", "size": [832, 480], "frames": 49}
+PRECISIONS = (("float32", "float32"), ("float32", "bfloat16"), ("bfloat16", "bfloat16"))  # computed in, kept in
+TAKES: dict[Size, tuple[list[int], int]] = {"1.3b": ([832, 480], 49), "14b": ([1280, 720], 49)}  # size, frames
+TIMED_STEPS = 4
+RUN_SECONDS = 1800
+LAYERS = 30
+CLIP_FRAMES = 49
+REACH = "120 s and 6 GB, with AMX"
+COLUMNS = ["what", "seconds a step", "decode, s", "a clip of 3 s", "CPU seconds", "peak memory", "to reach"]
+
+
+def measure() -> Report:
+    """Run everything that this machine can."""
+    load = os.getloadavg()[0]
+    rows: list[list[str]] = []
+    figures: dict[str, Any] = {"load_before": load}
+    notes: list[str] = []
+    for part in (precisions, draft_row, gpu_rows):
+        part(rows, figures, notes)
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    notes += [
+        "Random weights: time and memory do not depend on their values. The text is encoded already.",
+        f"Each run in a process of its own. Load average before: {load:.1f}. CPU seconds are those of all threads.",
+    ]
+    return Report(
+        name="-".join(["wan", *re.findall(r"[a-z0-9]+", gpu.lower())]),
+        title=f"Creation, wan engine at full size{f', {gpu}' if gpu else ''}",
+        columns=COLUMNS,
+        rows=rows,
+        figures=figures,
+        notes=notes,
+    )
+
+
+def precisions(rows: list[list[str]], figures: dict[str, Any], _notes: list[str]) -> None:
+    """Compare what a CPU computes in and keeps weights in, by one block of the transformer."""
+    for compute, storage in PRECISIONS:
+        name = f"CPU, one of {LAYERS} blocks, {compute} from {storage}"
+        told = run({**LAYER, "compute": compute, "storage": storage}, device="cpu")
+        figures[name] = told
+        rows.append(
+            [
+                name,
+                said(told, lambda told: f"{told['seconds']:.2f}"),
+                "",
+                "",
+                said(told, lambda told: f"{told['cpu_seconds']:.2f}"),
+                "",
+                "",
+            ]
+        )
+
+
+def draft_row(rows: list[list[str]], figures: dict[str, Any], notes: list[str]) -> None:
+    """Measure the draft plan on the CPU."""
+    told = run(DRAFT, device="cpu")
+    figures["draft"] = told
+    if "failed" in told:
+        rows.append(["CPU, draft", told["failed"], "", "", "", "", REACH])
+        return
+    made = sum(told["steps"]) + told["decode"]
+    rows.append(
+        [
+            f"CPU, draft: {told['size']}, {told['frames']} frames, {len(told['steps'])} steps, {told['compute']}",
+            f"{statistics.median(told['steps']):.1f}",
+            f"{told['decode']:.1f}",
+            f"{made:.0f} s, then {told['upscale_a_frame'] * CLIP_FRAMES:.0f} s of upscaling",
+            f"{sum(told['cpu_seconds']['steps']) + told['cpu_seconds']['decode']:.0f}",
+            f"{told['peak_gib'] * GIB / 1e9:.1f} GB",
+            REACH,
+        ]
+    )
+    if not torch.cpu.get_capabilities().get("amx_bf16"):
+        notes.append(
+            "This CPU has no AMX, which the draft's figure is meant for: it computes in fp32 from bf16 weights."
+        )
+
+
+def gpu_rows(rows: list[list[str]], figures: dict[str, Any], notes: list[str]) -> None:
+    """Measure every plan that fits the GPU."""
+    if not torch.cuda.is_available():
+        notes.append(
+            "No GPU here: the plans speed, balanced and low are unmeasured. `make bench` on one fills them in."
+        )
+        return
+    total = torch.cuda.get_device_properties(0).total_memory / GIB
+    for shape, (size, frames) in TAKES.items():
+        for plan in (PLANS[name] for name in LADDER):
+            name = f"{shape}, {plan.name}: {size[0]}x{size[1]}, {frames} frames"
+            if plan.needs[shape] > total:
+                rows.append([name, f"needs {plan.needs[shape]:g} GiB of GPU memory", "", "", "", "", ""])
+                continue
+            asked = {"run": "vace", "shape": shape, "plan": plan.name, "size": size, "frames": frames}
+            told = run({**asked, "steps": TIMED_STEPS}, device="cuda")
+            figures[name] = told
+            rows.append(gpu_row(name, plan, told))
+    notes.append(
+        "On the GPU: two passes a step for guidance; the first-block cache, which saves what a picture lets it, is off"
+    )
+
+
+def gpu_row(name: str, plan: Plan, told: dict[str, Any]) -> list[str]:
+    """Say what a plan costs; a clip is its steps and one decoding."""
+    if "failed" in told:
+        return [name, told["failed"], "", "", "", "", ""]
+    step = statistics.median(told["steps"])
+    clip = f"{step * plan.steps + told['decode']:.0f} s in {plan.steps} steps"
+    memory = f"{told['peak_gpu_gib']:.1f} GiB, host {told['peak_gib']:.0f} GiB"
+    return [name, f"{step:.2f}", f"{told['decode']:.1f}", clip, "", memory, ""]
+
+
+def said(told: dict[str, Any], words: Any) -> str:
+    """Return a run's figures in words, or why there are none."""
+    text: str = told.get("failed") or words(told)
+    return text
+
+
+def run(asked: dict[str, Any], *, device: str) -> dict[str, Any]:
+    """Return what a run tells; `failed` says why it told nothing."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.wan_runs", json.dumps(asked)]
+    environment = os.environ | {"KINORA_DEVICE": device}
+    try:
+        ran = subprocess.run(
+            command, capture_output=True, text=True, timeout=RUN_SECONDS, check=False, env=environment
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return {"failed": f"more than {RUN_SECONDS} s"}
+    if ran.returncode:
+        return {"failed": (ran.stderr.strip().splitlines() or [f"ended with {ran.returncode}"])[-1][:200]}
+    told: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return told

@@ -1,0 +1,74 @@
+"""Wan at full size with random weights: time and memory of a network do not depend on its values.
+
+The weights repeat one random block of memory, so that 14 billion of them are there in seconds; zeros would be quicker
+to read than real ones are, since untouched memory is one page.
+"""
+
+from typing import Any, Literal
+
+import torch
+from accelerate import init_empty_weights  # type: ignore[import-untyped]  # it has no types
+from accelerate.utils import set_module_tensor_to_device  # type: ignore[import-untyped]
+from diffusers import (
+    AutoencoderKLWan,
+    UniPCMultistepScheduler,
+    WanTransformer3DModel,
+    WanVACEPipeline,
+    WanVACETransformer3DModel,
+)
+from torch import Tensor
+
+Shape = Literal["tiny", "1.3b", "14b"]
+
+# As the published config.json of each; `tiny` is for trying the benchmark itself.
+SHAPES: dict[Shape, dict[str, Any]] = {
+    "tiny": {"num_attention_heads": 2, "attention_head_dim": 12, "ffn_dim": 32, "num_layers": 4, "text_dim": 32},
+    "1.3b": {"num_attention_heads": 12, "attention_head_dim": 128, "ffn_dim": 8960, "num_layers": 30},
+    "14b": {"num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824, "num_layers": 40},
+}
+VACE_LAYERS: dict[Shape, list[int]] = {"tiny": [0, 2], "1.3b": list(range(0, 30, 2)), "14b": list(range(0, 40, 5))}
+VACE_CHANNELS = 96
+BLOCK = 1 << 22  # numbers
+SPREAD = 0.02
+
+
+def plain_transformer(shape: Shape, dtype: torch.dtype, *, layers: int | None = None) -> WanTransformer3DModel:
+    """Return the text-to-video transformer, `layers` of its blocks only if given."""
+    config = SHAPES[shape] | ({"num_layers": layers} if layers else {})
+    return _filled(WanTransformer3DModel, config, dtype)
+
+
+def vace_pipeline(shape: Shape, dtype: torch.dtype) -> WanVACEPipeline:
+    """Return the pipeline as it is loaded from a checkpoint, without a text encoder."""
+    config = SHAPES[shape] | {"vace_layers": VACE_LAYERS[shape], "vace_in_channels": VACE_CHANNELS}
+    transformer = _filled(WanVACETransformer3DModel, config, dtype)
+    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
+    return WanVACEPipeline(
+        tokenizer=None, text_encoder=None, vae=vae(shape), transformer=transformer, scheduler=scheduler
+    )
+
+
+def vae(shape: Shape) -> AutoencoderKLWan:
+    """Return the VAE, which both sizes share, in fp32."""
+    return AutoencoderKLWan(base_dim=3, num_res_blocks=1) if shape == "tiny" else AutoencoderKLWan()
+
+
+def embedding(shape: Shape) -> Tensor:
+    """Return an encoded text, (1, 512, features)."""
+    return torch.randn(1, 512, SHAPES[shape].get("text_dim", 4096), dtype=torch.bfloat16)
+
+
+def _filled(kind: Any, config: dict[str, Any], dtype: torch.dtype) -> Any:
+    """Build a network without memory, then give each parameter its own, in the precision in which it is loaded."""
+    with init_empty_weights(include_buffers=False):
+        network = kind(**config)
+    block = torch.randn(BLOCK) * SPREAD
+    whole = kind._keep_in_fp32_modules or []  # noqa: SLF001  # what from_pretrained reads, too
+    for name, parameter in list(network.named_parameters()):
+        kept = torch.float32 if any(part in name.split(".") for part in whole) else dtype
+        values = torch.empty(parameter.shape, dtype=kept)
+        flat = values.view(-1)
+        for begin in range(0, flat.numel(), BLOCK):
+            flat[begin : begin + BLOCK].copy_(block[: flat.numel() - begin])
+        set_module_tensor_to_device(network, name, "cpu", value=values, dtype=kept)
+    return network.eval()

@@ -1,0 +1,153 @@
+"""One run of the wan benchmark, in a process of its own: `python -m benchmarks.wan_runs '{"run": "draft", …}'`.
+
+The last line of its output is the outcome as JSON. A run of its own has a high-water mark of its own, and one that does
+not fit the memory takes nothing else with it.
+"""
+
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import wan_models
+from benchmarks.wan_models import Shape
+from services.creation.engines.wan.draft import UPSCALER, denoise
+from services.creation.engines.wan.draft_loading import assemble, choose_precision, keep_blocks_in_half
+from services.creation.engines.wan.draft_sampler import LORA, FewSteps
+from services.creation.engines.wan.draft_size import draft_size, enlarge
+from services.creation.engines.wan.loading import arrange, choose_device
+from services.creation.engines.wan.plans import PLANS, PlanName, Size
+from services.creation.engines.wan.take import Take
+from shared import weights
+from shared.device import choose_compute
+from shared.networks.srvgg import SRVGG
+from shared.networks.upscaler import Upscaler
+from shared.settings import Settings
+
+UPSCALED = 6  # frames that are timed
+GUIDANCE = 5.0  # two passes a step, as a request makes
+
+
+def draft(shape: Shape, *, size: tuple[int, int], frames: int) -> dict[str, Any]:
+    """Time four steps, the decoding and the upscaling of a draft; the text's embedding is given."""
+    compute = choose_precision(Settings.load())
+    vae = wan_models.vae(shape).to(compute.dtype)
+    pipe = assemble(wan_models.plain_transformer(shape, torch.bfloat16), vae, compute)
+    pipe.scheduler = FewSteps(LORA)
+    take = Take(prompt="", negative_prompt="", guidance=1.0, seed=1, size=size, frame_count=frames)
+    ends = [clocks()]
+    pictures = denoise(pipe, take, wan_models.embedding(shape), lambda _share: ends.append(clocks()))
+    ends.append(clocks())
+    walls, works = np.diff(ends, axis=0).T.round(2).tolist()
+    peak = peak_gib()
+    network = SRVGG.from_weights(weights.load_safetensors(UPSCALER)).anchored()
+    upscale = Upscaler(network, choose_compute(Settings.load().device), name=UPSCALER)
+    begin = time.perf_counter()
+    for _ in enlarge(pictures[:UPSCALED], size, upscale, lambda _count: None):
+        pass
+    return {
+        "compute": compute.name,
+        "size": "{}x{}".format(*draft_size(size)),
+        "frames": len(pictures),
+        "steps": walls[:-1],
+        "decode": walls[-1],
+        "cpu_seconds": {"steps": works[:-1], "decode": works[-1]},
+        "upscale_a_frame": round((time.perf_counter() - begin) / min(UPSCALED, frames), 3),
+        "peak_gib": peak,
+        "peak_with_upscaler_gib": peak_gib(),
+    }
+
+
+def layer(shape: Shape, *, compute: str, storage: str, size: tuple[int, int], frames: int) -> dict[str, Any]:
+    """Time one block of the transformer, computed and kept in precisions: the better of two passes."""
+    kept, computed = getattr(torch, storage), getattr(torch, compute)
+    network = wan_models.plain_transformer(shape, kept, layers=1)
+    if kept != computed:
+        keep_blocks_in_half(network)
+    width, height = draft_size(size)
+    latents = torch.randn(1, 16, (frames - 1) // 4 + 1, height // 8, width // 8, dtype=computed)
+    conditions = {
+        "hidden_states": latents,
+        "timestep": torch.tensor([1000.0]),
+        "encoder_hidden_states": wan_models.embedding(shape).to(computed),
+    }
+    ends = [clocks()]
+    with torch.inference_mode():
+        for _ in range(2):
+            network(**conditions, return_dict=False)
+            ends.append(clocks())
+    walls, works = np.diff(ends, axis=0).T.round(2).tolist()
+    return {"seconds": min(walls), "cpu_seconds": min(works)}
+
+
+def vace(shape: Shape, *, plan: PlanName, steps: int, size: tuple[int, int], frames: int) -> dict[str, Any]:
+    """Time some steps and the decoding of a take under a plan, its cache of blocks off: that depends on the values."""
+    device, dtype = choose_device(Settings.load())
+    pipe = wan_models.vace_pipeline(shape, dtype)
+    named: Size = "14b" if shape == "14b" else "1.3b"
+    arrange(pipe, replace(PLANS[plan], cache_threshold=None), named, device, dtype)
+    text = wan_models.embedding(shape).to(device)
+    conditions = {"prompt_embeds": text, "negative_prompt_embeds": text, "guidance_scale": GUIDANCE}
+    ends: list[float] = []
+
+    def told(_pipe: object, _index: int, _time: object, _tensors: object) -> dict[str, Any]:
+        settle(device)
+        ends.append(time.perf_counter())
+        return {}
+
+    for count in (2, steps):  # the first run compiles
+        ends.clear()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        begin = time.perf_counter()
+        pipe(
+            **conditions,
+            width=size[0],
+            height=size[1],
+            num_frames=frames,
+            num_inference_steps=count,
+            generator=torch.Generator().manual_seed(1),
+            callback_on_step_end=told,
+            output_type="pt",
+        )
+        settle(device)
+        done = time.perf_counter()
+    on_gpu = device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
+        "steps": np.diff([begin, *ends]).round(3).tolist(),
+        "decode": round(done - ends[-1], 2),
+        "peak_gpu_gib": round(torch.cuda.max_memory_reserved(device) / 2**30, 1) if on_gpu else None,
+        "peak_gib": peak_gib(),
+    }
+
+
+def clocks() -> tuple[float, float]:
+    """Return the time, and what all threads of this process have worked, in seconds."""
+    return time.perf_counter(), time.process_time()
+
+
+def settle(device: torch.device) -> None:
+    """Wait until the device has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_gib() -> float:
+    """Return this process's own high-water mark."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return round(int(line.split()[1]) / 2**20, 2)
+
+
+RUNS = {"draft": draft, "layer": layer, "vace": vace}
+
+if __name__ == "__main__":
+    asked = json.loads(sys.argv[1])
+    run = RUNS[asked.pop("run")]
+    print(json.dumps(run(asked.pop("shape"), size=tuple(asked.pop("size")), **asked)))  # type: ignore[operator]
