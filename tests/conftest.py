@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from benchmarks.clips import write_clip
+from benchmarks.swaps import gateways
 from shared.receiver import Receiver, well_behaved
 from shared.stack import Stack
 
@@ -45,6 +46,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         "needs_netns": has_no_netns,
         "needs_tini": has_no_tini,
         "needs_kubectl": has_no_kubectl,
+        "needs_gateways": has_no_gateways,
     }
     for name, why_not in missing.items():
         if item.get_closest_marker(name) and (reason := why_not()):
@@ -113,6 +115,10 @@ def has_no_netns() -> str:
 
 def has_no_go() -> str:
     return "" if shutil.which("go") else "no Go toolchain here"
+
+
+def has_no_gateways() -> str:
+    return " and ".join(f"no {name}" for name in gateways.missing()) + " here" if gateways.missing() else ""
 
 
 def has_no_tini() -> str:
