@@ -22,7 +22,7 @@ from shared.errors import JobFailed, Rejected, Unavailable
 from shared.weights_convert import CONVERTED, CONVERTER_VERSION, Conversion, convert
 from shared.weights_fetch import Fetcher, RemoteFile, Source, sha256_of
 from shared.weights_hub import HUB_URL, Hub, HubFile, Repository
-from shared.weights_model import Parts, files_of, missing_of
+from shared.weights_model import Parts, files_of, missing_of, strangers_of
 from shared.weights_store import Shelf, home, record, touched
 
 if TYPE_CHECKING:
@@ -254,11 +254,14 @@ def _pull_model(found: Entry, hub: Hub, downloads: Path, on_file: OnFile) -> Pat
     """Bring a whole model, each file checked against its commit, and move it into the store."""
     files = {file.path: file for repository in found.hub for file in hub.files(repository)}
     _check_room(sum(file.size for file in files.values() if not (downloads / file.path).exists()))
-    for file in files.values():
-        hub.fetch(file, downloads / file.path, lambda done, file=file: on_file(file, done))  # type: ignore[misc]  # see above
-    missing = missing_of(downloads, found.parts)
-    if missing:  # the commit is not the model that the catalogue takes it for
-        raise Unavailable("weights_hub_other", name=found.name, reasons="; ".join(missing))
+    small = [file for file in files.values() if file.git_hash]
+    large = [file for file in files.values() if not file.git_hash]
+    for group, check in ((small, strangers_of), (large, missing_of)):
+        for file in group:
+            hub.fetch(file, downloads / file.path, lambda done, file=file: on_file(file, done))  # type: ignore[misc]  # see above
+        wrong = check(downloads, found.parts)
+        if wrong:  # not what the catalogue takes it for: known before gigabytes are fetched
+            raise Unavailable("weights_hub_other", name=found.name, reasons="; ".join(wrong))
     commits = ", ".join(sorted({f"{file.repository}@{file.commit}" for file in files.values()}))
     return Shelf(found.tag).fill(
         lambda target: [_moved(downloads, name, target) for name in files],

@@ -21,18 +21,25 @@ def files_of(folder: Path, parts: Parts) -> list[str]:
 
 def missing_of(folder: Path, parts: Parts) -> list[str]:
     """Say what keeps a folder from being the model: one short reason each, none when all is well."""
-    return [reason for part, kind in parts.items() for reason in _reasons(folder / part, part, kind)]
+    return strangers_of(folder, parts) or [
+        reason for part, kind in parts.items() for reason in _gaps(folder / part, part, weighty=bool(kind))
+    ]
 
 
-def _reasons(folder: Path, part: str, kind: str) -> Iterator[str]:
+def strangers_of(folder: Path, parts: Parts) -> list[str]:
+    """Say which parts are not there at all or, as their small files tell, are something else."""
+    return [reason for part, kind in parts.items() for reason in _strangeness(folder / part, part, kind)]
+
+
+def _strangeness(folder: Path, part: str, kind: str) -> Iterator[str]:
     if not folder.is_dir():
         yield f"no folder {part}"
-        return
-    if kind:
-        found = _class_of(folder)
-        if found != kind:
-            yield f"{part} is {found or 'nothing'}, not {kind}"
-            return
+    elif kind and (found := _class_of(folder)) != kind:
+        yield f"{part} is {found or 'nothing'}, not {kind}"
+
+
+def _gaps(folder: Path, part: str, *, weighty: bool) -> Iterator[str]:
+    if weighty:
         weights = sorted(folder.glob("*.safetensors"))
         if not weights:
             yield f"{part} holds no .safetensors"

@@ -11,6 +11,7 @@ import torch
 from diffusers import WanPipeline, WanTransformer3DModel
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
+from safetensors.torch import load_file, save_file
 
 from services.creation.engine import Image
 from services.creation.engines.wan.checkpoints import Checkpoint
@@ -233,6 +234,16 @@ def test_an_adapter_beside_the_model_acts_in_its_own_four_steps(folder: Path, ad
     }
     assert all(changed[name] == (".to_q.weight" in name or ".to_k.weight" in name or ".to_v.weight" in name)
                for name in changed)  # fmt: skip
+
+
+def test_the_gates_of_sparse_attention_that_a_distilled_transformer_brings_are_passed_over(
+    folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "model")
+    [file] = (tmp_path / "model" / "transformer").glob("*.safetensors")
+    gates = {f"blocks.{index}.to_gate_compress.weight": torch.ones(24, 24) for index in range(2)}
+    save_file(load_file(file) | gates, file, metadata={"format": "pt"})
+    assert np.array_equal(run(generator(tmp_path / "model")), run(generator(folder)))
 
 
 def test_weights_kept_in_half_compute_nearly_what_whole_ones_do(folder: Path) -> None:

@@ -223,10 +223,22 @@ def test_bytes_that_are_not_those_of_the_commit_are_refused(
     assert not weights.exists("toy-model")
 
 
-def test_a_repository_that_is_another_model_is_not_stored(hub: HubServer, store: Path, model: Path) -> None:
+def test_a_repository_that_is_another_model_is_known_before_its_weights_are_fetched(
+    hub: HubServer, store: Path, model: Path
+) -> None:
     (model / "transformer" / "config.json").write_text('{"_class_name": "OtherTransformer"}')
     fill(hub, model)
     with pytest.raises(Unavailable, match="transformer is OtherTransformer, not WanTransformer3DModel"):
+        weights.pull("toy-model", hub_url=hub.url)
+    assert store.exists()
+    assert not weights.exists("toy-model")
+    assert not [name for name in hub.fetched if name.endswith(".safetensors")]
+
+
+def test_a_repository_that_lacks_a_shard_is_not_stored(hub: HubServer, store: Path, model: Path) -> None:
+    (model / "transformer" / SHARDS[1]).unlink()
+    fill(hub, model)
+    with pytest.raises(Unavailable, match=f"{SHARDS[1]} is missing"):
         weights.pull("toy-model", hub_url=hub.url)
     assert store.exists()
     assert not weights.exists("toy-model")
