@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     creation_model: Annotated[str, Field(min_length=1)] = "wan-vace-1.3b"
     creation_draft_model: Annotated[str, Field(min_length=1)] = "wan-draft-1.3b"
     creation_download: bool = False  # whether a runner may fetch a repository that is not in the hub's cache
+    creation_steps: PositiveInt | None = None  # of denoising: more are finer and slower; by default the plan's
     creation_pixels: PositiveInt | None = None  # of a generated frame, about; by default what the model was trained for
 
     # Care: face fusion looks for nudity in one frame a second and refuses above a share of them

@@ -35,6 +35,7 @@ def build_vace(folder: Path) -> Path:
     """Save a `WanVACEPipeline` for texts, pictures and videos; the same weights every time."""
     torch.manual_seed(0)
     transformer = WanVACETransformer3DModel(num_layers=4, vace_layers=[0, 2], vace_in_channels=96, **TRANSFORMER)
+    nn.init.normal_(transformer.vace_patch_embedding.weight, std=LOUDNESS)
     return _save(WanVACEPipeline, transformer, folder)
 
 

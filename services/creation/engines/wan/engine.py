@@ -52,7 +52,7 @@ class WanEngine:
         self._model.warm()
 
     def from_text(self, shot: Shot, step: Step) -> Iterator[Image]:
-        frames = self._model(self._take(shot), _part(step))
+        frames = self._model(self._take(shot, None), _part(step))
         yield from self._finished(frames, shot)
 
     def from_picture(self, shot: Shot, picture: Image, step: Step) -> Iterator[Image]:
@@ -74,7 +74,7 @@ class WanEngine:
             begun = before or self._first_colours(shot, leads)
             drawn = [control_for(shot.style, lead) for lead in leads[len(begun) :]]
             control = Control((*begun, *drawn), kept=len(begun))
-            frames = self._model(self._take(shot, control), _part(step, done, windows))
+            frames = self._model(self._take(shot, control, movement=False), _part(step, done, windows))
             done += 1
             return frames
 
@@ -89,11 +89,11 @@ class WanEngine:
         """Keep the first frame, and with it the colours, where no words and no style ask for others."""
         return [] if shot.prompt or shot.style == ANIME else leads[:1]
 
-    def _take(self, shot: Shot, control: Control | None = None) -> Take:
-        moved_by_words = control is None or control.kept == len([lead for lead in control.leads if lead is not None])
+    def _take(self, shot: Shot, control: Control | None, *, movement: bool = True) -> Take:
+        """Put a shot into a model's terms; without `movement` nothing is said of it."""
         return Take(
-            prompt=prompt(shot, movement=moved_by_words),
-            negative_prompt=negative_prompt(shot, movement=moved_by_words),
+            prompt=prompt(shot, movement=movement),
+            negative_prompt=negative_prompt(shot, movement=movement),
             guidance=model_guidance(shot.guidance, self._guidance),
             seed=shot.seed,
             size=shot.size,

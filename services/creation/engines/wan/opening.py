@@ -1,6 +1,7 @@
 """From a checkpoint and the settings to an engine; the way into everything that imports diffusers."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from services.creation.engines.wan.checkpoints import AREAS, Checkpoint
 from services.creation.engines.wan.engine import WanEngine
@@ -24,7 +25,7 @@ def open_engine(checkpoint: Checkpoint, settings: Settings, between: Between, *,
     plan = choose(settings.creation_plan, checkpoint.size, free_gpu_bytes(device))
 
     def load(plan: Plan) -> Generator:
-        return VaceGenerator(checkpoint, plan, device, dtype)
+        return VaceGenerator(checkpoint, replace(plan, steps=settings.creation_steps or plan.steps), device, dtype)
 
     return WanEngine(Ladder(load, plan), between, area=area, guidance=GUIDANCE)
 

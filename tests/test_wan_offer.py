@@ -1,0 +1,127 @@
+"""Who makes what: by the settings, and by the weights that are here. No model is loaded for the answer."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from services.creation import offer
+from services.creation.acceptance import inputs
+from services.creation.engines.wan.checkpoints import PLAIN, VACE, find
+from services.creation.offer import maker_of
+from services.creation.request import PICTURE, TEXT, VIDEO, CreationRequest
+from shared.errors import Rejected
+from shared.settings import Settings
+
+
+def model(folder: Path, pipeline: str, *, heads: int = 12) -> Path:
+    """Lay out what acceptance looks at: an index and its parts, without a weight in them."""
+    parts = {"transformer": ["diffusers", "x"], "vae": ["diffusers", "x"], "transformer_2": [None, None]}
+    for part in ("transformer", "vae"):
+        (folder / part).mkdir(parents=True)
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline, **parts}))
+    (folder / "transformer/config.json").write_text(
+        json.dumps({"num_attention_heads": heads, "attention_head_dim": 128})
+    )
+    return folder
+
+
+@pytest.fixture
+def vace(tmp_path: Path) -> str:
+    return str(model(tmp_path / "vace", VACE))
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> str:
+    return str(model(tmp_path / "plain", PLAIN))
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(offer, "NVIDIA", tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(offer, "NVIDIA", tmp_path / "nowhere")
+
+
+def engines(settings: Settings) -> list[str]:
+    return [maker_of(category, settings).engine for category in (TEXT, PICTURE, VIDEO)]
+
+
+def test_auto_takes_the_generative_engine_where_its_weights_are(vace: str) -> None:
+    assert engines(Settings(creation_model=vace)) == ["wan", "wan", "wan"]
+
+
+def test_without_weights_pictures_and_videos_are_the_classic_engines_and_texts_nobodys() -> None:
+    settings = Settings(creation_model="/nowhere", creation_draft_model="/nowhere")
+    assert [maker_of(category, settings).engine for category in (PICTURE, VIDEO)] == ["classic", "classic"]
+    with pytest.raises(Rejected, match="/nowhere"):
+        maker_of(TEXT, settings)
+
+
+def test_a_refused_text_hears_the_one_command_for_its_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("shared.weights.exists", lambda _name: False)
+    request = CreationRequest.model_validate({"task_id": 1, "dist_dir": "/m", "category": 1, "prompt_cn": "猫"})
+    with pytest.raises(Rejected, match=r"run `kinora weights pull wan-draft-1\.3b`"):
+        inputs(request, Settings())
+    with pytest.raises(Rejected, match=r"run `kinora weights pull wan-vace-14b`"):
+        inputs(request, Settings(creation_plan="low", creation_model="wan-vace-14b"))
+    monkeypatch.setattr(offer, "NVIDIA", tmp_path)
+    with pytest.raises(Rejected, match=r"run `kinora weights pull wan-vace-1\.3b`"):
+        inputs(request, Settings())
+
+
+def test_texts_are_drafts_on_a_cpu_and_whole_on_a_gpu(
+    vace: str, plain: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = Settings(creation_model=vace, creation_draft_model=plain)
+    assert engines(settings) == ["draft", "wan", "wan"]
+    assert engines(Settings(creation_model="/nowhere", creation_draft_model=plain)) == ["draft", "classic", "classic"]
+    monkeypatch.setattr(offer, "NVIDIA", tmp_path)
+    assert engines(settings) == ["wan", "wan", "wan"]
+
+
+def test_the_draft_plan_makes_texts_and_leaves_the_rest_to_the_classic_engine(vace: str, plain: str) -> None:
+    for engine in ("auto", "wan"):
+        settings = Settings(
+            creation_engine=engine,
+            creation_plan="draft",
+            creation_model=vace,
+            creation_draft_model=plain,
+        )
+        assert engines(settings) == ["draft", "classic", "classic"]
+
+
+def test_an_engine_that_is_named_is_taken_or_nobody(vace: str) -> None:
+    assert maker_of(VIDEO, Settings(creation_engine="classic", creation_model=vace)).engine == "classic"
+    with pytest.raises(Rejected, match="KINORA_CREATION_ENGINE=classic"):
+        maker_of(TEXT, Settings(creation_engine="classic", creation_model=vace))
+    with pytest.raises(Rejected, match="no fitting model"):
+        maker_of(PICTURE, Settings(creation_engine="wan", creation_model="/nowhere"))
+
+
+def test_a_folder_counts_only_when_it_is_whole_and_of_the_right_kind(vace: str, plain: str, tmp_path: Path) -> None:
+    settings = Settings()
+    assert find(vace, VACE, settings)
+    assert find(plain, VACE, settings) is None
+    assert find(str(tmp_path), VACE, settings) is None
+    (Path(vace) / "vae").rmdir()
+    assert find(vace, VACE, settings) is None
+
+
+def test_a_folders_size_is_that_of_its_transformer(tmp_path: Path) -> None:
+    for heads, size in ((12, "1.3b"), (40, "14b")):
+        found = find(str(model(tmp_path / size, VACE, heads=heads)), VACE, Settings())
+        assert found
+        assert found.size == size
+
+
+def test_a_repository_of_the_hub_is_offered_only_where_it_is_cached_or_may_be_fetched() -> None:
+    name = "Nobody-At-All/Wan2.1-VACE-14B-diffusers"
+    assert find(name, VACE, Settings()) is None
+    assert find("no such/name/at all", VACE, Settings()) is None
+    found = find(name, VACE, Settings(creation_download=True))
+    assert found
+    assert (found.where, found.size, found.may_download) == ("hub", "14b", True)
