@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from benchmarks.clips import write_clip
-from benchmarks.swaps.fleet import Fleet
+from benchmarks.swaps.fleet import QUICK, Fleet
 from benchmarks.swaps.gateways import Haproxy, Nginx, Version
 from benchmarks.swaps.load import Callers, Told
 from services.router.split import ranked
@@ -69,7 +69,7 @@ def rollout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rollout]:
     settings: dict[str, object] = {"device": "cuda", "max_queued": 2 * SUBMISSIONS}
     with (
         Receiver() as receiver,
-        Fleet(home / "fleet", receiver, settings, target="tests.quick_service:Quick") as fleet,
+        Fleet(home / "fleet", receiver, settings, target=QUICK) as fleet,
     ):
         old, new = fleet.instance("old", version=OLD), fleet.instance("new", version=NEW)
         router = fleet.router(upscale_url=f"{old.url}=50,{new.url}=50")

@@ -14,6 +14,7 @@ from shared.receiver import Receiver
 from shared.stack import Stack, free_port
 
 UPSCALE = "services.upscale.service:Upscale"
+QUICK = "benchmarks.swaps.quick_service:Quick"
 # The runner's libraries would each start a thread a core for pictures of 16 x 16.
 LIGHT = {"KINORA_PRESET": "ultrafast", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -47,9 +48,9 @@ class Fleet:
         """Start one instance; it is ready later."""
         return self._start(name, self._target, port, self._settings | _environment(settings))
 
-    def router(self, **settings: object) -> Stack:
+    def router(self, name: str = "router", *, port: int | None = None, **settings: object) -> Stack:
         """Start a router without services of its own; `upscale_url` says where they are."""
-        return self._start("router", None, None, _environment({"services": "", **settings}))
+        return self._start(name, None, port, _environment({"services": "", **settings}))
 
     def sql(self, query: str, *values: object) -> list[dict[str, Any]]:
         """Run one statement on the common database."""

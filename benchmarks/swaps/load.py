@@ -31,15 +31,14 @@ class Callers:
         out: Path,
         task_ids: Iterator[int],
         *,
+        ratio: int = 1,
         before: Callable[[int], object] = lambda _task_id: None,
-        pause_seconds: float = 0.0,
     ) -> None:
         self.told = Told()
         self._urls = tuple(urls)
-        self._body = {"video_url": str(clip), "dist_dir": str(out), "ratio": 1}
+        self._body = {"video_url": str(clip), "dist_dir": str(out), "ratio": ratio}
         self._task_ids = task_ids
         self._before = before
-        self._pause_seconds = pause_seconds
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._call, name=f"caller-{n}", daemon=True) for n in range(CALLERS)]
 
@@ -63,7 +62,6 @@ class Callers:
             while (task_id := self._next()) is not None:
                 self._before(task_id)
                 self._post(client, task_id)
-                time.sleep(self._pause_seconds)
 
     def _next(self) -> int | None:
         with self._lock:

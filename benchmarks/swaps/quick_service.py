@@ -1,9 +1,11 @@
 """The upscale service with a runner that only copies: everything is real but the model, thousands of tasks a minute.
 
-Served, it is the HTTP face: `bentoml serve tests.quick_service:Quick`. Run as a module, it is the runner.
+A ratio of 1 is copied at once; above it, a task takes its time without taking the cores. Served, this is the HTTP face:
+`bentoml serve benchmarks.swaps.quick_service:Quick`. Run as a module, it is the runner.
 """
 
 import os
+import time
 from pathlib import Path
 
 import bentoml
@@ -17,6 +19,8 @@ from shared.runner import Lane, main
 from shared.settings import Settings
 from shared.tasks_face import TasksFace
 
+STEPS, STEP_SECONDS = 20, 0.05  # a second for each ratio above 1
+
 tasks = TasksFace("upscale")
 
 
@@ -29,7 +33,7 @@ class Quick:
         from shared.desk import TaskDesk  # noqa: PLC0415  # as the service does
 
         settings = Settings.load()
-        self.desk = TaskDesk("upscale", settings, runner_module="tests.quick_service")
+        self.desk = TaskDesk("upscale", settings, runner_module="benchmarks.swaps.quick_service")
         tasks.serve(self.desk, settings.language)
 
     @bentoml.on_startup
@@ -51,8 +55,14 @@ class Quick:
 
 
 def copy(job: Job, request: UpscaleRequest, _model: None) -> Result:
+    steps = int(request.ratio - 1) * STEPS
     with job.input(request.video_url) as source, job.output(".mp4") as target:
-        Path(target.url).write_bytes(os.pread(source.fd, source.size, 0))
+        half = source.size // 2
+        Path(target.url).write_bytes(os.pread(source.fd, half, 0))
+        for _ in job.watch(range(steps), steps):
+            time.sleep(STEP_SECONDS)
+        with Path(target.url).open("ab") as rest:
+            rest.write(os.pread(source.fd, source.size - half, half))
     return Result(video=target.name)
 
 
