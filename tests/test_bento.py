@@ -241,7 +241,7 @@ def test_a_task_posted_to_the_router_image_is_done_by_the_image_of_its_service(
         f"{deployment['router'].url}/api/ai/{service}", json=body, headers=AUTHORISED, trust_env=False, timeout=30
     )
     assert answer.json() == {"err_code": 0, "err_msg": ""}
-    callback = backend.wait_for(task_id, timeout_seconds=120).payload
+    callback = backend.wait_for(task_id, timeout_seconds=240).payload
     assert (callback["err_code"], callback["err_msg"]) == (0, "")
     assert (media / f"out-{service}" / callback["video_url"]).stat().st_size > 0
 
@@ -318,6 +318,32 @@ def test_a_container_whose_service_is_killed_ends_as_failed_and_leaves_no_proces
     worker.send(signal.SIGKILL)
     assert as_pid_1.process.wait(60) != 0
     assert as_pid_1.processes() == []
+
+
+def test_the_personal_edition_is_all_of_it_in_one_container(
+    images: dict[str, Image], backend: Receiver, tmp_path: Path
+) -> None:
+    clip = write_clip(tmp_path / "media" / "clip.mp4", size=(48, 32), frames=12)
+    settings = {
+        "KINORA_TOKEN": TOKEN,
+        "KINORA_MEDIA_ROOTS": str(clip.parent),
+        "KINORA_STATE_DIR": str(tmp_path / "state"),
+        "KINORA_CALLBACK_URL": backend.url,
+    }
+    commands = fresh_environment(tmp_path / "venv", requirements_of("kinora"))
+    personal = Container(images["kinora"], commands, tmp_path / "at", settings).start()
+    try:
+        personal.wait_ready()
+        working = " ".join(process.command for process in personal.processes())
+        assert all(f"services.{service}.runner" in working for service in SERVICES)
+        with httpx.Client(base_url=personal.url, headers=AUTHORISED, trust_env=False, timeout=30) as client:
+            body = {"task_id": 300, "video_url": str(clip), "rate": 2, "dist_dir": str(clip.parent / "out")}
+            assert client.post("/api/ai/interpo", json=body).json() == {"err_code": 0, "err_msg": ""}
+        assert backend.wait_for(300, timeout_seconds=240).payload["err_msg"] == ""
+        assert personal.stop() == 0
+        assert personal.processes() == []
+    finally:
+        personal.kill()
 
 
 def test_sigterm_ends_every_image_in_order(deployment: dict[str, Container]) -> None:
