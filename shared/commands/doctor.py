@@ -1,5 +1,10 @@
 """`kinora doctor`: is everything here that Kinora stands on, and what to do where it is not."""
 
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated
+
 import typer
 from pydantic import ValidationError
 from rich.console import Console
@@ -9,22 +14,29 @@ from shared.settings import Settings
 MARKS = {"well": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "broken": "[red]✗[/red]"}
 
 
-def doctor() -> None:
+def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON object.")] = False) -> None:
     """Look this installation over; exit 1 when something would keep it from working."""
-    from shared.doctor import examine  # noqa: PLC0415  # looks at heavy things, for this command alone
+    from shared.doctor import Finding, examine  # noqa: PLC0415  # looks at heavy things, for this command alone
+
+    def findings() -> Iterator[Finding]:
+        try:
+            settings = Settings.load()
+        except ValidationError as error:
+            for wrong in error.errors():
+                name = "_".join(str(part) for part in wrong["loc"][:1]).upper()
+                yield Finding("settings", "broken", f"KINORA_{name}: {wrong['msg']}" if name else wrong["msg"])
+            return
+        yield from examine(settings)
 
     console = Console()
-    try:
-        settings = Settings.load()
-    except ValidationError as error:
-        for wrong in error.errors():
-            name = "KINORA_" + "_".join(str(part) for part in wrong["loc"]).upper()
-            console.print(f"{MARKS['broken']} {'settings':12} {name}: {wrong['msg']}", highlight=False)
-        raise typer.Exit(1) from error
-    broken = False
-    for finding in examine(settings):
-        broken |= finding.level == "broken"
-        console.print(f"{MARKS[finding.level]} {finding.subject:12} ", end="")
-        console.print(finding.sentence, markup=False, highlight=False, soft_wrap=True)
+    found = []
+    for finding in findings():
+        found.append(finding)
+        if not as_json:
+            console.print(f"{MARKS[finding.level]} {finding.subject:14} ", end="")
+            console.print(finding.sentence, markup=False, highlight=False, soft_wrap=True)
+    broken = any(finding.level == "broken" for finding in found)
+    if as_json:
+        typer.echo(json.dumps({"well": not broken, "findings": [asdict(finding) for finding in found]}))
     if broken:
         raise typer.Exit(1)

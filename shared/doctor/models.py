@@ -1,0 +1,81 @@
+"""Weights: what the settings need, whether it is undamaged, and what its licence allows."""
+
+from collections.abc import Iterator
+
+from shared import weights
+from shared.doctor.finding import Finding
+from shared.errors import Problem
+from shared.settings import Settings
+
+UPSCALERS = {
+    "animevideov3": "realesr-animevideov3",
+    "x4plus": "realesrgan-x4plus",
+    "x4plus-anime": "realesrgan-x4plus-anime",
+}
+SWAPPER = ("inswapper-128", "buffalo-l")
+
+
+def weights_here(settings: Settings) -> Iterator[Finding]:
+    """Look for what the settings need in the model store, and hash it."""
+    needed = needed_by(settings)
+    missing = [name for name in needed if not weights.exists(name)]
+    for name in missing:
+        yield Finding("weights", "broken", f"{name} is not here yet: run `{command(name)}`")
+    damaged = list(_damaged(name for name in needed if name not in missing))
+    for problem in damaged:
+        yield Finding("weights", "broken", f"{problem}: run `kinora weights pull` again")
+    if not missing and not damaged:
+        yield Finding("weights", "well", "all that the settings need is in the model store, verified")
+
+
+def licences(_settings: Settings) -> Iterator[Finding]:
+    """Name what is here and may not earn money."""
+    here = [entry for entry in weights.catalogue().values() if entry.needs_consent and weights.exists(entry.name)]
+    if here:
+        names = ", ".join(f"{entry.name} ({entry.licence})" for entry in here)
+        yield Finding("licences", "warning", f"not for commercial use: {names}; results made with them are not either")
+    else:
+        yield Finding("licences", "well", "nothing here forbids commercial use")
+
+
+def text_to_video(settings: Settings) -> Iterator[Finding]:
+    """Say whether the generative engine has its model."""
+    if "creation" not in settings.services or settings.creation_engine == "classic":
+        return
+    known = [name for name in (settings.creation_model, settings.creation_draft_model) if name in weights.catalogue()]
+    here = [name for name in known if weights.exists(name)]
+    if here or not known:  # a folder, or a repository of the hub, is looked at when it is loaded
+        named = ", ".join(here or [settings.creation_model])
+        yield Finding("text to video", "well", f"{named} is the model of the generative engine")
+    elif settings.creation_engine == "wan":
+        yield Finding("text to video", "broken", f"KINORA_CREATION_ENGINE is wan: run `{command(known[0])}`")
+    else:
+        text = f"off, and its requests are rejected; to have it, run `{command(known[0])}`"
+        yield Finding("text to video", "well", text)
+
+
+def needed_by(settings: Settings) -> list[str]:
+    """Return the entries without which a service that is to run here cannot."""
+    needed = [name for name, entry in weights.catalogue().items() if entry.default and entry.kind == "weights"]
+    if "upscale" in settings.services and settings.upscale_model != "auto":
+        needed.append(UPSCALERS[settings.upscale_model])
+    if "facefusion" in settings.services and settings.facefusion_swapper == "inswapper":
+        needed += [name for name in SWAPPER if name in weights.catalogue()]
+    return list(dict.fromkeys(needed))
+
+
+def command(name: str) -> str:
+    """Return the words that pull an entry, its licence named where it must be."""
+    entry = weights.entry(name)
+    consent = f" --accept-licence '{entry.licence}'" if entry.needs_consent else ""
+    return f"kinora weights pull {name}{consent}"
+
+
+def _damaged(names: Iterator[str]) -> Iterator[str]:
+    for name in names:
+        if weights.entry(name).is_model:  # tens of gigabytes: hashed when it is loaded
+            continue
+        try:
+            yield from (f"{name}: {problem}" for problem in weights.verify(name))
+        except (Problem, OSError) as problem:
+            yield f"{name}: {problem}"

@@ -1,0 +1,123 @@
+"""The ways in and out: port, token and host names, the callback's receiver, the webhook secret."""
+
+import base64
+import ipaddress
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+
+import httpx
+
+from shared.doctor.finding import Finding
+from shared.settings import Settings
+
+ASK_SECONDS = 3.0
+SHORTEST_TOKEN = 16
+
+
+def door(settings: Settings) -> Iterator[Finding]:
+    """Look at who could call: a door to the network needs a token."""
+    where = f"{settings.host}:{settings.port}"
+    weak = [token for token in settings.tokens if len(token) < SHORTEST_TOKEN]
+    if is_loopback(settings.host):
+        yield Finding("door", "well", f"{where}: this machine alone can call")
+    elif settings.token is None:
+        text = f"{where} is open to the network without a token: set KINORA_TOKEN, or to none on purpose"
+        yield Finding("door", "broken", text)
+    elif not settings.tokens:
+        yield Finding("door", "warning", f"{where} is open to the network, and KINORA_TOKEN says that anybody may call")
+    elif weak:
+        text = f"{where}: KINORA_TOKEN is short enough to be guessed; make one with `openssl rand -hex 32`"
+        yield Finding("door", "warning", text)
+    else:
+        yield Finding("door", "well", f"{where}: open to the network, KINORA_TOKEN is set")
+    if "*" in settings.allowed_hosts and not settings.tokens:
+        text = "KINORA_ALLOWED_HOSTS is * and there is no token: web pages could post tasks; name the hosts"
+        yield Finding("door", "warning", text)
+
+
+def port(settings: Settings) -> Iterator[Finding]:
+    """Look whether the router's port is free, or who has it."""
+    where = f"{settings.host}:{settings.port}"
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just left counts as free
+        try:
+            probe.bind((settings.host, settings.port))
+        except PermissionError:
+            yield Finding("port", "broken", f"{where}: only root may listen below 1024; take a higher KINORA_PORT")
+        except OSError as error:
+            yield _holder(settings, where, error)
+        else:
+            yield Finding("port", "well", f"{where} is free")
+
+
+def callback(settings: Settings) -> Iterator[Finding]:
+    """Ask who is where callbacks go, with a GET: no task is told of."""
+    try:
+        answer = httpx.get(settings.callback_url, timeout=ASK_SECONDS, trust_env=False, follow_redirects=False)
+    except httpx.HTTPError as error:
+        reason = str(error) or type(error).__name__
+        text = f"nobody answers at {shown(settings.callback_url)} ({reason}): callbacks will wait and be tried again"
+        yield Finding("callback", "warning", f"{text}; start the backend or mend KINORA_CALLBACK_URL")
+        return
+    server = f" by {answer.headers['server']}" if "server" in answer.headers else ""
+    text = f"{shown(settings.callback_url)} answers a GET with HTTP {answer.status_code}{server}"
+    if answer.is_redirect:
+        text += ": redirects are not followed, put the last address into KINORA_CALLBACK_URL"
+        yield Finding("callback", "warning", text)
+    elif answer.status_code in {httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.GATEWAY_TIMEOUT}:
+        yield Finding("callback", "warning", f"{text}: a proxy is there, the backend behind it is not; start it")
+    elif answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+        yield Finding("callback", "warning", f"{text}: Kinora has no password for it; let the backend trust signatures")
+    else:
+        yield Finding("callback", "well", f"{text}: somebody is there; callbacks come as POST")
+
+
+def signature(settings: Settings) -> Iterator[Finding]:
+    """Look whether callbacks are signed, and can be."""
+    if settings.webhook_secret is None:
+        text = "callbacks are not signed; set KINORA_WEBHOOK_SECRET where others can reach the backend"
+        yield Finding("signature", "well", text)
+        return
+    parts = settings.webhook_secret.get_secret_value().split()
+    for part in parts:
+        try:
+            key = base64.b64decode(
+                part.removeprefix("whsec_"), validate=True
+            )  # strictly: the library skips what is odd
+        except ValueError:
+            key = b""
+        if not key:
+            text = "KINORA_WEBHOOK_SECRET is no secret of Standard Webhooks: write whsec_ and base64"
+            yield Finding("signature", "broken", f'{text}, such as "whsec_$(openssl rand -base64 24)"')
+            return
+    if parts:
+        yield Finding("signature", "well", f"callbacks are signed with {len(parts)} secret(s)")
+    else:
+        yield Finding("signature", "broken", "KINORA_WEBHOOK_SECRET is empty: unset it, or write whsec_ and base64")
+
+
+def is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def shown(url: str) -> str:
+    """Return a URL without the password that it may carry."""
+    return str(httpx.URL(url).copy_with(userinfo=b""))
+
+
+def _holder(settings: Settings, where: str, error: OSError) -> Finding:
+    """Say who has the port: ourselves, started already, or somebody else."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    with suppress(httpx.HTTPError):
+        answer = httpx.get(f"http://{host}:{settings.port}/readyz", timeout=ASK_SECONDS, trust_env=False)
+        if answer.is_success:
+            return Finding("port", "well", f"{where}: Kinora, or a program like it, answers there already and is ready")
+    return Finding(
+        "port",
+        "broken",
+        f"{where} cannot be listened on ({error.strerror}): take another KINORA_PORT, or end who has it",
+    )
