@@ -22,6 +22,7 @@ MARKERS = {
     "needs_amx": "runs only on a processor with AMX or AVX512-BF16",
     "needs_root": "runs only as root (it mounts a small file system)",
     "needs_go": "runs only where the Go toolchain is",
+    "needs_prometheus": "runs only where prometheus and promtool are",
     "needs_gateways": "runs only where nginx and HAProxy are installed",
     "needs_netns": "runs only where network namespaces can be made (root and iproute2)",
     "needs_tini": "runs only as root where tini is (it makes a container's process namespace)",
@@ -43,6 +44,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         "needs_amx": has_no_amx,
         "needs_root": is_not_root,
         "needs_go": has_no_go,
+        "needs_prometheus": has_no_prometheus,
         "needs_netns": has_no_netns,
         "needs_tini": has_no_tini,
         "needs_kubectl": has_no_kubectl,
@@ -111,6 +113,10 @@ def has_no_netns() -> str:
         return "network namespaces are not allowed here"
     subprocess.run(["ip", "netns", "delete", probe], check=True)
     return ""
+
+
+def has_no_prometheus() -> str:
+    return "" if shutil.which("prometheus") and shutil.which("promtool") else "no prometheus or no promtool here"
 
 
 def has_no_go() -> str:
