@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
@@ -120,6 +121,16 @@ class Housekeeping:
 
         for job, queue in (await self._pool.insist(move)).items():
             logger.warning("job %s: no runner of its version lives; now in %s", job, queue)
+
+    async def tidy(self) -> None:
+        """Remove the scratch of runs that this machine was killed in and that have gone on or ended elsewhere; raise Unavailable."""
+        stale = await asyncio.to_thread(self._workplace.stale)
+        if not stale:
+            return
+        async with self._pool.transaction() as connection:
+            at_work = await tasks.running(connection, stale)
+        for row in stale.keys() - at_work:
+            await asyncio.to_thread(shutil.rmtree, stale[row], ignore_errors=True)
 
     async def revive(self) -> None:
         """Find what the queue has lost: rows and callbacks without a job."""

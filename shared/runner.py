@@ -113,6 +113,8 @@ class Runner:
         self._pool = await Pool(self._database.uri).open()
         self._queue = Queue(self._pool.raw)
         self._housekeeping = Housekeeping(self._settings, self._pool, self._queue)
+        with suppress(Unavailable):  # another time
+            await self._housekeeping.tidy()
         if self._settings.preload:
             await self._preload()
         logger.info("%s: ready", self._slot.name)

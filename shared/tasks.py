@@ -5,6 +5,7 @@ a runner that was thought dead changes nothing any more once its successor has c
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -188,6 +189,14 @@ async def requeue(connection: Connection, row: UUID, *, attempt: int | None = No
 async def ask_to_stop(connection: Connection, row: UUID) -> None:
     """Ask the runner of a row to stop; it sees that at its next beat."""
     await connection.execute("UPDATE kinora_tasks SET cancel = true WHERE id = %s", (row,))
+
+
+async def running(connection: Connection, rows: Collection[UUID]) -> set[UUID]:
+    """Return those of the rows that are running, wherever."""
+    cursor = await connection.execute(
+        "SELECT id FROM kinora_tasks WHERE id = ANY(%s) AND state = 'running'", (list(rows),)
+    )
+    return {row["id"] for row in await cursor.fetchall()}
 
 
 async def silent(connection: Connection, seconds: float) -> list[TaskRow]:

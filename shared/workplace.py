@@ -2,14 +2,18 @@
 
 import logging
 import shutil
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+from uuid import UUID
 
 from shared.errors import JobFailed, Problem
 from shared.paths import MediaRoots
 from shared.settings import Settings
 from shared.tasks import TaskRow
 
+STALE_SECONDS = 600.0  # a scratch folder so old was not made just now
 RESERVE_BYTES = 256 << 20  # what a task may need at least, and the machine must keep
 
 logger = logging.getLogger(__name__)
@@ -44,6 +48,16 @@ class Workplace:
         else:
             if swept:
                 logger.info("swept leftovers of task %s: %s", row.task_id, ", ".join(swept))
+
+    def stale(self) -> dict[UUID, Path]:
+        """Return the scratch folders on this machine that nobody made of late, by the run that they belong to."""
+        youngest = time.time() - STALE_SECONDS
+        found = {}
+        for path in self._work.glob("?" * 32):
+            with suppress(OSError, ValueError):  # gone meanwhile, or not ours
+                if path.stat().st_mtime < youngest:
+                    found[UUID(hex=path.name)] = path
+        return found
 
     def leave(self, row: TaskRow) -> None:
         """Remove the scratch folder alone."""

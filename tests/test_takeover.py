@@ -1,6 +1,7 @@
 """Taking over what a dead machine left: in time, once, and never from one that was only out of reach for a moment."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
@@ -195,5 +196,23 @@ def test_a_client_that_was_cut_off_in_a_transaction_loses_its_locks_before_its_w
         with pytest.raises(Unavailable):
             await vanish()
         await asyncio.wait_for(house.watched_for(1), 5)
+
+    run(test)
+
+
+def test_a_machine_that_comes_back_removes_the_scratch_of_what_was_taken_from_it(run: Run) -> None:
+    async def test(house: House) -> None:
+        gone, running, fresh = await house.task(1), await house.task(2), await house.task(3)
+        await house.given_to_a_worker(running)
+        for row in (gone, running, fresh):
+            scratch = house.settings.state_dir / "work" / row.hex
+            scratch.mkdir(parents=True)
+            (scratch / "frames").write_text("x")
+            if row != fresh:
+                os.utime(scratch, (0, 0))
+        (house.settings.state_dir / "work" / ("not" * 10 + "us")).mkdir()
+        await house.chores.tidy()
+        left = {path.name for path in (house.settings.state_dir / "work").iterdir()}
+        assert left == {running.hex, fresh.hex, "not" * 10 + "us"}
 
     run(test)
