@@ -123,7 +123,7 @@ class Housekeeping:
             logger.warning("job %s: no runner of its version lives; now in %s", job, queue)
 
     async def tidy(self) -> None:
-        """Remove the scratch of runs that this machine was killed in and that have gone on or ended elsewhere; raise Unavailable."""
+        """Remove the scratch of runs that were taken over from this machine; raise Unavailable."""
         stale = await asyncio.to_thread(self._workplace.stale)
         if not stale:
             return
