@@ -71,7 +71,7 @@ class Database:
                 apply_schema(self.uri)
             except psycopg.Error as error:  # refused rights and wrong addresses too: an operator may mend them
                 if time.monotonic() > deadline:
-                    logger.warning("storage: %s", str(error).strip() or type(error).__name__)
+                    logger.warning("storage: %s", _said(error))
                     raise Unavailable("storage_unavailable") from error
                 time.sleep(RETRY_SECONDS)
             else:
@@ -135,7 +135,7 @@ class Pool:
                 await connection.execute(BEGIN)
                 yield connection
         except psycopg.Error as error:
-            logger.warning("storage: %s", str(error).strip() or type(error).__name__)
+            logger.warning("storage: %s", _said(error))
             raise Unavailable("storage_unavailable") from error
 
     async def insist(self, work: Callable[[Connection], Awaitable[T]], *, seconds: float = math.inf) -> T:
@@ -177,6 +177,11 @@ class Pool:
         except Unavailable:
             return False
         return True
+
+
+def _said(error: psycopg.Error) -> str:
+    """Return the server's sentence alone: its details may quote a row, and with it a prompt."""
+    return error.diag.message_primary or str(error).strip() or type(error).__name__
 
 
 def apply_schema(uri: str) -> None:

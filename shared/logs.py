@@ -86,10 +86,14 @@ class JsonLines(logging.Formatter):
         return text
 
 
-def configure(settings: Settings, **always: object) -> None:
-    """Set up the logging of a process of ours, to standard error."""
+def configure(settings: Settings, *, adopt_native: bool = True, **always: object) -> None:
+    """Set up the logging of a process of ours, to standard error.
+
+    With `adopt_native`, what else is written to standard output and error becomes lines too, where lines are JSON.
+    """
     if settings.log_format == "json":
-        _adopt_native_lines()
+        if adopt_native:
+            _adopt_native_lines()
         _leave_nothing_to_print()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -16,6 +16,7 @@ from typing import Any, Self
 import psycopg
 from psycopg.rows import dict_row
 
+from shared import logs
 from shared.contract import TaskKind
 from shared.desk import TaskDesk
 from shared.errors import Problem
@@ -181,7 +182,9 @@ class TinyFace:
 async def serve() -> None:
     """Serve one desk until SIGTERM or the end of standard input."""
     die_with_parent()
-    desk = TaskDesk("upscale", Settings.load(), kinds=("generate", "preview"), runner_module="tests.tiny_lane")
+    settings = Settings.load()
+    logs.configure(settings, adopt_native=False, service="upscale")  # it speaks on standard output
+    desk = TaskDesk("upscale", settings, kinds=("generate", "preview"), runner_module="tests.tiny_lane")
     await desk.start()
     face = TinyFace(desk)
     loop = asyncio.get_running_loop()
