@@ -64,3 +64,8 @@ def test_every_window_is_a_length_that_a_take_can_have() -> None:
 def test_what_skips_blocks_never_waits_for_them_to_be_brought() -> None:
     """Offloading fetches the next block ahead, in the order of the first pass: a skipped block would break it."""
     assert not [plan for plan in PLANS.values() if plan.offload and plan.cache_threshold]
+
+
+def test_what_is_compiled_is_kept_in_the_precision_in_which_it_computes() -> None:
+    """Casting weights layer by layer makes new parameters, which a compiled block may not."""
+    assert not [plan for plan in PLANS.values() if plan.compiled and plan.storage]

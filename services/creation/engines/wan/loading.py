@@ -8,6 +8,7 @@ from diffusers import AutoencoderKLWan, DiffusionPipeline, WanVACEPipeline
 from diffusers.hooks import apply_layerwise_casting
 from diffusers.utils import logging as diffusers_logging
 from torch import nn
+from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from services.creation.engines.wan.checkpoints import Checkpoint
@@ -87,12 +88,11 @@ def _place(pipe: WanVACEPipeline, plan: Plan, device: torch.device) -> None:
 def load_encoder(checkpoint: Checkpoint, device: torch.device) -> Any:
     """Load the half of a pipeline that turns texts into embeddings: `encode_prompt`. 11 GB in bf16."""
     _quiet()
+    location, offline = checkpoint.location(), not checkpoint.may_download
+    # As published: by its own class transformers 5 would rebuild it from the vocabulary, with other rules.
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(location, subfolder="tokenizer", local_files_only=offline)
     half = DiffusionPipeline.from_pretrained(
-        checkpoint.location(),
-        transformer=None,
-        vae=None,
-        dtype=torch.bfloat16,
-        local_files_only=not checkpoint.may_download,
+        location, tokenizer=tokenizer, transformer=None, vae=None, dtype=torch.bfloat16, local_files_only=offline
     )
     if device.type == "cpu" and not cpu_multiplies_bfloat16():
         _compute_in_fp32(half.text_encoder)

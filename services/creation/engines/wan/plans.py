@@ -27,9 +27,7 @@ class Plan:
     needs: Mapping[Size, float]  # GiB of free GPU memory for three seconds; absent: not for this model
     steps: int = 30  # of denoising
     encoder: Literal["resident", "on_demand", "on_cpu"] = "on_demand"  # 11 GB that only a new prompt needs
-    offload: Literal["block_level", "leaf_level"] | None = (
-        None  # weights wait in host memory, copied ahead of their use
-    )
+    offload: Literal["block_level", "leaf_level"] | None = None  # weights wait in host memory, fetched ahead of use
     storage: Literal["float8_e4m3fn"] | None = None  # of the transformer's weights; computed in bf16
     tiling: bool = True  # the VAE decodes in tiles
     window: int = 81  # longest take in frames, 4k+1; a longer video is made of several
@@ -59,7 +57,7 @@ PLANS: Mapping[PlanName, Plan] = {
             storage="float8_e4m3fn",
             window=49,
         ),
-        # The plain text-to-video transformer with a distillation LoRA, on a CPU: `draft.py`.
+        # The plain text-to-video transformer, distilled, on a CPU: `draft.py`.
         Plan(name="draft", needs={}, steps=4, tiling=False, window=49),
     )
 }
