@@ -22,7 +22,7 @@ from shared.stack import Stack, free_port
 SIZE = (48, 32)
 FRAMES = 24
 WAITING = 6  # accepted tasks whose callback is still out: enough that every swap hits one
-DRAIN_SECONDS = itertools.cycle((600, 600, 0))  # every third instance hands its task back instead of finishing it
+DRAIN_SECONDS = (600, 600, 0)  # every third instance hands its task back instead of finishing it
 PATIENCE_SECONDS = 120.0
 PROMISES = ("refused", "lost", "undelivered", "delivered_twice", "torn_files", "left_badly")
 
@@ -58,6 +58,7 @@ def swap_under_load(home: Path, swaps: int, *, quick: bool, gateways: bool) -> S
     `quick` tasks take their time without taking the cores; the others are real ones, on the CPU.
     """
     stopping = threading.Event()
+    drain_seconds = itertools.cycle(DRAIN_SECONDS)
     # What needs no cores steps aside for nobody, as on a GPU.
     settings = {"device": "cuda" if quick else "cpu", "upscale_model": "animevideov3"}
     with ExitStack() as world:
@@ -68,7 +69,7 @@ def swap_under_load(home: Path, swaps: int, *, quick: bool, gateways: bool) -> S
         ports = free_port(), free_port()
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         router = fleet.router(upscale_url=f"{urls[0]}=50,{urls[1]}=50")
-        current = fleet.instance("0", port=ports[0], drain_seconds=next(DRAIN_SECONDS))
+        current = fleet.instance("0", port=ports[0], drain_seconds=next(drain_seconds))
         current.wait_ready()
         router.wait_ready()
         doors, haproxy = [router.url], None
@@ -87,7 +88,7 @@ def swap_under_load(home: Path, swaps: int, *, quick: bool, gateways: bool) -> S
         callers.start()
         result = Swaps(swaps, 0, 0, 0, 0.0)
         for number in range(1, swaps + 1):
-            following = fleet.instance(str(number), port=ports[number % 2], drain_seconds=next(DRAIN_SECONDS))
+            following = fleet.instance(str(number), port=ports[number % 2], drain_seconds=next(drain_seconds))
             following.wait_ready()
             if haproxy:
                 wait_until_up(haproxy, ("stable", "canary")[number % 2])
