@@ -21,7 +21,7 @@ from shared.contract import Answer, TaskKind, TaskRequest, TaskState, TaskView
 from shared.database import Connection, Database, Pool
 from shared.delivery import DeliveryLane
 from shared.errors import Busy, JobFailed, Rejected, Unavailable
-from shared.jobs import Queue, run_queue
+from shared.jobs import BEAT_SECONDS, Queue, run_queue
 from shared.media.probe import MediaHeader, MediaKind, ProbePool
 from shared.meter import Meter, RunnerState
 from shared.paths import MediaRoots
@@ -33,6 +33,7 @@ from shared.workplace import Workplace, check_room
 
 PULSE_SECONDS = 1.0
 START_SECONDS = 20.0
+VOUCH_SECONDS = 120.0  # a runner without a turn of its loop for so long ends itself
 DEAF_SECONDS = 3.0  # without a beat, and seen so for as long again: such a runner hears no cancel
 
 logger = logging.getLogger("bentoml.kinora.desk")
@@ -73,6 +74,7 @@ class TaskDesk:
         self._lanes = {kind: Supervisor(module, kind, settings) for kind in kinds}
         self._supervisors = list(self._lanes.values())
         self._meter = Meter(service, settings, kinds, settings.version)
+        self._vouched_at = -math.inf
         self._deaf: dict[UUID, float] = {}  # since when a cancelled run has been seen without a beat
         self._pool: Pool | None = None
         self._queue: Queue | None = None
@@ -253,6 +255,7 @@ class TaskDesk:
                     await self._meter.begin(self._pool)
                 self._storage_answers = await self._pool.answers()
                 if self._storage_answers:
+                    await self._vouch(self._pool, self._queue)
                     await self._replace_deaf(self._pool, self._queue)
             except Unavailable:
                 logger.warning("no storage yet")
@@ -268,6 +271,26 @@ class TaskDesk:
             self._delivery.start()
         return await Pool(self._database.uri).open()
 
+    async def _vouch(self, pool: Pool, queue: Queue) -> None:
+        """Speak for runners of ours that live: where the cores burn they are the last to get one.
+
+        Their silence would be taken for death. One that has said nothing of its task for long is not spoken for.
+        """
+        if time.monotonic() < self._vouched_at + BEAT_SECONDS:
+            return
+        ours = {self._slot(kind).worker for kind, lane in self._lanes.items() if lane.alive}
+
+        async def speak(connection: Connection) -> None:
+            at_work = await queue.workers(connection, await tasks.heard(connection, self._service, VOUCH_SECONDS))
+            for worker in set(at_work.values()) & ours:
+                await queue.vouch(connection, worker)
+
+        await pool.promptly(speak)
+        self._vouched_at = time.monotonic()
+
+    def _slot(self, kind: TaskKind) -> Slot:
+        return Slot(self._settings.state_dir, f"{run_queue(self._service, kind, self._settings.version)}.0")
+
     async def _replace_deaf(self, pool: Pool, queue: Queue) -> None:
         """Kill a runner of ours that is stopped or wedged and so does not see that its task was cancelled.
 
@@ -282,8 +305,8 @@ class TaskDesk:
         now = time.monotonic()
         self._deaf = {row.id: self._deaf.get(row.id, now) for row in rows}
         for row in rows:
-            slot = Slot(self._settings.state_dir, f"{run_queue(self._service, row.kind, self._settings.version)}.0")
-            ours = row.kind in self._lanes and row.job_id in workers and workers[row.job_id] == slot.worker
+            worker = self._slot(row.kind).worker
+            ours = row.kind in self._lanes and row.job_id in workers and workers[row.job_id] == worker
             if ours and now - self._deaf[row.id] >= DEAF_SECONDS:
                 logger.error(
                     "the runner of task %s does not hear that it was cancelled: killed",

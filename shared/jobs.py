@@ -121,6 +121,10 @@ class Queue:
         )
         return {row["id"]: row["worker_id"] for row in await cursor.fetchall()}
 
+    async def vouch(self, connection: Connection, worker: int) -> None:
+        """Give a sign of life for a worker that may be too starved to give its own, inside the caller's transaction."""
+        await connection.execute("SELECT procrastinate_update_heartbeat_v1(%s)", (worker,))
+
     async def move(self, connection: Connection, queues: Mapping[int, str]) -> list[int]:
         """Put waiting jobs into other queues inside the caller's transaction; return those that still waited."""
         cursor = await connection.execute(

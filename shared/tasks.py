@@ -209,6 +209,16 @@ async def silent(connection: Connection, seconds: float) -> list[TaskRow]:
     )
 
 
+async def heard(connection: Connection, service: ServiceName, seconds: float) -> list[int]:
+    """Return the jobs of the runs that gave a sign of life of late."""
+    cursor = await connection.execute(
+        "SELECT job_id FROM kinora_tasks WHERE service = %s AND state = 'running' AND job_id IS NOT NULL"
+        " AND beat_at > now() - make_interval(secs => %s)",
+        (service, seconds),
+    )
+    return [row["job_id"] for row in await cursor.fetchall()]
+
+
 async def unheard(connection: Connection, service: ServiceName, seconds: float) -> list[TaskRow]:
     """Return the cancelled runs that have not stopped and gave no sign of life of late."""
     return await _select(

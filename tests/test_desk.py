@@ -254,3 +254,30 @@ def test_only_the_output_folder_needs_room_for_a_copy_of_the_input(
     request = TinyRequest(task_id=1, dist_dir=str(tmp_path / "out"), note=str(tmp_path / "clip"))
     desk.TaskDesk("upscale", settings)._resolve(request, ["note"])
     assert asked == {tmp_path / "out": 1000, tmp_path / "state": 0}
+
+
+def test_a_service_speaks_for_a_runner_that_lives_and_is_too_starved_to_speak(
+    service: TinyService, receiver: Receiver
+) -> None:
+    service.post(70, seconds=1)
+    service.wait_until(70, "running")
+    os.kill(pid := service.runner_pid(), signal.SIGSTOP)
+    try:
+        silence = (
+            "UPDATE procrastinate_workers w SET last_heartbeat = now() - interval '1 hour' FROM procrastinate_jobs j"
+            " WHERE j.worker_id = w.id AND j.status = 'doing' AND j.queue_name LIKE 'upscale.generate%%'"
+            " RETURNING w.id"
+        )
+        [worker] = service.sql(silence)
+        heard = "SELECT 1 FROM procrastinate_workers WHERE id = %s AND last_heartbeat > now() - interval '1 minute'"
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not service.sql(heard, worker["id"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        service.sql("UPDATE kinora_tasks SET beat_at = now() - interval '5 minutes' WHERE task_id = 70")
+        service.sql(silence)
+        time.sleep(7)  # longer than between two such words
+        assert not service.sql(heard, worker["id"])  # stopped for good, as far as anybody can see
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert receiver.wait_for(70, timeout_seconds=PATIENCE_SECONDS).payload["err_code"] == 0
