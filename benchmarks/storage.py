@@ -1,0 +1,190 @@
+"""What the database bears: what one task costs it, what a runner costs it by being there, idle and at work."""
+
+import asyncio
+import itertools
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from benchmarks.chaos.victims import postmaster
+from benchmarks.chaos.witnesses import connect
+from benchmarks.clips import write_clip
+from benchmarks.report import Report
+from shared import beats, processes, tasks
+from shared.database import Database, Pool
+from shared.housekeeping import Housekeeping
+from shared.jobs import Queue
+from shared.receiver import Receiver
+from shared.settings import Settings
+from shared.stack import Stack
+
+IDLE_SECONDS = 20.0
+TASKS = 20
+RUNNERS = 100  # simulated: their signs of life, without models
+ROUNDS = 20  # of signs of life
+SETTLE_SECONDS = 3.0  # until every backend has reported what it did
+TICKS = 100.0  # of the kernel's clock a second
+COUNTERS = """
+    SELECT xact_commit AS commits, tup_inserted + tup_updated + tup_deleted AS rows, wal_bytes::float8 AS wal_bytes
+    FROM pg_stat_database, pg_stat_wal WHERE datname = current_database()
+"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the server has done so far, or between two moments, or per unit of something."""
+
+    commits: float
+    rows: float  # inserted, updated, deleted; the queue's own included
+    wal_bytes: float
+    cpu_seconds: float
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return Cost(*(mine - its for mine, its in zip(self.all(), other.all(), strict=True)))
+
+    def each(self, units: float) -> "Cost":
+        return Cost(*(value / units for value in self.all()))
+
+    def all(self) -> tuple[float, float, float, float]:
+        return self.commits, self.rows, self.wal_bytes, self.cpu_seconds
+
+    def row(self, what: str) -> list[str]:
+        return [
+            what,
+            f"{self.commits:.1f}",
+            f"{self.rows:.1f}",
+            f"{self.wal_bytes:.0f}",
+            f"{self.cpu_seconds * 1e3:.2f}",
+        ]
+
+
+def measure() -> Report:
+    """Measure a real service with one runner, then the signs of life of many runners."""
+    with tempfile.TemporaryDirectory(prefix="kinora-storage-", ignore_cleanup_errors=True) as folder:
+        idle, task = of_a_service(Path(folder))
+        life, progress = asyncio.run(of_runners(Path(folder) / "runners"))
+    return report(idle, task, life, progress)
+
+
+def report(idle: Cost, task: Cost, life: Cost, progress: Cost) -> Report:
+    """Put the four costs together."""
+    rows = [
+        idle.row("one idle service with one runner, a second"),
+        task.row("one task from its acceptance to its delivered callback"),
+        life.row("one runner's sign of life, every 5 s"),
+        progress.row("one running task's progress, twice a second"),
+    ]
+    figures = {
+        name: dict(zip(("commits", "rows", "wal_bytes", "cpu_seconds"), cost.all(), strict=True))
+        for name, cost in (("idle_second", idle), ("task", task), ("life", life), ("progress", progress))
+    }
+    columns = ("what", "commits", "rows written", "WAL bytes", "server CPU ms")
+    notes = (f"Means over {IDLE_SECONDS:g} s, {TASKS} tasks and {RUNNERS * ROUNDS} signs of life; idle seconds are taken off a task.",)
+    return Report("storage", "What the database bears", columns, rows, figures, notes)
+
+
+def of_a_service(folder: Path) -> tuple[Cost, Cost]:
+    """Return what an idle second and a short task cost, the idle seconds meanwhile taken off."""
+    media = folder / "media"
+    clip = write_clip(media / "clip.mp4", size=(16, 16), frames=2)
+    numbers = itertools.count(1)
+    with Receiver() as receiver:
+        stack = Stack(folder / "state", (media,), receiver.url, environment={"KINORA_SERVICES": "upscale"})
+        with stack.running(), stack.client() as client:
+
+            def post() -> int:
+                task_id = next(numbers)
+                body = {"task_id": task_id, "video_url": str(clip), "dist_dir": str(media / "out"), "ratio": 1}
+                answer = client.post("/api/ai/upscale", json=body).json()
+                if answer["err_code"]:
+                    raise RuntimeError(answer["err_msg"])
+                return task_id
+
+            receiver.wait_for(post(), timeout_seconds=300)  # the model is loaded
+            with connect(stack) as connection:
+                begin, before = time.monotonic(), look(connection, stack.state_dir)
+                time.sleep(IDLE_SECONDS)
+                middle, idle = time.monotonic(), look(connection, stack.state_dir)
+                for task_id in [post() for _ in range(TASKS)]:
+                    receiver.wait_for(task_id, timeout_seconds=300)
+                end, after = time.monotonic(), look(connection, stack.state_dir)
+    second = (idle - before).each(middle - begin)
+    return second, (after - idle - second.each(1 / (end - middle))).each(TASKS)
+
+
+async def of_runners(home: Path) -> tuple[Cost, Cost]:
+    """Return what one sign of life of a worker and one of its task cost."""
+    settings = Settings(state_dir=home / "state", media_roots=(home,), version="1.0")
+    database = Database(settings).start()
+    pool = await Pool(database.uri, size=16).open()
+    try:
+        workers, rows = await settled_runners(pool)
+        keeping = Housekeeping(settings, pool, Queue(pool.raw))
+
+        async def live(number: int) -> None:
+            async with pool.raw.connection() as connection:
+                await connection.execute("SELECT procrastinate_update_heartbeat_v1(%s)", (workers[number],))
+            async with pool.transaction() as connection:
+                await beats.hurry(connection)
+                await beats.beat(connection, "upscale", "generate", "1.0")
+            await keeping.watch()
+
+        async def progress(number: int) -> None:
+            async with pool.transaction() as connection:
+                await tasks.beat(connection, rows[number], 0.5)
+
+        with psycopg.connect(database.uri, autocommit=True) as connection:
+            return [await repeated(act, connection, settings.state_dir) for act in (live, progress)]  # type: ignore[return-value]  # two
+    finally:
+        await pool.close()
+        database.stop()
+
+
+async def settled_runners(pool: Pool) -> tuple[list[int], list[tasks.TaskRow]]:
+    """Register workers and have each run a task."""
+    workers, rows = [], []
+    for number in range(1, RUNNERS + 1):
+        async with pool.transaction() as connection:
+            cursor = await connection.execute("SELECT worker_id FROM procrastinate_register_worker_v1()")
+            workers.append((await cursor.fetchall())[0]["worker_id"])
+            row = await tasks.insert(
+                connection, service="upscale", kind="generate", task_id=number, fingerprint="0" * 64,
+                request={"video_url": "/media/in/clip.mp4", "dist_dir": "/media/out", "ratio": 2}, context={},
+                version="1.0",
+            )  # fmt: skip
+            claimed = await tasks.claim(connection, row)
+            assert claimed
+            rows.append(claimed)
+    return workers, rows
+
+
+async def repeated(act: Callable[[int], Awaitable[None]], connection: psycopg.Connection[Any], state_dir: Path) -> Cost:
+    """Return what one act costs when every runner does it again and again."""
+
+    async def one(number: int) -> None:
+        for _ in range(ROUNDS):
+            await act(number)
+
+    before = look(connection, state_dir)
+    await asyncio.gather(*(one(number) for number in range(RUNNERS)))
+    return (look(connection, state_dir) - before).each(RUNNERS * ROUNDS)
+
+
+def look(connection: psycopg.Connection[Any], state_dir: Path) -> Cost:
+    """Read the server's own counters and the processor time of all its processes."""
+    time.sleep(SETTLE_SECONDS)
+    commits, rows, wal_bytes = (float(value) for value in connection.execute(COUNTERS).fetchone() or ())
+    server = postmaster(state_dir)
+    assert server
+    ticks = 0
+    for process in (server, *processes.descendants(server.pid)):
+        fields = Path(f"/proc/{process.pid}/stat").read_bytes().rpartition(b")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+        if process == server:  # of those that have ended
+            ticks += int(fields[13]) + int(fields[14])
+    return Cost(commits, rows, wal_bytes, ticks / TICKS)
