@@ -28,6 +28,7 @@ class Orphan:
     job_id: int
     service: ServiceName
     kind: TaskKind
+    task_id: int
     heir: str
 
 
@@ -80,7 +81,8 @@ async def orphans(connection: Connection) -> list[Orphan]:
     cursor = await connection.execute(
         "WITH heirs AS (SELECT DISTINCT ON (service, kind) service, kind, version FROM kinora_versions"
         " WHERE beat_at > now() - make_interval(secs => %s) ORDER BY service, kind, first_seen DESC)"
-        " SELECT task.id AS row, task.job_id, task.service, task.kind, heirs.version AS heir FROM kinora_tasks task"
+        " SELECT task.id AS row, task.job_id, task.service, task.kind, task.task_id, heirs.version AS heir"
+        " FROM kinora_tasks task"
         " JOIN heirs ON (heirs.service, heirs.kind) = (task.service, task.kind)"
         " LEFT JOIN kinora_versions own"
         " ON (own.service, own.kind, own.version) = (task.service, task.kind, task.runs_on)"

@@ -52,7 +52,8 @@ class Housekeeping:
                 return
             remains = await self._queue.silent(connection)
         for left in remains:
-            logger.warning("job %s (%s %s) lost its worker", left.job, left.task, left.row)
+            if left.task != RUN:  # of a task's run, `settle` says which task it was
+                logger.warning("job %s (%s %s) lost its worker", left.job, left.task, left.row)
             await self.settle_left(left)
         await self._hand_over()
 
@@ -111,16 +112,17 @@ class Housekeeping:
     async def _hand_over(self) -> None:
         """Give waiting tasks whose version has had no runner for a minute to the newest that has one."""
 
-        async def move(connection: Connection) -> dict[int, str]:
+        async def move(connection: Connection) -> dict[beats.Orphan, str]:
             orphans = {orphan.job_id: orphan for orphan in await beats.orphans(connection)}
             queues = {job: run_queue(o.service, o.kind, o.heir) for job, o in orphans.items()}
             moved = await self._queue.move(connection, queues) if queues else []
             for job in moved:
                 await tasks.note_version(connection, orphans[job].row, orphans[job].heir)
-            return {job: queues[job] for job in moved}
+            return {orphans[job]: queues[job] for job in moved}
 
-        for job, queue in (await self._pool.insist(move)).items():
-            logger.warning("job %s: no runner of its version lives; now in %s", job, queue)
+        for orphan, queue in (await self._pool.insist(move)).items():
+            with logs.about(service=orphan.service, kind=orphan.kind, task_id=orphan.task_id):
+                logger.warning("task %s: no runner of its version lives; now in %s", orphan.task_id, queue)
 
     async def tidy(self) -> None:
         """Remove the scratch of runs that were taken over from this machine; raise Unavailable."""
