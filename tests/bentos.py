@@ -28,8 +28,8 @@ from shared import processes
 from shared.stack import free_port
 
 SITE = Path(sysconfig.get_path("purelib"))
-READY_SECONDS = 90.0
-STOP_SECONDS = 40.0
+READY_SECONDS = 240.0
+STOP_SECONDS = 300.0
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def images(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     make = ["make", "--old-file=weights", "--old-file=setup", "bento", f"BIN={Path(sys.executable).parent}"]
     environment = os.environ | {"BENTOML_HOME": str(store), "PIP_NO_INDEX": "1", "UV_OFFLINE": "1"}
     built = subprocess.run(
-        make, cwd=checkout, env=environment, capture_output=True, text=True, timeout=250, check=False
+        make, cwd=checkout, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     assert built.returncode == 0, built.stdout + built.stderr
     release = version("kinora")
@@ -171,7 +171,7 @@ def test_an_open_image_does_not_start_without_a_token(images: dict[str, Image], 
     )
     assert container.start().process
     assert container.process
-    assert container.process.wait(30) != 0
+    assert container.process.wait(120) != 0
     assert "set KINORA_TOKEN" in container.log.read_text()
 
 
@@ -319,7 +319,7 @@ def test_a_container_whose_service_is_killed_ends_as_failed_and_leaves_no_proces
     assert as_pid_1.process
     [worker] = [found for found in as_pid_1.processes() if "_bentoml_impl.worker" in found.command]
     worker.send(signal.SIGKILL)
-    assert as_pid_1.process.wait(60) != 0
+    assert as_pid_1.process.wait(240) != 0
     assert as_pid_1.processes() == []
 
 
