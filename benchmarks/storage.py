@@ -84,7 +84,8 @@ def report(idle: Cost, task: Cost, life: Cost, progress: Cost) -> Report:
         for name, cost in (("idle_second", idle), ("task", task), ("life", life), ("progress", progress))
     }
     columns = ("what", "commits", "rows written", "WAL bytes", "server CPU ms")
-    notes = (f"Means over {IDLE_SECONDS:g} s, {TASKS} tasks and {RUNNERS * ROUNDS} signs of life; idle seconds are taken off a task.",)
+    over = f"{IDLE_SECONDS:g} s, {TASKS} tasks and {RUNNERS * ROUNDS} signs of life"
+    notes = (f"Means over {over}; idle seconds are taken off a task.",)
     return Report("storage", "What the database bears", columns, rows, figures, notes)
 
 
