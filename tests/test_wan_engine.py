@@ -12,7 +12,7 @@ import torch
 
 from services.creation.camera import Camera
 from services.creation.engine import Image, Shot, Step
-from services.creation.engines.wan.engine import WanEngine
+from services.creation.engines.wan.engine import WanEngine, _settled
 from services.creation.engines.wan.ladder import Ladder
 from services.creation.engines.wan.plans import PLANS, Plan
 from services.creation.engines.wan.reframe import measured
@@ -170,6 +170,12 @@ def test_a_video_keeps_its_length_over_any_number_of_windows(film: Set, count: i
     assert all(take.frame_count <= PLANS["low"].window for take in film.double.takes)
     later = film.double.takes[1:]
     assert all(take.control and take.control.kept == 9 for take in later), "each goes on from the one before"
+
+
+@pytest.mark.parametrize(("made", "asked", "shown"), [(5, 5, 5), (6, 5, 5), (4, 5, 5), (8, 5, 8), (2, 5, 2), (0, 5, 0)])
+def test_only_the_rounding_of_a_length_is_made_up_for(made: int, asked: int, shown: int) -> None:
+    """A header that lied by more is not believed: neither are frames dropped, nor a long end made of one frame."""
+    assert len(list(_settled(iter([scene()] * made), asked))) == shown
 
 
 def test_progress_rises_through_every_window_to_nearly_all(film: Set) -> None:

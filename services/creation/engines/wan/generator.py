@@ -60,7 +60,7 @@ class VaceGenerator:
                 height=height,
                 num_frames=take.frame_count,
                 num_inference_steps=self.plan.steps,
-                generator=torch.Generator().manual_seed(take.seed % 2**64),  # on the CPU: the same noise everywhere
+                generator=torch.Generator().manual_seed(take.seed),  # on the CPU: the same noise everywhere
                 callback_on_step_end=told,
                 output_type="pt",
             ).frames[0]
