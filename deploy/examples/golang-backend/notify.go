@@ -29,12 +29,19 @@ type Receiver struct {
 	seen  map[string]bool // idempotency keys; a real backend keeps them in its database
 }
 
-// NewReceiver returns a receiver whose channel holds the given number of notices.
-func NewReceiver(secret string, capacity int) *Receiver {
-	return &Receiver{Secret: secret, Notices: make(chan Notice, capacity), seen: map[string]bool{}}
+// backlog is how many notices may wait to be handled; beyond it the sender waits for its answer, and tries again.
+const backlog = 1024
+
+// NewReceiver returns a receiver that holds notices until they are taken from its channel.
+func NewReceiver(secret string) *Receiver {
+	return &Receiver{Secret: secret, Notices: make(chan Notice, backlog), seen: map[string]bool{}}
 }
 
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	if request.Method != http.MethodPost {
+		reply(w, http.StatusMethodNotAllowed, "callbacks come as POST")
+		return
+	}
 	body, err := io.ReadAll(io.LimitReader(request.Body, 64<<10))
 	if err != nil {
 		reply(w, http.StatusBadRequest, err.Error())
@@ -72,8 +79,8 @@ func Verify(secret string, header http.Header, body []byte, now time.Time) error
 		return nil
 	}
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
-	if err != nil {
-		return err
+	if err != nil || len(key) == 0 {
+		return errors.New("KINORA_WEBHOOK_SECRET is not whsec_ and base64") // an empty key would accept anybody's
 	}
 	id, timestamp := header.Get("webhook-id"), header.Get("webhook-timestamp")
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)

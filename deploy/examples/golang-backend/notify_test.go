@@ -45,7 +45,7 @@ func TestAChangedBodyAnOldTimestampAndAWrongKeyAreRefused(t *testing.T) {
 }
 
 func TestARepeatedDeliveryIsAnsweredAndHandledOnce(t *testing.T) {
-	receiver := NewReceiver("", 2)
+	receiver := NewReceiver("")
 	for i := 0; i < 2; i++ {
 		request := httptest.NewRequest(http.MethodPost, "/api/ai/notify", strings.NewReader(`{"task_id": 7}`))
 		request.Header.Set("webhook-id", "the-same")
@@ -57,5 +57,32 @@ func TestARepeatedDeliveryIsAnsweredAndHandledOnce(t *testing.T) {
 	}
 	if len(receiver.Notices) != 1 {
 		t.Fatalf("handled %d times", len(receiver.Notices))
+	}
+}
+
+func TestAnUnsignedCallbackReachesNobody(t *testing.T) {
+	receiver := NewReceiver(secret)
+	request := httptest.NewRequest(http.MethodPost, "/api/ai/notify", strings.NewReader(`{"task_id": 7}`))
+	recorder := httptest.NewRecorder()
+	receiver.ServeHTTP(recorder, request)
+	if recorder.Code != http.StatusUnauthorized || len(receiver.Notices) != 0 {
+		t.Fatalf("answered %d, handled %d", recorder.Code, len(receiver.Notices))
+	}
+}
+
+func TestASecretThatIsNoneAcceptsNothing(t *testing.T) {
+	if Verify("whsec_", signed(), []byte(body), time.Unix(timestamp, 0)) == nil {
+		t.Error("an empty key was accepted")
+	}
+	if Verify("whsec_ not base64", signed(), []byte(body), time.Unix(timestamp, 0)) == nil {
+		t.Error("a key that is no base64 was accepted")
+	}
+}
+
+func TestDuringARotationOneOfSeveralSignaturesIsEnough(t *testing.T) {
+	header := signed()
+	header.Set("webhook-signature", "v1,AAAA "+signature)
+	if err := Verify(secret, header, []byte(body), time.Unix(timestamp, 0)); err != nil {
+		t.Fatal(err)
 	}
 }
