@@ -69,3 +69,7 @@ def test_what_skips_blocks_never_waits_for_them_to_be_brought() -> None:
 def test_what_is_compiled_is_kept_in_the_precision_in_which_it_computes() -> None:
     """Casting weights layer by layer makes new parameters, which a compiled block may not."""
     assert not [plan for plan in PLANS.values() if plan.compiled and plan.storage]
+
+
+def test_no_plan_names_an_attention_that_its_library_would_download() -> None:
+    assert not [plan for plan in PLANS.values() if plan.attention and plan.attention.endswith("_hub")]
