@@ -259,7 +259,7 @@ def test_only_the_output_folder_needs_room_for_a_copy_of_the_input(
 def test_a_service_speaks_for_a_runner_that_lives_and_is_too_starved_to_speak(
     service: TinyService, receiver: Receiver
 ) -> None:
-    service.post(70, seconds=1)
+    service.post(70, seconds=6)
     service.wait_until(70, "running")
     os.kill(pid := service.runner_pid(), signal.SIGSTOP)
     try:
