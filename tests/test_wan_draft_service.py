@@ -14,8 +14,8 @@ from shared.receiver import Receiver
 from shared.stack import Stack
 from tests.tiny_wan import build_plain
 
-PIXELS = 160 * 96
-CALLBACK_SECONDS = 300  # a runner yields to everything else on a busy machine
+PIXELS = 112 * 64
+CALLBACK_SECONDS = 900  # a runner yields to everything else on a busy machine
 ACCEPTED = {"err_code": 0, "err_msg": ""}
 
 
@@ -50,7 +50,7 @@ def ask(studio: tuple[httpx.Client, Receiver, Path], task_id: int, **fields: obj
     return media / "out" / told["video_url"], rows["tasks"][0]["details"]
 
 
-@pytest.mark.seconds(600)
+@pytest.mark.seconds(1800)
 def test_a_chinese_text_becomes_a_clip_of_the_asked_rate_shape_and_length(
     studio: tuple[httpx.Client, Receiver, Path],
 ) -> None:
