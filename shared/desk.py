@@ -23,7 +23,7 @@ from shared.delivery import DeliveryLane
 from shared.errors import Busy, JobFailed, Rejected, Unavailable
 from shared.jobs import BEAT_SECONDS, Queue, run_queue
 from shared.media.probe import MediaHeader, MediaKind, ProbePool
-from shared.meter import Meter, RunnerState
+from shared.metrics.meter import Meter, RunnerState
 from shared.paths import MediaRoots
 from shared.settings import ServiceName, Settings
 from shared.slots import Slot

@@ -9,7 +9,7 @@ from starlette.types import Message, Scope, Send
 
 from shared.answers import is_answer
 from shared.errors import Problem, Rejected, one_line
-from shared.metrics import Tally, render
+from shared.metrics.figures import Tally, render
 from shared.wire import parse_object, read_whole
 
 _UNTOLD_PATHS = frozenset({"/livez", "/readyz", "/metrics"})  # asked for all day, worth no line

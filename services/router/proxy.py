@@ -16,8 +16,8 @@ from services.router.versions import Versions
 from shared.answers import UNAVAILABLE, HttpProblem, answer_to
 from shared.contract import Answer, TaskView
 from shared.errors import Problem
-from shared.metrics import merge as merge_figures
-from shared.metrics import render
+from shared.metrics.figures import merge as merge_figures
+from shared.metrics.figures import render
 from shared.openapi import DOCUMENT_PATH, merge
 from shared.settings import SERVICES, ServiceName, Settings
 from shared.shares import Share

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from prometheus_client.metrics_core import Metric
 
-from shared.census import Ended
 from shared.housekeeping import CRASH_LIMIT
-from shared.metrics import Spread, Tally
+from shared.metrics.census import Ended
+from shared.metrics.figures import Spread, Tally
 from shared.settings import ServiceName
 
 OVERLAP = timedelta(seconds=60)  # a row is stamped when its last transaction begins, and seen when that has ended

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
 
-from shared import census
 from shared.contract import TaskKind
 from shared.database import Connection, Pool
 from shared.errors import Unavailable
-from shared.glance import Glance
-from shared.gpus import GpuMemory, gpu_memory
-from shared.ledger import OF_TASK, Ledger
-from shared.metrics import Tally, gauge, render
+from shared.metrics import census
+from shared.metrics.figures import Tally, gauge, render
+from shared.metrics.glance import Glance
+from shared.metrics.gpus import GpuMemory, gpu_memory
+from shared.metrics.ledger import OF_TASK, Ledger
 from shared.settings import ServiceName, Settings
 
 CACHE_SECONDS = 2.0  # several scrapers, or one that is in a hurry, ask the database once
