@@ -61,6 +61,8 @@ def show(folder: Path, services: Collection[str]) -> bool:
             for line in lines:
                 run.submit(client, line)
                 shown[line.task_id] = bars.add_task(line.task.title, total=1.0, state="")
+                if line.left_out:
+                    bars.stop_task(shown[line.task_id])
 
             def update(line: run.Line) -> None:
                 state = (
