@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.models import ModelStore
 
 from benchmarks.clips import write_clip
 from benchmarks.swaps import gateways
@@ -133,6 +135,18 @@ def has_no_tini() -> str:
 
 def has_no_kubectl() -> str:
     return "" if shutil.which("kubectl") else "no kubectl here"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Path]:
+    """A model store of its own."""
+    home = tmp_path / "bentoml"
+    (home / "models").mkdir(parents=True)
+    BentoMLContainer.bentoml_home.set(str(home))
+    BentoMLContainer.model_store.set(ModelStore(home / "models"))
+    yield home
+    BentoMLContainer.bentoml_home.reset()
+    BentoMLContainer.model_store.reset()
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bentoml._internal.configuration.containers import BentoMLContainer
-from bentoml._internal.models import ModelStore
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -67,18 +65,6 @@ def shelf() -> Iterator[Shelf]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield shelf
         server.shutdown()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Path]:
-    """A model store of its own."""
-    home = tmp_path / "bentoml"
-    (home / "models").mkdir(parents=True)
-    BentoMLContainer.bentoml_home.set(str(home))
-    BentoMLContainer.model_store.set(ModelStore(home / "models"))
-    yield home
-    BentoMLContainer.bentoml_home.reset()
-    BentoMLContainer.model_store.reset()
 
 
 def remote(*sources: Source, content: bytes = CONTENT, name: str = "toy.bin") -> RemoteFile:

@@ -11,8 +11,6 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
-from bentoml._internal.configuration.containers import BentoMLContainer
-from bentoml._internal.models import ModelStore
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
@@ -96,18 +94,6 @@ def hub() -> Iterator[HubServer]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield hub
         server.shutdown()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Path]:
-    """A model store of its own."""
-    home = tmp_path / "bentoml"
-    (home / "models").mkdir(parents=True)
-    BentoMLContainer.bentoml_home.set(str(home))
-    BentoMLContainer.model_store.set(ModelStore(home / "models"))
-    yield home
-    BentoMLContainer.bentoml_home.reset()
-    BentoMLContainer.model_store.reset()
 
 
 @pytest.fixture
