@@ -4,8 +4,9 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from shared.contract import Answer
-from shared.errors import Language, Problem, Unavailable
+from shared.contract.messages import Answer
+from shared.errors import Problem, Unavailable
+from shared.vocabulary import Language
 
 OK = 200
 UNAUTHORIZED = 401

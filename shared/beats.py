@@ -7,10 +7,9 @@ a machine that was cut off in the middle of a look must not keep the others from
 from dataclasses import dataclass
 from uuid import UUID
 
-from shared.contract import TaskKind
 from shared.database import Connection
 from shared.jobs import BEAT_SECONDS, SILENT_SECONDS
-from shared.settings import ServiceName
+from shared.vocabulary import ServiceName, TaskKind
 
 ABANDONED_SECONDS = 60.0  # without a live runner of their version, waiting tasks go to the newest that has one
 FRESH_SECONDS = BEAT_SECONDS / 2  # a sign of life so young need not be written again

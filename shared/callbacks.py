@@ -10,11 +10,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from shared import tasks
-from shared.contract import Callback, CallbackState, TaskState
+from shared.contract.messages import Callback
 from shared.database import Connection
-from shared.errors import Language, Problem
+from shared.errors import Problem
 from shared.jobs import Queue
 from shared.tasks import TaskRow
+from shared.vocabulary import CallbackState, Language, TaskState
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,11 @@
 """Ending tasks before their time: those that wait end at once, those that run are asked to stop."""
 
 from shared import callbacks, tasks
-from shared.contract import TaskKind
 from shared.database import Connection
-from shared.errors import JobFailed, Language
+from shared.errors import JobFailed
 from shared.jobs import Queue
-from shared.settings import ServiceName
 from shared.tasks import TaskRow
+from shared.vocabulary import Language, ServiceName, TaskKind
 
 
 async def cancel_all(

@@ -15,8 +15,9 @@ from shared.database import Pool
 from shared.errors import Unavailable
 from shared.housekeeping import Housekeeping
 from shared.jobs import CALLBACKS, DELIVER, HOUSEKEEPING, Queue, Work
-from shared.settings import ServiceName, Settings
+from shared.settings import Settings
 from shared.slots import Slot
+from shared.vocabulary import ServiceName
 
 CONCURRENCY = 8
 PAUSE_SECONDS = 5.0  # before a lane that broke begins again

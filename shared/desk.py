@@ -17,7 +17,8 @@ from uuid import UUID
 
 from shared import callbacks, tasks, views
 from shared.cancelling import cancel_all, end_waiting
-from shared.contract import Answer, TaskKind, TaskRequest, TaskState, TaskView
+from shared.contract.messages import Answer, TaskView
+from shared.contract.request import TaskRequest
 from shared.database import Connection, Database, Pool
 from shared.delivery import DeliveryLane
 from shared.errors import Busy, JobFailed, Rejected, Unavailable
@@ -25,10 +26,11 @@ from shared.jobs import BEAT_SECONDS, Queue, run_queue
 from shared.media.probe import MediaHeader, MediaKind, ProbePool
 from shared.metrics.meter import Meter, RunnerState
 from shared.paths import MediaRoots
-from shared.settings import ServiceName, Settings
+from shared.settings import Settings
 from shared.slots import Slot
 from shared.supervisor import Supervisor
 from shared.tasks import TaskRow
+from shared.vocabulary import ServiceName, TaskKind, TaskState
 from shared.workplace import Workplace, check_room
 
 PULSE_SECONDS = 1.0

@@ -23,13 +23,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared import answers, logs
 from shared.answers import HttpProblem, answer_to, is_answer
 from shared.callers import Callers
-from shared.contract import TaskRequest
-from shared.errors import Language, Problem, Rejected
+from shared.contract.json_values import parse_object
+from shared.contract.request import TaskRequest
+from shared.errors import Problem, Rejected
 from shared.leaving import refuse_when_stopping
 from shared.openapi import DOCUMENT_PATH, Document, describe
 from shared.settings import Settings
 from shared.visits import Refusals, Visit, task_id_of
-from shared.wire import parse_object
+from shared.vocabulary import Language
 
 BODY_LIMIT_BYTES = 64 * 1024
 BODY_SECONDS = 20.0

@@ -7,9 +7,9 @@ the callback, the command line. The sentences stand in `messages/*.toml`, one ta
 import tomllib
 from functools import cache
 from importlib.resources import files
-from typing import Literal
 
-Language = Literal["en", "zh"]
+from shared.vocabulary import Language
+
 SENTENCE_LIMIT = 255  # characters, API.md: `err_msg` is one line of at most 255
 
 

@@ -8,11 +8,11 @@ from functools import partial
 from uuid import UUID
 
 from shared import beats, callbacks, logs, tasks
-from shared.contract import TaskState
 from shared.database import Connection, Pool
 from shared.errors import JobFailed
 from shared.jobs import DELIVER, RUN, Chore, Left, Queue, run_queue
 from shared.settings import Settings
+from shared.vocabulary import TaskState
 from shared.workplace import Workplace
 
 CRASH_LIMIT = 3

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
-from typing import Any, get_args
+from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from shared.contract import TASK_STATES, Answer, TaskKind, TaskList, TaskRequest
-from shared.settings import ServiceName
+from shared.contract.messages import Answer, TaskList
+from shared.contract.request import TaskRequest
 from shared.tasks_face import CANCEL_PATH, TASK_PATH, TASKS_PATH
+from shared.vocabulary import SERVICES, TASK_KINDS, TASK_STATES
 
 DOCUMENT_PATH = "/docs.json"
 Document = dict[str, Any]
@@ -48,10 +49,10 @@ def _submit(model: type[TaskRequest]) -> Document:
 
 
 def _task_paths() -> Document:
-    service = _query("service", {"enum": list(get_args(ServiceName))})
+    service = _query("service", {"enum": list(SERVICES)})
     state = _query("state", {"enum": list(TASK_STATES)})
     limit = _query("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50})
-    kind = _query("kind", {"enum": list(get_args(TaskKind))})
+    kind = _query("kind", {"enum": list(TASK_KINDS)})
     run = _query("id", {"type": "string", "format": "uuid"})
     task_id = {"name": "task_id", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
     found = _responses("the newest run of each job and preview, or a refusal of the query", "TaskList", "Answer")

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.errors import Unavailable
-from shared.locks import FileLock
+from shared.process.file_lock import FileLock
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # RuntimeDirWarning: systems without /run/user

@@ -21,17 +21,19 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 from shared import beats, callbacks, logs, tasks
-from shared.contract import Callback, TaskRequest, TaskState
+from shared.contract.messages import Callback
+from shared.contract.request import TaskRequest
 from shared.database import Connection, Database, Pool
 from shared.errors import JobFailed, Problem, Unavailable
 from shared.housekeeping import Housekeeping
 from shared.job import Job, JobStopped, Result
 from shared.jobs import RUN, Queue, TryLater, Work, run_queue
-from shared.lifeline import LOW, LOWEST, end_when_wedged, step_aside, when_tether_ends
-from shared.locks import FileLock
+from shared.process.file_lock import FileLock
+from shared.process.lifetime import LOW, LOWEST, end_when_wedged, step_aside, when_tether_ends
 from shared.running import RunningJob, StopReason, StopSign
-from shared.settings import ServiceName, Settings
+from shared.settings import Settings
 from shared.slots import Slot
+from shared.vocabulary import ServiceName, TaskState
 from shared.workplace import Workplace, check_room
 
 BEAT_SECONDS = 0.5  # how often progress is written and a cancel is seen

@@ -3,17 +3,15 @@
 import ipaddress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared.errors import Language
-from shared.shares import Share, read_shares
+from shared.upstreams import Share, read_shares
+from shared.vocabulary import SERVICES, Language, ServiceName
 
-ServiceName = Literal["creation", "facefusion", "interpo", "upscale"]
-SERVICES: tuple[ServiceName, ...] = get_args(ServiceName)
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 OPEN_ON_PURPOSE = "none"  # as KINORA_TOKEN: the operator says that no token is wanted
 

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from shared.locks import FileLock
+from shared.process.file_lock import FileLock
 
 NOTE_BYTES = 256
 WAIT_SECONDS = 0.1

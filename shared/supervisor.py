@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import suppress
 
-from shared.memory import KEEP_FREED_MEMORY
+from shared.process.malloc import KEEP_FREED_MEMORY
 from shared.settings import Settings
 
 LIVED_WELL_SECONDS = 10.0

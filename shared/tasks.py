@@ -13,9 +13,8 @@ from uuid import UUID, uuid4
 
 from psycopg.types.json import Json, Jsonb
 
-from shared.contract import TaskKind, TaskState
 from shared.database import Connection
-from shared.settings import ServiceName
+from shared.vocabulary import ServiceName, TaskKind, TaskState
 
 ACTIVE: tuple[TaskState, ...] = ("queued", "running")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, get_args
+from typing import Any, Protocol, Self
 from uuid import UUID
 
 from starlette.applications import Starlette
@@ -11,18 +11,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from shared.answers import NOT_FOUND, UNAVAILABLE, HttpProblem, answer_to
-from shared.contract import TASK_STATES, Answer, Choice, TaskKind, TaskList, TaskState, TaskView, Whole, Wire
-from shared.errors import Language, Problem, Rejected
-from shared.settings import ServiceName
-from shared.wire import read_whole, shown
+from shared.contract.fields import Choice, Whole, Wire
+from shared.contract.json_values import read_whole, shown
+from shared.contract.messages import Answer, TaskList, TaskView
+from shared.errors import Problem, Rejected
+from shared.vocabulary import SERVICES, TASK_KINDS, TASK_STATES, Language, ServiceName, TaskKind, TaskState
 
 TASKS_PATH = "/api/ai/tasks"
 TASK_PATH = TASKS_PATH + "/{task_id}"
 CANCEL_PATH = TASK_PATH + "/cancel"
 
-_SERVICES: Wire = Choice(*get_args(ServiceName))
+_SERVICES: Wire = Choice(*SERVICES)
 _STATES = Choice(*TASK_STATES)
-_KINDS = Choice(*get_args(TaskKind))
+_KINDS = Choice(*TASK_KINDS)
 _LIMIT = Whole(1, 500)
 _DEFAULT_LIMIT = 50
 

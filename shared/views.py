@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.contract import Callback, CallbackView, TaskKind, TaskState, TaskView
+from shared.contract.messages import Callback, CallbackView, TaskView
 from shared.database import Connection
-from shared.settings import ServiceName
 from shared.tasks import COLUMNS, TaskRow
+from shared.vocabulary import ServiceName, TaskKind, TaskState
 
 SAMPLE = 20  # runs whose duration tells how long the next will take
 TELLING_PACE = 0.01  # progress below which a running task's own rate says nothing yet

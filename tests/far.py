@@ -10,10 +10,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from services.upscale.request import UpscaleRequest
-from shared.contract import TaskView
+from shared.contract.messages import TaskView
 from shared.openapi import describe
-from shared.settings import ServiceName
 from shared.tasks_face import TaskQuery, read_task_id, task_list, unknown
+from shared.vocabulary import ServiceName
 
 ACCEPTED = {"err_code": 0, "err_msg": ""}
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

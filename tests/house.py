@@ -8,12 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from shared import tasks
-from shared.contract import TaskKind
 from shared.database import Database, Pool
 from shared.housekeeping import Housekeeping
 from shared.jobs import RUN, Queue, Work, run_queue
 from shared.settings import Settings
 from shared.tasks import TaskRow
+from shared.vocabulary import TaskKind
 
 VERSION = "1.0"
 TABLES = "kinora_tasks, kinora_callbacks, kinora_versions, procrastinate_jobs, procrastinate_workers"

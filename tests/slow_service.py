@@ -5,10 +5,10 @@ import asyncio
 import bentoml
 
 from services.upscale.request import UpscaleRequest
-from shared.contract import Answer
+from shared.contract.messages import Answer
 from shared.envelope import EnvelopeService
 from shared.errors import Busy, Unavailable
-from shared.lifeline import die_with_parent
+from shared.process.lifetime import die_with_parent
 
 ACCEPT, BUSY, STORAGE_AWAY, CRASH, SLEEP = range(1, 6)  # task_id -> what happens
 

@@ -21,7 +21,7 @@ from benchmarks.clips import write_clip
 from deploy import pins
 from shared import weights
 from shared.receiver import Receiver
-from shared.settings import SERVICES
+from shared.vocabulary import SERVICES
 from tests.bentos import Container, Image, fresh_environment, pinned, unpack
 
 ROOT = Path(__file__).parent.parent

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from shared import callbacks, courier, delivery, tasks
 from shared.commands.callbacks import app
-from shared.contract import Callback
+from shared.contract.messages import Callback
 from shared.courier import Undelivered, check_answer, pause
 from shared.database import Connection, Database, Pool
 from shared.delivery import DeliveryLane

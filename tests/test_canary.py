@@ -22,8 +22,8 @@ from benchmarks.swaps.gateways import Haproxy, Nginx, Version
 from benchmarks.swaps.load import Callers, Told
 from services.router.split import ranked
 from shared.receiver import Receiver
-from shared.shares import Share
 from shared.stack import Stack
+from shared.upstreams import Share
 from tests.far import refused
 
 pytestmark = pytest.mark.needs_gateways

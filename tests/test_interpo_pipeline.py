@@ -19,7 +19,7 @@ from services.interpo.request import InterpoRequest
 from shared.errors import UnreadableMedia
 from shared.job import DirectJob
 from shared.media.frame import Picture
-from shared.memory import KEEP_FREED_MEMORY
+from shared.process.malloc import KEEP_FREED_MEMORY
 from shared.settings import Settings
 from tests import media_maker
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from shared import callbacks, tasks
-from shared.contract import Callback
+from shared.contract.messages import Callback
 from shared.database import Connection
 from shared.jobs import TryLater
 from shared.slots import Slot

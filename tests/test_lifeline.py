@@ -6,7 +6,7 @@ from pathlib import Path
 
 SCRIPT = """
 import asyncio, ctypes
-from shared.lifeline import end_when_wedged
+from shared.process.lifetime import end_when_wedged
 
 async def main():
     watchdog = asyncio.create_task(end_when_wedged(1.0))
@@ -39,7 +39,7 @@ def test_a_loop_that_turns_ends_as_it_likes() -> None:
 
 
 def test_a_process_whose_parent_ended_before_it_asked_ends_at_once() -> None:
-    script = "import os\nfrom shared.lifeline import die_with_parent\ndie_with_parent({})\nprint('alive')"
+    script = "import os\nfrom shared.process.lifetime import die_with_parent\ndie_with_parent({})\nprint('alive')"
     root = Path(__file__).parent.parent
     for expected, survives in (("os.getppid()", True), ("None", True), ("2**22 + 1", False)):
         ran = subprocess.run(

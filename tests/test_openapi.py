@@ -13,8 +13,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from shared.settings import SERVICES
 from shared.stack import Stack
+from shared.vocabulary import SERVICES
 
 # The rest of its checks ask for 4xx where the contract answers 200 and err_code -1.
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

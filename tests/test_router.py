@@ -20,9 +20,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from services.router import upstream
 from services.router.proxy import PATHS, UNREACHABLE_HEADER, Proxy
 from shared.envelope import Envelope
-from shared.settings import ServiceName, Settings
-from shared.shares import Share
+from shared.settings import Settings
 from shared.stack import Stack, free_port
+from shared.upstreams import Share
+from shared.vocabulary import ServiceName
 from tests.far import ACCEPTED, Far, listed, refused, task
 from tests.live import serving
 

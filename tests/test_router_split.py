@@ -17,9 +17,10 @@ from services.router import upstream
 from services.router.proxy import Proxy
 from services.router.split import key_of, ranked
 from shared.envelope import Envelope
-from shared.settings import ServiceName, Settings
-from shared.shares import Share
+from shared.settings import Settings
 from shared.stack import free_port
+from shared.upstreams import Share
+from shared.vocabulary import ServiceName
 from tests.far import ACCEPTED, Far, listed, refused, task
 from tests.live import serving
 

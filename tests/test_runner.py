@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.locks import FileLock
+from shared.process.file_lock import FileLock
 from shared.processes import descendants, read
 from shared.receiver import Receiver
 from tests.tiny_service import PATIENCE_SECONDS, TinyService

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from shared.settings import SERVICES, ServiceName, Settings
+from shared.settings import Settings
+from shared.vocabulary import SERVICES, ServiceName
 
 
 @pytest.fixture(autouse=True)

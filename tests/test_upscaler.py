@@ -19,12 +19,12 @@ from services.upscale.model import MODELS, load
 from shared import weights
 from shared.device import Compute
 from shared.errors import JobFailed
-from shared.memory import KEEP_FREED_MEMORY
 from shared.networks.area import shrink
 from shared.networks.rrdb import RRDB
 from shared.networks.srvgg import SRVGG
 from shared.networks.tiles import plan
 from shared.networks.upscaler import Network, Picture, Upscaler
+from shared.process.malloc import KEEP_FREED_MEMORY
 from shared.settings import Settings
 
 CPU = Compute(torch.device("cpu"), torch.float32)

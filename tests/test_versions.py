@@ -12,8 +12,9 @@ from shared import beats, tasks, views
 from shared.beats import ABANDONED_SECONDS
 from shared.database import MIGRATIONS, Database, apply_schema
 from shared.jobs import CHANNEL, SILENT_SECONDS, queue_schema, run_queue
-from shared.settings import SERVICES, Settings
+from shared.settings import Settings
 from shared.slots import Slot
+from shared.vocabulary import SERVICES
 from tests.house import House, Run, housed, work
 
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract import Choice, LocalPath, Number, TaskRequest, Text, UsedWhen, Whole
+from shared.contract.fields import Choice, LocalPath, Number, Text, UsedWhen, Whole
+from shared.contract.json_values import INT64, parse_object, read_number, read_whole
+from shared.contract.request import TaskRequest
 from shared.errors import Rejected
-from shared.wire import INT64, parse_object, read_number, read_whole
 
 TASK: dict[str, Any] = {"task_id": 1, "dist_dir": "/media/out"}
 

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Annotated, Literal
 
-from shared.contract import Choice, Number, TaskRequest, Text
+from shared.contract.fields import Choice, Number, Text
+from shared.contract.request import TaskRequest
 from shared.errors import JobFailed
 from shared.job import Job, Result
 from shared.runner import Lane, main

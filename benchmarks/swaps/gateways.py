@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from shared.processes import Process, descendants
-from shared.settings import SERVICES
 from shared.stack import free_port
+from shared.vocabulary import SERVICES
 
 CONFIGURATIONS = Path(__file__).parents[2] / "deploy" / "gateway"
 PATIENCE_SECONDS = 20.0

@@ -11,10 +11,10 @@ from pathlib import Path
 import bentoml
 
 from services.upscale.request import UpscaleRequest
-from shared.contract import Answer
+from shared.contract.messages import Answer
 from shared.envelope import EnvelopeService
 from shared.job import Job, Result
-from shared.lifeline import die_with_parent
+from shared.process.lifetime import die_with_parent
 from shared.runner import Lane, main
 from shared.settings import Settings
 from shared.tasks_face import TasksFace

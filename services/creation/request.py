@@ -9,9 +9,10 @@ from pydantic.json_schema import JsonSchemaValue
 
 from services.creation.aspect import parse_ratio
 from services.creation.camera import Camera, OppositeCamera, UnknownCamera
-from shared.contract import Choice, LocalPath, TaskRequest, Text, UsedWhen, Whole, Wire
+from shared.contract.fields import Choice, LocalPath, Text, UsedWhen, Whole, Wire
+from shared.contract.json_values import read_text, shown
+from shared.contract.request import TaskRequest
 from shared.errors import Rejected
-from shared.wire import read_text, shown
 
 TEXT, PICTURE, VIDEO = 1, 2, 3  # values of `category`: what a clip is made from
 PLAIN, ANIME, PIXEL = 0, 1, 2  # values of `video_style`

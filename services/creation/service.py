@@ -6,9 +6,9 @@ import bentoml
 
 from services.creation.acceptance import check_material, inputs, new_seed
 from services.creation.request import CreationRequest
-from shared.contract import Answer
+from shared.contract.messages import Answer
 from shared.envelope import EnvelopeService
-from shared.lifeline import die_with_parent
+from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
 from shared.tasks_face import TasksFace
 

@@ -3,7 +3,8 @@
 from typing import Annotated, Literal, get_args
 
 from services.facefusion.words import Age, Gender, Mode, Order
-from shared.contract import Choice, LocalPath, Number, TaskRequest, UsedWhen, Whole
+from shared.contract.fields import Choice, LocalPath, Number, UsedWhen, Whole
+from shared.contract.request import TaskRequest
 
 PREVIEW, GENERATE = 0, 1
 

@@ -11,7 +11,8 @@ from _bentoml_sdk import Service
 from _bentoml_sdk.service.dependency import Dependency
 
 from services.router.upstream import absent
-from shared.settings import ServiceName, Settings
+from shared.settings import Settings
+from shared.vocabulary import ServiceName
 
 logger = logging.getLogger("bentoml.kinora.router")
 

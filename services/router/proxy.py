@@ -14,14 +14,15 @@ from services.router.traffic import Traffic
 from services.router.upstream import absent
 from services.router.versions import Versions
 from shared.answers import UNAVAILABLE, HttpProblem, answer_to
-from shared.contract import Answer, TaskView
+from shared.contract.messages import Answer, TaskView
 from shared.errors import Problem
 from shared.metrics.figures import merge as merge_figures
 from shared.metrics.figures import render
 from shared.openapi import DOCUMENT_PATH, merge
-from shared.settings import SERVICES, ServiceName, Settings
-from shared.shares import Share
+from shared.settings import Settings
 from shared.tasks_face import CANCEL_PATH, TASK_PATH, TASKS_PATH, TaskQuery, read_task_id, task_list, unknown
+from shared.upstreams import Share
+from shared.vocabulary import SERVICES, ServiceName
 
 ALIASES: dict[str, ServiceName] = {"/api/ai/upcale": "upscale"}  # an earlier configuration of the backend
 PATHS: dict[str, ServiceName] = {f"/api/ai/{service}": service for service in SERVICES} | ALIASES

@@ -8,9 +8,10 @@ from services.router.console import console
 from services.router.local import listening_at, report_absent, start_here
 from services.router.proxy import Proxy
 from shared.envelope import EnvelopeService
-from shared.lifeline import die_with_parent
-from shared.settings import SERVICES, ServiceName, Settings
-from shared.shares import Share
+from shared.process.lifetime import die_with_parent
+from shared.settings import Settings
+from shared.upstreams import Share
+from shared.vocabulary import SERVICES, ServiceName
 
 LOCAL = {name: start_here(name) for name in SERVICES}
 

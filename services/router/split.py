@@ -4,10 +4,10 @@ import hashlib
 import math
 from collections.abc import Iterable
 
+from shared.contract.json_values import parse_object, read_whole
 from shared.errors import Rejected
-from shared.settings import ServiceName
-from shared.shares import Share
-from shared.wire import parse_object, read_whole
+from shared.upstreams import Share
+from shared.vocabulary import ServiceName
 
 
 def ranked(service: ServiceName, key: str, shares: Iterable[Share]) -> list[Share]:

@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 
 from shared.answers import TOO_SLOW, HttpProblem
 from shared.metrics.figures import Spread, Tally
-from shared.settings import ServiceName
+from shared.vocabulary import ServiceName
 
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 40)
 LOCAL = "local"  # the target of a service that runs beside the router

@@ -8,8 +8,8 @@ import httpx
 
 from services.router.traffic import CANCEL, DOCUMENT, SUBMIT, TASKS, Traffic
 from shared.answers import BAD_UPSTREAM, NOT_FOUND, TOO_SLOW, UNAVAILABLE, HttpProblem, is_answer
-from shared.contract import Answer, TaskList
-from shared.settings import ServiceName
+from shared.contract.messages import Answer, TaskList
+from shared.vocabulary import ServiceName
 
 SUBMIT_SECONDS = 40.0  # above a service's own limit: its 504 says more than ours
 ASK_SECONDS = 2.0  # for what a page shows: a dead service must not hold up the others

@@ -10,9 +10,9 @@ from services.router.split import key_of, ranked
 from services.router.traffic import LOCAL, Traffic, target_of
 from services.router.upstream import Unreachable, Upstream
 from shared.answers import HttpProblem
-from shared.contract import Answer, TaskList, TaskView
-from shared.settings import ServiceName
-from shared.shares import Share
+from shared.contract.messages import Answer, TaskList, TaskView
+from shared.upstreams import Share
+from shared.vocabulary import ServiceName
 
 T = TypeVar("T")
 STAND_INS = 1  # how many other versions a submission tries when its own cannot be reached

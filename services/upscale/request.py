@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from shared.contract import Choice, LocalPath, TaskRequest
+from shared.contract.fields import Choice, LocalPath
+from shared.contract.request import TaskRequest
 
 
 class UpscaleRequest(TaskRequest):

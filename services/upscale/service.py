@@ -3,9 +3,9 @@
 import bentoml
 
 from services.upscale.request import UpscaleRequest
-from shared.contract import Answer
+from shared.contract.messages import Answer
 from shared.envelope import EnvelopeService
-from shared.lifeline import die_with_parent
+from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
 from shared.tasks_face import TasksFace
 

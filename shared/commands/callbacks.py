@@ -1,6 +1,6 @@
 """`kinora callbacks`: what the backend was told, what it has not taken yet, and how to tell it again."""
 
-from typing import Annotated, get_args
+from typing import Annotated
 from uuid import UUID
 
 import typer
@@ -8,12 +8,12 @@ from rich.table import Column, Table
 
 from shared import callbacks
 from shared.commands.storage import console, with_storage
-from shared.contract import CallbackState
 from shared.database import Pool
 from shared.jobs import Queue
 from shared.settings import Settings
+from shared.vocabulary import CALLBACK_STATES, CallbackState
 
-STATES: tuple[CallbackState, ...] = tuple(state for state in get_args(CallbackState) if state != "none")
+STATES: tuple[CallbackState, ...] = tuple(state for state in CALLBACK_STATES if state != "none")
 
 app = typer.Typer(help="List callbacks and send them again.", no_args_is_help=True)
 

@@ -10,8 +10,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Column, Table
 
 from shared.errors import Problem
-from shared.settings import SERVICES, Settings
+from shared.settings import Settings
 from shared.stack import StackFailed
+from shared.vocabulary import SERVICES
 
 if TYPE_CHECKING:
     from shared.demo import run

@@ -1,6 +1,6 @@
 """`kinora tasks`: what was accepted, how far it is, and how to stop or forget it."""
 
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 from rich.box import SIMPLE
@@ -9,14 +9,13 @@ from rich.table import Column, Table
 from shared import views
 from shared.cancelling import cancel_all
 from shared.commands.storage import console, with_storage
-from shared.contract import TASK_STATES, TaskState, TaskView
+from shared.contract.messages import TaskView
 from shared.database import Pool
 from shared.errors import Rejected
 from shared.housekeeping import Housekeeping
 from shared.jobs import Queue
-from shared.settings import ServiceName, Settings
-
-SERVICES: tuple[ServiceName, ...] = get_args(ServiceName)
+from shared.settings import Settings
+from shared.vocabulary import SERVICES, TASK_STATES, ServiceName, TaskState
 
 app = typer.Typer(help="List, show, cancel and purge tasks.", no_args_is_help=True)
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from shared.demo import clips
 from shared.demo.sheet import Panel, busiest
-from shared.settings import ServiceName
+from shared.vocabulary import ServiceName
 
 CROP = (400, 374)  # pixels, width and height
 

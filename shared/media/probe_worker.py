@@ -11,11 +11,11 @@ import sys
 from typing import Any
 
 from shared.errors import UnreadableMedia
-from shared.lifeline import die_with_parent
 from shared.media.decode import open_video
 from shared.media.header import MediaHeader, MediaKind
 from shared.media.picture import is_picture, picture_header
 from shared.paths import InputFile
+from shared.process.lifetime import die_with_parent
 
 _IDLE_SECONDS = 300
 _MEMORY_BYTES = 4 << 30  # of addresses; a file that asks for more breaks this process alone

@@ -9,7 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from shared.database import Connection
-from shared.settings import ServiceName
+from shared.vocabulary import ServiceName
 
 
 @dataclass(frozen=True)

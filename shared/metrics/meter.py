@@ -14,7 +14,6 @@ from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
 
-from shared.contract import TaskKind
 from shared.database import Connection, Pool
 from shared.errors import Unavailable
 from shared.metrics import census
@@ -22,7 +21,8 @@ from shared.metrics.figures import Tally, gauge, render
 from shared.metrics.glance import Glance
 from shared.metrics.gpus import GpuMemory, gpu_memory
 from shared.metrics.ledger import OF_TASK, Ledger
-from shared.settings import ServiceName, Settings
+from shared.settings import Settings
+from shared.vocabulary import ServiceName, TaskKind
 
 CACHE_SECONDS = 2.0  # several scrapers, or one that is in a hurry, ask the database once
 DATABASE_SECONDS = 0.6  # with the rest well below the second within which a scrape is answered

@@ -1,104 +1,19 @@
-"""The wire: what callers send, what they get back, and what a value on the wire means.
-
-A request is a pydantic model whose fields carry one wire type each: `Whole`, `Number`, `Choice`, `Text`, `LocalPath`.
-Its validation either returns a model or raises `Rejected` with one sentence that names the field and the allowed
-values, never a pydantic error. Dumping a request as JSON and validating the dump gives the same request back: the
-queue relies on it.
-"""
+"""What one field of a request accepts: its wire type, read from JSON or refused with one sentence."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Any
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
-    ModelWrapValidatorHandler,
-    ValidationError,
     ValidationInfo,
-    model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from shared.contract.json_values import INT64, read_number, read_text, read_whole, shown
 from shared.errors import Rejected
-from shared.settings import ServiceName
-from shared.wire import INT64, read_number, read_text, read_whole, shown
-
-TaskKind = Literal["generate", "preview"]
-TaskState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-CallbackState = Literal["none", "pending", "delivered", "parked"]
-TASK_STATES: tuple[TaskState, ...] = get_args(TaskState)
-
-
-class Sent(BaseModel):
-    """Something that goes out: every key is always present."""
-
-    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
-
-
-class Answer(Sent):
-    """The immediate answer of every endpoint: exactly these two keys."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    err_code: Literal[0, -1] = 0
-    err_msg: str = ""
-
-    @classmethod
-    def refused(cls, sentence: str) -> Self:
-        return cls(err_code=-1, err_msg=sentence)
-
-
-class Callback(Sent):
-    """What the backend is told when a task has ended: exactly these six keys."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    task_id: int
-    preview_image: str = ""
-    reference_images: list[str] = []
-    video_url: str = ""
-    err_code: Literal[0, -1] = 0
-    err_msg: str = ""
-
-
-class CallbackView(Sent):
-    """How far the delivery of a task's callback has come."""
-
-    state: CallbackState = "none"
-    attempts: int = 0
-    next_at: datetime | None = None
-
-
-class TaskView(Sent):
-    """One run of one task, as `GET /api/ai/tasks` shows it; what is not known is null."""
-
-    id: str
-    service: ServiceName
-    kind: TaskKind = "generate"
-    task_id: int
-    state: TaskState
-    progress: float = 0.0
-    queue_position: int | None = None
-    eta_seconds: float | None = None
-    created_at: datetime
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    attempt: int = 0
-    result: Callback | None = None
-    callback: CallbackView = CallbackView()
-    details: dict[str, Any] = {}
-
-
-class TaskList(Sent):
-    """Newest first."""
-
-    tasks: list[TaskView]
 
 
 @dataclass(frozen=True)
@@ -261,53 +176,3 @@ class UsedWhen:
         object.__setattr__(self, "field", field)
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "required", required)
-
-
-class TaskRequest(BaseModel):
-    """What every task has. A service's request adds its own fields, in the order in which they should be checked."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    task_id: Annotated[int, Whole(low=1)]
-    dist_dir: Annotated[str, LocalPath()]
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _read(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Drop what was not given or is not used, then let each wire type read its own field."""
-        if isinstance(data, cls):
-            return data
-        if not isinstance(data, Mapping):
-            raise Rejected("body_not_an_object")
-        try:
-            return handler(cls._given(data))
-        except ValidationError as error:  # a field with a type of pydantic's own
-            first = error.errors(include_url=False, include_context=False)[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise Rejected("field_refused", field=field, reason=first["msg"]) from error
-
-    @classmethod
-    def _given(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-        given: dict[str, Any] = {}
-        for name, field in cls.model_fields.items():
-            wire = next((item for item in field.metadata if isinstance(item, Wire)), None)
-            condition = next((item for item in field.metadata if isinstance(item, UsedWhen)), None)
-            used = condition is None or cls._holds(condition, data)
-            value = data.get(name)
-            if used and not (value is None if wire is None else wire.not_given(value)):
-                given[name] = value
-            elif wire and (field.is_required() or (used and condition is not None and condition.required)):
-                raise wire.missing(name)
-        return given
-
-    @classmethod
-    def _holds(cls, condition: UsedWhen, data: Mapping[str, Any]) -> bool:
-        """Tell whether the deciding field has one of the values; while it is wrong itself, nothing depends on it."""
-        field = cls.model_fields[condition.field]
-        wire = next(item for item in field.metadata if isinstance(item, Wire))
-        sent = data.get(condition.field)
-        try:
-            value = field.default if wire.not_given(sent) else wire.read(condition.field, sent)
-        except Rejected:
-            return False
-        return value in condition.values

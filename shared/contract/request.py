@@ -1,0 +1,65 @@
+"""What every task has: the base of each service's request."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+
+from shared.contract.fields import LocalPath, UsedWhen, Whole, Wire
+from shared.errors import Rejected
+
+
+class TaskRequest(BaseModel):
+    """What every task has. A service's request adds its own fields, in the order in which they should be checked."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    task_id: Annotated[int, Whole(low=1)]
+    dist_dir: Annotated[str, LocalPath()]
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Drop what was not given or is not used, then let each wire type read its own field."""
+        if isinstance(data, cls):
+            return data
+        if not isinstance(data, Mapping):
+            raise Rejected("body_not_an_object")
+        try:
+            return handler(cls._given(data))
+        except ValidationError as error:  # a field with a type of pydantic's own
+            first = error.errors(include_url=False, include_context=False)[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise Rejected("field_refused", field=field, reason=first["msg"]) from error
+
+    @classmethod
+    def _given(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        for name, field in cls.model_fields.items():
+            wire = next((item for item in field.metadata if isinstance(item, Wire)), None)
+            condition = next((item for item in field.metadata if isinstance(item, UsedWhen)), None)
+            used = condition is None or cls._holds(condition, data)
+            value = data.get(name)
+            if used and not (value is None if wire is None else wire.not_given(value)):
+                given[name] = value
+            elif wire and (field.is_required() or (used and condition is not None and condition.required)):
+                raise wire.missing(name)
+        return given
+
+    @classmethod
+    def _holds(cls, condition: UsedWhen, data: Mapping[str, Any]) -> bool:
+        """Tell whether the deciding field has one of the values; while it is wrong itself, nothing depends on it."""
+        field = cls.model_fields[condition.field]
+        wire = next(item for item in field.metadata if isinstance(item, Wire))
+        sent = data.get(condition.field)
+        try:
+            value = field.default if wire.not_given(sent) else wire.read(condition.field, sent)
+        except Rejected:
+            return False
+        return value in condition.values
