@@ -16,9 +16,10 @@ from benchmarks.chaos.witnesses import connect
 from benchmarks.clips import write_clip
 from benchmarks.report import Report
 from shared import beats, processes, tasks
-from shared.database import Database, Pool
+from shared.database.database import Database
+from shared.database.pool import Pool
 from shared.housekeeping import Housekeeping
-from shared.jobs import Queue
+from shared.queue.client import Queue
 from shared.receiver import Receiver
 from shared.settings import Settings
 from shared.stack import Stack

@@ -7,8 +7,8 @@ a machine that was cut off in the middle of a look must not keep the others from
 from dataclasses import dataclass
 from uuid import UUID
 
-from shared.database import Connection
-from shared.jobs import BEAT_SECONDS, SILENT_SECONDS
+from shared.database.pool import Connection
+from shared.queue.client import BEAT_SECONDS, SILENT_SECONDS
 from shared.vocabulary import ServiceName, TaskKind
 
 ABANDONED_SECONDS = 60.0  # without a live runner of their version, waiting tasks go to the newest that has one

@@ -11,9 +11,9 @@ from uuid import UUID, uuid4
 
 from shared import tasks
 from shared.contract.messages import Callback
-from shared.database import Connection
+from shared.database.pool import Connection
 from shared.errors import Problem
-from shared.jobs import Queue
+from shared.queue.client import Queue
 from shared.tasks import TaskRow
 from shared.vocabulary import CallbackState, Language, TaskState
 

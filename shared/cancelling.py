@@ -1,9 +1,9 @@
 """Ending tasks before their time: those that wait end at once, those that run are asked to stop."""
 
 from shared import callbacks, tasks
-from shared.database import Connection
+from shared.database.pool import Connection
 from shared.errors import JobFailed
-from shared.jobs import Queue
+from shared.queue.client import Queue
 from shared.tasks import TaskRow
 from shared.vocabulary import Language, ServiceName, TaskKind
 

@@ -17,8 +17,8 @@ from standardwebhooks import Webhook
 
 from shared import logs
 from shared.callbacks import COLUMNS, Delivery
-from shared.database import Connection, Pool
-from shared.jobs import TryLater
+from shared.database.pool import Connection, Pool
+from shared.queue.client import TryLater
 from shared.settings import Settings
 
 PAUSES = (5.0, 30.0, 120.0, 300.0)  # seconds after the first failures, then every LAST_PAUSE

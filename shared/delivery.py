@@ -11,12 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from shared.courier import Courier
-from shared.database import Pool
+from shared.database.pool import Pool
 from shared.errors import Unavailable
 from shared.housekeeping import Housekeeping
-from shared.jobs import CALLBACKS, DELIVER, HOUSEKEEPING, Queue, Work
+from shared.queue.client import CALLBACKS, DELIVER, HOUSEKEEPING, Queue, Work
+from shared.queue.worker_slot import Slot
 from shared.settings import Settings
-from shared.slots import Slot
 from shared.vocabulary import ServiceName
 
 CONCURRENCY = 8

@@ -19,15 +19,16 @@ from shared import callbacks, tasks, views
 from shared.cancelling import cancel_all, end_waiting
 from shared.contract.messages import Answer, TaskView
 from shared.contract.request import TaskRequest
-from shared.database import Connection, Database, Pool
+from shared.database.database import Database
+from shared.database.pool import Connection, Pool
 from shared.delivery import DeliveryLane
 from shared.errors import Busy, JobFailed, Rejected, Unavailable
-from shared.jobs import BEAT_SECONDS, Queue, run_queue
+from shared.files.media_roots import MediaRoots
 from shared.media.probe import MediaHeader, MediaKind, ProbePool
 from shared.metrics.meter import Meter, RunnerState
-from shared.paths import MediaRoots
+from shared.queue.client import BEAT_SECONDS, Queue, run_queue
+from shared.queue.worker_slot import Slot
 from shared.settings import Settings
-from shared.slots import Slot
 from shared.supervisor import Supervisor
 from shared.tasks import TaskRow
 from shared.vocabulary import ServiceName, TaskKind, TaskState

@@ -8,9 +8,9 @@ from functools import partial
 from uuid import UUID
 
 from shared import beats, callbacks, logs, tasks
-from shared.database import Connection, Pool
+from shared.database.pool import Connection, Pool
 from shared.errors import JobFailed
-from shared.jobs import DELIVER, RUN, Chore, Left, Queue, run_queue
+from shared.queue.client import DELIVER, RUN, Chore, Left, Queue, run_queue
 from shared.settings import Settings
 from shared.vocabulary import TaskState
 from shared.workplace import Workplace

@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
-from shared.paths import InputFile, MediaRoots, OutputDir, OutputFile, write_problem
+from shared.files.handles import InputFile, OutputDir, OutputFile, write_problem
+from shared.files.media_roots import MediaRoots
 from shared.settings import Settings
 
 T = TypeVar("T")

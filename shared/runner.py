@@ -23,16 +23,17 @@ from uuid import UUID
 from shared import beats, callbacks, logs, tasks
 from shared.contract.messages import Callback
 from shared.contract.request import TaskRequest
-from shared.database import Connection, Database, Pool
+from shared.database.database import Database
+from shared.database.pool import Connection, Pool
 from shared.errors import JobFailed, Problem, Unavailable
 from shared.housekeeping import Housekeeping
 from shared.job import Job, JobStopped, Result
-from shared.jobs import RUN, Queue, TryLater, Work, run_queue
 from shared.process.file_lock import FileLock
 from shared.process.lifetime import LOW, LOWEST, end_when_wedged, step_aside, when_tether_ends
+from shared.queue.client import RUN, Queue, TryLater, Work, run_queue
+from shared.queue.worker_slot import Slot
 from shared.running import RunningJob, StopReason, StopSign
 from shared.settings import Settings
-from shared.slots import Slot
 from shared.vocabulary import ServiceName, TaskState
 from shared.workplace import Workplace, check_room
 

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from shared.files.handles import InputFile, OutputFile
+from shared.files.media_roots import MediaRoots
 from shared.job import JobStopped, Outputs, Progress
-from shared.paths import InputFile, MediaRoots, OutputFile
 from shared.settings import Settings
 from shared.tasks import TaskRow
 

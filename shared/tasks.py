@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 from psycopg.types.json import Json, Jsonb
 
-from shared.database import Connection
+from shared.database.pool import Connection
 from shared.vocabulary import ServiceName, TaskKind, TaskState
 
 ACTIVE: tuple[TaskState, ...] = ("queued", "running")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.contract.messages import Callback, CallbackView, TaskView
-from shared.database import Connection
+from shared.database.pool import Connection
 from shared.tasks import COLUMNS, TaskRow
 from shared.vocabulary import ServiceName, TaskKind, TaskState
 

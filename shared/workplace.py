@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 from shared.errors import JobFailed, Problem
-from shared.paths import MediaRoots
+from shared.files.media_roots import MediaRoots
 from shared.settings import Settings
 from shared.tasks import TaskRow
 

@@ -8,9 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from shared import tasks
-from shared.database import Database, Pool
+from shared.database.database import Database
+from shared.database.pool import Pool
 from shared.housekeeping import Housekeeping
-from shared.jobs import RUN, Queue, Work, run_queue
+from shared.queue.client import RUN, Queue, Work, run_queue
 from shared.settings import Settings
 from shared.tasks import TaskRow
 from shared.vocabulary import TaskKind

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.stream import VideoStream
 
-from shared.paths import InputFile, OutputDir, OutputFile
+from shared.files.handles import InputFile, OutputDir, OutputFile
 
 Pixels = npt.NDArray[Any]
 

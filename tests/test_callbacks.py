@@ -16,10 +16,11 @@ from shared import callbacks, courier, delivery, tasks
 from shared.commands.callbacks import app
 from shared.contract.messages import Callback
 from shared.courier import Undelivered, check_answer, pause
-from shared.database import Connection, Database, Pool
+from shared.database.database import Database
+from shared.database.pool import Connection, Pool
 from shared.delivery import DeliveryLane
 from shared.housekeeping import Housekeeping
-from shared.jobs import Queue
+from shared.queue.client import Queue
 from shared.receiver import Behaviour, Receiver, well_behaved
 from shared.settings import Settings
 from tests.tiny_service import PATIENCE_SECONDS

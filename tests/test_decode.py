@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from shared.errors import UnreadableMedia
+from shared.files.handles import InputFile
 from shared.media.decode import open_video
 from shared.media.frame import Frame, Picture, as_stored, repeat_identical, upright
-from shared.paths import InputFile
 from tests import media_maker
 from tests.media_maker import IRREGULAR, clip, opened
 

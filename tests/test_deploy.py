@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from kubernetes_validate import SchemaNotFoundError, ValidationError, validate
 
 from deploy.crds import SCHEMAS, file_name, write
-from shared.database import Database
+from shared.database.database import Database
 from shared.settings import Settings
 from shared.supervisor import STOP_MARGIN_SECONDS
 from shared.vocabulary import SERVICES

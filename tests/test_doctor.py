@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from shared import doctor, weights
 from shared.commands.doctor import doctor as command
-from shared.database import Database
+from shared.database.database import Database
 from shared.doctor import Finding, folders, machine, media, models, network, storage
 from shared.doctor.finding import ask_aside
 from shared.doctor.machine import Driver

@@ -11,9 +11,9 @@ import pytest
 
 from shared import callbacks, tasks
 from shared.contract.messages import Callback
-from shared.database import Connection
-from shared.jobs import TryLater
-from shared.slots import Slot
+from shared.database.pool import Connection
+from shared.queue.client import TryLater
+from shared.queue.worker_slot import Slot
 from shared.tasks import storable
 from tests.house import House, Run, housed, work
 

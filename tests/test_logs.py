@@ -15,7 +15,8 @@ from PIL import Image
 from psycopg.types.json import Json
 from pydantic import SecretStr
 
-from shared.database import Database, Pool
+from shared.database.database import Database
+from shared.database.pool import Pool
 from shared.errors import Unavailable
 from shared.logs import JsonLines, about, secrets_of
 from shared.receiver import Receiver, well_behaved

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from shared import paths
 from shared.errors import JobFailed, Problem, Rejected, UnreadableMedia
-from shared.paths import MediaRoots, OutputDir
+from shared.files.handles import OutputDir, write_problem
+from shared.files.media_roots import MediaRoots
 from shared.settings import Settings
 
 OUTSIDE = "video_url does not lie inside the media folders of KINORA_MEDIA_ROOTS"
@@ -277,7 +277,7 @@ def test_a_disk_that_fills_while_writing_fails_the_job_and_leaves_nothing(roots:
     with roots.open_dist_dir(small_disk) as folder:
         with pytest.raises(OSError, match="No space left") as caught:
             write_too_much(folder)
-        assert str(paths.write_problem(caught.value, "7.mp4")) == "there was no room left to write 7.mp4"
+        assert str(write_problem(caught.value, "7.mp4")) == "there was no room left to write 7.mp4"
         assert names(folder) == []
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from shared.errors import JobFailed, UnreadableMedia
+from shared.files.handles import OutputFile
 from shared.media.frame import Picture
 from shared.media.label import Label
 from shared.media.picture import (
@@ -21,7 +22,6 @@ from shared.media.picture import (
     read_picture,
     write_picture,
 )
-from shared.paths import OutputFile
 from tests.media_maker import BARS, clip, opened, output_in, renamed_text
 
 # Red and green over blue and white.

@@ -18,9 +18,9 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from shared.jobs import run_queue
+from shared.queue.client import run_queue
+from shared.queue.worker_slot import Slot
 from shared.receiver import Receiver
-from shared.slots import Slot
 from tests.hosts import Network, external_postgres
 from tests.tiny_service import PATIENCE_SECONDS, ROOT, TinyService
 

@@ -8,11 +8,12 @@ from uuid import UUID
 
 import pytest
 
-from shared import beats, jobs
+from shared import beats
 from shared.beats import FRESH_SECONDS, LET_GO_SECONDS, UNWATCHED_SECONDS
 from shared.errors import Unavailable
-from shared.jobs import BEAT_SECONDS, DELIVER, SILENT_SECONDS, Left, TryLater
-from shared.slots import Slot
+from shared.queue import client
+from shared.queue.client import BEAT_SECONDS, DELIVER, SILENT_SECONDS, Left, TryLater
+from shared.queue.worker_slot import Slot
 from tests.house import House, Run, housed, work
 
 LONG = SILENT_SECONDS + 5
@@ -151,7 +152,7 @@ def test_a_worker_that_comes_back_leaves_alone_what_somebody_else_has_by_now(
 def test_a_worker_beats_while_it_works_and_while_it_waits_for_its_last_job(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(client, "BEAT_SECONDS", 0.1)
 
     async def test(house: House) -> None:
         await house.task()

@@ -10,10 +10,11 @@ import pytest
 
 from shared import beats, tasks, views
 from shared.beats import ABANDONED_SECONDS
-from shared.database import MIGRATIONS, Database, apply_schema
-from shared.jobs import CHANNEL, SILENT_SECONDS, queue_schema, run_queue
+from shared.database.database import Database
+from shared.database.migrate import MIGRATIONS, apply_schema
+from shared.queue.client import CHANNEL, SILENT_SECONDS, queue_schema, run_queue
+from shared.queue.worker_slot import Slot
 from shared.settings import Settings
-from shared.slots import Slot
 from shared.vocabulary import SERVICES
 from tests.house import House, Run, housed, work
 

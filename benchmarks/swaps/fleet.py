@@ -9,7 +9,7 @@ from typing import Any, Self
 import psycopg
 from psycopg.rows import dict_row
 
-from shared.postgres import EmbeddedPostgres
+from shared.database.embedded_postgres import EmbeddedPostgres
 from shared.receiver import Receiver
 from shared.stack import Stack, free_port
 

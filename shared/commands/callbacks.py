@@ -8,8 +8,8 @@ from rich.table import Column, Table
 
 from shared import callbacks
 from shared.commands.storage import console, with_storage
-from shared.database import Pool
-from shared.jobs import Queue
+from shared.database.pool import Pool
+from shared.queue.client import Queue
 from shared.settings import Settings
 from shared.vocabulary import CALLBACK_STATES, CallbackState
 

@@ -7,7 +7,8 @@ from typing import TypeVar
 import typer
 from rich.console import Console
 
-from shared.database import Database, Pool
+from shared.database.database import Database
+from shared.database.pool import Pool
 from shared.errors import Problem
 from shared.settings import Settings
 

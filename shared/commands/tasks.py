@@ -10,10 +10,10 @@ from shared import views
 from shared.cancelling import cancel_all
 from shared.commands.storage import console, with_storage
 from shared.contract.messages import TaskView
-from shared.database import Pool
+from shared.database.pool import Pool
 from shared.errors import Rejected
 from shared.housekeeping import Housekeeping
-from shared.jobs import Queue
+from shared.queue.client import Queue
 from shared.settings import Settings
 from shared.vocabulary import SERVICES, TASK_STATES, ServiceName, TaskState
 

@@ -149,7 +149,7 @@ class Text(Wire):
 
 @dataclass(frozen=True)
 class LocalPath(Wire):
-    """An absolute local path or a file URL; where it may lead is checked by `shared.paths`, not here."""
+    """An absolute local path or a file URL; where it may lead is checked by `shared.files.media_roots`, not here."""
 
     def read(self, field: str, value: object) -> str:
         return read_text(field, value)

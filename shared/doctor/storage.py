@@ -20,7 +20,7 @@ def database(settings: Settings) -> Iterator[Finding]:
     if settings.database_url:
         yield from _look(settings.database_url.get_secret_value(), "the one that KINORA_DATABASE_URL names")
         return
-    from shared.database import Database  # noqa: PLC0415  # its drivers are not part of every installation
+    from shared.database.database import Database  # noqa: PLC0415  # its drivers are not part of every installation
 
     users = users_of(settings.state_dir)
     storage = Database(settings)
@@ -96,7 +96,7 @@ def judge_clock(skew_seconds: float) -> Finding:
 
 def judge_tables(connection: Any, name: str) -> Iterator[Finding]:
     """Say how the tables stand to this version, without touching them."""
-    from shared.database import MIGRATIONS  # noqa: PLC0415  # as above
+    from shared.database.migrate import MIGRATIONS  # noqa: PLC0415  # as above
 
     known = {int(path.name.split("_")[0]) for path in MIGRATIONS.iterdir() if path.name.endswith(".sql")}
     applied: set[int] = set()

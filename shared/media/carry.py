@@ -12,9 +12,9 @@ from av.packet import Packet
 from av.stream import DataStream, Discard, Disposition, Stream
 from av.subtitles.stream import SubtitleStream
 
+from shared.files.handles import InputFile
 from shared.media import sound, subtitles
 from shared.media.container import open_container
-from shared.paths import InputFile
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # exists in the stubs alone

@@ -10,7 +10,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from shared.errors import UnreadableMedia
-from shared.paths import InputFile
+from shared.files.handles import InputFile
 
 # Formats that hold their media in the one file that was opened. Playlists (hls, dash, concat) would let a file name
 # another file, here or elsewhere, and are left out; so are raw elementary streams, which have no times.

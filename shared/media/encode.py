@@ -16,6 +16,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from shared.errors import JobFailed
+from shared.files.handles import OutputFile, write_problem
 from shared.media.carry import Track, carry_over
 from shared.media.channel import Channel, depth_for
 from shared.media.colour import Colour, ToYuv
@@ -26,7 +27,6 @@ from shared.media.frame import Frame, Picture
 from shared.media.label import KEY, Label
 from shared.media.stamp import stamp
 from shared.media.timeline import Timeline
-from shared.paths import OutputFile, write_problem
 from shared.settings import Settings
 
 _RATE_LIMIT = 1_000_000  # the largest denominator of a frame rate

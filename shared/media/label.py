@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from shared.paths import OutputFile
+from shared.files.handles import OutputFile
 from shared.settings import Settings
 
 KEY = "AIGC"

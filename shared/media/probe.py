@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from shared.errors import Unavailable, UnreadableMedia
+from shared.files.handles import InputFile
+from shared.files.media_roots import MediaRoots
 from shared.media.header import MediaHeader, MediaKind
-from shared.paths import InputFile, MediaRoots
 from shared.settings import Settings
 
 __all__ = ["MediaHeader", "MediaKind", "ProbePool"]

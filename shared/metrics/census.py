@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from shared.database import Connection
+from shared.database.pool import Connection
 from shared.vocabulary import ServiceName
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
 
-from shared.database import Connection, Pool
+from shared.database.pool import Connection, Pool
 from shared.errors import Unavailable
 from shared.metrics import census
 from shared.metrics.figures import Tally, gauge, render

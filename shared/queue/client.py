@@ -27,7 +27,7 @@ from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
 from shared.errors import Unavailable
-from shared.slots import Slot
+from shared.queue.worker_slot import Slot
 
 RUN = "kinora.run"
 DELIVER = "kinora.deliver"

@@ -1,0 +1,1 @@
+"""PostgreSQL, external or embedded: its connections, its schema, its server."""

@@ -1,0 +1,1 @@
+"""Where requests may read and write, and the descriptors through which they do."""

@@ -1,0 +1,189 @@
+"""Opened files and folders, checked on their descriptors: whatever reads or writes media goes through one of these."""
+
+import ctypes
+import errno
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from shared.errors import JobFailed, UnreadableMedia
+
+_TRIAL = "kinora-trial"  # always the same name: the next trial removes what a kill left
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_NO_UNNAMED_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT}
+_RENAME_NOREPLACE = 1
+
+
+class _Descriptor:
+    """Something open that closes at the end of its `with` block."""
+
+    fd: int
+
+    @property
+    def url(self) -> str:
+        """The name under which this process, libav and Pillow included, may open the same file again."""
+        return f"/proc/self/fd/{self.fd}"
+
+    def close(self) -> None:
+        """Close the descriptor; a second call does nothing."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass
+class InputFile(_Descriptor):
+    """An opened regular file inside a media root."""
+
+    fd: int
+    name: str  # bare, for messages
+    size: int  # bytes
+    mtime_ns: int
+
+
+@dataclass
+class OutputDir(_Descriptor):
+    """An opened `dist_dir`; everything in it happens through its descriptor."""
+
+    fd: int
+    path: Path  # for messages and the disk check, never for opening
+
+    def check_writable(self) -> None:
+        """Raise the OSError of a folder that takes no new file. A kill meanwhile leaves nothing that stays."""
+        try:
+            os.close(os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=self.fd))
+        except OSError as error:
+            if error.errno not in _NO_UNNAMED_FILES:  # some network shares
+                raise
+            with suppress(FileNotFoundError):
+                os.unlink(f".{_TRIAL}.part", dir_fd=self.fd)
+            with suppress(FileExistsError):  # somebody else tries it just now, and can
+                self.create(_TRIAL, "").discard()
+
+    def create(self, stem: str, suffix: str) -> "OutputFile":
+        """Create the hidden temporary file `.{stem}{suffix}.part`; raise OSError when the folder refuses."""
+        name = f"{stem}{suffix}"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(f".{name}.part", flags, 0o644, dir_fd=self.fd)
+        # A descriptor of its own: the file outlives the `with` block of its folder.
+        return OutputFile(descriptor, stem, suffix, folder=os.dup(self.fd))
+
+    def sweep(self, prefix: str) -> list[str]:
+        """Remove what an attempt left behind, published or not, and return the names.
+
+        `7_upscale_0badcafe-1` means the first attempt only, not the tenth; `7_upscale_0badcafe-` means all of them.
+        """
+        word = prefix[-1].isalnum()
+        gone = []
+        for name in os.listdir(self.fd):  # noqa: PTH208  # pathlib lists no descriptor
+            rest = name.removeprefix(".").removeprefix(prefix)
+            if rest == name.removeprefix(".") or (word and rest[:1].isalnum()):
+                continue
+            with suppress(FileNotFoundError, IsADirectoryError):
+                os.unlink(name, dir_fd=self.fd)
+                gone.append(name)
+        return sorted(gone)
+
+
+@dataclass
+class OutputFile(_Descriptor):
+    """A file that appears under its bare `name` only when it is complete, and never over another one.
+
+    Leaving its `with` block without `publish` discards it.
+    """
+
+    fd: int
+    stem: str
+    suffix: str
+    folder: int = field(repr=False)  # descriptor of the folder, owned
+    _part: str = field(init=False, repr=False)
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.name = f"{self.stem}{self.suffix}"
+        self._part = f".{self.name}.part"
+
+    def publish(self) -> str:
+        """Sync the file, give it its name (the next free one if it is taken), sync the folder; return the name."""
+        try:
+            os.fsync(self.fd)
+            number = 1
+            while not self._link():
+                number += 1
+                self.name = f"{self.stem}-{number}{self.suffix}"
+            with suppress(FileNotFoundError):
+                os.unlink(self._part, dir_fd=self.folder)
+            os.fsync(self.folder)
+        except OSError as error:
+            self.discard()
+            raise write_problem(error, self.name) from error
+        self.close()
+        return self.name
+
+    def discard(self) -> None:
+        """Remove the temporary file; after `publish` or a second time this does nothing."""
+        if self.fd >= 0:
+            with suppress(FileNotFoundError):
+                os.unlink(self._part, dir_fd=self.folder)
+        self.close()
+
+    def close(self) -> None:
+        super().close()
+        if self.folder >= 0:
+            os.close(self.folder)
+            self.folder = -1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
+
+    def _link(self) -> bool:
+        """Give the open file its name, the descriptor itself and not what its temporary name leads to by now."""
+        try:
+            os.link(self.url, self.name, dst_dir_fd=self.folder, follow_symlinks=True)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:  # FAT and some network shares have none
+                raise
+            return _rename_new(self.folder, self._part, self.name)
+        return True
+
+
+def write_problem(error: OSError, name: str) -> JobFailed:
+    """Turn a failed write into the one sentence that its callback carries."""
+    if error.errno in _NO_ROOM:
+        return JobFailed("no_room", name=name)
+    return JobFailed("not_written", name=name, reason=os.strerror(error.errno or errno.EIO))
+
+
+def _regular(descriptor: int, name: str) -> os.stat_result:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableMedia("input_irregular", name=name)
+    return status
+
+
+def _rename_new(folder: int, old: str, new: str) -> bool:
+    """Rename inside a folder unless the new name is taken (renameat2, RENAME_NOREPLACE)."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.renameat2(folder, os.fsencode(old), folder, os.fsencode(new), _RENAME_NOREPLACE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code == errno.EEXIST:
+        return False
+    raise OSError(code, os.strerror(code))

@@ -1,0 +1,1 @@
+"""The job queue. Nothing outside this package knows Procrastinate."""
