@@ -22,7 +22,7 @@ from services.creation.pipeline import create_video
 from services.creation.request import ANIME, PIXEL, PLAIN, CreationRequest
 from shared import weights
 from shared.demo import clips
-from shared.job import DirectJob
+from shared.pipeline.direct_job import DirectJob
 from shared.settings import Settings
 
 RUNS = 3

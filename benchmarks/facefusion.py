@@ -31,11 +31,12 @@ from services.facefusion.preview import preview_swap
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.swapper import paste
 from shared import weights
-from shared.job import DirectJob, Result
 from shared.media.decode import open_video
 from shared.media.encode import encode
 from shared.media.label import Label
 from shared.media.picture import read_picture
+from shared.pipeline.direct_job import DirectJob
+from shared.pipeline.job import Result
 from shared.settings import Settings
 
 Vector = npt.NDArray[np.float64]

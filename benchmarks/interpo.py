@@ -30,9 +30,9 @@ from services.interpo.pipeline import interpolate_video
 from services.interpo.request import InterpoRequest
 from shared import weights
 from shared.device import choose_compute
-from shared.job import DirectJob
 from shared.networks.interpolator import Interpolator
 from shared.networks.rife import Rife
+from shared.pipeline.direct_job import DirectJob
 from shared.settings import Settings
 
 Image = npt.NDArray[Any]

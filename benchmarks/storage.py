@@ -15,14 +15,15 @@ from benchmarks.chaos.victims import postmaster
 from benchmarks.chaos.witnesses import connect
 from benchmarks.clips import write_clip
 from benchmarks.report import Report
-from shared import beats, processes, tasks
+from shared import processes
 from shared.database.database import Database
 from shared.database.pool import Pool
-from shared.housekeeping import Housekeeping
 from shared.queue.client import Queue
 from shared.receiver import Receiver
 from shared.settings import Settings
 from shared.stack import Stack
+from shared.tasks import heartbeats, rows
+from shared.tasks.recovery import Housekeeping
 
 IDLE_SECONDS = 20.0
 TASKS = 20
@@ -125,20 +126,20 @@ async def of_runners(home: Path) -> tuple[Cost, Cost]:
     database = Database(settings).start()
     pool = await Pool(database.uri, size=16).open()
     try:
-        workers, rows = await settled_runners(pool)
+        workers, claimed = await settled_runners(pool)
         keeping = Housekeeping(settings, pool, Queue(pool.raw))
 
         async def live(number: int) -> None:
             async with pool.raw.connection() as connection:
                 await connection.execute("SELECT procrastinate_update_heartbeat_v1(%s)", (workers[number],))
             async with pool.transaction() as connection:
-                await beats.hurry(connection)
-                await beats.beat(connection, "upscale", "generate", "1.0")
+                await heartbeats.hurry(connection)
+                await heartbeats.beat(connection, "upscale", "generate", "1.0")
             await keeping.watch()
 
         async def progress(number: int) -> None:
             async with pool.transaction() as connection:
-                await tasks.beat(connection, rows[number], 0.5)
+                await rows.beat(connection, claimed[number], 0.5)
 
         with psycopg.connect(database.uri, autocommit=True) as connection:
             return [await repeated(act, connection, settings.state_dir) for act in (live, progress)]  # type: ignore[return-value]  # two
@@ -147,22 +148,22 @@ async def of_runners(home: Path) -> tuple[Cost, Cost]:
         database.stop()
 
 
-async def settled_runners(pool: Pool) -> tuple[list[int], list[tasks.TaskRow]]:
+async def settled_runners(pool: Pool) -> tuple[list[int], list[rows.TaskRow]]:
     """Register workers and have each run a task."""
-    workers, rows = [], []
+    workers, running = [], []
     for number in range(1, RUNNERS + 1):
         async with pool.transaction() as connection:
             cursor = await connection.execute("SELECT worker_id FROM procrastinate_register_worker_v1()")
             workers.append((await cursor.fetchall())[0]["worker_id"])
-            row = await tasks.insert(
+            row = await rows.insert(
                 connection, service="upscale", kind="generate", task_id=number, fingerprint="0" * 64,
                 request={"video_url": "/media/in/clip.mp4", "dist_dir": "/media/out", "ratio": 2}, context={},
                 version="1.0",
             )  # fmt: skip
-            claimed = await tasks.claim(connection, row)
+            claimed = await rows.claim(connection, row)
             assert claimed
-            rows.append(claimed)
-    return workers, rows
+            running.append(claimed)
+    return workers, running
 
 
 async def repeated(act: Callable[[int], Awaitable[None]], connection: psycopg.Connection[Any], state_dir: Path) -> Cost:

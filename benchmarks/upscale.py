@@ -27,8 +27,8 @@ from services.upscale.pipeline import upscale_video
 from services.upscale.request import UpscaleRequest
 from shared import weights
 from shared.device import Compute
-from shared.job import DirectJob
 from shared.networks.upscaler import Upscaler
+from shared.pipeline.direct_job import DirectJob
 from shared.settings import Settings
 
 NAME = "realesr-animevideov3"

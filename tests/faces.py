@@ -18,7 +18,8 @@ from services.facefusion.preview import preview_swap
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.swapper import View
 from shared import weights
-from shared.job import DirectJob, Result
+from shared.pipeline.direct_job import DirectJob
+from shared.pipeline.job import Result
 from shared.settings import Settings
 
 SETTINGS = Settings(preset="ultrafast", facefusion_swapper="classic")

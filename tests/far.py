@@ -11,8 +11,8 @@ from starlette.routing import Route
 
 from services.upscale.request import UpscaleRequest
 from shared.contract.messages import TaskView
-from shared.openapi import describe
-from shared.tasks_face import TaskQuery, read_task_id, task_list, unknown
+from shared.http.openapi import describe
+from shared.http.task_routes import TaskQuery, read_task_id, task_list, unknown
 from shared.vocabulary import ServiceName
 
 ACCEPTED = {"err_code": 0, "err_msg": ""}

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from shared import tasks
 from shared.database.database import Database
 from shared.database.pool import Pool
-from shared.housekeeping import Housekeeping
 from shared.queue.client import RUN, Queue, Work, run_queue
 from shared.settings import Settings
-from shared.tasks import TaskRow
+from shared.tasks import rows
+from shared.tasks.recovery import Housekeeping
+from shared.tasks.rows import TaskRow
 from shared.vocabulary import TaskKind
 
 VERSION = "1.0"
@@ -35,22 +35,22 @@ class House:
     ) -> UUID:
         """Queue a task of a service that nothing serves."""
         async with self.pool.transaction() as connection:
-            row = await tasks.insert(
+            row = await rows.insert(
                 connection, service="interpo", kind=kind, task_id=task_id, fingerprint=str(task_id),
                 request={"dist_dir": str(self.dist_dir)}, context=context, version=version,
             )  # fmt: skip
-            await tasks.note_job(connection, row, await self.queue.defer_run(connection, "interpo", kind, version, row))
+            await rows.note_job(connection, row, await self.queue.defer_run(connection, "interpo", kind, version, row))
         return row
 
     async def read(self, row: UUID) -> TaskRow:
         async with self.pool.transaction() as connection:
-            found = await tasks.read(connection, row)
+            found = await rows.read(connection, row)
         assert found
         return found
 
     async def claim(self, row: UUID) -> TaskRow | None:
         async with self.pool.transaction() as connection:
-            return await tasks.claim(connection, row)
+            return await rows.claim(connection, row)
 
     async def sql(self, statement: str, *values: object) -> list[dict[str, Any]]:
         async with self.pool.transaction() as connection:

@@ -6,8 +6,8 @@ import bentoml
 
 from services.upscale.request import UpscaleRequest
 from shared.contract.messages import Answer
-from shared.envelope import EnvelopeService
 from shared.errors import Busy, Unavailable
+from shared.http.bentoml_service import EnvelopeService
 from shared.process.lifetime import die_with_parent
 
 ACCEPT, BUSY, STORAGE_AWAY, CRASH, SLEEP = range(1, 6)  # task_id -> what happens

@@ -12,17 +12,18 @@ import pytest
 from standardwebhooks import Webhook
 from typer.testing import CliRunner
 
-from shared import callbacks, courier, delivery, tasks
 from shared.commands.callbacks import app
 from shared.contract.messages import Callback
-from shared.courier import Undelivered, check_answer, pause
 from shared.database.database import Database
 from shared.database.pool import Connection, Pool
-from shared.delivery import DeliveryLane
-from shared.housekeeping import Housekeeping
+from shared.delivery import sender, worker
+from shared.delivery.sender import Undelivered, check_answer, pause
+from shared.delivery.worker import DeliveryLane
 from shared.queue.client import Queue
 from shared.receiver import Behaviour, Receiver, well_behaved
 from shared.settings import Settings
+from shared.tasks import callbacks, rows
+from shared.tasks.recovery import Housekeeping
 from tests.tiny_service import PATIENCE_SECONDS
 
 T = TypeVar("T")
@@ -51,11 +52,11 @@ class Post:
         """Write a task that has ended; return its row."""
 
         async def work(connection: Connection, queue: Queue) -> UUID:
-            row_id = await tasks.insert(
+            row_id = await rows.insert(
                 connection, service="upscale", kind="generate", task_id=task_id, fingerprint="", request={}, context={},
                 version="1.0",
             )  # fmt: skip
-            row = await tasks.read(connection, row_id)
+            row = await rows.read(connection, row_id)
             assert row
             assert await callbacks.conclude(
                 connection, queue, row, "succeeded", Callback(task_id=task_id, video_url="片 1.mp4")
@@ -100,9 +101,9 @@ def behave_again(receiver: Receiver) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def post(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Post]:
     patch = pytest.MonkeyPatch()
-    patch.setattr(courier, "PAUSES", (0.2, 0.2))
-    patch.setattr(courier, "LAST_PAUSE", 0.3)
-    patch.setattr(courier, "TOTAL_SECONDS", 1.0)
+    patch.setattr(sender, "PAUSES", (0.2, 0.2))
+    patch.setattr(sender, "LAST_PAUSE", 0.3)
+    patch.setattr(sender, "TOTAL_SECONDS", 1.0)
     patch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # nothing listens there: a courier that used it would fail
     patch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     settings = Settings(
@@ -213,7 +214,7 @@ def test_a_lane_that_breaks_begins_again(post: Post, monkeypatch: pytest.MonkeyP
         await serve(self, *arguments)
 
     monkeypatch.setattr(Queue, "serve", breaks)
-    monkeypatch.setattr(delivery, "PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(worker, "PAUSE_SECONDS", 0.1)
     lane = DeliveryLane(post.settings, "interpo", post.database.uri)
     lane.start()
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -243,8 +244,8 @@ def test_a_callback_whose_job_was_lost_is_found_again(post: Post, receiver: Rece
 
 
 def test_the_pauses_grow_spread_and_honour_what_the_receiver_wishes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(courier, "PAUSES", (5.0, 30.0, 120.0, 300.0))
-    monkeypatch.setattr(courier, "LAST_PAUSE", 300.0)
+    monkeypatch.setattr(sender, "PAUSES", (5.0, 30.0, 120.0, 300.0))
+    monkeypatch.setattr(sender, "LAST_PAUSE", 300.0)
     assert [pause(failures) for failures in range(4)] == [5, 30, 120, 300]
     late = {pause(9) for _ in range(100)}
     assert min(late) >= 240
@@ -253,9 +254,9 @@ def test_the_pauses_grow_spread_and_honour_what_the_receiver_wishes(monkeypatch:
     assert pause(0, wish=60) == 60
     assert pause(0, wish=1e9) == 3600
     soon = datetime.now(UTC) + timedelta(seconds=100)
-    assert courier._wish(soon.strftime("%a, %d %b %Y %H:%M:%S GMT")) == pytest.approx(100, abs=5)
-    assert courier._wish("120") == 120
-    assert courier._wish("soon") is None
+    assert sender._wish(soon.strftime("%a, %d %b %Y %H:%M:%S GMT")) == pytest.approx(100, abs=5)
+    assert sender._wish("120") == 120
+    assert sender._wish("soon") is None
 
 
 @pytest.mark.parametrize("answer", [b"", b"ok", b'{"err_code":0}', b'{"err_code":0.0,"err_msg":"fine"}'])

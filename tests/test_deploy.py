@@ -18,8 +18,8 @@ from kubernetes_validate import SchemaNotFoundError, ValidationError, validate
 
 from deploy.crds import SCHEMAS, file_name, write
 from shared.database.database import Database
+from shared.serving.runner_supervisor import STOP_MARGIN_SECONDS
 from shared.settings import Settings
-from shared.supervisor import STOP_MARGIN_SECONDS
 from shared.vocabulary import SERVICES
 from tests.test_bento import bentofile
 

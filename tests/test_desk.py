@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from shared import desk
 from shared.errors import JobFailed
 from shared.processes import descendants, read
 from shared.receiver import Receiver
+from shared.serving import task_service
 from shared.settings import Settings
-from shared.workplace import check_room
+from shared.tasks.workspace import check_room
 from tests.tiny_lane import TinyRequest
 from tests.tiny_service import PATIENCE_SECONDS, TinyService
 
@@ -248,11 +248,11 @@ def test_only_the_output_folder_needs_room_for_a_copy_of_the_input(
     def note(folders: list[Path], need_bytes: int = 0) -> None:
         asked.update(dict.fromkeys(folders, need_bytes))
 
-    monkeypatch.setattr(desk, "check_room", note)
+    monkeypatch.setattr(task_service, "check_room", note)
     (tmp_path / "clip").write_bytes(b"x" * 1000)
     settings = Settings(state_dir=tmp_path / "state", media_roots=(tmp_path,))
     request = TinyRequest(task_id=1, dist_dir=str(tmp_path / "out"), note=str(tmp_path / "clip"))
-    desk.TaskDesk("upscale", settings)._resolve(request, ["note"])
+    task_service.TaskDesk("upscale", settings)._resolve(request, ["note"])
     assert asked == {tmp_path / "out": 1000, tmp_path / "state": 0}
 
 

@@ -15,11 +15,11 @@ from av.video.stream import VideoStream
 
 from shared.errors import JobFailed
 from shared.files.handles import OutputFile
-from shared.job import JobStopped
 from shared.media.decode import VideoSource, open_video
 from shared.media.encode import EncodeReport, encode
 from shared.media.frame import Frame
 from shared.media.label import Label
+from shared.pipeline.job import JobStopped
 from shared.settings import Settings
 from tests import media_maker
 from tests.media_maker import IRREGULAR, Pixels, clip, opened, output_in

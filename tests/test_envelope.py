@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from services.upscale.request import UpscaleRequest
-from shared.envelope import BODY_LIMIT_BYTES, Envelope
+from shared.http.middleware import BODY_LIMIT_BYTES, Envelope
 from shared.settings import Settings
 from shared.stack import free_port
 from tests import slow_service
@@ -170,7 +170,7 @@ def test_who_sends_far_too_much_still_reads_the_answer(plain: httpx.Client) -> N
 
 
 def test_a_body_that_never_arrives_is_answered_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.envelope.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("shared.http.middleware.BODY_SECONDS", 0.2)
     with serving(Envelope(_inside, settings())) as url:
         host, port = url.removeprefix("http://").split(":")
         with closing(socket.create_connection((host, int(port)), timeout=10)) as connection:

@@ -20,8 +20,8 @@ from services.facefusion.request import FaceFusionRequest
 from shared import weights
 from shared.demo.clips import facts
 from shared.errors import JobFailed
-from shared.job import DirectJob
 from shared.media.decode import open_video
+from shared.pipeline.direct_job import DirectJob
 from tests.faces import SETTINGS, difference, frames_of, largest, man, model, pair, portrait, read, run, save, woman
 from tests.media_maker import ffmpeg
 

@@ -17,8 +17,8 @@ from services.interpo.model import load
 from services.interpo.pipeline import interpolate_video
 from services.interpo.request import InterpoRequest
 from shared.errors import UnreadableMedia
-from shared.job import DirectJob
 from shared.media.frame import Picture
+from shared.pipeline.direct_job import DirectJob
 from shared.process.malloc import KEEP_FREED_MEMORY
 from shared.settings import Settings
 from tests import media_maker
@@ -178,7 +178,7 @@ from pathlib import Path
 from services.interpo.model import load
 from services.interpo.pipeline import interpolate_video
 from services.interpo.request import InterpoRequest
-from shared.job import DirectJob
+from shared.pipeline.job import DirectJob
 from shared.settings import Settings
 
 class Hold:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import JobFailed
-from shared.job import DirectJob, Job, Result
+from shared.pipeline.direct_job import DirectJob
+from shared.pipeline.job import Job, Result
 from shared.settings import Settings
 
 

@@ -9,12 +9,12 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 
-from shared import callbacks, tasks
 from shared.contract.messages import Callback
 from shared.database.pool import Connection
 from shared.queue.client import TryLater
 from shared.queue.worker_slot import Slot
-from shared.tasks import storable
+from shared.tasks import callbacks, rows
+from shared.tasks.rows import storable
 from tests.house import House, Run, housed, work
 
 
@@ -66,9 +66,9 @@ def test_a_claim_fences_every_earlier_attempt(run: Run) -> None:
         assert second
         assert second.attempt == first.attempt + 1
         async with house.pool.transaction() as connection:
-            assert await tasks.beat(connection, first, 0.9) is None
-            assert await tasks.requeue(connection, row_id, attempt=first.attempt, crashed=False) is None
-            beaten = await tasks.beat(connection, second, 0.25)
+            assert await rows.beat(connection, first, 0.9) is None
+            assert await rows.requeue(connection, row_id, attempt=first.attempt, crashed=False) is None
+            beaten = await rows.beat(connection, second, 0.25)
         assert beaten
         assert beaten.progress == 0.25
 
@@ -82,7 +82,7 @@ def test_shown_progress_never_falls_not_even_for_a_second_attempt(run: Run) -> N
             row = await house.claim(row_id)
             assert row
             async with house.pool.transaction() as connection:
-                now = await tasks.beat(connection, row, progress)
+                now = await rows.beat(connection, row, progress)
             assert now
             assert (now.progress, now.pace) == (shown, progress)
             await house.chores.settle(row_id)
@@ -112,7 +112,7 @@ def test_a_task_whose_runner_died_while_it_was_being_cancelled_ends_as_cancelled
         row_id = await house.task()
         await house.claim(row_id)
         async with house.pool.transaction() as connection:
-            await tasks.ask_to_stop(connection, row_id)
+            await rows.ask_to_stop(connection, row_id)
         assert not await house.chores.settle(row_id)
         assert (await house.read(row_id)).state == "cancelled"
 
@@ -272,8 +272,8 @@ def test_purging_forgets_faces_first_and_records_later_but_never_an_open_callbac
         assert [row["memo"] for row in left] == [None, None, {"f": 1}, None]
         assert [row["context"] for row in left] == [{}, {}, {"face": [1.0, 2.0]}, {}]
         async with house.pool.transaction() as connection:
-            assert await tasks.newest_memo(connection, "interpo", "k", None) == {"f": 1}
-            assert await tasks.newest_memo(connection, "interpo", "k", 3) is None
+            assert await rows.newest_memo(connection, "interpo", "k", None) == {"f": 1}
+            assert await rows.newest_memo(connection, "interpo", "k", 3) is None
 
     run(test)
 

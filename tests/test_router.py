@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from services.router import upstream
 from services.router.proxy import PATHS, UNREACHABLE_HEADER, Proxy
-from shared.envelope import Envelope
+from shared.http.middleware import Envelope
 from shared.settings import Settings
 from shared.stack import Stack, free_port
 from shared.upstreams import Share

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from services.router import upstream
 from services.router.proxy import Proxy
 from services.router.split import key_of, ranked
-from shared.envelope import Envelope
+from shared.http.middleware import Envelope
 from shared.settings import Settings
 from shared.stack import free_port
 from shared.upstreams import Share

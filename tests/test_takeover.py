@@ -8,12 +8,12 @@ from uuid import UUID
 
 import pytest
 
-from shared import beats
-from shared.beats import FRESH_SECONDS, LET_GO_SECONDS, UNWATCHED_SECONDS
 from shared.errors import Unavailable
 from shared.queue import client
 from shared.queue.client import BEAT_SECONDS, DELIVER, SILENT_SECONDS, Left, TryLater
 from shared.queue.worker_slot import Slot
+from shared.tasks import heartbeats
+from shared.tasks.heartbeats import FRESH_SECONDS, LET_GO_SECONDS, UNWATCHED_SECONDS
 from tests.house import House, Run, housed, work
 
 LONG = SILENT_SECONDS + 5
@@ -80,13 +80,13 @@ def test_of_many_who_look_one_finds_and_nobody_waits_for_a_look_that_hangs(run: 
         looks = []
         for _ in range(3):
             async with house.pool.transaction() as connection:
-                looks.append(await beats.watch(connection))
+                looks.append(await heartbeats.watch(connection))
         assert looks == [True, False, False]
         await house.watched_for(LONG)
         async with house.pool.transaction() as cut_off:
-            assert await beats.watch(cut_off)
+            assert await heartbeats.watch(cut_off)
             async with house.pool.transaction() as connection:
-                assert not await asyncio.wait_for(beats.watch(connection), 2)
+                assert not await asyncio.wait_for(heartbeats.watch(connection), 2)
 
     run(test)
 
@@ -183,7 +183,7 @@ def test_a_client_that_was_cut_off_in_a_transaction_loses_its_locks_before_its_w
             cursor = await connection.execute("SHOW idle_in_transaction_session_timeout")
             assert await cursor.fetchone() == {"idle_in_transaction_session_timeout": "10s"}
         async with house.pool.transaction() as connection:
-            await beats.hurry(connection)
+            await heartbeats.hurry(connection)
             cursor = await connection.execute("SHOW idle_in_transaction_session_timeout")
             assert await cursor.fetchone() == {"idle_in_transaction_session_timeout": "5s"}
 

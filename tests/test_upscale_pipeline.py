@@ -13,9 +13,10 @@ from services.upscale.model import load
 from services.upscale.pipeline import upscale_video
 from services.upscale.request import UpscaleRequest
 from shared.device import Compute, choose_compute
-from shared.job import DirectJob, JobStopped
 from shared.media.frame import Picture
 from shared.networks.upscaler import Upscaler
+from shared.pipeline.direct_job import DirectJob
+from shared.pipeline.job import JobStopped
 from shared.settings import Settings
 from tests.media_maker import from_pictures, ten_bit, variable_rate
 

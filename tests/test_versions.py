@@ -8,13 +8,13 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from shared import beats, tasks, views
-from shared.beats import ABANDONED_SECONDS
 from shared.database.database import Database
 from shared.database.migrate import MIGRATIONS, apply_schema
 from shared.queue.client import CHANNEL, SILENT_SECONDS, queue_schema, run_queue
 from shared.queue.worker_slot import Slot
 from shared.settings import Settings
+from shared.tasks import heartbeats, rows, views
+from shared.tasks.heartbeats import ABANDONED_SECONDS
 from shared.vocabulary import SERVICES
 from tests.house import House, Run, housed, work
 
@@ -127,13 +127,13 @@ def test_after_an_outage_of_the_storage_no_version_loses_its_tasks_before_it_can
 
 def test_several_may_hand_over_at_once_and_a_task_that_has_just_begun_stays(run: Run) -> None:
     async def test(house: House) -> None:
-        rows = [await house.task(task_id, version="1.0") for task_id in range(1, 21)]
+        handed = [await house.task(task_id, version="1.0") for task_id in range(1, 21)]
         begun = await house.task(99, version="1.0")
         await house.sql("UPDATE procrastinate_jobs SET status = 'doing' WHERE args->>'id' = %s", str(begun))
         await house.sql("UPDATE kinora_tasks SET created_at = now() - interval '1 hour'")
         await alive(house, "2.0")
         await asyncio.gather(*(house.chores._hand_over() for _ in range(4)))
-        assert {(await house.queue_of(row))[0] for row in rows} == {"interpo.generate@2.0"}
+        assert {(await house.queue_of(row))[0] for row in handed} == {"interpo.generate@2.0"}
         assert (await house.queue_of(begun))[0] == "interpo.generate@1.0"
         assert (await house.read(begun)).runs_on == "1.0"
 
@@ -157,7 +157,7 @@ def test_many_runners_of_a_version_say_so_in_one_write_and_a_version_long_gone_i
     async def test(house: House) -> None:
         async def say() -> str:
             async with house.pool.transaction() as connection:
-                await beats.beat(connection, "interpo", "generate", "7.0")
+                await heartbeats.beat(connection, "interpo", "generate", "7.0")
             [row] = await house.sql("SELECT xmin::text AS written FROM kinora_versions WHERE version = '7.0'")
             return str(row["written"])
 
@@ -179,7 +179,7 @@ def test_a_place_in_the_queue_counts_only_those_that_the_same_runners_take(run: 
             await house.task(task_id, version=version)
         async with house.pool.transaction() as connection:
             shown = await views.newest_runs(connection, "interpo", task_id=None, state=None, limit=9)
-            assert await tasks.waiting(connection, "interpo", "generate") == 4  # the bound is the service's
+            assert await rows.waiting(connection, "interpo", "generate") == 4  # the bound is the service's
         assert {task.task_id: task.queue_position for task in shown} == {1: 1, 2: 1, 3: 2, 4: 2}
 
     run(test)

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from shared.contract.fields import Choice, Number, Text
 from shared.contract.request import TaskRequest
 from shared.errors import JobFailed
-from shared.job import Job, Result
-from shared.runner import Lane, main
+from shared.pipeline.job import Job, Result
+from shared.runner.process import Lane, main
 from shared.settings import Settings
 
 Model = float

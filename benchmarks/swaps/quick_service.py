@@ -12,12 +12,12 @@ import bentoml
 
 from services.upscale.request import UpscaleRequest
 from shared.contract.messages import Answer
-from shared.envelope import EnvelopeService
-from shared.job import Job, Result
+from shared.http.bentoml_service import EnvelopeService
+from shared.http.task_routes import TasksFace
+from shared.pipeline.job import Job, Result
 from shared.process.lifetime import die_with_parent
-from shared.runner import Lane, main
+from shared.runner.process import Lane, main
 from shared.settings import Settings
-from shared.tasks_face import TasksFace
 
 STEPS, STEP_SECONDS = 20, 0.05  # a second for each ratio above 1
 
@@ -30,7 +30,7 @@ class Quick:
     """Hands videos back as they came."""
 
     def __init__(self) -> None:
-        from shared.desk import TaskDesk  # noqa: PLC0415  # as the service does
+        from shared.serving.task_service import TaskDesk  # noqa: PLC0415  # as the service does
 
         settings = Settings.load()
         self.desk = TaskDesk("upscale", settings, runner_module="benchmarks.swaps.quick_service")

@@ -10,12 +10,12 @@ from services.creation.footage import SourceFootage
 from services.creation.model import Studio
 from services.creation.request import PICTURE, TEXT, CreationRequest
 from shared.errors import JobFailed
-from shared.job import Job, Result
 from shared.media.decode import VideoSource, open_video
 from shared.media.encode import EncodeReport, encode
 from shared.media.frame import Frame
 from shared.media.label import Label
 from shared.media.picture import read_picture
+from shared.pipeline.job import Job, Result
 
 CLIP_SECONDS = 3
 

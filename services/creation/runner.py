@@ -1,7 +1,7 @@
 """Video creation: the runner process, which owns the engine. `python -m services.creation.runner`."""
 
 from services.creation.request import CreationRequest
-from shared.runner import Lane, main
+from shared.runner.process import Lane, main
 
 
 def generate() -> Lane:

@@ -7,13 +7,13 @@ import bentoml
 from services.creation.acceptance import check_material, inputs, new_seed
 from services.creation.request import CreationRequest
 from shared.contract.messages import Answer
-from shared.envelope import EnvelopeService
+from shared.http.bentoml_service import EnvelopeService
+from shared.http.task_routes import TasksFace
 from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
-from shared.tasks_face import TasksFace
 
 if TYPE_CHECKING:
-    from shared.desk import Checked
+    from shared.serving.task_service import Checked
 
 tasks = TasksFace("creation")
 
@@ -25,7 +25,7 @@ class Creation:
 
     def __init__(self) -> None:
         # Here and not above: the router, which names this class only to start it, needs no queue and no database.
-        from shared.desk import TaskDesk  # noqa: PLC0415
+        from shared.serving.task_service import TaskDesk  # noqa: PLC0415
 
         self.settings = Settings.load()
         self.desk = TaskDesk("creation", self.settings)

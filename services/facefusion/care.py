@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from services.facefusion.model import FaceModel
 from services.facefusion.nsfw import NsfwGate
 from shared.files.handles import InputFile
-from shared.job import Job
+from shared.pipeline.job import Job
 
 audit = logging.getLogger("kinora.audit")
 

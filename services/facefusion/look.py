@@ -15,9 +15,9 @@ from services.facefusion.select import Filters, ordered
 from services.facefusion.swapper import PreparedSource
 from shared.errors import JobFailed
 from shared.files.handles import InputFile
-from shared.job import Job
 from shared.media.frame import Picture
 from shared.media.picture import read_picture
+from shared.pipeline.job import Job
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from services.facefusion.swapper import Painter, paste
 from services.facefusion.track import Tracker
 from shared.errors import JobFailed
 from shared.files.handles import InputFile
-from shared.job import Job, Result
 from shared.media.decode import VideoSource, open_video
 from shared.media.encode import encode
 from shared.media.frame import Frame, as_stored, upright
 from shared.media.label import Label
 from shared.media.picture import is_picture, picture_suffix, read_picture, write_picture
+from shared.pipeline.job import Job, Result
 
 FIRST_FACE_FRAMES = 300  # without a preview the reference is in the first of these frames that shows a face
 

@@ -1,7 +1,7 @@
 """Face fusion: the runner processes, which own the models. `python -m services.facefusion.runner [--kind preview]`."""
 
 from services.facefusion.request import FaceFusionRequest
-from shared.runner import Lane, main
+from shared.runner.process import Lane, main
 
 
 def generate() -> Lane:

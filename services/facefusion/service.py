@@ -7,10 +7,10 @@ import bentoml
 from services.facefusion.gallery import resolve_reference
 from services.facefusion.request import PREVIEW, FaceFusionRequest
 from shared.contract.messages import Answer
-from shared.envelope import EnvelopeService
+from shared.http.bentoml_service import EnvelopeService
+from shared.http.task_routes import TasksFace
 from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
-from shared.tasks_face import TasksFace
 
 tasks = TasksFace("facefusion")
 
@@ -22,7 +22,7 @@ class FaceFusion:
 
     def __init__(self) -> None:
         # Here and not above: the router, which names this class only to start it, needs no queue and no database.
-        from shared.desk import TaskDesk  # noqa: PLC0415
+        from shared.serving.task_service import TaskDesk  # noqa: PLC0415
 
         settings = Settings.load()
         self.desk = TaskDesk("facefusion", settings, kinds=("generate", "preview"))
@@ -47,7 +47,7 @@ class FaceFusion:
     async def submit(self, request: FaceFusionRequest, /) -> Answer:
         """Accept a preview of one frame, or the generation of the whole."""
 
-        async def prepare(checked: Any) -> dict[str, Any]:  # a `shared.desk.Checked`
+        async def prepare(checked: Any) -> dict[str, Any]:  # a `shared.serving.task_service.Checked`
             return await resolve_reference(request, checked.paths["target_file"], self.desk.newest_memo)
 
         return await self.desk.accept(

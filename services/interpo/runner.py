@@ -1,7 +1,7 @@
 """Frame interpolation: the runner process, which owns the model. `python -m services.interpo.runner`."""
 
 from services.interpo.request import InterpoRequest
-from shared.runner import Lane, main
+from shared.runner.process import Lane, main
 
 
 def generate() -> Lane:

@@ -4,10 +4,10 @@ import bentoml
 
 from services.interpo.request import InterpoRequest
 from shared.contract.messages import Answer
-from shared.envelope import EnvelopeService
+from shared.http.bentoml_service import EnvelopeService
+from shared.http.task_routes import TasksFace
 from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
-from shared.tasks_face import TasksFace
 
 tasks = TasksFace("interpo")
 
@@ -19,7 +19,7 @@ class Interpo:
 
     def __init__(self) -> None:
         # Here and not above: the router, which names this class only to start it, needs no queue and no database.
-        from shared.desk import TaskDesk  # noqa: PLC0415
+        from shared.serving.task_service import TaskDesk  # noqa: PLC0415
 
         settings = Settings.load()
         self.desk = TaskDesk("interpo", settings)

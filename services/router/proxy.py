@@ -13,14 +13,14 @@ from starlette.routing import Route
 from services.router.traffic import Traffic
 from services.router.upstream import absent
 from services.router.versions import Versions
-from shared.answers import UNAVAILABLE, HttpProblem, answer_to
 from shared.contract.messages import Answer, TaskView
 from shared.errors import Problem
+from shared.http.openapi import DOCUMENT_PATH, merge
+from shared.http.responses import UNAVAILABLE, HttpProblem, answer_to
+from shared.http.task_routes import CANCEL_PATH, TASK_PATH, TASKS_PATH, TaskQuery, read_task_id, task_list, unknown
 from shared.metrics.figures import merge as merge_figures
 from shared.metrics.figures import render
-from shared.openapi import DOCUMENT_PATH, merge
 from shared.settings import Settings
-from shared.tasks_face import CANCEL_PATH, TASK_PATH, TASKS_PATH, TaskQuery, read_task_id, task_list, unknown
 from shared.upstreams import Share
 from shared.vocabulary import SERVICES, ServiceName
 

@@ -7,7 +7,7 @@ from starlette.routing import Route
 from services.router.console import console
 from services.router.local import listening_at, report_absent, start_here
 from services.router.proxy import Proxy
-from shared.envelope import EnvelopeService
+from shared.http.bentoml_service import EnvelopeService
 from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
 from shared.upstreams import Share

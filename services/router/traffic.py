@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from prometheus_client.metrics_core import Metric
 
-from shared.answers import TOO_SLOW, HttpProblem
+from shared.http.responses import TOO_SLOW, HttpProblem
 from shared.metrics.figures import Spread, Tally
 from shared.vocabulary import ServiceName
 

@@ -7,8 +7,8 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from services.router.traffic import CANCEL, DOCUMENT, SUBMIT, TASKS, Traffic
-from shared.answers import BAD_UPSTREAM, NOT_FOUND, TOO_SLOW, UNAVAILABLE, HttpProblem, is_answer
 from shared.contract.messages import Answer, TaskList
+from shared.http.responses import BAD_UPSTREAM, NOT_FOUND, TOO_SLOW, UNAVAILABLE, HttpProblem, is_answer
 from shared.vocabulary import ServiceName
 
 SUBMIT_SECONDS = 40.0  # above a service's own limit: its 504 says more than ours

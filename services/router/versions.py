@@ -9,8 +9,8 @@ import httpx
 from services.router.split import key_of, ranked
 from services.router.traffic import LOCAL, Traffic, target_of
 from services.router.upstream import Unreachable, Upstream
-from shared.answers import HttpProblem
 from shared.contract.messages import Answer, TaskList, TaskView
+from shared.http.responses import HttpProblem
 from shared.upstreams import Share
 from shared.vocabulary import ServiceName
 

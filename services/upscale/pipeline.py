@@ -1,12 +1,12 @@
 """Upscaling: one video through one model, frame by frame, in constant memory."""
 
 from services.upscale.request import UpscaleRequest
-from shared.job import Job, Result
 from shared.media.decode import open_video
 from shared.media.encode import encode
 from shared.media.frame import Picture, repeat_identical
 from shared.media.label import Label
 from shared.networks.upscaler import Upscaler
+from shared.pipeline.job import Job, Result
 
 
 def upscale_video(job: Job, request: UpscaleRequest, model: Upscaler) -> Result:

@@ -1,7 +1,7 @@
 """Upscaling: the runner process, which owns the model. `python -m services.upscale.runner`."""
 
 from services.upscale.request import UpscaleRequest
-from shared.runner import Lane, main
+from shared.runner.process import Lane, main
 
 
 def generate() -> Lane:

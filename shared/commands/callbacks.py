@@ -6,11 +6,11 @@ from uuid import UUID
 import typer
 from rich.table import Column, Table
 
-from shared import callbacks
 from shared.commands.storage import console, with_storage
 from shared.database.pool import Pool
 from shared.queue.client import Queue
 from shared.settings import Settings
+from shared.tasks import callbacks
 from shared.vocabulary import CALLBACK_STATES, CallbackState
 
 STATES: tuple[CallbackState, ...] = tuple(state for state in CALLBACK_STATES if state != "none")

@@ -6,15 +6,15 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Column, Table
 
-from shared import views
-from shared.cancelling import cancel_all
 from shared.commands.storage import console, with_storage
 from shared.contract.messages import TaskView
 from shared.database.pool import Pool
 from shared.errors import Rejected
-from shared.housekeeping import Housekeeping
 from shared.queue.client import Queue
 from shared.settings import Settings
+from shared.tasks import views
+from shared.tasks.cancellation import cancel_all
+from shared.tasks.recovery import Housekeeping
 from shared.vocabulary import SERVICES, TASK_STATES, ServiceName, TaskState
 
 app = typer.Typer(help="List, show, cancel and purge tasks.", no_args_is_help=True)

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from prometheus_client.metrics_core import Metric
 
-from shared.housekeeping import CRASH_LIMIT
 from shared.metrics.census import Ended
 from shared.metrics.figures import Spread, Tally
+from shared.tasks.recovery import CRASH_LIMIT
 from shared.vocabulary import ServiceName
 
 OVERLAP = timedelta(seconds=60)  # a row is stamped when its last transaction begins, and seen when that has ended

@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from shared import tasks
 from shared.contract.messages import Callback
 from shared.database.pool import Connection
 from shared.errors import Problem
 from shared.queue.client import Queue
-from shared.tasks import TaskRow
+from shared.tasks import rows
+from shared.tasks.rows import TaskRow
 from shared.vocabulary import CallbackState, Language, TaskState
 
 
@@ -61,7 +61,7 @@ async def conclude(
     memo_key: str | None = None,
 ) -> bool:
     """Bring a task to its one end and queue the news of it, in the caller's transaction; False when it had ended."""
-    ended = await tasks.end(
+    ended = await rows.end(
         connection, row, state, body.model_dump(), details=details, memo=memo, memo_key=memo_key
     )  # fmt: skip
     if ended:

@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.contract.messages import Callback, CallbackView, TaskView
 from shared.database.pool import Connection
-from shared.tasks import COLUMNS, TaskRow
+from shared.tasks.rows import COLUMNS, TaskRow
 from shared.vocabulary import ServiceName, TaskKind, TaskState
 
 SAMPLE = 20  # runs whose duration tells how long the next will take

@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from shared.courier import Courier
 from shared.database.pool import Pool
+from shared.delivery.sender import Courier
 from shared.errors import Unavailable
-from shared.housekeeping import Housekeeping
 from shared.queue.client import CALLBACKS, DELIVER, HOUSEKEEPING, Queue, Work
 from shared.queue.worker_slot import Slot
 from shared.settings import Settings
+from shared.tasks.recovery import Housekeeping
 from shared.vocabulary import ServiceName
 
 CONCURRENCY = 8

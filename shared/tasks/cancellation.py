@@ -1,10 +1,10 @@
 """Ending tasks before their time: those that wait end at once, those that run are asked to stop."""
 
-from shared import callbacks, tasks
 from shared.database.pool import Connection
 from shared.errors import JobFailed
 from shared.queue.client import Queue
-from shared.tasks import TaskRow
+from shared.tasks import callbacks, rows
+from shared.tasks.rows import TaskRow
 from shared.vocabulary import Language, ServiceName, TaskKind
 
 
@@ -19,13 +19,13 @@ async def cancel_all(
     row: str | None = None,
 ) -> list[TaskRow]:
     """Cancel every queued or running match inside the caller's transaction; return them as they were."""
-    rows = await tasks.active(connection, service, task_id, kind=kind, row=row)
-    for found in rows:
+    matches = await rows.active(connection, service, task_id, kind=kind, row=row)
+    for found in matches:
         if found.state == "running":
-            await tasks.ask_to_stop(connection, found.id)
+            await rows.ask_to_stop(connection, found.id)
         else:
             await end_waiting(connection, queue, found, JobFailed("cancelled"), language)
-    return rows
+    return matches
 
 
 async def end_waiting(

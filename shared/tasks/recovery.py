@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
 
-from shared import beats, callbacks, logs, tasks
+from shared import logs
 from shared.database.pool import Connection, Pool
 from shared.errors import JobFailed
 from shared.queue.client import DELIVER, RUN, Chore, Left, Queue, run_queue
 from shared.settings import Settings
+from shared.tasks import callbacks, heartbeats, rows
+from shared.tasks.workspace import Workplace
 from shared.vocabulary import TaskState
-from shared.workplace import Workplace
 
 CRASH_LIMIT = 3
 SILENT_SECONDS = 60.0
@@ -47,8 +48,8 @@ class Housekeeping:
         find that somebody has just looked.
         """
         async with self._pool.transaction() as connection:
-            await beats.hurry(connection)
-            if not await beats.watch(connection):
+            await heartbeats.hurry(connection)
+            if not await heartbeats.watch(connection):
                 return
             remains = await self._queue.silent(connection)
         for left in remains:
@@ -77,8 +78,8 @@ class Housekeeping:
         job that is still in the dead worker's hands is taken from it.
         """
 
-        async def decide(connection: Connection) -> tasks.TaskRow | None:
-            row = await tasks.read(connection, row_id, lock=True)  # the row before its job, as everywhere
+        async def decide(connection: Connection) -> rows.TaskRow | None:
+            row = await rows.read(connection, row_id, lock=True)  # the row before its job, as everywhere
             if left and not await self._queue.still_left(connection, left):
                 return None
             if row and row.active:
@@ -96,9 +97,9 @@ class Housekeeping:
                 await asyncio.to_thread(self._workplace.clear, row)
         return row.active
 
-    async def _next(self, connection: Connection, row: tasks.TaskRow) -> tasks.TaskRow | None:
+    async def _next(self, connection: Connection, row: rows.TaskRow) -> rows.TaskRow | None:
         """Return what becomes of an active row whose runner is gone: it waits again, or it has its end."""
-        row = await tasks.requeue(connection, row.id, crashed=True) or row
+        row = await rows.requeue(connection, row.id, crashed=True) or row
         if row.cancel:
             problem, state = JobFailed("cancelled"), CANCELLED
         elif row.crashes >= CRASH_LIMIT:
@@ -107,17 +108,17 @@ class Housekeeping:
             return row
         body = callbacks.failure(row, problem, self._settings.language)
         await callbacks.conclude(connection, self._queue, row, state, body)
-        return await tasks.read(connection, row.id)
+        return await rows.read(connection, row.id)
 
     async def _hand_over(self) -> None:
         """Give waiting tasks whose version has had no runner for a minute to the newest that has one."""
 
-        async def move(connection: Connection) -> dict[beats.Orphan, str]:
-            orphans = {orphan.job_id: orphan for orphan in await beats.orphans(connection)}
+        async def move(connection: Connection) -> dict[heartbeats.Orphan, str]:
+            orphans = {orphan.job_id: orphan for orphan in await heartbeats.orphans(connection)}
             queues = {job: run_queue(o.service, o.kind, o.heir) for job, o in orphans.items()}
             moved = await self._queue.move(connection, queues) if queues else []
             for job in moved:
-                await tasks.note_version(connection, orphans[job].row, orphans[job].heir)
+                await rows.note_version(connection, orphans[job].row, orphans[job].heir)
             return {orphans[job]: queues[job] for job in moved}
 
         for orphan, queue in (await self._pool.insist(move)).items():
@@ -130,14 +131,14 @@ class Housekeeping:
         if not stale:
             return
         async with self._pool.transaction() as connection:
-            at_work = await tasks.running(connection, stale)
+            at_work = await rows.running(connection, stale)
         for row in stale.keys() - at_work:
             await asyncio.to_thread(shutil.rmtree, stale[row], ignore_errors=True)
 
     async def revive(self) -> None:
         """Find what the queue has lost: rows and callbacks without a job."""
         async with self._pool.transaction() as connection:
-            silent = await tasks.silent(connection, SILENT_SECONDS)
+            silent = await rows.silent(connection, SILENT_SECONDS)
             gone = await self._queue.lost(connection, [row.job_id for row in silent if row.job_id is not None])
         for row in silent:
             if (row.job_id is None or row.job_id in gone) and await self.settle(row.id):
@@ -147,17 +148,17 @@ class Housekeeping:
         async with self._pool.transaction() as connection:
             await callbacks.adopt_lost(connection, self._queue)
 
-    async def _queue_anew(self, connection: Connection, row: tasks.TaskRow) -> None:
+    async def _queue_anew(self, connection: Connection, row: rows.TaskRow) -> None:
         version = row.runs_on or self._settings.version
         job = await self._queue.defer_run(connection, row.service, row.kind, version, row.id)
-        await tasks.note_job(connection, row.id, job)
+        await rows.note_job(connection, row.id, job)
 
     async def purge(self) -> tuple[int, int]:
         """Delete records and faces past their time; return how many of each."""
         async with self._pool.transaction() as connection:
-            records, faces = await tasks.purge(
+            records, faces = await rows.purge(
                 connection, keep_days=self._settings.keep_days, faces_keep_days=self._settings.faces_keep_days
             )
-            await beats.forget(connection, self._settings.keep_days)
+            await heartbeats.forget(connection, self._settings.keep_days)
         logger.info("purged %s task records and the faces of %s", records, faces)
         return records, faces

@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from shared.answers import NOT_FOUND, UNAVAILABLE, HttpProblem, answer_to
 from shared.contract.fields import Choice, Whole, Wire
 from shared.contract.json_values import read_whole, shown
 from shared.contract.messages import Answer, TaskList, TaskView
 from shared.errors import Problem, Rejected
+from shared.http.responses import NOT_FOUND, UNAVAILABLE, HttpProblem, answer_to
 from shared.vocabulary import SERVICES, TASK_KINDS, TASK_STATES, Language, ServiceName, TaskKind, TaskState
 
 TASKS_PATH = "/api/ai/tasks"

@@ -15,24 +15,24 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
-from shared import callbacks, tasks, views
-from shared.cancelling import cancel_all, end_waiting
 from shared.contract.messages import Answer, TaskView
 from shared.contract.request import TaskRequest
 from shared.database.database import Database
 from shared.database.pool import Connection, Pool
-from shared.delivery import DeliveryLane
+from shared.delivery.worker import DeliveryLane
 from shared.errors import Busy, JobFailed, Rejected, Unavailable
 from shared.files.media_roots import MediaRoots
 from shared.media.probe import MediaHeader, MediaKind, ProbePool
 from shared.metrics.meter import Meter, RunnerState
 from shared.queue.client import BEAT_SECONDS, Queue, run_queue
 from shared.queue.worker_slot import Slot
+from shared.serving.runner_supervisor import Supervisor
 from shared.settings import Settings
-from shared.supervisor import Supervisor
-from shared.tasks import TaskRow
+from shared.tasks import callbacks, rows, views
+from shared.tasks.cancellation import cancel_all, end_waiting
+from shared.tasks.rows import TaskRow
+from shared.tasks.workspace import Workplace, check_room
 from shared.vocabulary import ServiceName, TaskKind, TaskState
-from shared.workplace import Workplace, check_room
 
 PULSE_SECONDS = 1.0
 START_SECONDS = 20.0
@@ -149,14 +149,14 @@ class TaskDesk:
 
         async def store(connection: Connection) -> bool:
             """Write the row and queue its job; False when there is nothing new to run."""
-            await tasks.lock_service(connection, self._service)
+            await rows.lock_service(connection, self._service)
             if await self._known_already(connection, queue, checked, kind):
                 return False
             if refusal:
                 raise refusal
-            if await tasks.waiting(connection, self._service, kind) >= self._settings.max_queued:
+            if await rows.waiting(connection, self._service, kind) >= self._settings.max_queued:
                 raise Busy("queue_full", limit=self._settings.max_queued)
-            row = await tasks.insert(
+            row = await rows.insert(
                 connection,
                 service=self._service,
                 kind=kind,
@@ -166,7 +166,7 @@ class TaskDesk:
                 context=context,
                 version=version,
             )
-            await tasks.note_job(connection, row, await queue.defer_run(connection, self._service, kind, version, row))
+            await rows.note_job(connection, row, await queue.defer_run(connection, self._service, kind, version, row))
             return True
 
         self._meter.accepted(kind, repeat=not await pool.promptly(store))
@@ -196,7 +196,7 @@ class TaskDesk:
     async def newest_memo(self, key: str, *, task_id: int | None = None) -> dict[str, Any] | None:
         """Return what the newest succeeded run with this `memo_key` left, of one task or of any."""
         pool, _ = self._storage()
-        return await pool.promptly(partial(tasks.newest_memo, service=self._service, key=key, task_id=task_id))
+        return await pool.promptly(partial(rows.newest_memo, service=self._service, key=key, task_id=task_id))
 
     async def _check(self, request: TaskRequest, inputs: Mapping[str, MediaKind]) -> Checked:
         """Everything that can be known before storing anything: paths, headers, disk."""
@@ -222,7 +222,7 @@ class TaskDesk:
     async def _known_already(self, connection: Connection, queue: Queue, checked: Checked, kind: TaskKind) -> bool:
         """Answer a body that was posted before; True when there is nothing to run."""
         task_id = checked.request.task_id
-        for row in await tasks.active(connection, self._service, task_id, kind=kind):
+        for row in await rows.active(connection, self._service, task_id, kind=kind):
             if row.fingerprint == checked.fingerprint:
                 if row.cancel:
                     raise Rejected("task_stopping", task_id=task_id)
@@ -231,7 +231,7 @@ class TaskDesk:
                 raise Rejected("task_active", task_id=task_id, state=row.state)
             if row.state == "queued":
                 await end_waiting(connection, queue, row, JobFailed("superseded"), self._settings.language)
-        last = await tasks.newest_of(connection, self._service, kind, task_id, checked.fingerprint)
+        last = await rows.newest_of(connection, self._service, kind, task_id, checked.fingerprint)
         if last and last.state == "succeeded" and await asyncio.to_thread(_files_exist, checked.dist_dir, last):
             await callbacks.announce(connection, queue, last)
             return True
@@ -284,7 +284,7 @@ class TaskDesk:
         ours = {self._slot(kind).worker for kind, lane in self._lanes.items() if lane.alive}
 
         async def speak(connection: Connection) -> None:
-            at_work = await queue.workers(connection, await tasks.heard(connection, self._service, VOUCH_SECONDS))
+            at_work = await queue.workers(connection, await rows.heard(connection, self._service, VOUCH_SECONDS))
             for worker in set(at_work.values()) & ours:
                 await queue.vouch(connection, worker)
 
@@ -301,13 +301,13 @@ class TaskDesk:
         """
 
         async def look(connection: Connection) -> tuple[list[TaskRow], dict[int, int]]:
-            rows = await tasks.unheard(connection, self._service, DEAF_SECONDS)
-            return rows, await queue.workers(connection, [row.job_id for row in rows if row.job_id is not None])
+            found = await rows.unheard(connection, self._service, DEAF_SECONDS)
+            return found, await queue.workers(connection, [row.job_id for row in found if row.job_id is not None])
 
-        rows, workers = await pool.promptly(look)
+        unheard, workers = await pool.promptly(look)
         now = time.monotonic()
-        self._deaf = {row.id: self._deaf.get(row.id, now) for row in rows}
-        for row in rows:
+        self._deaf = {row.id: self._deaf.get(row.id, now) for row in unheard}
+        for row in unheard:
             worker = self._slot(row.kind).worker
             ours = row.kind in self._lanes and row.job_id in workers and workers[row.job_id] == worker
             if ours and now - self._deaf[row.id] >= DEAF_SECONDS:

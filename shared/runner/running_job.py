@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeVar
 
 from shared.files.handles import InputFile, OutputFile
 from shared.files.media_roots import MediaRoots
-from shared.job import JobStopped, Outputs, Progress
+from shared.pipeline.job import JobStopped, Outputs, Progress
 from shared.settings import Settings
-from shared.tasks import TaskRow
+from shared.tasks.rows import TaskRow
 
 T = TypeVar("T")
 StopReason = Literal["cancelled", "out_of_time", "draining", "fenced"]

@@ -20,22 +20,23 @@ from pathlib import Path
 from typing import Any, NoReturn
 from uuid import UUID
 
-from shared import beats, callbacks, logs, tasks
+from shared import logs
 from shared.contract.messages import Callback
 from shared.contract.request import TaskRequest
 from shared.database.database import Database
 from shared.database.pool import Connection, Pool
 from shared.errors import JobFailed, Problem, Unavailable
-from shared.housekeeping import Housekeeping
-from shared.job import Job, JobStopped, Result
+from shared.pipeline.job import Job, JobStopped, Result
 from shared.process.file_lock import FileLock
 from shared.process.lifetime import LOW, LOWEST, end_when_wedged, step_aside, when_tether_ends
 from shared.queue.client import RUN, Queue, TryLater, Work, run_queue
 from shared.queue.worker_slot import Slot
-from shared.running import RunningJob, StopReason, StopSign
+from shared.runner.running_job import RunningJob, StopReason, StopSign
 from shared.settings import Settings
+from shared.tasks import callbacks, heartbeats, rows
+from shared.tasks.recovery import Housekeeping
+from shared.tasks.workspace import Workplace, check_room
 from shared.vocabulary import ServiceName, TaskState
-from shared.workplace import Workplace, check_room
 
 BEAT_SECONDS = 0.5  # how often progress is written and a cancel is seen
 GRACE_SECONDS = 5.0  # how long a pipeline may take to stop before its process ends; with the beat below the promised 10
@@ -143,10 +144,10 @@ class Runner:
     async def run(self, row_id: UUID) -> None:
         """Run one queued task to its end, or hand it back. The queue's handler."""
         async with self._pool.transaction() as connection:
-            row = await tasks.claim(connection, row_id)
+            row = await rows.claim(connection, row_id)
         if row is None:
             async with self._pool.transaction() as connection:
-                found = await tasks.read(connection, row_id)
+                found = await rows.read(connection, row_id)
             if found and found.state == "queued":  # a cancel that came while it was on its way back
                 await self._housekeeping.settle(row_id)
             return
@@ -161,7 +162,7 @@ class Runner:
             self._stop = None
             logs.this_process_runs()
 
-    async def _attempt(self, row: tasks.TaskRow, stop: StopSign) -> None:
+    async def _attempt(self, row: rows.TaskRow, stop: StopSign) -> None:
         loop = asyncio.get_running_loop()
         self._begun = float("inf")  # until the model's thread is at work: waiting for the GPU is not running
         job = RunningJob(
@@ -181,7 +182,7 @@ class Runner:
         outcome = await thread
         await self._conclude(row, job, stop, outcome)
 
-    def _work(self, row: tasks.TaskRow, job: RunningJob) -> Result | BaseException:
+    def _work(self, row: rows.TaskRow, job: RunningJob) -> Result | BaseException:
         """Everything that happens in the model's thread; returns what came of it."""
         try:
             with self._turn_on_gpu(job):
@@ -198,14 +199,14 @@ class Runner:
             self._workplace.leave(row)
 
     async def _conclude(
-        self, row: tasks.TaskRow, job: RunningJob, stop: StopSign, outcome: Result | BaseException
+        self, row: rows.TaskRow, job: RunningJob, stop: StopSign, outcome: Result | BaseException
     ) -> None:
         """Bring what came of an attempt into the database, however long that takes."""
         if isinstance(outcome, JobStopped):
             match stop.reason:
                 case "draining":
                     self._withdraw(row, job)
-                    await self._pool.insist(partial(tasks.requeue, row=row.id, attempt=row.attempt, crashed=False))
+                    await self._pool.insist(partial(rows.requeue, row=row.id, attempt=row.attempt, crashed=False))
                     logger.info("task %s: handed back", row.task_id)
                     raise TryLater
                 case "fenced":
@@ -224,7 +225,7 @@ class Runner:
             return
         logger.info("task %s: %s", row.task_id, ended)
 
-    def _withdraw(self, row: tasks.TaskRow, job: RunningJob) -> None:
+    def _withdraw(self, row: rows.TaskRow, job: RunningJob) -> None:
         """Take back what was published; a folder that refuses must not keep the task from its end."""
         try:
             job.outputs.withdraw()
@@ -232,7 +233,7 @@ class Runner:
             logger.warning("task %s: its files could not be taken back: %s", row.task_id, problem)
 
     def _verdict(
-        self, row: tasks.TaskRow, reason: StopReason | None, outcome: Result | BaseException
+        self, row: rows.TaskRow, reason: StopReason | None, outcome: Result | BaseException
     ) -> tuple[TaskState, Callback]:
         """Return the state and the callback that an outcome amounts to."""
         match outcome:
@@ -261,14 +262,14 @@ class Runner:
         self,
         connection: Connection,
         *,
-        row: tasks.TaskRow,
+        row: rows.TaskRow,
         job: RunningJob,
         state: TaskState,
         body: Callback,
         memo: tuple[dict[str, Any] | None, str],
     ) -> TaskState | None:
         """Write an end once; return the state it got, None when the attempt was fenced before."""
-        now = await tasks.read(connection, row.id, lock=True)
+        now = await rows.read(connection, row.id, lock=True)
         if now is None or now.attempt != row.attempt:
             return None
         if not now.active:  # the answer to our own commit was lost, or somebody else ended it
@@ -287,14 +288,14 @@ class Runner:
         """Say that this version takes tasks; one that drains does not."""
         if not self._stopping.is_set():
             async with self._pool.transaction() as connection:
-                await beats.hurry(connection)
-                await beats.beat(connection, self._service, self._kind, self._settings.version)
+                await heartbeats.hurry(connection)
+                await heartbeats.beat(connection, self._service, self._kind, self._settings.version)
 
-    async def _beat(self, row: tasks.TaskRow, job: RunningJob, stop: StopSign) -> None:
+    async def _beat(self, row: rows.TaskRow, job: RunningJob, stop: StopSign) -> None:
         """Write progress, learn whether to go on. While the storage is away the task just goes on."""
         try:
             async with self._pool.transaction() as connection:
-                now = await tasks.beat(connection, row, job.progress.value)
+                now = await rows.beat(connection, row, job.progress.value)
         except Unavailable:
             return
         if now is None:
@@ -302,11 +303,11 @@ class Runner:
         elif now.cancel:
             stop.hold_up("cancelled")
 
-    def _confirm(self, loop: asyncio.AbstractEventLoop, row: tasks.TaskRow, stop: StopSign) -> None:
+    def _confirm(self, loop: asyncio.AbstractEventLoop, row: rows.TaskRow, stop: StopSign) -> None:
         """Block the model's thread until the row has said whether this attempt may publish."""
 
         async def ask() -> None:
-            now = await self._pool.insist(partial(tasks.read, row=row.id))
+            now = await self._pool.insist(partial(rows.read, row=row.id))
             if now is None or now.attempt != row.attempt or now.state != "running":
                 stop.hold_up("fenced")
             elif now.cancel:
@@ -314,12 +315,12 @@ class Runner:
 
         asyncio.run_coroutine_threadsafe(ask(), loop).result()
 
-    async def _abandon(self, row: tasks.TaskRow, job: RunningJob, stop: StopSign) -> NoReturn:
+    async def _abandon(self, row: rows.TaskRow, job: RunningJob, stop: StopSign) -> NoReturn:
         """End the process around a pipeline that does not stop, after the task has got what it was promised."""
         logger.error("task %s does not stop (%s): the runner ends", row.task_id, stop.reason)
         with suppress(Exception):  # nothing may keep a wedged process; what was not said here its successor settles
             if stop.reason == "draining":
-                requeue = partial(tasks.requeue, row=row.id, attempt=row.attempt, crashed=False)
+                requeue = partial(rows.requeue, row=row.id, attempt=row.attempt, crashed=False)
                 await self._pool.insist(requeue, seconds=LAST_WORDS_SECONDS)
             elif stop.reason != "fenced":
                 state, body = self._verdict(row, stop.reason, JobStopped())
@@ -330,7 +331,7 @@ class Runner:
         self._workplace.leave(row)
         os._exit(EXIT_WEDGED)
 
-    async def _leave_fenced(self, row: tasks.TaskRow) -> None:
+    async def _leave_fenced(self, row: rows.TaskRow) -> None:
         """Leave a task that belongs to a successor by now, as after a while without the network.
 
         When the queue still counts its job as ours, only the end of this process can make it settle that.

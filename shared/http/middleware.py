@@ -6,30 +6,24 @@ replaces every error by `{"err_code": -1, "err_msg": "…"}`.
 """
 
 import asyncio
-import functools
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-from _bentoml_sdk import IODescriptor, Service
-from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared import answers, logs
-from shared.answers import HttpProblem, answer_to, is_answer
-from shared.callers import Callers
+from shared import logs
 from shared.contract.json_values import parse_object
 from shared.contract.request import TaskRequest
 from shared.errors import Problem, Rejected
-from shared.leaving import refuse_when_stopping
-from shared.openapi import DOCUMENT_PATH, Document, describe
+from shared.http import responses
+from shared.http.access import Callers
+from shared.http.access_log import Refusals, Visit, task_id_of
+from shared.http.graceful_shutdown import refuse_when_stopping
+from shared.http.responses import HttpProblem, answer_to, is_answer
 from shared.settings import Settings
-from shared.visits import Refusals, Visit, task_id_of
 from shared.vocabulary import Language
 
 BODY_LIMIT_BYTES = 64 * 1024
@@ -38,47 +32,18 @@ _DISCARD_LIMIT_BYTES = 16 * 1024 * 1024  # of a body that is too long: read on, 
 _FIRST_ERROR = 400
 _FIRST_ERROR_OF_OURS = 500
 _KEPT_STATUSES = {
-    answers.UNAUTHORIZED: "unauthorized",
-    answers.NOT_FOUND: "no_such_path",
-    answers.WRONG_METHOD: "wrong_method",
-    answers.TOO_LONG: "body_too_long",
-    answers.BAD_UPSTREAM: "not_ready",
-    answers.UNAVAILABLE: "not_ready",
-    answers.TOO_SLOW: "too_slow",
+    responses.UNAUTHORIZED: "unauthorized",
+    responses.NOT_FOUND: "no_such_path",
+    responses.WRONG_METHOD: "wrong_method",
+    responses.TOO_LONG: "body_too_long",
+    responses.BAD_UPSTREAM: "not_ready",
+    responses.UNAVAILABLE: "not_ready",
+    responses.TOO_SLOW: "too_slow",
 }
 _KEPT_HEADERS = {b"allow", b"retry-after", b"www-authenticate"}
 
 
 logger = logging.getLogger("bentoml.kinora.http")
-
-
-class EnvelopeService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has no types
-    """A BentoML service whose every answer, those of the framework included, is the contract's.
-
-    Pass it as `service_class=`. The bodies of its APIs are read by the `TaskRequest` that each API declares.
-    """
-
-    def __attrs_post_init__(self) -> None:
-        super().__attrs_post_init__()
-        # Its lines know no task, and a page that refreshes every second would fill the log: the envelope writes ours.
-        self.config.setdefault("logging", {"access": {"enabled": False}})
-        logs.configure_bentoml(Settings.load(), service=self.name)  # here: in BentoML's master too
-
-    def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002  # BentoML's own signature
-        settings = Settings.load()
-        logs.configure_bentoml(settings, service=self.name)  # again: the router's process has imported every service
-        refusals = Refusals(self.name)
-        self.inner.__metrics__ = _showing(refusals, getattr(self.inner, "__metrics__", None))
-        requests: dict[str, type[TaskRequest]] = {}
-        for api in self.apis.values():
-            # BentoML derives a class of its own from an API's model; the contract is the model as it was written.
-            written = [kind for kind in api.input_spec.__mro__ if not issubclass(kind, IODescriptor)]
-            if issubclass(written[0], TaskRequest):
-                requests[api.route] = written[0]
-            api.func = _answering(api.func, settings.language, refusals)
-        if requests:
-            self.mount_asgi_app(_document_app(describe(requests)))
-        return Envelope(super().to_asgi(is_main), settings, requests, refusals)
 
 
 class Envelope:
@@ -190,48 +155,13 @@ class _CallerLeft(Exception):
     pass
 
 
-def _document_app(document: Document) -> Starlette:
-    async def show(_request: Request) -> Response:
-        return JSONResponse(document)
-
-    return Starlette(routes=[Route(DOCUMENT_PATH, show)])
-
-
 def _problem_of(status: int) -> Problem:
     """Name what a bare HTTP status means; the statuses that the contract has are kept."""
     if status in _KEPT_STATUSES:
         return HttpProblem(status, _KEPT_STATUSES[status], limit=BODY_LIMIT_BYTES)
     if status < _FIRST_ERROR_OF_OURS:
         return Rejected("request_refused", status=status)
-    return HttpProblem(answers.UNAVAILABLE, "internal_error")
-
-
-def _answering(
-    function: Callable[..., Awaitable[Any]], language: Language, refusals: Refusals
-) -> Callable[..., Awaitable[Any]]:
-    """Let an API raise problems: BentoML would turn them into its own errors before the envelope sees them."""
-
-    @functools.wraps(function)
-    async def answering(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return await function(*args, **kwargs)
-        except Problem as problem:
-            refusals.note(problem)
-            return answer_to(problem, language)
-
-    return answering
-
-
-def _showing(refusals: Refusals, own: Callable[..., Awaitable[str]] | None) -> Callable[..., Awaitable[str]]:
-    """Let a service's part of `/metrics` show its refusals, which it does not see; BentoML asks its class for it."""
-    written = getattr(own, "__wrapped__", own)  # a class that gets a second application counts anew
-
-    async def metrics(service: Any, page: str) -> str:
-        shown = await written(service, page) if written else page
-        return shown + refusals.page()
-
-    metrics.__wrapped__ = written  # type: ignore[attr-defined]  # as functools.wraps does; there may be none
-    return metrics
+    return HttpProblem(responses.UNAVAILABLE, "internal_error")
 
 
 async def _read_body(receive: Receive) -> bytes:
@@ -251,9 +181,9 @@ async def _read_body(receive: Receive) -> bytes:
                     body += chunk
                 more = message.get("more_body", False)
     except TimeoutError as error:
-        raise HttpProblem(answers.TOO_SLOW, "body_too_slow") from error
+        raise HttpProblem(responses.TOO_SLOW, "body_too_slow") from error
     if length > BODY_LIMIT_BYTES:
-        raise HttpProblem(answers.TOO_LONG, "body_too_long", limit=BODY_LIMIT_BYTES)
+        raise HttpProblem(responses.TOO_LONG, "body_too_long", limit=BODY_LIMIT_BYTES)
     return bytes(body)
 
 

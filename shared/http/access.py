@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
-from shared.answers import FORBIDDEN, UNAUTHORIZED, HttpProblem
+from shared.http.responses import FORBIDDEN, UNAUTHORIZED, HttpProblem
 from shared.settings import LOOPBACK_NAMES, Settings
 
 # Probes come from an orchestrator that knows neither token nor name; `/` is the console's static page.

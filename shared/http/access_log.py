@@ -7,9 +7,9 @@ import time
 
 from starlette.types import Message, Scope, Send
 
-from shared.answers import is_answer
 from shared.contract.json_values import parse_object, read_whole
 from shared.errors import Problem, Rejected, one_line
+from shared.http.responses import is_answer
 from shared.metrics.figures import Tally, render
 
 _UNTOLD_PATHS = frozenset({"/livez", "/readyz", "/metrics"})  # asked for all day, worth no line

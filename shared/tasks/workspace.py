@@ -11,7 +11,7 @@ from uuid import UUID
 from shared.errors import JobFailed, Problem
 from shared.files.media_roots import MediaRoots
 from shared.settings import Settings
-from shared.tasks import TaskRow
+from shared.tasks.rows import TaskRow
 
 STALE_SECONDS = 600.0  # a scratch folder so old was not made just now
 RESERVE_BYTES = 256 << 20  # what a task may need at least, and the machine must keep

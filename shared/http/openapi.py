@@ -8,7 +8,7 @@ from pydantic.json_schema import models_json_schema
 
 from shared.contract.messages import Answer, TaskList
 from shared.contract.request import TaskRequest
-from shared.tasks_face import CANCEL_PATH, TASK_PATH, TASKS_PATH
+from shared.http.task_routes import CANCEL_PATH, TASK_PATH, TASKS_PATH
 from shared.vocabulary import SERVICES, TASK_KINDS, TASK_STATES
 
 DOCUMENT_PATH = "/docs.json"

@@ -16,10 +16,10 @@ import httpx
 from standardwebhooks import Webhook
 
 from shared import logs
-from shared.callbacks import COLUMNS, Delivery
 from shared.database.pool import Connection, Pool
 from shared.queue.client import TryLater
 from shared.settings import Settings
+from shared.tasks.callbacks import COLUMNS, Delivery
 
 PAUSES = (5.0, 30.0, 120.0, 300.0)  # seconds after the first failures, then every LAST_PAUSE
 LAST_PAUSE = 300.0

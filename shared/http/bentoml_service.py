@@ -1,0 +1,86 @@
+"""A BentoML service that speaks the contract: its requests, its errors, its metrics, its OpenAPI document."""
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from _bentoml_sdk import IODescriptor, Service
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from shared import logs
+from shared.contract.request import TaskRequest
+from shared.errors import Problem
+from shared.http.access_log import Refusals
+from shared.http.middleware import Envelope
+from shared.http.openapi import DOCUMENT_PATH, Document, describe
+from shared.http.responses import answer_to
+from shared.settings import Settings
+from shared.vocabulary import Language
+
+
+class EnvelopeService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has no types
+    """A BentoML service whose every answer, those of the framework included, is the contract's.
+
+    Pass it as `service_class=`. The bodies of its APIs are read by the `TaskRequest` that each API declares.
+    """
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        # Its lines know no task, and a page that refreshes every second would fill the log: the envelope writes ours.
+        self.config.setdefault("logging", {"access": {"enabled": False}})
+        logs.configure_bentoml(Settings.load(), service=self.name)  # here: in BentoML's master too
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002  # BentoML's own signature
+        settings = Settings.load()
+        logs.configure_bentoml(settings, service=self.name)  # again: the router's process has imported every service
+        refusals = Refusals(self.name)
+        self.inner.__metrics__ = _showing(refusals, getattr(self.inner, "__metrics__", None))
+        requests: dict[str, type[TaskRequest]] = {}
+        for api in self.apis.values():
+            # BentoML derives a class of its own from an API's model; the contract is the model as it was written.
+            written = [kind for kind in api.input_spec.__mro__ if not issubclass(kind, IODescriptor)]
+            if issubclass(written[0], TaskRequest):
+                requests[api.route] = written[0]
+            api.func = _answering(api.func, settings.language, refusals)
+        if requests:
+            self.mount_asgi_app(_document_app(describe(requests)))
+        return Envelope(super().to_asgi(is_main), settings, requests, refusals)
+
+
+def _document_app(document: Document) -> Starlette:
+    async def show(_request: Request) -> Response:
+        return JSONResponse(document)
+
+    return Starlette(routes=[Route(DOCUMENT_PATH, show)])
+
+
+def _answering(
+    function: Callable[..., Awaitable[Any]], language: Language, refusals: Refusals
+) -> Callable[..., Awaitable[Any]]:
+    """Let an API raise problems: BentoML would turn them into its own errors before the envelope sees them."""
+
+    @functools.wraps(function)
+    async def answering(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await function(*args, **kwargs)
+        except Problem as problem:
+            refusals.note(problem)
+            return answer_to(problem, language)
+
+    return answering
+
+
+def _showing(refusals: Refusals, own: Callable[..., Awaitable[str]] | None) -> Callable[..., Awaitable[str]]:
+    """Let a service's part of `/metrics` show its refusals, which it does not see; BentoML asks its class for it."""
+    written = getattr(own, "__wrapped__", own)  # a class that gets a second application counts anew
+
+    async def metrics(service: Any, page: str) -> str:
+        shown = await written(service, page) if written else page
+        return shown + refusals.page()
+
+    metrics.__wrapped__ = written  # type: ignore[attr-defined]  # as functools.wraps does; there may be none
+    return metrics

@@ -1,0 +1,85 @@
+"""A job without a runner: for the command line, benchmarks and tests."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import uuid4
+
+from shared.files.handles import InputFile, OutputFile
+from shared.files.media_roots import MediaRoots
+from shared.pipeline.job import M, Outputs, Progress, Q, Result, T
+from shared.settings import Settings
+
+
+class DirectJob:
+    """A job without a queue: for benchmarks, tests of pipelines and single runs from the command line.
+
+    Its inputs may lie anywhere, since whoever starts it may read what it reads; its results go to `dist_dir`, and
+    nothing of a run that raised stays there.
+    """
+
+    kind: str
+
+    def __init__(
+        self,
+        dist_dir: Path,
+        settings: Settings,
+        *,
+        service: str = "direct",
+        kind: str = "generate",
+        task_id: int = 1,
+        context: dict[str, Any] | None = None,
+        on_progress: Callable[[float], None] = lambda _progress: None,
+    ) -> None:
+        self.service = service
+        self.kind = kind
+        self.task_id = task_id
+        self.settings = settings
+        self.details: dict[str, Any] = {}
+        self.context: dict[str, Any] = context or {}
+        self.dist_dir = dist_dir.resolve()
+        self._roots = MediaRoots(settings.model_copy(update={"media_roots": (Path("/"),)}))
+        self._progress = Progress(on_progress)
+        stem = f"{task_id}_{service}_{uuid4().hex[:8]}-1"
+        self._outputs = Outputs(lambda: self._roots.open_dist_dir(self.dist_dir), stem)
+        self._scratch: TemporaryDirectory[str] | None = None
+
+    @property
+    def workdir(self) -> Path:
+        """A scratch folder, made at the first use; vanishes with the job."""
+        if self._scratch is None:
+            self._scratch = TemporaryDirectory(prefix="kinora-")
+        return Path(self._scratch.name)
+
+    @property
+    def progress(self) -> float:
+        return self._progress.value
+
+    def input(self, path: str) -> InputFile:
+        return self._roots.open_input(self._roots.input("input", str(Path(path).resolve())))
+
+    def output(self, suffix: str, *, part: str = "") -> AbstractContextManager[OutputFile]:
+        return self._outputs.open(suffix, part, self.check)
+
+    def watch(self, items: Iterable[T], total: int | None, *, begin: float = 0.0, end: float = 1.0) -> Iterator[T]:
+        return self._progress.watch(items, total, begin=begin, end=end, check=self.check)
+
+    def report(self, progress: float) -> None:
+        self._progress.report(progress)
+
+    def check(self) -> None:
+        """Do nothing: a direct run is never stopped."""
+
+    def run(self, work: Callable[["DirectJob", Q, M], Result], request: Q, model: M) -> Result:
+        """Run a pipeline to its end as the runner does: after an exception nothing stays behind."""
+        try:
+            return work(self, request, model)
+        except BaseException:
+            self._outputs.withdraw()
+            raise
+        finally:
+            if self._scratch is not None:
+                self._scratch.cleanup()
+                self._scratch = None

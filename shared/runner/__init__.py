@@ -1,0 +1,1 @@
+"""The process that owns a model and runs one task after another with it."""
