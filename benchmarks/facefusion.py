@@ -33,8 +33,8 @@ from services.facefusion.swapper import paste
 from shared import weights
 from shared.media.decode import open_video
 from shared.media.encode import encode
-from shared.media.label import Label
-from shared.media.picture import read_picture
+from shared.media.image import read_picture
+from shared.media.provenance import Label
 from shared.pipeline.direct_job import DirectJob
 from shared.pipeline.job import Result
 from shared.settings import Settings

@@ -29,7 +29,7 @@ from services.interpo.model import WEIGHTS
 from services.interpo.pipeline import interpolate_video
 from services.interpo.request import InterpoRequest
 from shared import weights
-from shared.device import choose_compute
+from shared.networks.compute import choose_compute
 from shared.networks.interpolator import Interpolator
 from shared.networks.rife import Rife
 from shared.pipeline.direct_job import DirectJob

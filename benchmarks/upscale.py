@@ -26,7 +26,7 @@ from services.upscale.model import load
 from services.upscale.pipeline import upscale_video
 from services.upscale.request import UpscaleRequest
 from shared import weights
-from shared.device import Compute
+from shared.networks.compute import Compute
 from shared.networks.upscaler import Upscaler
 from shared.pipeline.direct_job import DirectJob
 from shared.settings import Settings

@@ -24,7 +24,7 @@ from services.creation.engines.wan.loading import arrange, choose_device
 from services.creation.engines.wan.plans import PLANS, PlanName, Size
 from services.creation.engines.wan.take import Take
 from shared import weights
-from shared.device import choose_compute
+from shared.networks.compute import choose_compute
 from shared.networks.srvgg import SRVGG
 from shared.networks.upscaler import Upscaler
 from shared.settings import Settings

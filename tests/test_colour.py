@@ -10,7 +10,7 @@ from av.video.stream import VideoStream
 from shared.media.colour import Colour, ToRgb, ToYuv
 from shared.media.decode import open_video
 from shared.media.encode import encode
-from shared.media.label import Label
+from shared.media.provenance import Label
 from shared.settings import Settings
 from tests.media_maker import BARS, CODES, Pixels, clip, colour_bars, opened, output_in, rgb_of
 

@@ -17,7 +17,7 @@ from services.creation.model import load
 from services.creation.pipeline import create_video
 from services.creation.request import CreationRequest
 from shared.errors import JobFailed, Rejected, UnreadableMedia
-from shared.media.header import MediaHeader
+from shared.media.media_info import MediaHeader
 from shared.pipeline.direct_job import DirectJob
 from shared.settings import Settings
 from tests import media_maker

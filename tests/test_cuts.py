@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from shared import weights
-from shared.media.cuts import CutDetector
+from shared.media.shot_boundary import CutDetector
 
 Image = npt.NDArray[Any]
 CLIPS = ("clip-bigbuckbunny", "clip-carphone", "clip-single-face", "clip-no-face")

@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from shared.device import choose_compute, cpu_multiplies_bfloat16
 from shared.errors import Unavailable
+from shared.networks.compute import choose_compute, cpu_multiplies_bfloat16
 from shared.process.malloc import KEEP_FREED_MEMORY
 
 

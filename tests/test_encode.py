@@ -18,7 +18,7 @@ from shared.files.handles import OutputFile
 from shared.media.decode import VideoSource, open_video
 from shared.media.encode import EncodeReport, encode
 from shared.media.frame import Frame
-from shared.media.label import Label
+from shared.media.provenance import Label
 from shared.pipeline.job import JobStopped
 from shared.settings import Settings
 from tests import media_maker

@@ -12,7 +12,7 @@ import torch
 
 from services.interpo.model import load
 from shared import weights
-from shared.device import Compute
+from shared.networks.compute import Compute
 from shared.networks.interpolator import Interpolator
 from shared.networks.rife import Layout, Rife
 from shared.settings import Settings

@@ -15,9 +15,9 @@ from PIL import Image
 from shared.media.decode import open_video
 from shared.media.encode import encode
 from shared.media.frame import Frame, Picture, upright
-from shared.media.label import Label
-from shared.media.picture import write_picture
-from shared.media.stamp import stamp
+from shared.media.image import write_picture
+from shared.media.provenance import Label
+from shared.media.watermark import stamp
 from shared.settings import Settings
 from tests import media_maker
 from tests.media_maker import clip, opened, output_in

@@ -12,10 +12,10 @@ from uuid import uuid4
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared.metrics.census import Ended
-from shared.metrics.figures import Spread, Tally, merge, render
-from shared.metrics.glance import Glance
-from shared.metrics.ledger import OVERLAP, Ledger
+from shared.metrics.bounded_probe import Glance
+from shared.metrics.ended_tasks import OVERLAP, Ledger
+from shared.metrics.instruments import Spread, Tally, merge, render
+from shared.metrics.task_queries import Ended
 from shared.processes import descendants, read
 from shared.receiver import Receiver, well_behaved
 from tests.tiny_service import PATIENCE_SECONDS, TinyService

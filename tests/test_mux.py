@@ -9,10 +9,10 @@ import av
 import pytest
 from av.container import InputContainer
 
-from shared.media.carry import Track
 from shared.media.decode import open_video
 from shared.media.encode import EncodeReport, encode
-from shared.media.label import Label
+from shared.media.provenance import Label
+from shared.media.stream_copy import Track
 from shared.settings import Settings
 from tests import media_maker
 from tests.media_maker import clip, ffmpeg, opened, output_in

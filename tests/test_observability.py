@@ -14,7 +14,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared.metrics.figures import merge
+from shared.metrics.instruments import merge
 from shared.receiver import Receiver
 from shared.stack import Stack, free_port
 

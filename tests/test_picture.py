@@ -13,8 +13,7 @@ from PIL import Image, ImageCms
 from shared.errors import JobFailed, UnreadableMedia
 from shared.files.handles import OutputFile
 from shared.media.frame import Picture
-from shared.media.label import Label
-from shared.media.picture import (
+from shared.media.image import (
     MAX_PICTURE_PIXELS,
     is_picture,
     picture_header,
@@ -22,6 +21,7 @@ from shared.media.picture import (
     read_picture,
     write_picture,
 )
+from shared.media.provenance import Label
 from tests.media_maker import BARS, clip, opened, output_in, renamed_text
 
 # Red and green over blue and white.

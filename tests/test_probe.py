@@ -18,7 +18,7 @@ from PIL import Image
 
 from shared.errors import Rejected, Unavailable, UnreadableMedia
 from shared.media import probe
-from shared.media.header import MediaHeader, MediaKind
+from shared.media.media_info import MediaHeader, MediaKind
 from shared.media.probe import ProbePool
 from shared.settings import Settings
 from tests import media_maker

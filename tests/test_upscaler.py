@@ -17,9 +17,9 @@ import torch
 
 from services.upscale.model import MODELS, load
 from shared import weights
-from shared.device import Compute
 from shared.errors import JobFailed
 from shared.networks.area import shrink
+from shared.networks.compute import Compute
 from shared.networks.rrdb import RRDB
 from shared.networks.srvgg import SRVGG
 from shared.networks.tiles import plan

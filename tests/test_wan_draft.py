@@ -22,8 +22,8 @@ from services.creation.engines.wan.draft_size import AREA, cropped, draft_size, 
 from services.creation.engines.wan.plans import PLANS
 from services.creation.engines.wan.take import Take
 from services.creation.engines.wan.texts import TextEncoder
-from shared.device import Compute
 from shared.errors import JobFailed
+from shared.networks.compute import Compute
 from shared.settings import Settings
 from tests.tiny_wan import build_plain
 

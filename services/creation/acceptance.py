@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from services.creation.offer import maker_of
 from services.creation.request import PICTURE, TEXT, CreationRequest
 from shared.errors import Rejected
-from shared.media.header import MediaHeader, MediaKind
+from shared.media.media_info import MediaHeader, MediaKind
 from shared.settings import Settings
 
 SMALLEST_SIDE = 16  # pixels of a source

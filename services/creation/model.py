@@ -65,7 +65,7 @@ class LazyInterpolator:
         return self._network(first, second, position)
 
     def _load(self) -> Between:
-        from shared.device import choose_compute  # noqa: PLC0415  # torch, see above
+        from shared.networks.compute import choose_compute  # noqa: PLC0415  # torch, see above
         from shared.networks.interpolator import Interpolator  # noqa: PLC0415
         from shared.networks.rife import Rife  # noqa: PLC0415
 

@@ -13,8 +13,8 @@ from shared.errors import JobFailed
 from shared.media.decode import VideoSource, open_video
 from shared.media.encode import EncodeReport, encode
 from shared.media.frame import Frame
-from shared.media.label import Label
-from shared.media.picture import read_picture
+from shared.media.image import read_picture
+from shared.media.provenance import Label
 from shared.pipeline.job import Job, Result
 
 CLIP_SECONDS = 3

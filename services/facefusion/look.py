@@ -16,7 +16,7 @@ from services.facefusion.swapper import PreparedSource
 from shared.errors import JobFailed
 from shared.files.handles import InputFile
 from shared.media.frame import Picture
-from shared.media.picture import read_picture
+from shared.media.image import read_picture
 from shared.pipeline.job import Job
 
 

@@ -85,7 +85,7 @@ def wants_inswapper(settings: Settings, *, cuda: bool) -> bool:
 
 def sharpener(settings: Settings) -> Callable[[Float], Float]:
     """Repair a swapped chip with the upscaling network and bring it back four times as large."""
-    from shared.device import choose_compute  # noqa: PLC0415  # torch only for those who ask for it
+    from shared.networks.compute import choose_compute  # noqa: PLC0415  # torch only for those who ask for it
     from shared.networks.rrdb import RRDB  # noqa: PLC0415
     from shared.networks.upscaler import Upscaler  # noqa: PLC0415
 

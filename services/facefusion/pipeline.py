@@ -19,8 +19,8 @@ from shared.files.handles import InputFile
 from shared.media.decode import VideoSource, open_video
 from shared.media.encode import encode
 from shared.media.frame import Frame, as_stored, upright
-from shared.media.label import Label
-from shared.media.picture import is_picture, picture_suffix, read_picture, write_picture
+from shared.media.image import is_picture, picture_suffix, read_picture, write_picture
+from shared.media.provenance import Label
 from shared.pipeline.job import Job, Result
 
 FIRST_FACE_FRAMES = 300  # without a preview the reference is in the first of these frames that shows a face

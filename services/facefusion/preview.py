@@ -23,8 +23,8 @@ from shared.errors import JobFailed
 from shared.files.handles import InputFile
 from shared.media.decode import open_video
 from shared.media.frame import upright
-from shared.media.label import Label
-from shared.media.picture import is_picture, read_picture, write_picture
+from shared.media.image import is_picture, read_picture, write_picture
+from shared.media.provenance import Label
 from shared.pipeline.job import Job, Result
 
 CROP_MARGIN = 0.25  # of the box, a side

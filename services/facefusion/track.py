@@ -10,7 +10,7 @@ from services.facefusion.face import Face, Float, Image, overlap
 from services.facefusion.landmarks import LandmarkFinder, crop_of_landmarks, crop_of_points
 from services.facefusion.smoothing import OneEuro
 from services.facefusion.swapper import View
-from shared.media.cuts import CutDetector
+from shared.media.shot_boundary import CutDetector
 
 SAME_FACE = 0.25  # overlap of a track's box with a detection's, from which it may be the same face
 MEETING = 0.2  # overlap of two tracks after which they are recognised anew

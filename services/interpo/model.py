@@ -1,7 +1,7 @@
 """Frame interpolation: the model of this machine."""
 
 from shared import weights
-from shared.device import choose_compute
+from shared.networks.compute import choose_compute
 from shared.networks.interpolator import Interpolator
 from shared.networks.rife import Rife
 from shared.settings import Settings

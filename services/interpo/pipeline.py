@@ -8,11 +8,11 @@ import numpy as np
 
 from services.interpo.request import InterpoRequest
 from services.interpo.timing import Timeline
-from shared.media.cuts import CutDetector
 from shared.media.decode import open_video
 from shared.media.encode import encode
 from shared.media.frame import Frame, Picture
-from shared.media.label import Label
+from shared.media.provenance import Label
+from shared.media.shot_boundary import CutDetector
 from shared.pipeline.job import Job, Result
 
 _SAME = 2 / 255  # of full scale: what rounding and a skipped block of the encoder leave of a repeated frame

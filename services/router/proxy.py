@@ -18,8 +18,8 @@ from shared.errors import Problem
 from shared.http.openapi import DOCUMENT_PATH, merge
 from shared.http.responses import UNAVAILABLE, HttpProblem, answer_to
 from shared.http.task_routes import CANCEL_PATH, TASK_PATH, TASKS_PATH, TaskQuery, read_task_id, task_list, unknown
-from shared.metrics.figures import merge as merge_figures
-from shared.metrics.figures import render
+from shared.metrics.instruments import merge as merge_figures
+from shared.metrics.instruments import render
 from shared.settings import Settings
 from shared.upstreams import Share
 from shared.vocabulary import SERVICES, ServiceName

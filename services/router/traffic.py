@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from prometheus_client.metrics_core import Metric
 
 from shared.http.responses import TOO_SLOW, HttpProblem
-from shared.metrics.figures import Spread, Tally
+from shared.metrics.instruments import Spread, Tally
 from shared.vocabulary import ServiceName
 
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 40)

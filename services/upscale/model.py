@@ -1,7 +1,7 @@
 """Upscaling: from the settings to a callable model."""
 
 from shared import weights
-from shared.device import choose_compute
+from shared.networks.compute import choose_compute
 from shared.networks.rrdb import RRDB
 from shared.networks.srvgg import SRVGG
 from shared.networks.upscaler import Network, Upscaler

@@ -4,7 +4,7 @@ from services.upscale.request import UpscaleRequest
 from shared.media.decode import open_video
 from shared.media.encode import encode
 from shared.media.frame import Picture, repeat_identical
-from shared.media.label import Label
+from shared.media.provenance import Label
 from shared.networks.upscaler import Upscaler
 from shared.pipeline.job import Job, Result
 

@@ -10,7 +10,7 @@ from starlette.types import Message, Scope, Send
 from shared.contract.json_values import parse_object, read_whole
 from shared.errors import Problem, Rejected, one_line
 from shared.http.responses import is_answer
-from shared.metrics.figures import Tally, render
+from shared.metrics.instruments import Tally, render
 
 _UNTOLD_PATHS = frozenset({"/livez", "/readyz", "/metrics"})  # asked for all day, worth no line
 _TASK_PATH = re.compile(r"/api/ai/tasks/(\d{1,19})(?:/|$)", re.ASCII)

@@ -18,12 +18,12 @@ from av.video.stream import VideoStream
 
 from shared.errors import UnreadableMedia
 from shared.files.handles import InputFile
-from shared.media.channel import Channel, depth_for
 from shared.media.colour import Colour, ToRgb, bit_depth
 from shared.media.container import duration_seconds, open_container, origin_seconds, video_stream
+from shared.media.demux import Reader
 from shared.media.frame import Frame
-from shared.media.locate import pts_of_frame
-from shared.media.reader import Reader
+from shared.media.frame_index import pts_of_frame
+from shared.media.frame_queue import Channel, depth_for
 
 _DEEPEST = 10  # bits that every encoder here can write
 _TIMED_FORMATS = ("mov", "matroska", "mpegts", "flv")  # every packet says when its picture is shown

@@ -17,16 +17,16 @@ from av.video.stream import VideoStream
 
 from shared.errors import JobFailed
 from shared.files.handles import OutputFile, write_problem
-from shared.media.carry import Track, carry_over
-from shared.media.channel import Channel, depth_for
 from shared.media.colour import Colour, ToYuv
 from shared.media.container import MAX_SIDE
 from shared.media.decode import VideoSource
 from shared.media.encoders import Encoder, choose_encoder
 from shared.media.frame import Frame, Picture
-from shared.media.label import KEY, Label
-from shared.media.stamp import stamp
-from shared.media.timeline import Timeline
+from shared.media.frame_queue import Channel, depth_for
+from shared.media.mp4_timing import Timeline
+from shared.media.provenance import KEY, Label
+from shared.media.stream_copy import Track, carry_over
+from shared.media.watermark import stamp
 from shared.settings import Settings
 
 _RATE_LIMIT = 1_000_000  # the largest denominator of a frame rate

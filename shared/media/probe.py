@@ -15,7 +15,7 @@ from typing import Any, Self
 from shared.errors import Unavailable, UnreadableMedia
 from shared.files.handles import InputFile
 from shared.files.media_roots import MediaRoots
-from shared.media.header import MediaHeader, MediaKind
+from shared.media.media_info import MediaHeader, MediaKind
 from shared.settings import Settings
 
 __all__ = ["MediaHeader", "MediaKind", "ProbePool"]

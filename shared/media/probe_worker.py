@@ -13,8 +13,8 @@ from typing import Any
 from shared.errors import UnreadableMedia
 from shared.files.handles import InputFile
 from shared.media.decode import open_video
-from shared.media.header import MediaHeader, MediaKind
-from shared.media.picture import is_picture, picture_header
+from shared.media.image import is_picture, picture_header
+from shared.media.media_info import MediaHeader, MediaKind
 from shared.process.lifetime import die_with_parent
 
 _IDLE_SECONDS = 300

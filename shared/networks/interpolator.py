@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from shared.device import Compute
+from shared.networks.compute import Compute
 from shared.networks.rife import RGB, FrameFeatures, Rife
 
 Picture = npt.NDArray[Any]  # (height, width, 3) RGB, uint8 0-255 or uint16 0-65535

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from shared.device import Compute
 from shared.errors import JobFailed
+from shared.networks.compute import Compute
 from shared.networks.tiles import SMALLEST_CORE, Tile, plan
 
 Picture = npt.NDArray[Any]  # (height, width, 3) RGB, uint8 or uint16

@@ -23,7 +23,7 @@ from shared.delivery.worker import DeliveryLane
 from shared.errors import Busy, JobFailed, Rejected, Unavailable
 from shared.files.media_roots import MediaRoots
 from shared.media.probe import MediaHeader, MediaKind, ProbePool
-from shared.metrics.meter import Meter, RunnerState
+from shared.metrics.service_metrics import Meter, RunnerState
 from shared.queue.client import BEAT_SECONDS, Queue, run_queue
 from shared.queue.worker_slot import Slot
 from shared.serving.runner_supervisor import Supervisor

@@ -19,7 +19,7 @@ from services.creation.engines.wan.plans import Plan
 from services.creation.engines.wan.take import Take
 from services.creation.engines.wan.texts import TextEncoder
 from shared import weights
-from shared.device import choose_compute
+from shared.networks.compute import choose_compute
 from shared.networks.srvgg import SRVGG
 from shared.networks.upscaler import Upscaler
 from shared.settings import Settings

@@ -7,7 +7,7 @@ from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
 from torch import nn
 
 from services.creation.engines.wan.draft_sampler import FewSteps, shares_for
-from shared.device import Compute, choose_compute
+from shared.networks.compute import Compute, choose_compute
 from shared.settings import Settings
 
 ADAPTER = "lora.safetensors"  # beside the model's folders, where its transformer is not distilled itself

@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 from services.creation.engines.wan.checkpoints import Checkpoint
 from services.creation.engines.wan.first_block import FirstBlockCache, cache_first_block
 from services.creation.engines.wan.plans import Plan, Size
-from shared.device import choose_compute, cpu_multiplies_bfloat16
+from shared.networks.compute import choose_compute, cpu_multiplies_bfloat16
 from shared.settings import Settings
 
 FLOW_SHIFT = {"1.3b": 3.0, "14b": 5.0}  # 480p, 720p: larger pictures need their noise for longer

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from prometheus_client.metrics_core import Metric
 
-from shared.metrics.census import Ended
-from shared.metrics.figures import Spread, Tally
+from shared.metrics.instruments import Spread, Tally
+from shared.metrics.task_queries import Ended
 from shared.tasks.recovery import CRASH_LIMIT
 from shared.vocabulary import ServiceName
 

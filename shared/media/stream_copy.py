@@ -13,7 +13,7 @@ from av.stream import DataStream, Discard, Disposition, Stream
 from av.subtitles.stream import SubtitleStream
 
 from shared.files.handles import InputFile
-from shared.media import sound, subtitles
+from shared.media import audio, subtitles
 from shared.media.container import open_container
 
 if TYPE_CHECKING:
@@ -108,13 +108,13 @@ def _carried(
     if isinstance(stream, AudioStream) and stream.codec_context is not None:
         with open_container(file) as trial:
             again = _alone(trial, stream.index)
-            copies = isinstance(again, AudioStream) and sound.can_copy(trial, again)
+            copies = isinstance(again, AudioStream) and audio.can_copy(trial, again)
         if copies:
             return target.add_stream_from_template(stream), _moved(container.demux(stream), origin)
-        if not sound.can_encode(stream):
+        if not audio.can_encode(stream):
             return None
-        new = sound.add_encoded(target, stream)
-        return new, sound.encoded(container, stream, new, origin)
+        new = audio.add_encoded(target, stream)
+        return new, audio.encoded(container, stream, new, origin)
     if isinstance(stream, SubtitleStream) and subtitles.can_carry(stream):
         text = subtitles.add_subtitles(target, stream)
         return text, _moved(subtitles.packets(container, stream, text), origin)

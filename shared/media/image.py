@@ -11,9 +11,9 @@ from PIL.Image import Image as PillowImage
 from shared.errors import UnreadableMedia
 from shared.files.handles import InputFile, OutputFile, write_problem
 from shared.media.frame import Picture
-from shared.media.header import MediaHeader
-from shared.media.label import Label
-from shared.media.stamp import stamp
+from shared.media.media_info import MediaHeader
+from shared.media.provenance import Label
+from shared.media.watermark import stamp
 
 MAX_PICTURE_PIXELS: Final = 80_000_000  # below Pillow's own alarm
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "JPEG2000")

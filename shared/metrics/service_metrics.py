@@ -16,11 +16,11 @@ from prometheus_client.metrics_core import Metric
 
 from shared.database.pool import Connection, Pool
 from shared.errors import Unavailable
-from shared.metrics import census
-from shared.metrics.figures import Tally, gauge, render
-from shared.metrics.glance import Glance
+from shared.metrics import task_queries
+from shared.metrics.bounded_probe import Glance
+from shared.metrics.ended_tasks import OF_TASK, Ledger
 from shared.metrics.gpus import GpuMemory, gpu_memory
-from shared.metrics.ledger import OF_TASK, Ledger
+from shared.metrics.instruments import Tally, gauge, render
 from shared.settings import Settings
 from shared.vocabulary import ServiceName, TaskKind
 
@@ -44,9 +44,9 @@ class RunnerState:
 class Stand:
     """What one look into the database showed."""
 
-    standing: Sequence[census.Standing]
-    undelivered: Sequence[census.Undelivered]
-    beats: Sequence[census.Beat]
+    standing: Sequence[task_queries.Standing]
+    undelivered: Sequence[task_queries.Undelivered]
+    beats: Sequence[task_queries.Beat]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Meter:
 
     async def begin(self, pool: Pool) -> None:
         """Count ends from now on. Call as soon as the storage is open; raise Unavailable."""
-        self._ledger.begin(await pool.promptly(census.clock))
+        self._ledger.begin(await pool.promptly(task_queries.clock))
 
     async def page(self, pool: Pool | None, runners: Sequence[RunnerState]) -> str:
         """Return the figures as text, within a second whatever hangs."""
@@ -135,7 +135,7 @@ class Meter:
         if stand is None:
             return
         idle = [
-            census.Standing(kind, self._version, state, 0, 0.0)
+            task_queries.Standing(kind, self._version, state, 0, 0.0)
             for kind in self._kinds
             for state in ("queued", "running")
         ]
@@ -154,7 +154,7 @@ class Meter:
         yield gauge(
             "kinora_runners_silent_seconds", "Since any runner of this version gave a sign of life", OF_TASK, ages
         )
-        none = [census.Undelivered(state, 0, 0.0) for state in ("pending", "parked")]
+        none = [task_queries.Undelivered(state, 0, 0.0) for state in ("pending", "parked")]
         late = {group.state: ((service, group.state), group) for group in (*none, *stand.undelivered)}.values()
         by_state = ("service", "state")
         yield gauge(
@@ -198,15 +198,15 @@ class Meter:
                 self._looked_at = time.monotonic()
             return self._stand
 
-    async def _ask(self, connection: Connection) -> tuple[Stand, Sequence[census.Ended]]:
+    async def _ask(self, connection: Connection) -> tuple[Stand, Sequence[task_queries.Ended]]:
         if self._ledger.since is None:
-            self._ledger.begin(await census.clock(connection))
+            self._ledger.begin(await task_queries.clock(connection))
         since = self._ledger.since
         assert since
-        standing = await census.standing(connection, self._service)
-        undelivered = await census.undelivered(connection, self._service)
-        beats = await census.beats(connection, self._service)
-        return Stand(standing, undelivered, beats), await census.ended(connection, self._service, since)
+        standing = await task_queries.standing(connection, self._service)
+        undelivered = await task_queries.undelivered(connection, self._service)
+        beats = await task_queries.beats(connection, self._service)
+        return Stand(standing, undelivered, beats), await task_queries.ended(connection, self._service, since)
 
 
 def _rooms(folders: Iterable[Path]) -> Iterable[FolderRoom]:
