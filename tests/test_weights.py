@@ -21,8 +21,8 @@ from shared import weights
 from shared.commands.weights import app
 from shared.errors import JobFailed, Rejected, Unavailable
 from shared.networks.ncnn_weights import Convolution, PReLU, read_layers, rrdb_state
-from shared.weights_convert import convert
-from shared.weights_fetch import Fetcher, RemoteFile, Source, sha256_of
+from shared.weights.convert import convert
+from shared.weights.download import Fetcher, RemoteFile, Source, sha256_of
 
 CONTENT = np.random.default_rng(7).bytes(3 << 20)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -129,7 +129,7 @@ def test_weights_of_insightface_need_consent() -> None:
 
 
 def test_importing_the_room_loads_neither_torch_nor_bentoml() -> None:
-    script = "import sys, shared.weights; print({'torch', 'bentoml'} & set(sys.modules))"
+    script = "import sys, shared.weights.store; print({'torch', 'bentoml'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from shared import weights
 from shared.commands.weights import app
 from shared.errors import JobFailed, Rejected, Unavailable
-from shared.weights_hub import Hub, HubFile, Repository
+from shared.weights.hub import Hub, HubFile, Repository
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")

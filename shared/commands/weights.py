@@ -13,8 +13,8 @@ from rich.table import Column, Table
 from shared import weights
 from shared.errors import Problem
 from shared.settings import Settings
-from shared.weights_fetch import RemoteFile
-from shared.weights_hub import HubFile
+from shared.weights.download import RemoteFile
+from shared.weights.hub import HubFile
 
 app = typer.Typer(help="See, fetch and check weights and test media.", no_args_is_help=True)
 

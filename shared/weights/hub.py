@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from shared.errors import Unavailable
-from shared.weights_fetch import URL_TIMEOUT_SECONDS, OnBytes, SourceFailed, download, sha256_of
+from shared.weights.download import URL_TIMEOUT_SECONDS, OnBytes, SourceFailed, download, sha256_of
 
 HUB_URL = "https://huggingface.co"
 COMMIT_DIGITS = 40

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from shared.weights_hub import KINDS
+from shared.weights.hub import KINDS
 
 Parts = Mapping[str, str]  # folder -> the class that its config.json names, "" where only its files matter
 OWN_LEVEL = ""  # model_index.json lies here, and the adapter that an operator adds

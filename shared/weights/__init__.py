@@ -1,0 +1,12 @@
+"""The weights: what may be fetched, under which licence, and where it lies once it is verified.
+
+The catalogue is `weights.toml`. A pulled entry is one model of the BentoML model store, so that a bento can carry it:
+the original files and, for torch weights, one `weights.safetensors` made from them; or a whole model, a folder in
+diffusers layout. Importing this package loads neither torch nor BentoML: the HTTP face may ask whether weights exist.
+"""
+
+from shared.weights.catalogue import Entry, catalogue, entry
+from shared.weights.pull import add, pull
+from shared.weights.store import exists, folder, load_safetensors, path, verify
+
+__all__ = ["Entry", "add", "catalogue", "entry", "exists", "folder", "load_safetensors", "path", "pull", "verify"]

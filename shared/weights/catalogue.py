@@ -1,0 +1,96 @@
+"""The catalogue: what may be fetched, under which licence, from where."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from shared.errors import Rejected
+from shared.weights.convert import CONVERTED, CONVERTER_VERSION, Conversion
+from shared.weights.diffusers_layout import Parts
+from shared.weights.download import RemoteFile, Source
+from shared.weights.hub import Repository
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the catalogue: files that belong together, or a whole model of the hub."""
+
+    name: str
+    kind: Literal["weights", "media"]
+    purpose: str
+    licence: str
+    origin: str
+    commercial: bool
+    default: bool
+    files: tuple[RemoteFile, ...] = ()
+    convert: Conversion | None = None
+    hub: tuple[Repository, ...] = ()
+    parts: Parts = field(default_factory=dict)  # of a whole model
+    about_bytes: int = 0  # of a whole model, whose commit has the exact number
+
+    @property
+    def is_model(self) -> bool:
+        """Whether this is a whole model: a folder, not files."""
+        return bool(self.hub)
+
+    @property
+    def size(self) -> int:
+        """Bytes to download."""
+        return self.about_bytes or sum(file.size for file in self.files)
+
+    @property
+    def needs_consent(self) -> bool:
+        """Weights that may not earn money are pulled only by someone who names their licence."""
+        return self.kind == "weights" and not self.commercial
+
+    @property
+    def tag(self) -> str:
+        """`name:version` in the model store; the version follows from the content, so it changes only with it."""
+        content: list[object] = [file.sha256 for file in self.files]
+        content += [self.convert or "", CONVERTER_VERSION if self.convert else 0]
+        content += [[part.name, part.revision, part.folders] for part in self.hub]
+        return f"{self.name}:{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}"
+
+    @property
+    def main_file(self) -> str:
+        """Return what a model is loaded from."""
+        return CONVERTED if self.convert else self.files[0].name
+
+
+@cache
+def catalogue() -> Mapping[str, Entry]:
+    """Return every entry by name, in the order of `weights.toml`."""
+    tables = tomllib.loads(Path(__file__).with_name("weights.toml").read_text(encoding="utf-8"))
+    return {
+        name: Entry(
+            name=name,
+            files=tuple(
+                RemoteFile(
+                    name=file["name"],
+                    size=file["size"],
+                    sha256=file["sha256"],
+                    sources=tuple(Source(**source) for source in file["sources"]),
+                )
+                for file in table.pop("files", ())
+            ),
+            hub=tuple(
+                Repository(part["repository"], part["revision"], tuple(part["folders"]))
+                for part in table.pop("hub", ())
+            ),
+            **table,
+        )
+        for name, table in tables.items()
+    }
+
+
+def entry(name: str) -> Entry:
+    """Look a name up; an unknown one is rejected with the names that exist."""
+    try:
+        return catalogue()[name]
+    except KeyError:
+        raise Rejected("weights_unknown", name=name, allowed=", ".join(catalogue())) from None

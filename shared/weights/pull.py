@@ -1,0 +1,136 @@
+"""Fetching: files and whole models, hash-checked, into the model store."""
+
+import fcntl
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.errors import Rejected, Unavailable
+from shared.weights.catalogue import Entry, catalogue, entry
+from shared.weights.convert import CONVERTED, convert
+from shared.weights.diffusers_layout import files_of, missing_of, strangers_of
+from shared.weights.download import Fetcher, RemoteFile
+from shared.weights.hub import HUB_URL, Hub, HubFile
+from shared.weights.model_store import Shelf, home
+from shared.weights.store import problems_of
+
+OnFile = Callable[[RemoteFile | HubFile, int], None]  # a file and how many of its bytes are here
+
+
+def pull(
+    name: str,
+    *,
+    accepted_licences: Collection[str] = (),
+    on_file: OnFile = lambda _file, _done: None,
+    hub_url: str = HUB_URL,
+) -> Path:
+    """Fetch, verify, convert and store an entry unless it is there already; return its folder.
+
+    Two pulls of one entry at once fetch it once. An interrupted pull goes on where it stopped. Raises Rejected for a
+    licence that was not accepted, Unavailable when no source delivers or the disk is too small.
+    """
+    found = entry(name)
+    if found.needs_consent and found.licence not in accepted_licences:
+        raise Rejected("weights_licence", name=name, licence=found.licence)
+    with _pulling(found) as downloads:
+        shelf = Shelf(found.tag)
+        stored = shelf.complete()
+        if stored is not None and not problems_of(found, stored):
+            return stored
+        if found.is_model:
+            return _pull_model(found, Hub(hub_url), downloads, on_file)
+        fetcher = Fetcher(downloads)
+        originals = [fetcher.fetch(file, lambda done, file=file: on_file(file, done)) for file in found.files]  # type: ignore[misc]  # a default binds the loop's variable
+        stored = shelf.fill(
+            lambda target: _lay_out(found, originals, target), labels=_labels(found), origin=found.origin
+        )
+        for original in originals:
+            original.unlink()
+        fetcher.forget_packages()
+        return stored
+
+
+def add(name: str, source: Path) -> Path:
+    """Store a folder in diffusers layout as the whole model of that name; return where it lies.
+
+    There is nothing to compare its content with, so it is checked for being complete and of the right classes, and its
+    hashes are recorded: from then on they are what `verify` and `path` hold it to. Raises Rejected with the reasons.
+    """
+    found = entry(name)
+    if not found.is_model:
+        models = ", ".join(entry.name for entry in catalogue().values() if entry.is_model)
+        raise Rejected("weights_no_model", name=name, allowed=models)
+    missing = missing_of(source, found.parts)
+    if missing:
+        raise Rejected("weights_folder_incomplete", folder=source, name=name, reasons="; ".join(missing))
+    files = files_of(source, found.parts)
+    _check_room(sum((source / file).stat().st_size for file in files))
+    with _pulling(found):
+        return Shelf(found.tag).fill(
+            lambda target: [_copied(source, file, target) for file in files],
+            labels=_labels(found),
+            origin=f"{found.origin}; added from a folder",
+        )
+
+
+def _labels(found: Entry) -> dict[str, str]:
+    return {"licence": found.licence.lower(), "kind": found.kind}
+
+
+def _lay_out(found: Entry, originals: list[Path], target: Path) -> list[str]:
+    """Put verified originals and their conversion into a folder; return their names."""
+    for file, original in zip(found.files, originals, strict=True):
+        shutil.copyfile(original, target / file.name)
+    if found.convert:
+        convert(found.convert, [target / file.name for file in found.files], target / CONVERTED)
+    return [file.name for file in found.files] + ([CONVERTED] if found.convert else [])
+
+
+def _pull_model(found: Entry, hub: Hub, downloads: Path, on_file: OnFile) -> Path:
+    """Bring a whole model, each file checked against its commit, and move it into the store."""
+    files = {file.path: file for repository in found.hub for file in hub.files(repository)}
+    _check_room(sum(file.size for file in files.values() if not (downloads / file.path).exists()))
+    small = [file for file in files.values() if file.git_hash]
+    large = [file for file in files.values() if not file.git_hash]
+    for group, check in ((small, strangers_of), (large, missing_of)):
+        for file in group:
+            hub.fetch(file, downloads / file.path, lambda done, file=file: on_file(file, done))  # type: ignore[misc]  # see above
+        wrong = check(downloads, found.parts)
+        if wrong:  # not what the catalogue takes it for: known before gigabytes are fetched
+            raise Unavailable("weights_hub_other", name=found.name, reasons="; ".join(wrong))
+    commits = ", ".join(sorted({f"{file.repository}@{file.commit}" for file in files.values()}))
+    return Shelf(found.tag).fill(
+        lambda target: [_moved(downloads, name, target) for name in files],
+        labels=_labels(found),
+        origin=f"{found.origin}; {commits}",
+    )
+
+
+def _moved(source: Path, name: str, target: Path) -> str:
+    (target / name).parent.mkdir(parents=True, exist_ok=True)
+    (source / name).rename(target / name)
+    return name
+
+
+def _copied(source: Path, name: str, target: Path) -> str:
+    (target / name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source / name, target / name)
+    return name
+
+
+def _check_room(needed: int) -> None:
+    """Raise Unavailable where the store's disk cannot take that many bytes."""
+    free = shutil.disk_usage(home()).free
+    if needed > free:
+        raise Unavailable("weights_no_room", needed=f"{needed / 1e9:.1f}", free=f"{free / 1e9:.1f}", folder=home())
+
+
+@contextmanager
+def _pulling(found: Entry) -> Iterator[Path]:
+    """Hold the entry's lock and yield the folder of its unfinished downloads, which the lock protects."""
+    downloads = home() / "kinora-downloads" / found.name
+    downloads.mkdir(parents=True, exist_ok=True)
+    with (downloads / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield downloads
