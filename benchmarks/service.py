@@ -16,9 +16,9 @@ import httpx
 
 from benchmarks.clips import write_clip
 from benchmarks.report import Report, percentile, spread
-from shared import processes
-from shared.receiver import Receiver
-from shared.stack import Stack
+from shared.testing import processes
+from shared.testing.callback_receiver import Receiver
+from shared.testing.stack import Stack
 
 RATE = 20.0  # requests a second
 REQUESTS = 300

@@ -15,15 +15,15 @@ from benchmarks.chaos.victims import postmaster
 from benchmarks.chaos.witnesses import connect
 from benchmarks.clips import write_clip
 from benchmarks.report import Report
-from shared import processes
 from shared.database.database import Database
 from shared.database.pool import Pool
 from shared.queue.client import Queue
-from shared.receiver import Receiver
 from shared.settings import Settings
-from shared.stack import Stack
 from shared.tasks import heartbeats, rows
 from shared.tasks.recovery import Housekeeping
+from shared.testing import processes
+from shared.testing.callback_receiver import Receiver
+from shared.testing.stack import Stack
 
 IDLE_SECONDS = 20.0
 TASKS = 20

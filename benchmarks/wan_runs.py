@@ -20,9 +20,9 @@ from services.creation.engines.wan.draft import UPSCALER, denoise
 from services.creation.engines.wan.draft_loading import assemble, choose_precision, keep_blocks_in_half
 from services.creation.engines.wan.draft_sampler import LORA, FewSteps
 from services.creation.engines.wan.draft_size import draft_size, enlarge
+from services.creation.engines.wan.generation_request import Take
 from services.creation.engines.wan.loading import arrange, choose_device
 from services.creation.engines.wan.plans import PLANS, PlanName, Size
-from services.creation.engines.wan.take import Take
 from shared import weights
 from shared.networks.compute import choose_compute
 from shared.networks.srvgg import SRVGG

@@ -24,8 +24,8 @@ import httpx
 from bentoml._internal.container import construct_containerfile
 from packaging.requirements import Requirement
 
-from shared import processes
-from shared.stack import free_port
+from shared.testing import processes
+from shared.testing.stack import free_port
 
 SITE = Path(sysconfig.get_path("purelib"))
 READY_SECONDS = 240.0

@@ -16,8 +16,8 @@ from bentoml._internal.models import ModelStore
 
 from benchmarks.clips import write_clip
 from benchmarks.swaps import gateways
-from shared.receiver import Receiver, well_behaved
-from shared.stack import Stack
+from shared.testing.callback_receiver import Receiver, well_behaved
+from shared.testing.stack import Stack
 
 MARKERS = {
     "needs_gpu": "runs only where CUDA is",

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from shared.stack import free_port
+from shared.testing.stack import free_port
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.clips import write_clip
-from shared.receiver import Receiver
+from shared.testing.callback_receiver import Receiver
 
 ACCEPTED = {"err_code": 0, "err_msg": ""}
 Post = Callable[..., dict[str, Any]]

@@ -20,7 +20,7 @@ import yaml
 from benchmarks.clips import write_clip
 from deploy import pins
 from shared import weights
-from shared.receiver import Receiver
+from shared.testing.callback_receiver import Receiver
 from shared.vocabulary import SERVICES
 from tests.bentos import Container, Image, fresh_environment, pinned, unpack
 

@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks import Webhook
 from typer.testing import CliRunner
 
-from shared.commands.callbacks import app
+from shared.cli.callbacks import app
 from shared.contract.messages import Callback
 from shared.database.database import Database
 from shared.database.pool import Connection, Pool
@@ -20,10 +20,10 @@ from shared.delivery import sender, worker
 from shared.delivery.sender import Undelivered, check_answer, pause
 from shared.delivery.worker import DeliveryLane
 from shared.queue.client import Queue
-from shared.receiver import Behaviour, Receiver, well_behaved
 from shared.settings import Settings
 from shared.tasks import callbacks, rows
 from shared.tasks.recovery import Housekeeping
+from shared.testing.callback_receiver import Behaviour, Receiver, well_behaved
 from tests.tiny_service import PATIENCE_SECONDS
 
 T = TypeVar("T")

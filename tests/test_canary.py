@@ -21,8 +21,8 @@ from benchmarks.swaps.fleet import QUICK, Fleet
 from benchmarks.swaps.gateways import Haproxy, Nginx, Version
 from benchmarks.swaps.load import Callers, Told
 from services.router.split import ranked
-from shared.receiver import Receiver
-from shared.stack import Stack
+from shared.testing.callback_receiver import Receiver
+from shared.testing.stack import Stack
 from shared.upstreams import Share
 from tests.far import refused
 

@@ -6,12 +6,12 @@ from types import ModuleType
 import pytest
 from typer.testing import CliRunner
 
-from shared import cli
+from shared.cli import app
 
 
-@pytest.mark.parametrize("name", [*cli.COMMANDS, *cli.GROUPS])
+@pytest.mark.parametrize("name", [*app.COMMANDS, *app.GROUPS])
 def test_every_command_is_there_and_explains_itself(name: str) -> None:
-    shown = CliRunner().invoke(cli.app, [name, "--help"])
+    shown = CliRunner().invoke(app.app, [name, "--help"])
     assert shown.exit_code == 0
     assert "Not available" not in shown.output
 
@@ -20,12 +20,12 @@ def test_a_command_whose_extra_is_missing_says_so_and_leaves_the_others_alone(mo
     really = importlib.import_module
 
     def without_queue(name: str) -> ModuleType:
-        if name == "shared.commands.tasks":
+        if name == "shared.cli.tasks":
             raise ImportError("No module named 'psycopg'")
         return really(name)
 
-    monkeypatch.setattr(cli, "import_module", without_queue)
-    kinora = cli.compose()
+    monkeypatch.setattr(app, "import_module", without_queue)
+    kinora = app.compose()
     ended = CliRunner().invoke(kinora, ["tasks", "list", "--limit", "3"])
     assert ended.exit_code == 2
     assert "kinora tasks needs more than this installation has: No module named 'psycopg'" in ended.output

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from shared.contract.messages import Answer, Callback, TaskView
-from shared.stack import Stack
+from shared.testing.stack import Stack
 
 ACCEPTED = {"err_code": 0, "err_msg": ""}
 MISSING = object()

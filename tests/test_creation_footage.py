@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from services.creation.engine import Image
-from services.creation.footage import resample
+from services.creation.source_frames import resample
 from shared.media.frame import Frame
 
 MILLISECONDS = Fraction(1, 1000)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as Pillow
 
 from shared.demo.clips import facts
-from shared.receiver import Receiver
+from shared.testing.callback_receiver import Receiver
 
 ACCEPTED = {"err_code": 0, "err_msg": ""}
 CALLBACK_SECONDS = 120

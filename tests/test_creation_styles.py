@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from services.creation.camera import Camera
+from services.creation.effects.pixel_art import CELL, COLOURS
 from services.creation.engine import Image, Shot
 from services.creation.engines.classic.engine import ClassicEngine
-from services.creation.engines.classic.pixel import CELL, COLOURS
 from services.creation.request import ANIME, PIXEL, PLAIN
 from shared import weights
 

@@ -21,8 +21,8 @@ from shared.database.migrate import apply_schema
 from shared.database.pool import Connection, Pool
 from shared.errors import Unavailable
 from shared.process.file_lock import FileLock
-from shared.processes import descendants, read
 from shared.settings import Settings
+from shared.testing.processes import descendants, read
 
 JOIN = """
 import sys, time

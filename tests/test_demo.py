@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from shared.commands import demo
+from shared.cli import demo
 from shared.demo import sheet, tasks
 from shared.demo.clips import excerpt, facts
 

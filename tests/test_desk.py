@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from shared.errors import JobFailed
-from shared.processes import descendants, read
-from shared.receiver import Receiver
 from shared.serving import task_service
 from shared.settings import Settings
 from shared.tasks.workspace import check_room
+from shared.testing.callback_receiver import Receiver
+from shared.testing.processes import descendants, read
 from tests.tiny_lane import TinyRequest
 from tests.tiny_service import PATIENCE_SECONDS, TinyService
 

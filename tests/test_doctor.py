@@ -18,22 +18,22 @@ from starlette.responses import Response
 from starlette.routing import Route
 from typer.testing import CliRunner
 
-from shared import doctor, weights
-from shared.commands.doctor import doctor as command
+from shared.cli.doctor import doctor as command
 from shared.database.database import Database
-from shared.doctor import Finding, folders, machine, media, models, network, storage
-from shared.doctor.finding import ask_aside
+from shared.doctor import codecs, database, examination, folders, machine, network, weights
+from shared.doctor.finding import Finding, ask_aside
 from shared.doctor.machine import Driver
-from shared.receiver import Receiver
 from shared.settings import Settings
-from shared.stack import free_port
+from shared.testing.callback_receiver import Receiver
+from shared.testing.stack import free_port
+from shared.weights import entry
 from tests.live import serving
 
 
 def test_a_sound_installation_is_told_so(tmp_path: Path) -> None:
     with Receiver() as receiver:
         settings = Settings(media_roots=(tmp_path,), state_dir=tmp_path / "state", callback_url=receiver.url)
-        findings = list(doctor.examine(settings))
+        findings = list(examination.examine(settings))
     assert {finding.subject for finding in findings if finding.level == "broken"} == set()
     assert receiver.deliveries == [], "the doctor only knocks"
 
@@ -92,7 +92,7 @@ def test_a_state_folder_that_cannot_be_made_is_named_with_its_setting(tmp_path: 
 
 def test_a_database_that_does_not_answer_is_named_with_its_setting() -> None:
     url = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
-    [finding] = storage.database(Settings(database_url=url))
+    [finding] = database.database(Settings(database_url=url))
     assert (finding.level, "KINORA_DATABASE_URL" in finding.sentence) == ("broken", True)
 
 
@@ -102,19 +102,19 @@ def test_an_external_database_is_looked_at_and_not_touched(tmp_path: Path) -> No
         with psycopg.connect(home.uri, autocommit=True) as connection:
             connection.execute("CREATE DATABASE bare")
         bare = home.uri.replace("/postgres?", "/bare?")
-        findings = list(storage.database(Settings(database_url=bare)))
+        findings = list(database.database(Settings(database_url=bare)))
         assert {finding.level for finding in findings} == {"well"}
         assert any("the next start makes them" in finding.sentence for finding in findings)
         with psycopg.connect(bare, autocommit=True) as connection:
             assert connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)
             connection.execute("CREATE TABLE kinora_migrations (number integer, name text)")
             connection.execute("INSERT INTO kinora_migrations SELECT n, '' FROM generate_series(1, 99) n")
-        newer = storage.database(Settings(database_url=bare))
+        newer = database.database(Settings(database_url=bare))
         assert any(finding.level == "warning" and "newer" in finding.sentence for finding in newer)
         with psycopg.connect(home.uri, autocommit=True) as connection:
             connection.execute("CREATE ROLE guest LOGIN")
         guest = home.uri.replace("postgres:@/", "guest:@/")
-        [finding] = [f for f in storage.database(Settings(database_url=guest)) if f.level == "broken"]
+        [finding] = [f for f in database.database(Settings(database_url=guest)) if f.level == "broken"]
         assert "GRANT" in finding.sentence
     finally:
         home.stop()
@@ -122,10 +122,10 @@ def test_an_external_database_is_looked_at_and_not_touched(tmp_path: Path) -> No
 
 def test_who_uses_the_embedded_database_is_named(tmp_path: Path) -> None:
     settings = Settings(state_dir=tmp_path / "state")
-    assert storage.users_of(settings.state_dir) == []
+    assert database.users_of(settings.state_dir) == []
     user = Database(settings).start()
     try:
-        [used] = [f for f in storage.database(settings) if "in use by" in f.sentence]
+        [used] = [f for f in database.database(settings) if "in use by" in f.sentence]
         assert str(os.getpid()) in used.sentence
     finally:
         user.stop()
@@ -134,7 +134,7 @@ def test_who_uses_the_embedded_database_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("skew", "level", "word"), [(0.1, "well", "agree"), (30, "warning", "behind"),
                                                      (-30, "warning", "ahead")])  # fmt: skip
 def test_clocks_that_disagree_are_told_of(skew: float, level: str, word: str) -> None:
-    finding = storage.judge_clock(skew)
+    finding = database.judge_clock(skew)
     assert finding.level == level
     assert word in finding.sentence
 
@@ -202,7 +202,7 @@ def test_a_door_to_the_network_needs_a_token(host: str, token: str | None, level
 
 
 def test_the_command_ends_with_one_when_something_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "CHECKS", [lambda _settings: iter([Finding("x", "broken", "call a plumber")])])
+    monkeypatch.setattr(examination, "CHECKS", [lambda _settings: iter([Finding("x", "broken", "call a plumber")])])
     app = typer.Typer()
     app.command()(command)
     outcome = CliRunner().invoke(app)
@@ -220,7 +220,7 @@ def test_a_setting_that_makes_no_sense_is_named_instead_of_a_traceback(monkeypat
 
 
 def test_the_findings_are_to_be_had_for_machines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "CHECKS", [lambda _settings: iter([Finding("x", "warning", "drink more 水")])])
+    monkeypatch.setattr(examination, "CHECKS", [lambda _settings: iter([Finding("x", "warning", "drink more 水")])])
     app = typer.Typer()
     app.command()(command)
     outcome = CliRunner().invoke(app, ["--json"])
@@ -234,11 +234,11 @@ def test_a_check_that_stumbles_does_not_keep_the_others_from_looking(monkeypatch
         yield Finding("x", "well", "fine")
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(doctor, "CHECKS", [stumbling, machine.python])
-    assert [finding.level for finding in doctor.examine(Settings())] == ["well", "broken", "well"]
+    monkeypatch.setattr(examination, "CHECKS", [stumbling, machine.python])
+    assert [finding.level for finding in examination.examine(Settings())] == ["well", "broken", "well"]
 
 
-@pytest.mark.parametrize(("module", "look"), [("av", media.codecs), ("torch", machine.gpu)])
+@pytest.mark.parametrize(("module", "look"), [("av", codecs.codecs), ("torch", machine.gpu)])
 @pytest.mark.parametrize("fault", ["raise ImportError('libx.so.1: not there')", "import os; os.kill(os.getpid(), 11)"])
 def test_a_library_that_is_missing_or_crashes_costs_the_doctor_nothing(
     tmp_path: Path,
@@ -261,10 +261,10 @@ def test_what_is_asked_aside_may_print_what_it_likes() -> None:
 
 def test_an_encoder_that_pyav_lacks_is_named_with_those_that_it_has() -> None:
     answer = {"version": "1", "libraries": {"libavcodec": "62"}, "codecs": ["h264", "hevc", "aac", "libx264"]}
-    [finding] = media.judge_codecs(answer, Settings(encoder="x265"))
+    [finding] = codecs.judge_codecs(answer, Settings(encoder="x265"))
     assert finding.level == "broken"
     assert "KINORA_ENCODER to one of x264" in finding.sentence
-    [finding] = media.judge_codecs(answer | {"codecs": ["h264", "libx264"]}, Settings())
+    [finding] = codecs.judge_codecs(answer | {"codecs": ["h264", "libx264"]}, Settings())
     assert "aac, hevc" in finding.sentence
 
 
@@ -313,23 +313,23 @@ def test_a_weak_machine_is_told_what_to_leave_out() -> None:
 def test_weights_that_a_setting_needs_are_named_with_the_command_and_the_licence_to_accept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(weights, "exists", lambda name: name not in {"inswapper-128", "wan-vace-1.3b"})
-    monkeypatch.setattr(weights, "verify", lambda _name: [])
-    findings = list(models.weights_here(Settings(facefusion_swapper="inswapper")))
+    monkeypatch.setattr("shared.weights.exists", lambda name: name not in {"inswapper-128", "wan-vace-1.3b"})
+    monkeypatch.setattr("shared.weights.verify", lambda _name: [])
+    findings = list(weights.weights_here(Settings(facefusion_swapper="inswapper")))
     assert [finding.level for finding in findings] == ["broken"]
-    licence = weights.entry("inswapper-128").licence
+    licence = entry("inswapper-128").licence
     assert f"kinora weights pull inswapper-128 --accept-licence '{licence}'" in findings[0].sentence
-    monkeypatch.setattr(weights, "exists", lambda _name: False)
-    [finding] = models.text_to_video(Settings(creation_engine="wan"))
+    monkeypatch.setattr("shared.weights.exists", lambda _name: False)
+    [finding] = weights.text_to_video(Settings(creation_engine="wan"))
     assert (finding.level, "kinora weights pull" in finding.sentence) == ("broken", True)
-    monkeypatch.setattr(weights, "exists", lambda _name: True)
-    [finding] = models.licences(Settings())
+    monkeypatch.setattr("shared.weights.exists", lambda _name: True)
+    [finding] = weights.licences(Settings())
     assert (finding.level, "inswapper-128" in finding.sentence) == ("warning", True)
 
 
 def test_damaged_weights_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "exists", lambda _name: True)
-    monkeypatch.setattr(weights, "verify", lambda name: ["x.bin: another sha256"] if name == "rife-4.0" else [])
-    [finding] = models.weights_here(Settings())
+    monkeypatch.setattr("shared.weights.exists", lambda _name: True)
+    monkeypatch.setattr("shared.weights.verify", lambda name: ["x.bin: another sha256"] if name == "rife-4.0" else [])
+    [finding] = weights.weights_here(Settings())
     assert finding.level == "broken"
     assert "rife-4.0: x.bin: another sha256" in finding.sentence

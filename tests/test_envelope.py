@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 from services.upscale.request import UpscaleRequest
 from shared.http.middleware import BODY_LIMIT_BYTES, Envelope
 from shared.settings import Settings
-from shared.stack import free_port
+from shared.testing.stack import free_port
 from tests import slow_service
 from tests.live import serving
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from services.facefusion.attributes import Attributes
-from services.facefusion.casting import Casting, Wish
 from services.facefusion.face import Image
-from services.facefusion.select import Filters
+from services.facefusion.face_selector import Casting, Wish
+from services.facefusion.order_and_filters import Filters
 from services.facefusion.track import Track, Tracker
 from tests.faces import largest, man, model, pair, woman
 

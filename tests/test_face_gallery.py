@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.facefusion.gallery import Reference, resolve_reference, target_key
+from services.facefusion.reference_face import Reference, resolve_reference, target_key
 from services.facefusion.request import FaceFusionRequest
 from shared.errors import Rejected
 

@@ -7,8 +7,8 @@ import pytest
 
 from services.facefusion.attributes import Attributes
 from services.facefusion.face import Face
-from services.facefusion.select import Filters, ordered
-from services.facefusion.words import Age, Gender, Order
+from services.facefusion.literals import Age, Gender, Order
+from services.facefusion.order_and_filters import Filters, ordered
 
 
 def face(x: float, y: float, size: float, score: float) -> Face:

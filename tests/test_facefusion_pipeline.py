@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 from services.facefusion.face import Image
-from services.facefusion.look import Commission, gallery_of, prepare_source
+from services.facefusion.face_analysis import Commission, gallery_of, prepare_source
 from services.facefusion.pipeline import Stage, swap_faces
 from services.facefusion.preview import preview_swap
 from services.facefusion.request import FaceFusionRequest

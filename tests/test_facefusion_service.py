@@ -11,7 +11,7 @@ import pytest
 from services.facefusion.face import Image
 from shared import weights
 from shared.demo.clips import facts
-from shared.receiver import Receiver
+from shared.testing.callback_receiver import Receiver
 from tests.faces import difference, frames_of, man, pair, portrait, read, save, woman
 
 ACCEPTED = {"err_code": 0, "err_msg": ""}

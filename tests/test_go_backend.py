@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.clips import write_clip
 from shared import weights
-from shared.stack import Stack, free_port
+from shared.testing.stack import Stack, free_port
 from tests.faces import frames_of
 from tests.media_maker import from_pictures
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from shared.demo.clips import facts
-from shared.receiver import Receiver
+from shared.testing.callback_receiver import Receiver
 
 ACCEPTED = {"err_code": 0, "err_msg": ""}
 CALLBACK_SECONDS = 120

@@ -19,9 +19,9 @@ from shared.database.database import Database
 from shared.database.pool import Pool
 from shared.errors import Unavailable
 from shared.logs import JsonLines, about, secrets_of
-from shared.receiver import Receiver, well_behaved
 from shared.settings import Settings
-from shared.stack import Stack
+from shared.testing.callback_receiver import Receiver, well_behaved
+from shared.testing.stack import Stack
 from tests.tiny_service import PATIENCE_SECONDS, TinyService
 
 TOKEN = "a-token-that-nobody-may-read"

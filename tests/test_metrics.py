@@ -16,8 +16,8 @@ from shared.metrics.bounded_probe import Glance
 from shared.metrics.ended_tasks import OVERLAP, Ledger
 from shared.metrics.instruments import Spread, Tally, merge, render
 from shared.metrics.task_queries import Ended
-from shared.processes import descendants, read
-from shared.receiver import Receiver, well_behaved
+from shared.testing.callback_receiver import Receiver, well_behaved
+from shared.testing.processes import descendants, read
 from tests.tiny_service import PATIENCE_SECONDS, TinyService
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

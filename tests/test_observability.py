@@ -15,8 +15,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from shared.metrics.instruments import merge
-from shared.receiver import Receiver
-from shared.stack import Stack, free_port
+from shared.testing.callback_receiver import Receiver
+from shared.testing.stack import Stack, free_port
 
 ROOM = Path(__file__).parent.parent / "deploy" / "observability"
 RULES = (ROOM / "rules.yml").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from shared.stack import Stack
+from shared.testing.stack import Stack
 from shared.vocabulary import SERVICES
 
 # The rest of its checks ask for 4xx where the contract answers 200 and err_code -1.

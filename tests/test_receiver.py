@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from shared.receiver import ACKNOWLEDGING, Behaviour, Delivery, Receiver
+from shared.testing.callback_receiver import ACKNOWLEDGING, Behaviour, Delivery, Receiver
 
 BODY = {
     "task_id": 7,

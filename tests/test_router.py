@@ -21,7 +21,7 @@ from services.router import upstream
 from services.router.proxy import PATHS, UNREACHABLE_HEADER, Proxy
 from shared.http.middleware import Envelope
 from shared.settings import Settings
-from shared.stack import Stack, free_port
+from shared.testing.stack import Stack, free_port
 from shared.upstreams import Share
 from shared.vocabulary import ServiceName
 from tests.far import ACCEPTED, Far, listed, refused, task

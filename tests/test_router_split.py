@@ -18,7 +18,7 @@ from services.router.proxy import Proxy
 from services.router.split import key_of, ranked
 from shared.http.middleware import Envelope
 from shared.settings import Settings
-from shared.stack import free_port
+from shared.testing.stack import free_port
 from shared.upstreams import Share
 from shared.vocabulary import ServiceName
 from tests.far import ACCEPTED, Far, listed, refused, task

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from shared.process.file_lock import FileLock
-from shared.processes import descendants, read
-from shared.receiver import Receiver
+from shared.testing.callback_receiver import Receiver
+from shared.testing.processes import descendants, read
 from tests.tiny_service import PATIENCE_SECONDS, TinyService
 
 

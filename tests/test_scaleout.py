@@ -20,7 +20,7 @@ from psycopg.rows import dict_row
 
 from shared.queue.client import run_queue
 from shared.queue.worker_slot import Slot
-from shared.receiver import Receiver
+from shared.testing.callback_receiver import Receiver
 from tests.hosts import Network, external_postgres
 from tests.tiny_service import PATIENCE_SECONDS, ROOT, TinyService
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shared.commands.serve import environment, listen_address
-from shared.receiver import Receiver
+from shared.cli.serve import environment, listen_address
 from shared.settings import Settings
-from shared.stack import Stack, free_port
+from shared.testing.callback_receiver import Receiver
+from shared.testing.stack import Stack, free_port
 
 ROOT = Path(__file__).parent.parent
 KINORA = str(Path(sys.executable).with_name("kinora"))

@@ -16,8 +16,8 @@ from benchmarks.swaps.fleet import QUICK, Fleet
 from benchmarks.swaps.gateways import Nginx, Version, missing
 from benchmarks.swaps.load import PATH, Callers
 from benchmarks.swaps.swapping import swap_under_load, wait_until_busy
-from shared.receiver import Receiver
-from shared.stack import Stack, free_port
+from shared.testing.callback_receiver import Receiver
+from shared.testing.stack import Stack, free_port
 
 
 @pytest.fixture

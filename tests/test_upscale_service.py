@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks.clips import write_clip
 from shared.demo.clips import facts
-from shared.receiver import Delivery, Receiver
-from shared.stack import Stack
+from shared.testing.callback_receiver import Delivery, Receiver
+from shared.testing.stack import Stack
 
 CALLBACK_KEYS = ["task_id", "preview_image", "reference_images", "video_url", "err_code", "err_msg"]
 ACCEPTED = {"err_code": 0, "err_msg": ""}

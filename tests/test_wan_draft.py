@@ -19,9 +19,9 @@ from services.creation.engines.wan.draft import DraftGenerator
 from services.creation.engines.wan.draft_loading import keep_blocks_in_half, load_denoiser
 from services.creation.engines.wan.draft_sampler import FAST_WAN, LORA, FewSteps
 from services.creation.engines.wan.draft_size import AREA, cropped, draft_size, enlarge
+from services.creation.engines.wan.generation_request import Take
 from services.creation.engines.wan.plans import PLANS
-from services.creation.engines.wan.take import Take
-from services.creation.engines.wan.texts import TextEncoder
+from services.creation.engines.wan.text_encoder import TextEncoder
 from shared.errors import JobFailed
 from shared.networks.compute import Compute
 from shared.settings import Settings

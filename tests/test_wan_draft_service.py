@@ -10,8 +10,8 @@ import pytest
 
 from services.creation.aspect import size_for
 from shared.demo.clips import facts
-from shared.receiver import Receiver
-from shared.stack import Stack
+from shared.testing.callback_receiver import Receiver
+from shared.testing.stack import Stack
 from tests.tiny_wan import build_plain
 
 PIXELS = 112 * 64

@@ -12,11 +12,11 @@ import torch
 
 from services.creation.camera import Camera
 from services.creation.engine import Image, Shot, Step
+from services.creation.engines.wan.camera_motion import measured
 from services.creation.engines.wan.engine import WanEngine, _settled
-from services.creation.engines.wan.ladder import Ladder
+from services.creation.engines.wan.generation_request import Take
+from services.creation.engines.wan.memory_fallback import Ladder
 from services.creation.engines.wan.plans import PLANS, Plan
-from services.creation.engines.wan.reframe import measured
-from services.creation.engines.wan.take import Take
 from services.creation.request import ANIME, PIXEL, CreationRequest
 from shared.errors import JobFailed
 

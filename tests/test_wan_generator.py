@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from services.creation.engine import Image
-from services.creation.engines.wan import texts
+from services.creation.engines.wan import text_encoder
 from services.creation.engines.wan.checkpoints import VACE, Checkpoint, find
 from services.creation.engines.wan.first_block import cache_first_block
+from services.creation.engines.wan.generation_request import Control, Take
 from services.creation.engines.wan.generator import VaceGenerator, enliven
 from services.creation.engines.wan.loading import load_encoder, load_pipeline
 from services.creation.engines.wan.plans import PLANS, Plan
-from services.creation.engines.wan.take import Control, Take
 from shared.settings import Settings
 from tests.tiny_wan import build_vace
 
@@ -155,10 +155,10 @@ def test_a_text_is_encoded_once_and_its_encoder_freed(folder: Path, monkeypatch:
         loads.append(device)
         return load_encoder(checkpoint, device)
 
-    monkeypatch.setattr(texts, "load_encoder", counted)
+    monkeypatch.setattr(text_encoder, "load_encoder", counted)
     checkpoint = find(str(folder), VACE, Settings())
     assert checkpoint is not None
-    encode = texts.TextEncoder(checkpoint, "on_demand", CPU)
+    encode = text_encoder.TextEncoder(checkpoint, "on_demand", CPU)
     first = encode("海边的猫", "")
     again = encode("海边的猫", "")
     assert len(loads) == 1
@@ -168,7 +168,7 @@ def test_a_text_is_encoded_once_and_its_encoder_freed(folder: Path, monkeypatch:
     assert "海边的猫" in encode
     encode("另一只猫")
     assert len(loads) == 2
-    resident = texts.TextEncoder(checkpoint, "resident", CPU)
+    resident = text_encoder.TextEncoder(checkpoint, "resident", CPU)
     resident("a")
     resident("b")
     assert len(loads) == 3
@@ -179,7 +179,7 @@ def test_an_embedding_of_few_tokens_is_that_of_a_padded_text(folder: Path) -> No
     assert checkpoint is not None
     encoder = load_encoder(checkpoint, CPU)
     padded, _ = encoder.encode_prompt("海边的猫", do_classifier_free_guidance=False, max_sequence_length=512)
-    (short,) = texts.TextEncoder(checkpoint, "on_demand", CPU)("海边的猫")
+    (short,) = text_encoder.TextEncoder(checkpoint, "on_demand", CPU)("海边的猫")
     assert torch.allclose(short.float(), padded.float(), atol=0.02)
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from services.creation import offer
+from services.creation import engine_selection
 from services.creation.acceptance import inputs
+from services.creation.engine_selection import maker_of
 from services.creation.engines.wan.checkpoints import PLAIN, VACE, find
-from services.creation.offer import maker_of
 from services.creation.request import PICTURE, TEXT, VIDEO, CreationRequest
 from shared.errors import Rejected
 from shared.settings import Settings
@@ -38,12 +38,12 @@ def plain(tmp_path: Path) -> str:
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(offer, "NVIDIA", tmp_path)
+    monkeypatch.setattr(engine_selection, "NVIDIA", tmp_path)
 
 
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(offer, "NVIDIA", tmp_path / "nowhere")
+    monkeypatch.setattr(engine_selection, "NVIDIA", tmp_path / "nowhere")
 
 
 def engines(settings: Settings) -> list[str]:
@@ -68,7 +68,7 @@ def test_a_refused_text_hears_the_one_command_for_its_machine(monkeypatch: pytes
         inputs(request, Settings())
     with pytest.raises(Rejected, match=r"run `kinora weights pull wan-vace-14b`"):
         inputs(request, Settings(creation_plan="low", creation_model="wan-vace-14b"))
-    monkeypatch.setattr(offer, "NVIDIA", tmp_path)
+    monkeypatch.setattr(engine_selection, "NVIDIA", tmp_path)
     with pytest.raises(Rejected, match=r"run `kinora weights pull wan-vace-1\.3b`"):
         inputs(request, Settings())
 
@@ -79,7 +79,7 @@ def test_texts_are_drafts_on_a_cpu_and_whole_on_a_gpu(
     settings = Settings(creation_model=vace, creation_draft_model=plain)
     assert engines(settings) == ["draft", "wan", "wan"]
     assert engines(Settings(creation_model="/nowhere", creation_draft_model=plain)) == ["draft", "classic", "classic"]
-    monkeypatch.setattr(offer, "NVIDIA", tmp_path)
+    monkeypatch.setattr(engine_selection, "NVIDIA", tmp_path)
     assert engines(settings) == ["wan", "wan", "wan"]
 
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from services.creation.camera import Camera
+from services.creation.effects.camera_path import Pose, camera_path
+from services.creation.effects.viewport import Viewfinder
 from services.creation.engine import Image
-from services.creation.engines.classic.motion import Pose, camera_path
-from services.creation.engines.classic.viewfinder import Viewfinder
-from services.creation.engines.wan.reframe import measured, missing, warped
+from services.creation.engines.wan.camera_motion import measured, missing, warped
 
 SIZE = (320, 192)
 COUNT = 9

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image as Pillow
 
 from shared.demo.clips import facts
-from shared.receiver import Receiver
-from shared.stack import Stack
+from shared.testing.callback_receiver import Receiver
+from shared.testing.stack import Stack
 from tests import media_maker
 from tests.tiny_wan import build_vace
 

@@ -7,8 +7,8 @@ import pytest
 
 from services.creation.camera import Camera
 from services.creation.engine import Shot
-from services.creation.engines.wan.take import model_guidance, native_length, whole_groups
-from services.creation.engines.wan.wording import FLAWS, MOVEMENT, STYLE, negative_prompt, prompt
+from services.creation.engines.wan.generation_request import model_guidance, native_length, whole_groups
+from services.creation.engines.wan.prompts import FLAWS, MOVEMENT, STYLE, negative_prompt, prompt
 from services.creation.request import ANIME, PIXEL, CreationRequest
 
 SHOT = Shot(

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from shared import weights
-from shared.commands.weights import app
+from shared.cli.weights import app
 from shared.errors import JobFailed, Rejected, Unavailable
 from shared.networks.ncnn_weights import Convolution, PReLU, read_layers, rrdb_state
 from shared.weights.convert import convert

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from shared import weights
-from shared.commands.weights import app
+from shared.cli.weights import app
 from shared.errors import JobFailed, Rejected, Unavailable
 from shared.weights.hub import Hub, HubFile, Repository
 

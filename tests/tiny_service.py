@@ -19,10 +19,10 @@ from psycopg.rows import dict_row
 from shared import logs
 from shared.errors import Problem
 from shared.process.lifetime import die_with_parent
-from shared.processes import Process, everything
-from shared.receiver import Receiver
 from shared.serving.task_service import TaskDesk
 from shared.settings import Settings
+from shared.testing.callback_receiver import Receiver
+from shared.testing.processes import Process, everything
 from shared.vocabulary import TaskKind
 from tests.tiny_lane import TinyRequest
 

@@ -15,8 +15,8 @@ from benchmarks.chaos.load import Load, Moody
 from benchmarks.chaos.victims import Killer, ServiceManager
 from benchmarks.chaos.witnesses import Onlooker, final_files, record_transitions, transitions
 from benchmarks.clips import write_clip
-from shared.receiver import Receiver
-from shared.stack import Stack
+from shared.testing.callback_receiver import Receiver
+from shared.testing.stack import Stack
 
 SIZE = (48, 32)
 FRAMES = 16

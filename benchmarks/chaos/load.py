@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from benchmarks.chaos.history import Accepted
-from shared.receiver import Behaviour, Delivery, Receiver
+from shared.testing.callback_receiver import Behaviour, Delivery, Receiver
 
 WAITING = 8  # accepted tasks whose callback is still out: enough that every kill hits work
 BAD_SHARE = 0.3

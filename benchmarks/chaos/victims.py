@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.chaos.history import Kill
-from shared import processes
-from shared.processes import Process
-from shared.stack import Stack
+from shared.testing import processes
+from shared.testing.processes import Process
+from shared.testing.stack import Stack
 
 DECK = ("runner",) * 8 + ("postgres",) * 4 + ("service",) * 4 + ("router",) * 2 + ("master",) * 2
 PAUSE_SECONDS = (0.0, 2.0)

@@ -11,8 +11,8 @@ import psycopg
 from benchmarks.chaos.history import FinalFile, Transition, Writers
 from benchmarks.chaos.load import Task
 from benchmarks.chaos.victims import postmaster
-from shared import processes
-from shared.stack import Stack
+from shared.testing import processes
+from shared.testing.stack import Stack
 
 SAMPLE_SECONDS = 0.05
 TRIGGER = """

@@ -10,8 +10,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 from shared.database.embedded_postgres import EmbeddedPostgres
-from shared.receiver import Receiver
-from shared.stack import Stack, free_port
+from shared.testing.callback_receiver import Receiver
+from shared.testing.stack import Stack, free_port
 
 UPSCALE = "services.upscale.service:Upscale"
 QUICK = "benchmarks.swaps.quick_service:Quick"

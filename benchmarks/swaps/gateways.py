@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from shared.processes import Process, descendants
-from shared.stack import free_port
+from shared.testing.processes import Process, descendants
+from shared.testing.stack import free_port
 from shared.vocabulary import SERVICES
 
 CONFIGURATIONS = Path(__file__).parents[2] / "deploy" / "gateway"

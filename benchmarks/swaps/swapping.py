@@ -16,8 +16,8 @@ from benchmarks.clips import write_clip
 from benchmarks.swaps.fleet import QUICK, UPSCALE, Fleet
 from benchmarks.swaps.gateways import Haproxy, Nginx, Version
 from benchmarks.swaps.load import Callers
-from shared.receiver import Receiver
-from shared.stack import Stack, free_port
+from shared.testing.callback_receiver import Receiver
+from shared.testing.stack import Stack, free_port
 
 SIZE = (48, 32)
 FRAMES = 24

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping
 
-from services.creation.offer import maker_of
+from services.creation.engine_selection import maker_of
 from services.creation.request import PICTURE, TEXT, CreationRequest
 from shared.errors import Rejected
 from shared.media.media_info import MediaHeader, MediaKind

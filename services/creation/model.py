@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from services.creation.engine import Engine, Image
+from services.creation.engine_selection import Maker, maker_of
 from services.creation.engines.classic.engine import ClassicEngine
-from services.creation.footage import Between
-from services.creation.offer import Maker, maker_of
 from services.creation.request import PICTURE, TEXT, VIDEO
+from services.creation.source_frames import Between
 from shared import weights
 from shared.errors import Rejected
 from shared.settings import Settings
@@ -39,7 +39,7 @@ class Studio:
     def _open(self, maker: Maker) -> Engine:
         if maker.checkpoint is None:
             return ClassicEngine()
-        from services.creation.engines.wan.opening import open_engine  # noqa: PLC0415  # diffusers: five seconds
+        from services.creation.engines.wan.factory import open_engine  # noqa: PLC0415  # diffusers: five seconds
 
         return open_engine(maker.checkpoint, self._settings, self.between, draft=maker.engine == "draft")
 

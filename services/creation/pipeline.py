@@ -6,9 +6,9 @@ from fractions import Fraction
 from services.creation.acceptance import new_seed
 from services.creation.aspect import fit_ratio, size_for
 from services.creation.engine import Engine, Image, Shot, frame_count
-from services.creation.footage import SourceFootage
 from services.creation.model import Studio
 from services.creation.request import PICTURE, TEXT, CreationRequest
+from services.creation.source_frames import SourceFootage
 from shared.errors import JobFailed
 from shared.media.decode import VideoSource, open_video
 from shared.media.encode import EncodeReport, encode

@@ -8,7 +8,7 @@ import numpy as np
 
 from services.facefusion import network
 from services.facefusion.face import Float, Image, similarity
-from services.facefusion.words import Age, Gender
+from services.facefusion.literals import Age, Gender
 
 AGES: Float = np.array([0.25, *range(1, 81)], np.float32)  # years that the age network's 81 classes stand for
 LIMITS: tuple[tuple[int, Age], ...] = ((13, "child"), (19, "teen"), (60, "adult"))  # below, in years

@@ -5,13 +5,13 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from services.facefusion import care
-from services.facefusion.casting import Casting
-from services.facefusion.gallery import Reference
-from services.facefusion.look import Commission, eight_bits, gallery_of, prepare_source
+from services.facefusion import safety
+from services.facefusion.face_analysis import Commission, eight_bits, gallery_of, prepare_source
+from services.facefusion.face_selector import Casting
 from services.facefusion.model import FaceModel
-from services.facefusion.preview import reference_for, swap_still
+from services.facefusion.reference_face import Reference
 from services.facefusion.request import FaceFusionRequest
+from services.facefusion.still import reference_for, swap_still
 from services.facefusion.swapper import Painter, paste
 from services.facefusion.track import Tracker
 from shared.errors import JobFailed
@@ -29,7 +29,7 @@ FIRST_FACE_FRAMES = 300  # without a preview the reference is in the first of th
 def swap_faces(job: Job, request: FaceFusionRequest, model: FaceModel) -> Result:
     """Put the source's face on the wanted faces of the whole target."""
     with job.input(request.source_file) as portrait, job.input(request.target_file) as target:
-        care.note(job, portrait, target)
+        safety.note(job, portrait, target)
         source = prepare_source(job, portrait, model)
         commission = Commission(job, request, model, source, reference_for(job, request, target, model))
         if is_picture(target):
@@ -44,7 +44,7 @@ def swap_picture(commission: Commission, target: InputFile) -> Result:
     """Swap a picture and write it in its own format."""
     job, request, model = commission.job, commission.request, commission.model
     image = read_picture(target)
-    guard = care.gate(job, model)
+    guard = safety.gate(job, model)
     guard.look(image)
     job.details["nsfw"] = guard.report()
     if commission.needs_reference:
@@ -109,7 +109,7 @@ class Stage:
         self.reference = commission.reference
         self.casting = Casting(commission.wish, commission.model)
         self.tracker = Tracker(commission.model.detect)
-        self.guard = care.gate(commission.job, commission.model, samples=max(int(video.duration_seconds), 1))
+        self.guard = safety.gate(commission.job, commission.model, samples=max(int(video.duration_seconds), 1))
         self.painters: dict[int, Painter] = {}
         self.swapped = 0
 

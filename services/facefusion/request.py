@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, get_args
 
-from services.facefusion.words import Age, Gender, Mode, Order
+from services.facefusion.literals import Age, Gender, Mode, Order
 from shared.contract.fields import Choice, LocalPath, Number, UsedWhen, Whole
 from shared.contract.request import TaskRequest
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import bentoml
 
-from services.facefusion.gallery import resolve_reference
+from services.facefusion.reference_face import resolve_reference
 from services.facefusion.request import PREVIEW, FaceFusionRequest
 from shared.contract.messages import Answer
 from shared.http.bentoml_service import EnvelopeService

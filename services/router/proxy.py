@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from services.router.traffic import Traffic
+from services.router.metrics import Traffic
 from services.router.upstream import absent
 from services.router.versions import Versions
 from shared.contract.messages import Answer, TaskView

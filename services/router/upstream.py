@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from services.router.traffic import CANCEL, DOCUMENT, SUBMIT, TASKS, Traffic
+from services.router.metrics import CANCEL, DOCUMENT, SUBMIT, TASKS, Traffic
 from shared.contract.messages import Answer, TaskList
 from shared.http.responses import BAD_UPSTREAM, NOT_FOUND, TOO_SLOW, UNAVAILABLE, HttpProblem, is_answer
 from shared.vocabulary import ServiceName

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 import httpx
 
+from services.router.metrics import LOCAL, Traffic, target_of
 from services.router.split import key_of, ranked
-from services.router.traffic import LOCAL, Traffic, target_of
 from services.router.upstream import Unreachable, Upstream
 from shared.contract.messages import Answer, TaskList, TaskView
 from shared.http.responses import HttpProblem

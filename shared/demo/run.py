@@ -15,8 +15,8 @@ import httpx
 from shared import weights
 from shared.demo import clips, sheet
 from shared.demo.tasks import DemoTask, Excerpt, Outcome
-from shared.receiver import Receiver
-from shared.stack import Stack
+from shared.testing.callback_receiver import Receiver
+from shared.testing.stack import Stack
 
 CALLBACK_SECONDS = 1800.0  # a slow machine is slow; a hung one must not hold a terminal for ever
 POLL_SECONDS = 0.25

@@ -7,14 +7,14 @@ Kang, Lee and Chui (2007); the shading a soft quantisation of luminance (Winnemo
 
 import math
 from collections.abc import Iterable, Iterator
-from functools import cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from services.creation.engines.classic.grade import Grade
-from services.creation.engines.classic.steady import Image, Plane, steady
+from services.creation.effects.grade import Grade
+from services.creation.effects.line_art import ink
+from services.creation.effects.stabilise import Image, Plane, steady
 
 WASHES = 3  # rounds of the bilateral filter, at half size
 WASH_COLOUR, WASH_SPACE = 26, 3.5  # its sigmas: levels of 255, pixels of the half size
@@ -22,12 +22,7 @@ GUIDE_EPSILON = 0.0025  # contrast (squared, 0-1) below which the guide's textur
 TONES, TONE_EDGE = 6, 3.8  # steps of luminance and how hard they are
 EDGE, EDGE_LIMIT = 0.8, 8.0  # crispness between the washes and its bound in L
 LIFT = 0.10  # how much the darker middle tones are lightened
-LINE_SIGMA, LINE_RATIO = 1.2, 1.6  # pixels: half a line's width, and the wider Gaussian's share
-LINE_FAINT, LINE_FULL = 0.4, 1.9  # response in L at which a line begins and at which it is drawn in full
-LINE_BUSY = 1.8  # lines must stand out from their surroundings: grass is not hatched
 INK = 0.8  # how much of the light a full line takes
-STROKE = (1.5, 3.0, 4.5)  # pixels along the tangent over which a line is smoothed, both ways
-STROKE_SIGMA = 3.0
 ADAPTATION = 0.1  # of the way to a new frame's tones, every frame: no pumping
 GAIN_LIMIT = 1.4  # of contrast: a frame of one colour stays so
 SATURATION = 1.15
@@ -83,49 +78,5 @@ def _exposed(drawn: Plane, tones: NDArray[np.float64]) -> Plane:
     return np.asarray(np.clip((low + high) / 2 + gain * (drawn - (drawn_low + drawn_high) / 2), 0, 100), np.float32)
 
 
-def ink(picture: Plane) -> Plane:
-    """Draw the lines of a picture (H, W, 3) float32 0-1; return how much ink lies where (H, W), 0-1."""
-    light = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) * 100, (0, 0), 0.7)
-    darker = cv2.subtract(
-        cv2.GaussianBlur(light, (0, 0), LINE_SIGMA * LINE_RATIO), cv2.GaussianBlur(light, (0, 0), LINE_SIGMA)
-    )
-    height, width = light.shape
-    across, down = _tangents(light)
-    columns, rows = _grid(width, height)
-    strokes, total = darker.copy(), 1.0
-    for way in STROKE:
-        weight = math.exp(-(way**2) / (2 * STROKE_SIGMA**2))
-        for step in (way, -way):
-            there = cv2.scaleAdd(across, step, columns), cv2.scaleAdd(down, step, rows)
-            sample = cv2.remap(darker, *there, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            strokes, total = cv2.scaleAdd(sample, weight, strokes), total + weight
-    strokes = strokes / np.float32(total)
-    quarter = cv2.resize(np.abs(strokes), (width // 4, height // 4), interpolation=cv2.INTER_AREA)
-    busy = cv2.resize(cv2.GaussianBlur(quarter, (0, 0), 8), (width, height))
-    amount = np.clip((strokes - LINE_BUSY * busy - LINE_FAINT) / (LINE_FULL - LINE_FAINT), 0, 1)
-    return np.asarray(amount * amount * (3 - 2 * amount), np.float32)
-
-
-def _tangents(light: Plane) -> tuple[Plane, Plane]:
-    """Return the unit vectors (x, y) along the contours, from the smoothed structure tensor."""
-    x, y = cv2.Sobel(light, cv2.CV_32F, 1, 0), cv2.Sobel(light, cv2.CV_32F, 0, 1)
-    xx, xy, yy = (_smooth(product) for product in (x * x, x * y, y * y))
-    angle = cv2.phase(xx - yy, 2 * xy) * 0.5 + np.float32(math.pi / 2)
-    across, down = cv2.polarToCart(np.ones_like(angle), angle)
-    return np.asarray(across, np.float32), np.asarray(down, np.float32)
-
-
-def _smooth(plane: Plane) -> Plane:
-    height, width = plane.shape
-    half = cv2.resize(plane, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(cv2.GaussianBlur(half, (0, 0), 1.5), (width, height)), np.float32)
-
-
 def _mean(plane: Plane) -> Plane:
     return np.asarray(cv2.blur(plane, (5, 5)), np.float32)
-
-
-@cache
-def _grid(width: int, height: int) -> tuple[Plane, Plane]:
-    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return columns, rows

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
-from services.creation.engines.classic.grade import Grade
-from services.creation.engines.classic.steady import Image, steady
+from services.creation.effects.grade import Grade
+from services.creation.effects.stabilise import Image, steady
 
 BLACK, WHITE = 1.0, 98.0  # the L that the darkest and the brightest 0.5 % should reach
 STRETCH_LIMIT = 1.25  # dull pictures gain contrast, foggy ones stay foggy

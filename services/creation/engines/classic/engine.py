@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from services.creation.effects.camera_path import camera_path, living_path
+from services.creation.effects.pixel_art import choose_palette, pixelate
+from services.creation.effects.viewport import Viewfinder, cover, trim
 from services.creation.engine import Footage, Image, Shot, Step, not_default
 from services.creation.engines.classic.anime import animate
 from services.creation.engines.classic.clean import clean_up
-from services.creation.engines.classic.motion import camera_path, living_path
-from services.creation.engines.classic.pixel import choose_palette, pixelate
-from services.creation.engines.classic.viewfinder import Viewfinder, cover, trim
 from services.creation.request import ANIME, PIXEL, VIDEO, CreationRequest
 from shared.errors import JobFailed
 

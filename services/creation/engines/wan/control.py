@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
+from services.creation.effects.line_art import ink
 from services.creation.engine import Image
-from services.creation.engines.classic.anime import ink
 from services.creation.request import ANIME
 
 

@@ -15,9 +15,9 @@ from services.creation.engines.wan.checkpoints import Checkpoint
 from services.creation.engines.wan.draft_loading import ADAPTER, choose_precision, load_denoiser
 from services.creation.engines.wan.draft_sampler import shares_for
 from services.creation.engines.wan.draft_size import draft_size, enlarge
+from services.creation.engines.wan.generation_request import Take
 from services.creation.engines.wan.plans import Plan
-from services.creation.engines.wan.take import Take
-from services.creation.engines.wan.texts import TextEncoder
+from services.creation.engines.wan.text_encoder import TextEncoder
 from shared import weights
 from shared.networks.compute import choose_compute
 from shared.networks.srvgg import SRVGG

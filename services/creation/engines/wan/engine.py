@@ -6,18 +6,18 @@ from fractions import Fraction
 from itertools import chain, islice
 from typing import Any
 
+from services.creation.effects.camera_path import camera_path
+from services.creation.effects.pixel_art import choose_palette, pixelate
+from services.creation.effects.viewport import cover
 from services.creation.engine import Footage, Image, Shot, Step, not_default
-from services.creation.engines.classic.motion import camera_path
-from services.creation.engines.classic.pixel import choose_palette, pixelate
-from services.creation.engines.classic.viewfinder import cover
+from services.creation.engines.wan.camera_motion import measured, missing, warped
 from services.creation.engines.wan.control import control_for
-from services.creation.engines.wan.ladder import Ladder
-from services.creation.engines.wan.reframe import measured, missing, warped
-from services.creation.engines.wan.take import FRAME_RATE, Control, Take, model_guidance, native_length
+from services.creation.engines.wan.generation_request import FRAME_RATE, Control, Take, model_guidance, native_length
+from services.creation.engines.wan.memory_fallback import Ladder
+from services.creation.engines.wan.prompts import negative_prompt, prompt
 from services.creation.engines.wan.windows import count_windows, in_windows
-from services.creation.engines.wan.wording import negative_prompt, prompt
-from services.creation.footage import Between, resample
 from services.creation.request import ANIME, PIXEL, VIDEO, CreationRequest
+from services.creation.source_frames import Between, resample
 from shared.media.frame import Frame
 
 LIVELINESS = (0.85, 1.0, 1.1, 1.2, 1.3)  # by movement: how far what follows a picture may depart from it

@@ -12,10 +12,10 @@ from torch import Tensor
 from services.creation.engine import Image, Step
 from services.creation.engines.wan.checkpoints import Checkpoint
 from services.creation.engines.wan.first_block import FirstBlockCache
+from services.creation.engines.wan.generation_request import Control, Take
 from services.creation.engines.wan.loading import load_pipeline
 from services.creation.engines.wan.plans import Plan
-from services.creation.engines.wan.take import Control, Take
-from services.creation.engines.wan.texts import TextEncoder
+from services.creation.engines.wan.text_encoder import TextEncoder
 
 GREY = 0.5  # where nothing leads: zero to the model
 

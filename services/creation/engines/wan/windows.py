@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from services.creation.engine import Image
-from services.creation.engines.wan.take import whole_groups
+from services.creation.engines.wan.generation_request import whole_groups
 
 OVERLAP = 9  # frames, 4k+1: three latents of what was, half a second
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import typer
 from rich.table import Column, Table
 
-from shared.commands.storage import console, with_storage
+from shared.cli.with_storage import console, with_storage
 from shared.database.pool import Pool
 from shared.queue.client import Queue
 from shared.settings import Settings

@@ -7,10 +7,10 @@ import numpy as np
 
 from services.facefusion.embed import distance, normalised
 from services.facefusion.face import Float, Image
+from services.facefusion.literals import Mode, Order
 from services.facefusion.model import FaceModel
-from services.facefusion.select import Filters, ordered
+from services.facefusion.order_and_filters import Filters, ordered
 from services.facefusion.track import Track
-from services.facefusion.words import Mode, Order
 
 CLOSE_CALL = 0.08  # of the allowed distance: so near to it one look is not enough
 MOST_LOOKS, LOOK_AGAIN = 5, 5  # looks a track at a close call, and frames between them

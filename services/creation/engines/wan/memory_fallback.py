@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from services.creation.engine import Image, Step
+from services.creation.engines.wan.generation_request import Generator, Take
 from services.creation.engines.wan.plans import Plan, step_down
-from services.creation.engines.wan.take import Generator, Take
 from shared.errors import JobFailed
 
 logger = logging.getLogger("bentoml.kinora.wan")

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from shared.errors import Problem
 from shared.settings import Settings
-from shared.stack import StackFailed
+from shared.testing.stack import StackFailed
 from shared.vocabulary import SERVICES
 
 if TYPE_CHECKING:

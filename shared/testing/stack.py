@@ -14,13 +14,13 @@ from typing import Self
 
 import httpx
 
-from shared import processes
+from shared.testing import processes
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
 POLL_SECONDS = 0.1
 LOG_TAIL_LINES = 60
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ACCESS_MARK = "(scheme=http,"  # how BentoML logs a request
 
 

@@ -9,6 +9,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from shared.doctor.finding import Finding
 from shared.settings import Settings
 
 MARKS = {"well": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "broken": "[red]✗[/red]"}
@@ -16,7 +17,7 @@ MARKS = {"well": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "broken"
 
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON object.")] = False) -> None:
     """Look this installation over; exit 1 when something would keep it from working."""
-    from shared.doctor import Finding, examine  # noqa: PLC0415  # looks at heavy things, for this command alone
+    from shared.doctor.examination import examine  # noqa: PLC0415  # looks at heavy things, for this command alone
 
     def findings() -> Iterator[Finding]:
         try:

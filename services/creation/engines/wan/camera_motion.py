@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.creation.camera import Camera
+from services.creation.effects.camera_path import FOCAL_LENGTH, Pose
+from services.creation.effects.viewport import Viewfinder
 from services.creation.engine import Image
-from services.creation.engines.classic.motion import FOCAL_LENGTH, Pose
-from services.creation.engines.classic.viewfinder import Viewfinder
 
 Grey = NDArray[np.uint8]  # (height, width)
 Points = NDArray[np.float32]  # (N, 2), pixels

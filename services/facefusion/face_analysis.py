@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from services.facefusion.attributes import Attributes
-from services.facefusion.care import gate
-from services.facefusion.casting import Wish
 from services.facefusion.face import Face, Float, Image
-from services.facefusion.gallery import Reference
+from services.facefusion.face_selector import Wish
 from services.facefusion.model import FaceModel
+from services.facefusion.order_and_filters import Filters, ordered
+from services.facefusion.reference_face import Reference
 from services.facefusion.request import FaceFusionRequest
-from services.facefusion.select import Filters, ordered
+from services.facefusion.safety import gate
 from services.facefusion.swapper import PreparedSource
 from shared.errors import JobFailed
 from shared.files.handles import InputFile

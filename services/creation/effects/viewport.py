@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from services.creation.engines.classic.motion import Matrix, Pose
+from services.creation.effects.camera_path import Matrix, Pose
 
 Image = NDArray[np.uint8]
 SUPERSAMPLING = 2  # every frame pixel is the mean of 2x2 samples

@@ -1,4 +1,4 @@
-"""The `kinora` command: one file a command under `shared/commands/`, composed here."""
+"""The `kinora` command: one file a command in this package, composed here."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -19,7 +19,7 @@ def compose() -> typer.Typer:
     )
     for name in (*COMMANDS, *GROUPS):
         try:
-            module = import_module(f"shared.commands.{name}")
+            module = import_module(f"shared.cli.{name}")
         except ImportError as error:
             lenient = {"allow_extra_args": True, "ignore_unknown_options": True}
             hint = "Not available: its extra is not installed."

@@ -6,7 +6,7 @@ from typing import Literal, TypeVar
 
 from services.facefusion.attributes import Attributes
 from services.facefusion.face import Face
-from services.facefusion.words import Age, Gender, Order
+from services.facefusion.literals import Age, Gender, Order
 
 T = TypeVar("T")
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from services.creation.engines.wan.checkpoints import AREAS, Checkpoint
 from services.creation.engines.wan.engine import WanEngine
+from services.creation.engines.wan.generation_request import Generator
 from services.creation.engines.wan.generator import VaceGenerator
-from services.creation.engines.wan.ladder import Ladder
 from services.creation.engines.wan.loading import choose_device, free_gpu_bytes
+from services.creation.engines.wan.memory_fallback import Ladder
 from services.creation.engines.wan.plans import PLANS, Plan, choose
-from services.creation.engines.wan.take import Generator
-from services.creation.footage import Between
+from services.creation.source_frames import Between
 from shared.settings import Settings
 
 GUIDANCE = 5.0  # Wan 2.1's optimum

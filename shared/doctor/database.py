@@ -6,10 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from shared import processes
 from shared.doctor.finding import Finding
 from shared.errors import Problem
 from shared.settings import Settings
+from shared.testing import processes
 
 LEAST_VERSION = 14
 SKEW_SECONDS = 2.0

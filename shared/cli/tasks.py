@@ -6,7 +6,7 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Column, Table
 
-from shared.commands.storage import console, with_storage
+from shared.cli.with_storage import console, with_storage
 from shared.contract.messages import TaskView
 from shared.database.pool import Pool
 from shared.errors import Rejected

@@ -1,0 +1,42 @@
+"""The examination: every check in its order, and a finding for a check that fails itself."""
+
+from collections.abc import Iterator, Sequence
+
+from shared.doctor.codecs import codecs
+from shared.doctor.database import database
+from shared.doctor.finding import Check, Finding
+from shared.doctor.folders import roots, state
+from shared.doctor.machine import gpu, python, strength
+from shared.doctor.network import callback, door, port, signature
+from shared.doctor.weights import licences, text_to_video, weights_here
+from shared.settings import Settings
+
+CHECKS: Sequence[Check] = (
+    python,
+    strength,
+    gpu,
+    codecs,
+    weights_here,
+    licences,
+    text_to_video,
+    roots,
+    state,
+    database,
+    door,
+    port,
+    callback,
+    signature,
+)
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Yield a finding for everything that Kinora stands on; a check that stumbles is a finding too."""
+    for check in CHECKS:
+        try:
+            yield from check(settings)
+        except ImportError as error:
+            name = check.__name__.replace("_", " ")
+            yield Finding(name, "broken", f"cannot be looked at ({error}): run `make setup`")
+        except Exception as error:  # noqa: BLE001  # the doctor sees every patient to the end
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            yield Finding(check.__name__.replace("_", " "), "broken", f"cannot be looked at ({reason}): report this")
