@@ -1,0 +1,265 @@
+"""Drafts: few steps of a distilled model, then enlarged. Tiny random models prove the way, never the picture."""
+
+import shutil
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import WanPipeline, WanTransformer3DModel
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+
+from services.creation.engine import Image
+from services.creation.engines.wan.checkpoints import Checkpoint
+from services.creation.engines.wan.draft import DraftGenerator
+from services.creation.engines.wan.draft_loading import keep_blocks_in_half, load_denoiser
+from services.creation.engines.wan.draft_sampler import FAST_WAN, LORA, FewSteps
+from services.creation.engines.wan.draft_size import AREA, cropped, draft_size, enlarge
+from services.creation.engines.wan.generation_request import Take
+from services.creation.engines.wan.plans import PLANS
+from services.creation.engines.wan.text_encoder import TextEncoder
+from shared.errors import JobFailed
+from shared.networks.compute import Compute
+from shared.settings import Settings
+from tests.support.tiny_wan import build_plain
+
+FP32 = Compute(torch.device("cpu"), torch.float32)
+TAKE = Take(prompt="一只猫在海边", negative_prompt="", guidance=5.0, seed=7, size=(160, 96), frame_count=9)
+
+
+class Stopped(Exception):
+    """What a cancelled task raises from its step."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_plain(tmp_path_factory.mktemp("plain"))
+
+
+@pytest.fixture(scope="module")
+def adapted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with an adapter beside it."""
+    copy = tmp_path_factory.mktemp("adapted") / "model"
+    shutil.copytree(folder, copy)
+    transformer = WanTransformer3DModel.from_pretrained(copy, subfolder="transformer")
+    torch.manual_seed(3)
+    transformer.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_k", "to_v"], init_lora_weights=False))
+    layers = get_peft_model_state_dict(transformer)
+    WanPipeline.save_lora_weights(copy, transformer_lora_layers=layers, weight_name="lora.safetensors")
+    return copy
+
+
+def generator(folder: Path) -> DraftGenerator:
+    return DraftGenerator(Checkpoint(str(folder), "folder"), PLANS["draft"], Settings(device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def loaded(folder: Path) -> DraftGenerator:
+    return generator(folder)
+
+
+def run(made_by: DraftGenerator, **changes: Any) -> Image:
+    """The frames of a take as one array (N, height, width, 3)."""
+    take = Take(**{**vars(TAKE), **changes})
+    return np.stack(made_by(take, lambda _share: None))
+
+
+# The few steps
+
+
+@pytest.mark.parametrize("shares", [FAST_WAN, LORA])
+def test_a_model_that_knows_the_picture_reaches_it(shares: tuple[float, ...]) -> None:
+    picture = torch.linspace(-1, 1, 60).reshape(1, 3, 1, 4, 5)
+    steps = FewSteps(shares)
+    steps.begin(torch.Generator().manual_seed(1))
+    steps.set_timesteps(len(shares))
+    steps.set_begin_index(0)
+    noisy = torch.randn(picture.shape)
+    for share, time in zip(shares, steps.timesteps, strict=True):
+        assert time == pytest.approx(1000 * share)
+        # What the model has learnt: noise less picture, of x = (1 - s) picture + s noise.
+        velocity = (noisy - picture) / share
+        (noisy,) = steps.step(velocity, time, noisy)
+    assert torch.allclose(noisy, picture, atol=1e-5)
+
+
+def test_between_two_steps_there_is_new_noise_of_the_next_share() -> None:
+    steps = FewSteps((1.0, 0.5))
+    steps.begin(torch.Generator().manual_seed(1))
+    steps.set_timesteps(2)
+    steps.set_begin_index(0)
+    picture = torch.full((1, 1, 1, 200, 200), 3.0)
+    (noisy,) = steps.step(torch.zeros_like(picture), steps.timesteps[0], picture)
+    assert float(noisy.mean()) == pytest.approx(1.5, abs=0.02)
+    assert float(noisy.std()) == pytest.approx(0.5, abs=0.02)
+
+
+def test_another_number_of_steps_than_it_was_distilled_to_is_refused() -> None:
+    with pytest.raises(ValueError, match="30 steps are asked for, the model was distilled to 3"):
+        FewSteps(FAST_WAN).set_timesteps(30)
+
+
+# Sizes
+
+
+def test_a_draft_has_the_shape_of_its_picture_and_never_more_pixels_than_allowed() -> None:
+    assert draft_size((832, 480)) == (320, 192)
+    assert draft_size((480, 832)) == (192, 320)
+    for height in range(240, 1100, 16):
+        for width in range(max(240, 16 * (height // 40 + 1)), int(2.5 * height), 48):
+            small = draft_size((width, height))
+            assert small[0] % 16 == small[1] % 16 == 0
+            assert 0.88 * AREA <= small[0] * small[1] <= AREA
+            assert abs(np.log(small[0] / small[1] * height / width)) < 0.1
+
+
+def test_a_picture_that_is_smaller_than_a_draft_is_drafted_in_its_own_size() -> None:
+    assert draft_size((160, 96)) == (160, 96)
+
+
+def test_enlarging_squeezes_nothing() -> None:
+    down, across = np.mgrid[:192, :320]
+    disc = np.where((across - 160) ** 2 + (down - 96) ** 2 < 60**2, 255, 0).astype(np.uint8)
+    frame = np.repeat(disc[:, :, None], 3, axis=2)
+
+    def upscale(image: Image, ratio: int) -> Image:
+        return image.repeat(ratio, axis=0).repeat(ratio, axis=1)
+
+    (large,) = enlarge([frame], (832, 480), upscale, lambda _count: None)
+    assert large.shape == (480, 832, 3)
+    white = large[..., 0] > 127
+    width, height = white.any(axis=0).sum(), white.any(axis=1).sum()
+    assert abs(width / height - 1) < 0.01
+    assert abs(int(np.argmax(white.any(axis=0))) + width / 2 - 416) < 2
+
+
+def test_a_crop_is_the_middle() -> None:
+    image = np.arange(10 * 30 * 3, dtype=np.uint8).reshape(10, 30, 3)
+    assert np.array_equal(cropped(image, Fraction(1)), image[:, 10:20])
+    assert np.array_equal(cropped(image, Fraction(6)), image[2:7])
+
+
+# A take
+
+
+def test_a_chinese_prompt_becomes_frames_of_the_asked_size(loaded: DraftGenerator) -> None:
+    frames = run(loaded)
+    assert frames.shape == (9, 96, 160, 3)
+    assert frames.dtype == np.uint8
+    assert loaded.details["steps"] == 3
+    assert loaded.details["plan"] == "draft"
+    assert "guidance" in loaded.details["gives_up"]
+
+
+def test_a_take_is_decided_by_its_seed_and_its_prompt(loaded: DraftGenerator) -> None:
+    frames = run(loaded)
+    assert np.array_equal(frames, run(loaded))
+    assert not np.array_equal(frames, run(loaded, seed=8))
+    assert not np.array_equal(frames, run(loaded, prompt="一条狗"))
+    assert np.array_equal(frames, run(loaded))
+
+
+def test_what_is_said_not_to_act_does_not_act(loaded: DraftGenerator) -> None:
+    assert np.array_equal(run(loaded), run(loaded, guidance=12.0, negative_prompt="模糊"))
+    assert set(loaded.ignores) == {"guidance", "ng_prompt_cn", "ng_prompt_en"}
+
+
+def test_progress_rises_from_the_first_step_to_the_end(loaded: DraftGenerator) -> None:
+    told: list[float] = []
+    loaded(TAKE, told.append)
+    assert told == sorted(told)
+    assert 0 < told[0] < 0.5
+    assert told[-1] == pytest.approx(1)
+    assert len(told) == 3 + 1 + 9
+
+
+@pytest.mark.parametrize("after", [1, 2, 5])
+def test_a_take_that_is_stopped_ends_there_and_leaves_no_trace(loaded: DraftGenerator, after: int) -> None:
+    frames, told = run(loaded), 0
+
+    def step(_share: float) -> None:
+        nonlocal told
+        told += 1
+        if told == after:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        loaded(TAKE, step)
+    assert told == after
+    assert np.array_equal(frames, run(loaded))
+
+
+def test_the_text_encoder_and_the_denoiser_are_never_held_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_by, seen = generator(folder), []
+    encode = TextEncoder.__call__
+
+    def watched(encoder: TextEncoder, *texts: str) -> list[torch.Tensor]:
+        seen.append((texts[0] in encoder, made_by._pipe is None))
+        return encode(encoder, *texts)
+
+    monkeypatch.setattr(TextEncoder, "__call__", watched)
+    for prompt in ("猫", "狗", "狗"):
+        run(made_by, prompt=prompt)
+    # A text is known or not, and only a known one is looked up while the denoiser is held.
+    assert seen == [(False, True), (False, True), (True, False)]
+
+
+def test_warming_up_fails_early_where_the_model_has_gone(folder: Path) -> None:
+    generator(folder).warm()
+    missing = DraftGenerator(Checkpoint("wan-draft-1.3b", "store"), PLANS["draft"], Settings(device="cpu"))
+    with pytest.raises(JobFailed, match=r"kinora weights pull wan-draft-1\.3b"):
+        missing.warm()
+
+
+# Weights
+
+
+def test_an_adapter_beside_the_model_acts_in_its_own_four_steps(folder: Path, adapted: Path) -> None:
+    made_by = generator(adapted)
+    frames = run(made_by)
+    assert made_by.details["steps"] == 4
+    assert not np.array_equal(frames, run(generator(folder)))
+    pipe = load_denoiser(adapted, FP32)
+    assert not [name for name, _ in pipe.transformer.named_parameters() if "lora" in name]
+    plain = load_denoiser(folder, FP32)
+    changed = {
+        name: not torch.equal(parameter, dict(plain.transformer.named_parameters())[name])
+        for name, parameter in pipe.transformer.named_parameters()
+    }
+    assert all(changed[name] == (".to_q.weight" in name or ".to_k.weight" in name or ".to_v.weight" in name)
+               for name in changed)  # fmt: skip
+
+
+def test_the_gates_of_sparse_attention_that_a_distilled_transformer_brings_are_passed_over(
+    folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "model")
+    [file] = (tmp_path / "model" / "transformer").glob("*.safetensors")
+    gates = {f"blocks.{index}.to_gate_compress.weight": torch.ones(24, 24) for index in range(2)}
+    save_file(load_file(file) | gates, file, metadata={"format": "pt"})
+    assert np.array_equal(run(generator(tmp_path / "model")), run(generator(folder)))
+
+
+def test_weights_kept_in_half_compute_nearly_what_whole_ones_do(folder: Path) -> None:
+    whole = WanTransformer3DModel.from_pretrained(folder, subfolder="transformer")
+    half = WanTransformer3DModel.from_pretrained(folder, subfolder="transformer", dtype=torch.bfloat16)
+    keep_blocks_in_half(half)
+    assert half.blocks[0].ffn.net[2].weight.dtype == torch.bfloat16
+    assert half.blocks[0].scale_shift_table.dtype == torch.float32
+    torch.manual_seed(0)
+    conditions = {
+        "hidden_states": torch.randn(1, 16, 3, 12, 20),
+        "timestep": torch.tensor([757.0]),
+        "encoder_hidden_states": torch.randn(1, 512, 32),
+        "return_dict": False,
+    }
+    with torch.inference_mode():
+        wanted, made = whole(**conditions)[0], half(**conditions)[0]
+    assert made.dtype == torch.float32
+    assert float((made - wanted).norm() / wanted.norm()) < 0.02

@@ -1,0 +1,242 @@
+"""Versions side by side: tasks run on the version that accepted them, and on another only when that one is gone."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from shared.database.database import Database
+from shared.database.migrate import MIGRATIONS, apply_schema
+from shared.queue.client import CHANNEL, SILENT_SECONDS, queue_schema, run_queue
+from shared.queue.worker_slot import Slot
+from shared.settings import Settings
+from shared.tasks import heartbeats, rows, views
+from shared.tasks.heartbeats import ABANDONED_SECONDS
+from shared.vocabulary import SERVICES
+from tests.support.task_store import House, Run, housed, work
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    with housed(tmp_path_factory.mktemp("versions")) as run:
+        yield run
+
+
+async def alive(house: House, version: str, *, ago: float = 0, first_seen_ago: float = 0) -> None:
+    """Have a runner of a version been heard so many seconds ago."""
+    await house.sql(
+        "INSERT INTO kinora_versions VALUES ('interpo', 'generate', %s, now() - make_interval(secs => %s),"
+        " now() - make_interval(secs => %s)) ON CONFLICT (service, kind, version)"
+        " DO UPDATE SET beat_at = excluded.beat_at",
+        version, max(first_seen_ago, ago), ago,
+    )  # fmt: skip
+
+
+async def look(house: House) -> None:
+    await house.watched_for(SILENT_SECONDS + 1)
+    await house.chores.watch()
+
+
+def test_a_task_waits_for_a_runner_of_the_version_that_accepted_it(run: Run, tmp_path: Path) -> None:
+    async def test(house: House) -> None:
+        old, new = await house.task(1, version="1.0"), await house.task(2, version="2.0")
+        slot, stopping = Slot(tmp_path, "slot"), asyncio.Event()
+        await slot.take(stopping)
+        ran = []
+
+        async def handler(row: UUID) -> None:
+            ran.append(row)
+            stopping.set()
+
+        await asyncio.wait_for(house.queue.serve(work(house, handler, version="2.0"), slot, stopping), 20)
+        assert ran == [new]
+        assert await house.queue_of(old) == ("interpo.generate@1.0", "todo")
+        slot.free()
+
+    run(test)
+
+
+def test_tasks_of_a_version_without_a_live_runner_go_to_the_newest_that_lives_after_a_minute(run: Run) -> None:
+    async def test(house: House) -> None:
+        row = await house.task(version="1.0")
+        await alive(house, "1.0", ago=ABANDONED_SECONDS - 5, first_seen_ago=9000)
+        await alive(house, "3.0", first_seen_ago=10)
+        await alive(house, "2.0", first_seen_ago=20)
+        await look(house)
+        assert await house.queue_of(row) == ("interpo.generate@1.0", "todo")
+        await alive(house, "1.0", ago=ABANDONED_SECONDS + 1)
+        await look(house)
+        assert await house.queue_of(row) == ("interpo.generate@3.0", "todo")
+        now = await house.read(row)
+        assert (now.version, now.runs_on) == ("1.0", "3.0")
+
+    run(test)
+
+
+def test_after_a_rollback_the_older_version_takes_what_the_newer_had_accepted(run: Run) -> None:
+    async def test(house: House) -> None:
+        row = await house.task(version="2.0")
+        await alive(house, "1.0", first_seen_ago=9000)
+        await alive(house, "2.0", ago=ABANDONED_SECONDS + 1, first_seen_ago=600)
+        await look(house)
+        assert await house.queue_of(row) == ("interpo.generate@1.0", "todo")
+
+    run(test)
+
+
+def test_while_no_version_lives_tasks_stay_where_they_are_and_nothing_is_lost(run: Run) -> None:
+    async def test(house: House) -> None:
+        row = await house.task(version="1.0")
+        await alive(house, "1.0", ago=3600)
+        await alive(house, "2.0", ago=SILENT_SECONDS + 1)
+        await look(house)
+        assert await house.queue_of(row) == ("interpo.generate@1.0", "todo")
+        await alive(house, "2.0")
+        await look(house)
+        assert await house.queue_of(row) == ("interpo.generate@2.0", "todo")
+
+    run(test)
+
+
+def test_a_version_whose_runner_is_still_starting_keeps_its_new_tasks(run: Run) -> None:
+    async def test(house: House) -> None:
+        fresh, stale = await house.task(1, version="2.0"), await house.task(2, version="2.0")
+        await house.sql("UPDATE kinora_tasks SET created_at = now() - interval '61 seconds' WHERE id = %s", stale)
+        await alive(house, "1.0")
+        await look(house)
+        assert (await house.queue_of(fresh))[0] == "interpo.generate@2.0"
+        assert (await house.queue_of(stale))[0] == "interpo.generate@1.0"
+
+    run(test)
+
+
+def test_after_an_outage_of_the_storage_no_version_loses_its_tasks_before_it_can_speak(run: Run) -> None:
+    async def test(house: House) -> None:
+        row = await house.task(version="1.0")
+        await alive(house, "1.0", ago=600, first_seen_ago=9000)
+        await alive(house, "2.0", first_seen_ago=600)  # was the first to find the storage again
+        await house.watched_for(2)
+        await house.chores.watch()
+        assert await house.queue_of(row) == ("interpo.generate@1.0", "todo")
+
+    run(test)
+
+
+def test_several_may_hand_over_at_once_and_a_task_that_has_just_begun_stays(run: Run) -> None:
+    async def test(house: House) -> None:
+        handed = [await house.task(task_id, version="1.0") for task_id in range(1, 21)]
+        begun = await house.task(99, version="1.0")
+        await house.sql("UPDATE procrastinate_jobs SET status = 'doing' WHERE args->>'id' = %s", str(begun))
+        await house.sql("UPDATE kinora_tasks SET created_at = now() - interval '1 hour'")
+        await alive(house, "2.0")
+        await asyncio.gather(*(house.chores._hand_over() for _ in range(4)))
+        assert {(await house.queue_of(row))[0] for row in handed} == {"interpo.generate@2.0"}
+        assert (await house.queue_of(begun))[0] == "interpo.generate@1.0"
+        assert (await house.read(begun)).runs_on == "1.0"
+
+    run(test)
+
+
+def test_a_task_that_was_taken_wakes_a_runner_that_waits(run: Run) -> None:
+    async def test(house: House) -> None:
+        await house.task(version="1.0")
+        await house.sql("UPDATE kinora_tasks SET created_at = now() - interval '1 hour'")
+        async with await psycopg.AsyncConnection.connect(house.pool.raw.conninfo, autocommit=True) as listener:  # type: ignore[arg-type]  # a string here
+            await listener.execute(f'LISTEN "{CHANNEL}interpo.generate@2.0"')
+            await alive(house, "2.0")
+            await look(house)
+            assert [note.payload async for note in listener.notifies(timeout=5, stop_after=1)]
+
+    run(test)
+
+
+def test_many_runners_of_a_version_say_so_in_one_write_and_a_version_long_gone_is_forgotten(run: Run) -> None:
+    async def test(house: House) -> None:
+        async def say() -> str:
+            async with house.pool.transaction() as connection:
+                await heartbeats.beat(connection, "interpo", "generate", "7.0")
+            [row] = await house.sql("SELECT xmin::text AS written FROM kinora_versions WHERE version = '7.0'")
+            return str(row["written"])
+
+        first = await say()
+        assert await say() == first
+        await house.sql("UPDATE kinora_versions SET beat_at = now() - interval '3 seconds'")
+        second = await say()
+        assert second != first
+        await house.sql("UPDATE kinora_versions SET beat_at = now() - interval '40 days'")
+        await house.chores.purge()
+        assert await house.sql("SELECT 1 FROM kinora_versions") == []
+
+    run(test)
+
+
+def test_a_place_in_the_queue_counts_only_those_that_the_same_runners_take(run: Run) -> None:
+    async def test(house: House) -> None:
+        for task_id, version in ((1, "1.0"), (2, "2.0"), (3, "1.0"), (4, "2.0")):
+            await house.task(task_id, version=version)
+        async with house.pool.transaction() as connection:
+            shown = await views.newest_runs(connection, "interpo", task_id=None, state=None, limit=9)
+            assert await rows.waiting(connection, "interpo", "generate") == 4  # the bound is the service's
+        assert {task.task_id: task.queue_position for task in shown} == {1: 1, 2: 1, 3: 2, 4: 2}
+
+    run(test)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_longest_version_still_fits_into_the_name_of_a_notification_channel(service: str) -> None:
+    version = "9" * 20
+    assert Settings(version=version).version == version
+    assert len(f"{CHANNEL}{run_queue(service, 'generate', version)}".encode()) <= 63
+    with pytest.raises(ValueError, match="at most 20 characters"):
+        Settings(version=version + "9")
+
+
+def test_a_database_of_the_first_release_is_upgraded_and_its_waiting_tasks_run(tmp_path: Path) -> None:
+    """Release 0.1.0 kept no record of its schema, and its queues named no version."""
+    settings = Settings(state_dir=tmp_path / "state", media_roots=(tmp_path,))
+    database = Database(settings)
+    database.start()
+    with psycopg.connect(database.uri, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+        connection.execute(queue_schema())
+        connection.execute((MIGRATIONS / "0001_tasks_and_callbacks.sql").read_text())
+        accept_as_first_release(connection, 1)
+        apply_schema(database.uri)
+        accept_as_first_release(connection, 2)  # the old release goes on beside the new one
+        apply_schema(database.uri)
+        applied = connection.execute("SELECT number FROM kinora_migrations ORDER BY number").fetchall()
+        connection.execute("UPDATE kinora_tasks SET created_at = now() - interval '61 seconds'")
+    assert applied == [(number,) for number in range(1, 1 + len(list(MIGRATIONS.iterdir())))]
+    database.stop()
+    with housed(tmp_path, empty=False) as run:
+
+        async def test(house: House) -> None:
+            await alive(house, "0.1.0")  # the new one may even bear the same number
+            await look(house)
+            queues = await house.sql("SELECT queue_name, count(*) AS jobs FROM procrastinate_jobs GROUP BY 1")
+            assert queues == [{"queue_name": "interpo.generate@0.1.0", "jobs": 2}]
+
+        run(test)
+
+
+def accept_as_first_release(connection: psycopg.Connection[tuple[object, ...]], task_id: int) -> None:
+    connection.execute(
+        "WITH job AS (INSERT INTO procrastinate_jobs (queue_name, task_name)"
+        " VALUES ('interpo.generate', 'kinora.run') RETURNING id)"
+        " INSERT INTO kinora_tasks (id, service, kind, task_id, fingerprint, request, version, job_id)"
+        " SELECT gen_random_uuid(), 'interpo', 'generate', %s, '', '{}', '0.1.0', id FROM job",
+        (task_id,),
+    )
+
+
+def test_a_newer_schema_is_left_as_it_is_by_an_older_version(tmp_path: Path) -> None:
+    database = Database(Settings(state_dir=tmp_path / "state")).start()
+    with psycopg.connect(database.uri, autocommit=True) as connection:
+        connection.execute("INSERT INTO kinora_migrations VALUES (9999, 'of the future')")
+        apply_schema(database.uri)
+        assert connection.execute("SELECT max(number) FROM kinora_migrations").fetchone() == (9999,)
+    database.stop()

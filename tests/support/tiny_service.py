@@ -1,0 +1,211 @@
+"""A service without HTTP: a desk in a process of its own, spoken to in lines of JSON, that tests may kill."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+from psycopg.rows import dict_row
+
+from shared import logs
+from shared.errors import Problem
+from shared.process.lifetime import die_with_parent
+from shared.serving.task_service import TaskDesk
+from shared.settings import Settings
+from shared.testing.callback_receiver import Receiver
+from shared.testing.processes import Process, everything
+from shared.vocabulary import TaskKind
+from tests.support.tiny_runner import TinyRequest
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 60.0  # of a test on a machine that is busy with other things
+
+
+class TinyService:
+    """The process, from outside."""
+
+    def __init__(self, home: Path, receiver: Receiver, *, prefix: Sequence[str] = (), **settings: object) -> None:
+        self.home = home
+        self._command = [*prefix, sys.executable, "-m", "tests.support.tiny_service"]
+        self.out = home / "out"
+        self.state = home / "state"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("KINORA_")}
+        self._environment = inherited | {
+            "KINORA_STATE_DIR": str(self.state),
+            "KINORA_MEDIA_ROOTS": str(home),
+            "KINORA_CALLBACK_URL": receiver.url,
+            "KINORA_DEVICE": "cuda",  # the tiny lane needs no cores: it steps aside for nobody
+            **{f"KINORA_{name.upper()}": str(value) for name, value in settings.items()},
+        }
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> Self:
+        with (self.home / "log").open("a") as log:
+            self.process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=self._environment,
+                cwd=ROOT,
+                text=True,
+            )
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not self.ask("ready"):
+            assert time.monotonic() < deadline, (self.home / "log").read_text()
+            time.sleep(0.05)
+        return self
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        for process in self.left_over():
+            process.send(signal.SIGKILL)
+
+    def stop(self) -> int:
+        assert self.process
+        self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=PATIENCE_SECONDS)
+        return self.process.returncode
+
+    def kill(self) -> None:
+        assert self.process
+        self.process.kill()
+        self.process.communicate()
+
+    def left_over(self) -> list[Process]:
+        """Every live process that belongs to this home."""
+        marks = (f"KINORA_STATE_DIR={self.state}".encode(), str(self.state).encode())
+        found = []
+        for process in everything():
+            try:
+                environment = Path(f"/proc/{process.pid}/environ").read_bytes()
+            except OSError:
+                continue
+            if process.pid != os.getpid() and any(mark in environment for mark in marks):
+                found.append(process)
+        return found
+
+    def ask(self, what: str, **details: object) -> Any:
+        """Send one line, return what comes back."""
+        assert self.process
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps({"what": what} | details) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        assert line, (self.home / "log").read_text()[-4000:]
+        return json.loads(line)
+
+    def post(self, task_id: int, kind: str = "generate", **fields: object) -> str:
+        """Post a task; return the sentence it was refused with, empty when it was accepted."""
+        request = {"task_id": task_id, "dist_dir": str(self.out)} | fields
+        return str(self.ask("accept", request=request, kind=kind))
+
+    def cancel(self, task_id: int, **which: object) -> str:
+        return str(self.ask("cancel", task_id=task_id, which=which))
+
+    def tasks(self, task_id: int | None = None, **query: object) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.ask("tasks", query={"task_id": task_id} | query)
+        return found
+
+    def task(self, task_id: int) -> dict[str, Any]:
+        return self.tasks(task_id)[0]
+
+    def wait_until(self, task_id: int, state: str, progress: float = 0) -> dict[str, Any]:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            task = self.task(task_id)
+            if task["state"] == state and task["progress"] >= progress:
+                return task
+            time.sleep(0.05)
+        log = (self.home / "log").read_text()[-4000:]
+        raise AssertionError(f"task {task_id} is {task['state']} at {task['progress']}, not {state}\n{log}")
+
+    def runner_pid(self, kind: str = "generate") -> int:
+        pids: Mapping[str, int] = self.ask("pids")
+        return pids[kind]
+
+    def postgres_pid(self) -> int:
+        return int((self.state / "postgres" / "postmaster.pid").read_text().split()[0])
+
+    def sql(self, query: str, *values: object) -> list[dict[str, Any]]:
+        """Run one statement on the embedded server, as an operator might."""
+        uri = f"postgresql://postgres@/postgres?host={self.state / 'postgres'}"
+        with psycopg.connect(uri, row_factory=dict_row) as connection:
+            cursor = connection.execute(query, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def files(self) -> list[str]:
+        return sorted(path.name for path in self.out.iterdir()) if self.out.exists() else []
+
+
+class TinyFace:
+    """Inside the process: answers orders by asking the desk."""
+
+    def __init__(self, desk: TaskDesk) -> None:
+        self._desk = desk
+
+    async def accept(self, request: dict[str, Any], kind: TaskKind) -> str:
+        return (await self._desk.accept(TinyRequest.model_validate(request), inputs={}, kind=kind)).err_msg
+
+    async def cancel(self, task_id: int, which: dict[str, Any]) -> str:
+        return (await self._desk.cancel(task_id, **which)).err_msg
+
+    async def tasks(self, query: dict[str, Any]) -> list[dict[str, Any]]:
+        return [json.loads(view.model_dump_json()) for view in await self._desk.tasks(**query)]
+
+    async def memo(self, key: str, task_id: int | None = None) -> object:
+        return await self._desk.newest_memo(key, task_id=task_id)
+
+    async def pids(self) -> dict[str, int]:
+        return dict(zip(("generate", "preview"), self._desk.runner_pids, strict=False))
+
+    async def metrics(self) -> str:
+        return await self._desk.metrics()
+
+    async def ready(self) -> bool:
+        return self._desk.ready()
+
+
+async def serve() -> None:
+    """Serve one desk until SIGTERM or the end of standard input."""
+    die_with_parent()
+    settings = Settings.load()
+    logs.configure(settings, adopt_native=False, service="upscale")  # it speaks on standard output
+    desk = TaskDesk("upscale", settings, kinds=("generate", "preview"), runner_module="tests.support.tiny_runner")
+    await desk.start()
+    face = TinyFace(desk)
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[str] = asyncio.Queue()
+
+    def read() -> None:
+        for line in chain(sys.stdin, [""]):
+            loop.call_soon_threadsafe(lines.put_nowait, line)
+
+    threading.Thread(target=read, daemon=True).start()
+    loop.add_signal_handler(signal.SIGTERM, lines.put_nowait, "")
+    while line := await lines.get():
+        order = json.loads(line)
+        try:
+            reply = await getattr(face, order.pop("what"))(**order)
+        except Problem as problem:
+            reply = f"{type(problem).__name__}: {problem}"
+        sys.stdout.write(json.dumps(reply) + "\n")
+        sys.stdout.flush()
+    await desk.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve())
