@@ -20,7 +20,7 @@ from shared.database.pool import Pool
 from shared.queue.client import Queue
 from shared.settings import Settings
 from shared.tasks import heartbeats, rows
-from shared.tasks.recovery import Housekeeping
+from shared.tasks.recovery import TaskRecovery
 from shared.testing import processes
 from shared.testing.callback_receiver import Receiver
 from shared.testing.stack import Stack
@@ -127,19 +127,19 @@ async def of_runners(home: Path) -> tuple[Cost, Cost]:
     pool = await Pool(database.uri, size=16).open()
     try:
         workers, claimed = await settled_runners(pool)
-        keeping = Housekeeping(settings, pool, Queue(pool.raw))
+        recovery = TaskRecovery(settings, pool, Queue(pool.raw))
 
         async def live(number: int) -> None:
             async with pool.raw.connection() as connection:
                 await connection.execute("SELECT procrastinate_update_heartbeat_v1(%s)", (workers[number],))
             async with pool.transaction() as connection:
-                await heartbeats.hurry(connection)
-                await heartbeats.beat(connection, "upscale", "generate", "1.0")
-            await keeping.watch()
+                await heartbeats.use_async_commit(connection)
+                await heartbeats.record(connection, "upscale", "generate", "1.0")
+            await recovery.reap_dead_workers()
 
         async def progress(number: int) -> None:
             async with pool.transaction() as connection:
-                await rows.beat(connection, claimed[number], 0.5)
+                await rows.record_heartbeat(connection, claimed[number], 0.5)
 
         with psycopg.connect(database.uri, autocommit=True) as connection:
             return [await repeated(act, connection, settings.state_dir) for act in (live, progress)]  # type: ignore[return-value]  # two

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared.upstreams import Share, read_shares
+from shared.upstreams import WeightedUpstream, read_upstreams
 from shared.vocabulary import SERVICES, Language, ServiceName
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -127,7 +127,7 @@ class Settings(BaseSettings):
     @field_validator("creation_url", "facefusion_url", "interpo_url", "upscale_url")
     @classmethod
     def _routable(cls, value: str | None) -> str | None:
-        read_shares(value or "")
+        read_upstreams(value or "")
         return value
 
     @field_validator("allowed_hosts", "services", mode="before")
@@ -164,10 +164,10 @@ class Settings(BaseSettings):
     def _open_on_purpose(self) -> bool:
         return self.token is not None and self.token.get_secret_value().strip().lower() == OPEN_ON_PURPOSE
 
-    def upstreams(self, service: ServiceName) -> tuple[Share, ...]:
+    def upstreams(self, service: ServiceName) -> tuple[WeightedUpstream, ...]:
         """Where the router finds the versions of a service that run elsewhere; empty means on this machine."""
         text: str | None = getattr(self, f"{service}_url")
-        return read_shares(text or "")
+        return read_upstreams(text or "")
 
 
 def _is_loopback(host: str) -> bool:

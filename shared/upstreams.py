@@ -6,14 +6,14 @@ from urllib.parse import urlsplit
 WEIGHT_LIMIT = 1_000_000  # what the Gateway API allows, too
 
 
-class Share(NamedTuple):
+class WeightedUpstream(NamedTuple):
     """One version: its URL, and its weight beside the others'. Weight 0 takes no new tasks, but may be asked."""
 
     url: str
     weight: int
 
 
-def read_shares(text: str) -> tuple[Share, ...]:
+def read_upstreams(text: str) -> tuple[WeightedUpstream, ...]:
     """Read `http://a`, or `http://a=90,http://b=10`; an empty text names nobody.
 
     Raises:
@@ -22,8 +22,8 @@ def read_shares(text: str) -> tuple[Share, ...]:
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if len(parts) == 1 and "=" not in parts[0]:
-        return (Share(_checked(parts[0]), 1),)
-    shares = tuple(_read_share(part) for part in parts)
+        return (WeightedUpstream(_checked(parts[0]), 1),)
+    shares = tuple(_read_upstream(part) for part in parts)
     urls = [share.url.rstrip("/") for share in shares]
     if twice := next((url for url in urls if urls.count(url) > 1), None):
         raise ValueError(f"{twice} is named twice: give every version a URL of its own")
@@ -32,13 +32,13 @@ def read_shares(text: str) -> tuple[Share, ...]:
     return shares
 
 
-def _read_share(part: str) -> Share:
+def _read_upstream(part: str) -> WeightedUpstream:
     url, equals, weight = part.rpartition("=")
     if not equals:
         raise ValueError(f"{part} has no weight: write several versions as http://a:5003=90,http://b:5003=10")
     if not (weight.isascii() and weight.isdecimal()) or int(weight) > WEIGHT_LIMIT:
         raise ValueError(f"{url} has the weight {weight}: it must be a whole number from 0 to {WEIGHT_LIMIT}")
-    return Share(_checked(url), int(weight))
+    return WeightedUpstream(_checked(url), int(weight))
 
 
 def _checked(url: str) -> str:

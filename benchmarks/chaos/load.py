@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from benchmarks.chaos.history import Accepted
-from shared.testing.callback_receiver import Behaviour, Delivery, Receiver
+from shared.testing.callback_receiver import Behaviour, ReceivedCallback, Receiver
 
 WAITING = 8  # accepted tasks whose callback is still out: enough that every kill hits work
 BAD_SHARE = 0.3
@@ -39,7 +39,7 @@ class Moody:
         self._refused: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, delivery: Delivery) -> Behaviour:
+    def __call__(self, delivery: ReceivedCallback) -> Behaviour:
         """Choose the answer to one delivery."""
         with self._lock:
             refused = self._refused.get(delivery.key, 0)

@@ -12,46 +12,46 @@ import bentoml
 
 from services.upscale.request import UpscaleRequest
 from shared.contract.messages import Answer
-from shared.http.bentoml_service import EnvelopeService
-from shared.http.task_routes import TasksFace
+from shared.http.bentoml_service import ContractService
+from shared.http.task_routes import TaskRoutes
 from shared.pipeline.job import Job, Result
 from shared.process.lifetime import die_with_parent
-from shared.runner.process import Lane, main
+from shared.runner.process import TaskHandler, main
 from shared.settings import Settings
 
 STEPS, STEP_SECONDS = 20, 0.05  # a second for each ratio above 1
 
-tasks = TasksFace("upscale")
+tasks = TaskRoutes("upscale")
 
 
 @bentoml.asgi_app(tasks.app)
-@bentoml.service(name="quick", workers=1, traffic={"timeout": 30}, service_class=EnvelopeService)
+@bentoml.service(name="quick", workers=1, traffic={"timeout": 30}, service_class=ContractService)
 class Quick:
     """Hands videos back as they came."""
 
     def __init__(self) -> None:
-        from shared.serving.task_service import TaskDesk  # noqa: PLC0415  # as the service does
+        from shared.serving.task_service import TaskService  # noqa: PLC0415  # as the service does
 
         settings = Settings.load()
-        self.desk = TaskDesk("upscale", settings, runner_module="benchmarks.swaps.quick_service")
-        tasks.serve(self.desk, settings.language)
+        self.service = TaskService("upscale", settings, runner_module="benchmarks.swaps.quick_service")
+        tasks.serve(self.service, settings.language)
 
     @bentoml.on_startup
     async def start(self) -> None:
         die_with_parent(Settings.load().master_pid)
-        await self.desk.start()
+        await self.service.start()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
-        await self.desk.stop()
+        await self.service.stop()
 
     async def __is_ready__(self) -> bool:
-        return self.desk.ready()
+        return self.service.ready()
 
     @bentoml.api(route="/api/ai/upscale")
     async def submit(self, request: UpscaleRequest, /) -> Answer:
         """Accept a video to be copied."""
-        return await self.desk.accept(request, inputs={"video_url": "video"})
+        return await self.service.accept(request, inputs={"video_url": "video"})
 
 
 def copy(job: Job, request: UpscaleRequest, _model: None) -> Result:
@@ -67,4 +67,4 @@ def copy(job: Job, request: UpscaleRequest, _model: None) -> Result:
 
 
 if __name__ == "__main__":
-    main("upscale", {"generate": lambda: Lane(request=UpscaleRequest, load=lambda _settings: None, work=copy)})
+    main("upscale", {"generate": lambda: TaskHandler(request=UpscaleRequest, load=lambda _settings: None, work=copy)})

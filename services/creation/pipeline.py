@@ -84,7 +84,7 @@ def _publish(
             label=Label.of(job.settings, target),
             frame_rate=Fraction(shot.frame_rate),
             time_base=Fraction(1, shot.frame_rate),
-            presented=True,
+            display_oriented=True,
         )
     job.details |= {**engine.details, **_told(report)}
     return Result(video=target.name)

@@ -9,7 +9,7 @@ from pydantic.json_schema import JsonSchemaValue
 
 from services.creation.aspect import parse_ratio
 from services.creation.camera import Camera, OppositeCamera, UnknownCamera
-from shared.contract.fields import Choice, LocalPath, Text, UsedWhen, Whole, Wire
+from shared.contract.fields import Choice, FieldType, Integer, LocalPath, Text, UsedWhen
 from shared.contract.json_values import read_text, shown
 from shared.contract.request import TaskRequest
 from shared.errors import Rejected
@@ -19,7 +19,7 @@ PLAIN, ANIME, PIXEL = 0, 1, 2  # values of `video_style`
 
 
 @dataclass(frozen=True)
-class CameraWords(Wire):
+class CameraWords(FieldType):
     """Camera motions in English or Chinese; read as the canonical words of `Camera`."""
 
     def read(self, field: str, value: object) -> str:
@@ -43,7 +43,7 @@ class CameraWords(Wire):
 
 
 @dataclass(frozen=True)
-class Ratio(Wire):
+class Ratio(FieldType):
     """`W:H` between 0.4 and 2.5; read as the caller wrote it."""
 
     def read(self, field: str, value: object) -> str:
@@ -71,12 +71,12 @@ class CreationRequest(TaskRequest):
     ng_prompt_en: Annotated[str, Text()] = ""
     image_url: Annotated[str, LocalPath(), UsedWhen("category", PICTURE, required=True)] = ""
     video_url: Annotated[str, LocalPath(), UsedWhen("category", VIDEO, required=True)] = ""
-    fps: Annotated[int, Whole(low=8, high=24)] = 24
-    movement: Annotated[int, Whole(low=0, high=4)] = 1
-    guidance: Annotated[int, Whole(low=8, high=24)] = 12
+    fps: Annotated[int, Integer(low=8, high=24)] = 24
+    movement: Annotated[int, Integer(low=0, high=4)] = 1
+    guidance: Annotated[int, Integer(low=8, high=24)] = 12
     camera: Annotated[str, CameraWords()] = ""
     aspect_ratio: Annotated[str, Ratio()] = ""
-    seed: Annotated[int, Whole()] = 0
+    seed: Annotated[int, Integer()] = 0
     video_style: Annotated[int, Choice(PLAIN, ANIME, PIXEL), UsedWhen("category", VIDEO)] = PLAIN
 
     @classmethod

@@ -1,14 +1,14 @@
 """Video creation: the runner process, which owns the engine. `python -m services.creation.runner`."""
 
 from services.creation.request import CreationRequest
-from shared.runner.process import Lane, main
+from shared.runner.process import TaskHandler, main
 
 
-def generate() -> Lane:
+def generate() -> TaskHandler:
     from services.creation.model import load  # noqa: PLC0415  # the first task pays for its libraries, not the start
     from services.creation.pipeline import create_video  # noqa: PLC0415
 
-    return Lane(request=CreationRequest, load=load, work=create_video)
+    return TaskHandler(request=CreationRequest, load=load, work=create_video)
 
 
 if __name__ == "__main__":

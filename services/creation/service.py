@@ -7,50 +7,50 @@ import bentoml
 from services.creation.acceptance import check_material, inputs, new_seed
 from services.creation.request import CreationRequest
 from shared.contract.messages import Answer
-from shared.http.bentoml_service import EnvelopeService
-from shared.http.task_routes import TasksFace
+from shared.http.bentoml_service import ContractService
+from shared.http.task_routes import TaskRoutes
 from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from shared.serving.task_service import Checked
+    from shared.serving.task_service import ValidatedRequest
 
-tasks = TasksFace("creation")
+tasks = TaskRoutes("creation")
 
 
 @bentoml.asgi_app(tasks.app)
-@bentoml.service(name="creation", workers=1, traffic={"timeout": 30}, service_class=EnvelopeService)
+@bentoml.service(name="creation", workers=1, traffic={"timeout": 30}, service_class=ContractService)
 class Creation:
     """Makes clips from texts, pictures and videos."""
 
     def __init__(self) -> None:
         # Here and not above: the router, which names this class only to start it, needs no queue and no database.
-        from shared.serving.task_service import TaskDesk  # noqa: PLC0415
+        from shared.serving.task_service import TaskService  # noqa: PLC0415
 
         self.settings = Settings.load()
-        self.desk = TaskDesk("creation", self.settings)
-        tasks.serve(self.desk, self.settings.language)
+        self.service = TaskService("creation", self.settings)
+        tasks.serve(self.service, self.settings.language)
 
     @bentoml.on_startup
     async def start(self) -> None:
         die_with_parent(Settings.load().master_pid)
-        await self.desk.start()
+        await self.service.start()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
-        await self.desk.stop()
+        await self.service.stop()
 
     async def __is_ready__(self) -> bool:
-        return self.desk.ready()
+        return self.service.ready()
 
     async def __metrics__(self, page: str) -> str:
-        return page + await self.desk.metrics()
+        return page + await self.service.metrics()
 
     @bentoml.api(route="/api/ai/creation")
     async def submit(self, request: CreationRequest, /) -> Answer:
         """Accept a clip to be made."""
-        return await self.desk.accept(request, inputs=inputs(request, self.settings), prepare=self._prepare)
+        return await self.service.accept(request, inputs=inputs(request, self.settings), prepare=self._prepare)
 
-    async def _prepare(self, checked: "Checked") -> dict[str, Any]:
+    async def _prepare(self, checked: "ValidatedRequest") -> dict[str, Any]:
         check_material(checked.headers, self.settings)
         return {"seed": new_seed()}  # drawn once, so that a second attempt makes the same clip

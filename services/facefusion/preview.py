@@ -50,7 +50,7 @@ def preview_swap(job: Job, request: FaceFusionRequest, model: FaceModel) -> Resu
         preview=output.name,
         references=write_crops(job, gallery),
         memo={"frame": frame, "faces": [face.to_json() for face in known]},
-        memo_key=key,
+        artifact_key=key,
     )
 
 

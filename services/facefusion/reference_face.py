@@ -16,7 +16,7 @@ from services.facefusion.request import FaceFusionRequest
 from shared.errors import Rejected
 
 Memo = dict[str, Any]
-NewestMemo = Callable[..., Awaitable[Memo | None]]
+NewestArtifact = Callable[..., Awaitable[Memo | None]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,9 @@ def target_key(name: str, size: int, mtime_ns: int) -> str:
     return hashlib.sha256(f"{name}\n{size}\n{mtime_ns}".encode()).hexdigest()
 
 
-async def resolve_reference(request: FaceFusionRequest, target: Path, newest_memo: NewestMemo) -> dict[str, Any]:
+async def resolve_reference(
+    request: FaceFusionRequest, target: Path, newest_artifact: NewestArtifact
+) -> dict[str, Any]:
     """Return the job's context: the face that the user means by a position, as far as it is known by now.
 
     The newest succeeded preview of this task and target counts, else the newest of this target; raises Rejected when
@@ -64,7 +66,7 @@ async def resolve_reference(request: FaceFusionRequest, target: Path, newest_mem
         return {}
     found = await asyncio.to_thread(target.stat)
     key = target_key(target.name, found.st_size, found.st_mtime_ns)
-    memo = await newest_memo(key, task_id=request.task_id) or await newest_memo(key)
+    memo = await newest_artifact(key, task_id=request.task_id) or await newest_artifact(key)
     if memo is None:
         return {}
     faces: list[dict[str, Any]] = memo["faces"]

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal, get_args
 
 from services.facefusion.literals import Age, Gender, Mode, Order
-from shared.contract.fields import Choice, LocalPath, Number, UsedWhen, Whole
+from shared.contract.fields import Choice, Integer, LocalPath, Number, UsedWhen
 from shared.contract.request import TaskRequest
 
 PREVIEW, GENERATE = 0, 1
@@ -15,9 +15,9 @@ class FaceFusionRequest(TaskRequest):
     programe: Annotated[int, Choice(PREVIEW, GENERATE)] = PREVIEW
     source_file: Annotated[str, LocalPath()]
     target_file: Annotated[str, LocalPath()]
-    frame_number: Annotated[int, Whole(low=0), UsedWhen("programe", PREVIEW)] = 0
+    frame_number: Annotated[int, Integer(low=0), UsedWhen("programe", PREVIEW)] = 0
     face_selector_mode: Annotated[Mode, Choice(*get_args(Mode))] = "reference"
-    reference_face_position: Annotated[int, Whole(low=0), UsedWhen("face_selector_mode", "reference")] = 0
+    reference_face_position: Annotated[int, Integer(low=0), UsedWhen("face_selector_mode", "reference")] = 0
     reference_face_distance: Annotated[float, Number(0, 1.5), UsedWhen("face_selector_mode", "reference")] = 0.5
     face_analyse_order: Annotated[Order, Choice(*get_args(Order))] = "left-right"
     face_analyse_age: Annotated[Age | Literal[""], Choice(*get_args(Age))] = ""

@@ -1,21 +1,21 @@
 """Face fusion: the runner processes, which own the models. `python -m services.facefusion.runner [--kind preview]`."""
 
 from services.facefusion.request import FaceFusionRequest
-from shared.runner.process import Lane, main
+from shared.runner.process import TaskHandler, main
 
 
-def generate() -> Lane:
+def generate() -> TaskHandler:
     from services.facefusion.model import load  # noqa: PLC0415  # the first task pays for its libraries, not the start
     from services.facefusion.pipeline import swap_faces  # noqa: PLC0415
 
-    return Lane(request=FaceFusionRequest, load=load, work=swap_faces)
+    return TaskHandler(request=FaceFusionRequest, load=load, work=swap_faces)
 
 
-def preview() -> Lane:
+def preview() -> TaskHandler:
     from services.facefusion.model import load  # noqa: PLC0415  # the first task pays for its libraries, not the start
     from services.facefusion.preview import preview_swap  # noqa: PLC0415
 
-    return Lane(request=FaceFusionRequest, load=load, work=preview_swap)
+    return TaskHandler(request=FaceFusionRequest, load=load, work=preview_swap)
 
 
 if __name__ == "__main__":

@@ -7,50 +7,50 @@ import bentoml
 from services.facefusion.reference_face import resolve_reference
 from services.facefusion.request import PREVIEW, FaceFusionRequest
 from shared.contract.messages import Answer
-from shared.http.bentoml_service import EnvelopeService
-from shared.http.task_routes import TasksFace
+from shared.http.bentoml_service import ContractService
+from shared.http.task_routes import TaskRoutes
 from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
 
-tasks = TasksFace("facefusion")
+tasks = TaskRoutes("facefusion")
 
 
 @bentoml.asgi_app(tasks.app)
-@bentoml.service(name="facefusion", workers=1, traffic={"timeout": 30}, service_class=EnvelopeService)
+@bentoml.service(name="facefusion", workers=1, traffic={"timeout": 30}, service_class=ContractService)
 class FaceFusion:
     """Puts one person's face on another's."""
 
     def __init__(self) -> None:
         # Here and not above: the router, which names this class only to start it, needs no queue and no database.
-        from shared.serving.task_service import TaskDesk  # noqa: PLC0415
+        from shared.serving.task_service import TaskService  # noqa: PLC0415
 
         settings = Settings.load()
-        self.desk = TaskDesk("facefusion", settings, kinds=("generate", "preview"))
-        tasks.serve(self.desk, settings.language)
+        self.service = TaskService("facefusion", settings, kinds=("generate", "preview"))
+        tasks.serve(self.service, settings.language)
 
     @bentoml.on_startup
     async def start(self) -> None:
         die_with_parent(Settings.load().master_pid)
-        await self.desk.start()
+        await self.service.start()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
-        await self.desk.stop()
+        await self.service.stop()
 
     async def __is_ready__(self) -> bool:
-        return self.desk.ready()
+        return self.service.ready()
 
     async def __metrics__(self, page: str) -> str:
-        return page + await self.desk.metrics()
+        return page + await self.service.metrics()
 
     @bentoml.api(route="/api/ai/facefusion")
     async def submit(self, request: FaceFusionRequest, /) -> Answer:
         """Accept a preview of one frame, or the generation of the whole."""
 
-        async def prepare(checked: Any) -> dict[str, Any]:  # a `shared.serving.task_service.Checked`
-            return await resolve_reference(request, checked.paths["target_file"], self.desk.newest_memo)
+        async def prepare(checked: Any) -> dict[str, Any]:  # a `shared.serving.task_service.ValidatedRequest`
+            return await resolve_reference(request, checked.paths["target_file"], self.service.newest_artifact)
 
-        return await self.desk.accept(
+        return await self.service.accept(
             request,
             inputs={"source_file": "image", "target_file": "picture_or_video"},
             kind="preview" if request.programe == PREVIEW else "generate",

@@ -1,14 +1,14 @@
 """Frame interpolation: the runner process, which owns the model. `python -m services.interpo.runner`."""
 
 from services.interpo.request import InterpoRequest
-from shared.runner.process import Lane, main
+from shared.runner.process import TaskHandler, main
 
 
-def generate() -> Lane:
+def generate() -> TaskHandler:
     from services.interpo.model import load  # noqa: PLC0415  # the first task pays for its libraries, not the start
     from services.interpo.pipeline import interpolate_video  # noqa: PLC0415
 
-    return Lane(request=InterpoRequest, load=load, work=interpolate_video)
+    return TaskHandler(request=InterpoRequest, load=load, work=interpolate_video)
 
 
 if __name__ == "__main__":

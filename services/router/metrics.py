@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from prometheus_client.metrics_core import Metric
 
 from shared.http.responses import TOO_SLOW, HttpProblem
-from shared.metrics.instruments import Spread, Tally
+from shared.metrics.instruments import Counter, Histogram
 from shared.vocabulary import ServiceName
 
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 40)
@@ -16,22 +16,22 @@ LOCAL = "local"  # the target of a service that runs beside the router
 SUBMIT, CANCEL, TASKS, DOCUMENT = "submit", "cancel", "tasks", "document"  # routes
 
 
-class Outcome:
+class RequestOutcome:
     """What came of one request: the HTTP status of its answer, `timeout`, or `unreachable`."""
 
     def __init__(self) -> None:
         self.status = "unreachable"
 
 
-class Traffic:
+class RouterMetrics:
     """Requests by service, by version's address, by what was asked and by what came of it."""
 
     def __init__(self) -> None:
         asked = ("service", "target", "route")
-        self._requests = Tally(
+        self._requests = Counter(
             "kinora_router_requests_total", "Requests that the router sent to services", (*asked, "status")
         )
-        self._seconds = Spread("kinora_router_upstream_seconds", "From request to answer", asked, BOUNDS)
+        self._seconds = Histogram("kinora_router_upstream_seconds", "From request to answer", asked, BOUNDS)
 
     def declare(self, service: ServiceName, url: str) -> None:
         """Make the series of a target's submissions exist at 0."""
@@ -39,9 +39,9 @@ class Traffic:
         self._seconds.declare(service, target_of(url), SUBMIT)
 
     @contextmanager
-    def watch(self, service: ServiceName, url: str, route: str) -> Iterator[Outcome]:
+    def watch(self, service: ServiceName, url: str, route: str) -> Iterator[RequestOutcome]:
         """Count and time one request, whatever comes of it."""
-        outcome, begun = Outcome(), time.monotonic()
+        outcome, begun = RequestOutcome(), time.monotonic()
         try:
             yield outcome
         except HttpProblem as problem:

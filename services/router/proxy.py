@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from services.router.metrics import Traffic
+from services.router.metrics import RouterMetrics
 from services.router.upstream import absent
-from services.router.versions import Versions
+from services.router.versions import ServiceVersions
 from shared.contract.messages import Answer, TaskView
 from shared.errors import Problem
 from shared.http.openapi import DOCUMENT_PATH, merge
@@ -21,7 +21,7 @@ from shared.http.task_routes import CANCEL_PATH, TASK_PATH, TASKS_PATH, TaskQuer
 from shared.metrics.instruments import merge as merge_figures
 from shared.metrics.instruments import render
 from shared.settings import Settings
-from shared.upstreams import Share
+from shared.upstreams import WeightedUpstream
 from shared.vocabulary import SERVICES, ServiceName
 
 ALIASES: dict[str, ServiceName] = {"/api/ai/upcale": "upscale"}  # an earlier configuration of the backend
@@ -34,10 +34,10 @@ T = TypeVar("T")
 class Proxy:
     """An ASGI application; `addresses` is asked once, when it starts, for the versions of every service there is."""
 
-    def __init__(self, addresses: Callable[[Settings], Mapping[ServiceName, Sequence[Share]]]) -> None:
+    def __init__(self, addresses: Callable[[Settings], Mapping[ServiceName, Sequence[WeightedUpstream]]]) -> None:
         self._addresses = addresses
-        self._services: dict[ServiceName, Versions] = {}
-        self._traffic = Traffic()
+        self._services: dict[ServiceName, ServiceVersions] = {}
+        self._metrics = RouterMetrics()
         self._own_headers: dict[str, str] = {}
         self.app = Starlette(
             routes=[
@@ -60,7 +60,7 @@ class Proxy:
     async def metrics(self) -> str:
         """Return the router's figures and those of the services of this machine, which only the router can reach."""
         pages = await asyncio.gather(*(found.local_metrics(self._own_headers) for found in self._services.values()))
-        return render(self._traffic.families()) + merge_figures(page for found in pages for page in found)
+        return render(self._metrics.families()) + merge_figures(page for found in pages for page in found)
 
     @contextlib.asynccontextmanager
     async def _open(self, app: Starlette) -> AsyncIterator[None]:
@@ -68,7 +68,7 @@ class Proxy:
         app.state.language = settings.language
         self._own_headers = {"authorization": f"Bearer {settings.tokens[0]}"} if settings.tokens else {}
         self._services = {
-            name: Versions(name, shares, self._traffic) for name, shares in self._addresses(settings).items()
+            name: ServiceVersions(name, shares, self._metrics) for name, shares in self._addresses(settings).items()
         }
         try:
             yield
@@ -124,7 +124,7 @@ class Proxy:
         return JSONResponse(merge(found.values()))
 
     async def _ask(
-        self, query: TaskQuery, ask: Callable[[Versions], Awaitable[T]]
+        self, query: TaskQuery, ask: Callable[[ServiceVersions], Awaitable[T]]
     ) -> tuple[dict[ServiceName, T], dict[ServiceName, HttpProblem]]:
         """Ask the services that a query means, all at once; return their answers and why others gave none."""
         names = [query.service] if query.service else list(self._services)
@@ -142,7 +142,7 @@ class Proxy:
             raise next(iter(missing.values()), HttpProblem(UNAVAILABLE, "services_down"))
         return found, missing
 
-    def _service(self, name: ServiceName) -> Versions:
+    def _service(self, name: ServiceName) -> ServiceVersions:
         if name not in self._services:
             raise absent(name)
         return self._services[name]

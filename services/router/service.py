@@ -7,18 +7,18 @@ from starlette.routing import Route
 from services.router.console import console
 from services.router.local import listening_at, report_absent, start_here
 from services.router.proxy import Proxy
-from shared.http.bentoml_service import EnvelopeService
+from shared.http.bentoml_service import ContractService
 from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
-from shared.upstreams import Share
+from shared.upstreams import WeightedUpstream
 from shared.vocabulary import SERVICES, ServiceName
 
 LOCAL = {name: start_here(name) for name in SERVICES}
 
 
-def addresses(settings: Settings) -> dict[ServiceName, tuple[Share, ...]]:
+def addresses(settings: Settings) -> dict[ServiceName, tuple[WeightedUpstream, ...]]:
     """Return where every service listens, in all its versions, those of other machines included."""
-    here = {name: (Share(url, 1),) for name in SERVICES if (url := listening_at(LOCAL[name]))}
+    here = {name: (WeightedUpstream(url, 1),) for name in SERVICES if (url := listening_at(LOCAL[name]))}
     elsewhere = {name: shares for name in SERVICES if (shares := settings.upstreams(name))}
     report_absent(settings, here | elsewhere)
     return here | elsewhere
@@ -34,7 +34,7 @@ proxy = Proxy(addresses)
     workers=1,
     traffic={"timeout": 60},
     runner_probe={"enabled": False},  # BentoML's own probe hangs on a dead service
-    service_class=EnvelopeService,
+    service_class=ContractService,
 )
 class Router:
     """Passes requests on, merges the task lists, serves the console."""

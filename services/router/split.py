@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from shared.contract.json_values import parse_object, read_whole
 from shared.errors import Rejected
-from shared.upstreams import Share
+from shared.upstreams import WeightedUpstream
 from shared.vocabulary import ServiceName
 
 
-def ranked(service: ServiceName, key: str, shares: Iterable[Share]) -> list[Share]:
+def ranked(service: ServiceName, key: str, shares: Iterable[WeightedUpstream]) -> list[WeightedUpstream]:
     """Order the versions of a service for one task: the first is its own, the others stand in; weight 0 comes last.
 
     This is weighted rendezvous hashing. Every version draws u in (0, 1) from a hash of the task and of its own URL, and
@@ -34,7 +34,7 @@ def key_of(body: bytes) -> str:
     return hashlib.blake2b(body).hexdigest() if task_id is None else str(task_id)
 
 
-def _score(service: ServiceName, key: str, share: Share) -> float:
+def _score(service: ServiceName, key: str, share: WeightedUpstream) -> float:
     digest = hashlib.blake2b(f"{service} {key} {share.url}".encode(), digest_size=8).digest()
     u = ((int.from_bytes(digest) >> 12) + 0.5) / 2**52  # strictly between 0 and 1, and a float holds it exactly
     return -share.weight / math.log(u)

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from services.router.metrics import CANCEL, DOCUMENT, SUBMIT, TASKS, Traffic
+from services.router.metrics import CANCEL, DOCUMENT, SUBMIT, TASKS, RouterMetrics
 from shared.contract.messages import Answer, TaskList
 from shared.http.responses import BAD_UPSTREAM, NOT_FOUND, TOO_SLOW, UNAVAILABLE, HttpProblem, is_answer
 from shared.vocabulary import ServiceName
@@ -26,11 +26,11 @@ class Unreachable(HttpProblem):
 class Upstream:
     """A service at a URL; `file:///…` is a unix socket of this machine."""
 
-    def __init__(self, service: ServiceName, url: str, traffic: Traffic) -> None:
+    def __init__(self, service: ServiceName, url: str, metrics: RouterMetrics) -> None:
         self.service = service
         self._url = url
-        self._traffic = traffic
-        traffic.declare(service, url)
+        self._metrics = metrics
+        metrics.declare(service, url)
         socket = unquote(urlsplit(url).path) if url.startswith("file:") else None
         # Shorter than the five seconds after which a service closes an idle connection: no request meets a closed one.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=2)
@@ -95,8 +95,8 @@ class Upstream:
         return response.text if response.is_success else ""
 
     async def _count(self, route: str, *request: Any, **content: Any) -> httpx.Response:
-        """Send a request that counts as traffic."""
-        with self._traffic.watch(self.service, self._url, route) as outcome:
+        """Send a request that is counted in the metrics."""
+        with self._metrics.watch(self.service, self._url, route) as outcome:
             response = await self._send(*request, **content)
             outcome.status = str(response.status_code)
             return response

@@ -6,25 +6,25 @@ from typing import Any, TypeVar
 
 import httpx
 
-from services.router.metrics import LOCAL, Traffic, target_of
+from services.router.metrics import LOCAL, RouterMetrics, target_of
 from services.router.split import key_of, ranked
 from services.router.upstream import Unreachable, Upstream
 from shared.contract.messages import Answer, TaskList, TaskView
 from shared.http.responses import HttpProblem
-from shared.upstreams import Share
+from shared.upstreams import WeightedUpstream
 from shared.vocabulary import ServiceName
 
 T = TypeVar("T")
 STAND_INS = 1  # how many other versions a submission tries when its own cannot be reached
 
 
-class Versions:
+class ServiceVersions:
     """The versions of one service. They share one database: any of them knows, and may cancel, the tasks of all."""
 
-    def __init__(self, service: ServiceName, shares: Iterable[Share], traffic: Traffic) -> None:
+    def __init__(self, service: ServiceName, shares: Iterable[WeightedUpstream], metrics: RouterMetrics) -> None:
         self._service = service
         self._shares = tuple(shares)
-        self._upstreams = {share.url: Upstream(service, share.url, traffic) for share in self._shares}
+        self._upstreams = {share.url: Upstream(service, share.url, metrics) for share in self._shares}
 
     async def close(self) -> None:
         await asyncio.gather(*(upstream.close() for upstream in self._upstreams.values()))

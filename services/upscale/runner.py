@@ -1,14 +1,14 @@
 """Upscaling: the runner process, which owns the model. `python -m services.upscale.runner`."""
 
 from services.upscale.request import UpscaleRequest
-from shared.runner.process import Lane, main
+from shared.runner.process import TaskHandler, main
 
 
-def generate() -> Lane:
+def generate() -> TaskHandler:
     from services.upscale.model import load  # noqa: PLC0415  # the first task pays for its libraries, not the start
     from services.upscale.pipeline import upscale_video  # noqa: PLC0415
 
-    return Lane(request=UpscaleRequest, load=load, work=upscale_video)
+    return TaskHandler(request=UpscaleRequest, load=load, work=upscale_video)
 
 
 if __name__ == "__main__":

@@ -4,43 +4,43 @@ import bentoml
 
 from services.upscale.request import UpscaleRequest
 from shared.contract.messages import Answer
-from shared.http.bentoml_service import EnvelopeService
-from shared.http.task_routes import TasksFace
+from shared.http.bentoml_service import ContractService
+from shared.http.task_routes import TaskRoutes
 from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
 
-tasks = TasksFace("upscale")
+tasks = TaskRoutes("upscale")
 
 
 @bentoml.asgi_app(tasks.app)
-@bentoml.service(name="upscale", workers=1, traffic={"timeout": 30}, service_class=EnvelopeService)
+@bentoml.service(name="upscale", workers=1, traffic={"timeout": 30}, service_class=ContractService)
 class Upscale:
     """Repairs videos and enlarges them."""
 
     def __init__(self) -> None:
         # Here and not above: the router, which names this class only to start it, needs no queue and no database.
-        from shared.serving.task_service import TaskDesk  # noqa: PLC0415
+        from shared.serving.task_service import TaskService  # noqa: PLC0415
 
         settings = Settings.load()
-        self.desk = TaskDesk("upscale", settings)
-        tasks.serve(self.desk, settings.language)
+        self.service = TaskService("upscale", settings)
+        tasks.serve(self.service, settings.language)
 
     @bentoml.on_startup
     async def start(self) -> None:
         die_with_parent(Settings.load().master_pid)
-        await self.desk.start()
+        await self.service.start()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
-        await self.desk.stop()
+        await self.service.stop()
 
     async def __is_ready__(self) -> bool:
-        return self.desk.ready()
+        return self.service.ready()
 
     async def __metrics__(self, page: str) -> str:
-        return page + await self.desk.metrics()
+        return page + await self.service.metrics()
 
     @bentoml.api(route="/api/ai/upscale")
     async def submit(self, request: UpscaleRequest, /) -> Answer:
         """Accept a video to be repaired and enlarged."""
-        return await self.desk.accept(request, inputs={"video_url": "video"})
+        return await self.service.accept(request, inputs={"video_url": "video"})

@@ -59,7 +59,7 @@ def replay(
     console.print(f"queued again: {with_storage(work)}")
 
 
-async def _listed(pool: Pool, state: CallbackState | None, limit: int) -> list[callbacks.Delivery]:
+async def _listed(pool: Pool, state: CallbackState | None, limit: int) -> list[callbacks.StoredCallback]:
     async with pool.transaction() as connection:
         return await callbacks.listed(connection, state, limit)
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from shared.doctor.finding import Finding
 from shared.settings import Settings
 
-MARKS = {"well": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "broken": "[red]✗[/red]"}
+MARKS = {"ok": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "broken": "[red]✗[/red]"}
 
 
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON object.")] = False) -> None:
@@ -38,6 +38,6 @@ def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="For machines
             console.print(finding.sentence, markup=False, highlight=False, soft_wrap=True)
     broken = any(finding.level == "broken" for finding in found)
     if as_json:
-        typer.echo(json.dumps({"well": not broken, "findings": [asdict(finding) for finding in found]}))
+        typer.echo(json.dumps({"ok": not broken, "findings": [asdict(finding) for finding in found]}))
     if broken:
         raise typer.Exit(1)

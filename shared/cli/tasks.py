@@ -14,7 +14,7 @@ from shared.queue.client import Queue
 from shared.settings import Settings
 from shared.tasks import views
 from shared.tasks.cancellation import cancel_all
-from shared.tasks.recovery import Housekeeping
+from shared.tasks.recovery import TaskRecovery
 from shared.vocabulary import SERVICES, TASK_STATES, ServiceName, TaskState
 
 app = typer.Typer(help="List, show, cancel and purge tasks.", no_args_is_help=True)
@@ -82,7 +82,7 @@ def purge() -> None:
     """Delete task records and faces that are past their time (KINORA_KEEP_DAYS, KINORA_FACES_KEEP_DAYS)."""
 
     async def work(settings: Settings, pool: Pool) -> tuple[int, int]:
-        return await Housekeeping(settings, pool, Queue(pool.raw)).purge()
+        return await TaskRecovery(settings, pool, Queue(pool.raw)).purge()
 
     records, faces = with_storage(work)
     console.print(f"deleted {records} task records, and the faces of {faces}")

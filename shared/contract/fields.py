@@ -17,7 +17,7 @@ from shared.errors import Rejected
 
 
 @dataclass(frozen=True)
-class Wire(ABC):
+class FieldType(ABC):
     """What one field accepts. Stands in `Annotated[...]`; reads a JSON value or rejects it with one sentence."""
 
     @abstractmethod
@@ -54,7 +54,7 @@ class Wire(ABC):
 
 
 @dataclass(frozen=True)
-class Whole(Wire):
+class Integer(FieldType):
     """A whole number from `low` to `high`, both included."""
 
     low: int = INT64[0]
@@ -77,7 +77,7 @@ class Whole(Wire):
 
 
 @dataclass(frozen=True)
-class Number(Wire):
+class Number(FieldType):
     """A finite number from `low` to `high`, both included; read as a float."""
 
     low: float
@@ -100,7 +100,7 @@ class Number(Wire):
 
 
 @dataclass(frozen=True, init=False)
-class Choice(Wire):
+class Choice(FieldType):
     """One of a few documented values, all whole numbers or all words."""
 
     allowed: tuple[int, ...] | tuple[str, ...]
@@ -129,7 +129,7 @@ class Choice(Wire):
 
 
 @dataclass(frozen=True)
-class Text(Wire):
+class Text(FieldType):
     """Words of at most `limit` characters."""
 
     limit: int = 2000
@@ -148,7 +148,7 @@ class Text(Wire):
 
 
 @dataclass(frozen=True)
-class LocalPath(Wire):
+class LocalPath(FieldType):
     """An absolute local path or a file URL; where it may lead is checked by `shared.files.media_roots`, not here."""
 
     def read(self, field: str, value: object) -> str:

@@ -17,13 +17,13 @@ from pydantic import (
 from shared.vocabulary import CallbackState, ServiceName, TaskKind, TaskState
 
 
-class Sent(BaseModel):
+class ResponseModel(BaseModel):
     """Something that goes out: every key is always present."""
 
     model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
 
-class Answer(Sent):
+class Answer(ResponseModel):
     """The immediate answer of every endpoint: exactly these two keys."""
 
     model_config = ConfigDict(extra="forbid")
@@ -36,7 +36,7 @@ class Answer(Sent):
         return cls(err_code=-1, err_msg=sentence)
 
 
-class Callback(Sent):
+class Callback(ResponseModel):
     """What the backend is told when a task has ended: exactly these six keys."""
 
     model_config = ConfigDict(extra="forbid")
@@ -49,7 +49,7 @@ class Callback(Sent):
     err_msg: str = ""
 
 
-class CallbackView(Sent):
+class CallbackView(ResponseModel):
     """How far the delivery of a task's callback has come."""
 
     state: CallbackState = "none"
@@ -57,7 +57,7 @@ class CallbackView(Sent):
     next_at: datetime | None = None
 
 
-class TaskView(Sent):
+class TaskView(ResponseModel):
     """One run of one task, as `GET /api/ai/tasks` shows it; what is not known is null."""
 
     id: str
@@ -77,7 +77,7 @@ class TaskView(Sent):
     details: dict[str, Any] = {}
 
 
-class TaskList(Sent):
+class TaskList(ResponseModel):
     """Newest first."""
 
     tasks: list[TaskView]

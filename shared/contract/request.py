@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from shared.contract.fields import LocalPath, UsedWhen, Whole, Wire
+from shared.contract.fields import FieldType, Integer, LocalPath, UsedWhen
 from shared.errors import Rejected
 
 
@@ -20,7 +20,7 @@ class TaskRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    task_id: Annotated[int, Whole(low=1)]
+    task_id: Annotated[int, Integer(low=1)]
     dist_dir: Annotated[str, LocalPath()]
 
     @model_validator(mode="wrap")
@@ -42,7 +42,7 @@ class TaskRequest(BaseModel):
     def _given(cls, data: Mapping[str, Any]) -> dict[str, Any]:
         given: dict[str, Any] = {}
         for name, field in cls.model_fields.items():
-            wire = next((item for item in field.metadata if isinstance(item, Wire)), None)
+            wire = next((item for item in field.metadata if isinstance(item, FieldType)), None)
             condition = next((item for item in field.metadata if isinstance(item, UsedWhen)), None)
             used = condition is None or cls._holds(condition, data)
             value = data.get(name)
@@ -56,7 +56,7 @@ class TaskRequest(BaseModel):
     def _holds(cls, condition: UsedWhen, data: Mapping[str, Any]) -> bool:
         """Tell whether the deciding field has one of the values; while it is wrong itself, nothing depends on it."""
         field = cls.model_fields[condition.field]
-        wire = next(item for item in field.metadata if isinstance(item, Wire))
+        wire = next(item for item in field.metadata if isinstance(item, FieldType))
         sent = data.get(condition.field)
         try:
             value = field.default if wire.not_given(sent) else wire.read(condition.field, sent)

@@ -93,7 +93,9 @@ class Pool:
             logger.warning("storage: %s", _said(error))
             raise Unavailable("storage_unavailable") from error
 
-    async def insist(self, work: Callable[[Connection], Awaitable[T]], *, seconds: float = math.inf) -> T:
+    async def retry_until_committed(
+        self, work: Callable[[Connection], Awaitable[T]], *, seconds: float = math.inf
+    ) -> T:
         """Run one transaction again and again until the storage takes it, at most for `seconds`.
 
         The answer to a commit may get lost with the server: `work` must do no harm when it had already been done.
@@ -108,7 +110,9 @@ class Pool:
                     raise
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def promptly(self, work: Callable[[Connection], Awaitable[T]], *, seconds: float = PROMPT_SECONDS) -> T:
+    async def run_with_timeout(
+        self, work: Callable[[Connection], Awaitable[T]], *, seconds: float = PROMPT_SECONDS
+    ) -> T:
         """Run one transaction; raise Unavailable when it takes longer, as on a server that hangs."""
 
         async def once() -> T:
@@ -126,9 +130,9 @@ class Pool:
         logger.warning("storage: no answer within %g s", seconds)
         raise Unavailable("storage_unavailable")
 
-    async def answers(self) -> bool:
+    async def is_reachable(self) -> bool:
         try:
-            await self.promptly(lambda connection: connection.execute("SELECT 1 FROM kinora_tasks LIMIT 1"))
+            await self.run_with_timeout(lambda connection: connection.execute("SELECT 1 FROM kinora_tasks LIMIT 1"))
         except Unavailable:
             return False
         return True

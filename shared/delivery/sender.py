@@ -19,7 +19,7 @@ from shared import logs
 from shared.database.pool import Connection, Pool
 from shared.queue.client import TryLater
 from shared.settings import Settings
-from shared.tasks.callbacks import COLUMNS, Delivery
+from shared.tasks.callbacks import COLUMNS, StoredCallback
 
 PAUSES = (5.0, 30.0, 120.0, 300.0)  # seconds after the first failures, then every LAST_PAUSE
 LAST_PAUSE = 300.0
@@ -49,7 +49,7 @@ class Unreached(Undelivered):
     outcome = "unreachable"
 
 
-class Courier:
+class CallbackSender:
     """Carries callbacks to the one place that the settings name; `attempted` hears what came of every try."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Courier:
                 (key,),
             )
             found = await cursor.fetchone()
-        if not found or (delivery := Delivery(**found)).state != "pending":
+        if not found or (delivery := StoredCallback(**found)).state != "pending":
             return
         logs.from_now_on(task_id=json.loads(delivery.body)["task_id"], callback=f"msg_{delivery.id.hex}")
         try:
@@ -92,7 +92,7 @@ class Courier:
             logger.info("callback %s taken at try %s", delivery.id, delivery.attempts + 1)
             await self._note_delivered(delivery)
 
-    async def _send(self, delivery: Delivery) -> None:
+    async def _send(self, delivery: StoredCallback) -> None:
         headers = self.headers(delivery, datetime.now(UTC))
         try:
             async with (
@@ -100,14 +100,14 @@ class Courier:
                 self._client.stream("POST", self._url, content=delivery.body.encode(), headers=headers) as response,
             ):
                 if not response.is_success:
-                    raise Undelivered(f"HTTP {response.status_code}", _wish(response.headers.get("retry-after")))
+                    raise Undelivered(f"HTTP {response.status_code}", _retry_after(response.headers.get("retry-after")))
                 check_answer(await _bounded(response))
         except TimeoutError as error:
             raise Unreached(f"no answer within {TOTAL_SECONDS:.0f} s") from error
         except httpx.HTTPError as error:
             raise Unreached(f"{type(error).__name__}: {error}".rstrip(": ")) from error
 
-    def headers(self, delivery: Delivery, now: datetime) -> dict[str, str]:
+    def headers(self, delivery: StoredCallback, now: datetime) -> dict[str, str]:
         """Return the headers after the Standard Webhooks specification; the key is the same at every try."""
         key = f"msg_{delivery.id.hex}"
         headers = {
@@ -120,7 +120,7 @@ class Courier:
             headers["webhook-signature"] = " ".join(s.sign(key, now, delivery.body) for s in self._signers)
         return headers
 
-    async def _note_delivered(self, delivery: Delivery) -> None:
+    async def _note_delivered(self, delivery: StoredCallback) -> None:
         async def note(connection: Connection) -> None:
             await connection.execute(
                 "UPDATE kinora_callbacks SET state = 'delivered', attempts = attempts + 1, delivered_at = now(),"
@@ -128,9 +128,9 @@ class Courier:
                 (delivery.id,),
             )
 
-        await self._pool.insist(note)  # else the receiver would get it twice
+        await self._pool.retry_until_committed(note)  # else the receiver would get it twice
 
-    async def _note_failure(self, delivery: Delivery, problem: Undelivered) -> None:
+    async def _note_failure(self, delivery: StoredCallback, problem: Undelivered) -> None:
         now = datetime.now(UTC)
         again = now + timedelta(seconds=pause(delivery.attempts, problem.wish))
         parked = again - delivery.since > GIVE_UP_AFTER
@@ -177,7 +177,7 @@ async def _bounded(response: httpx.Response) -> bytes:
     return answer
 
 
-def _wish(header: str | None) -> float | None:
+def _retry_after(header: str | None) -> float | None:
     """Read a Retry-After: seconds or a date; None when it says nothing usable."""
     if not header:
         return None

@@ -1,4 +1,4 @@
-"""The delivery lane: a worker inside the service's process that carries callbacks and does the chores.
+"""The delivery lane: a worker inside the service's process that carries callbacks and does the periodic_tasks.
 
 It has a thread and an event loop of its own, so that a slow receiver never slows an answer.
 """
@@ -11,12 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from shared.database.pool import Pool
-from shared.delivery.sender import Courier
+from shared.delivery.sender import CallbackSender
 from shared.errors import Unavailable
 from shared.queue.client import CALLBACKS, DELIVER, HOUSEKEEPING, Queue, Work
 from shared.queue.worker_slot import Slot
 from shared.settings import Settings
-from shared.tasks.recovery import Housekeeping
+from shared.tasks.recovery import TaskRecovery
 from shared.vocabulary import ServiceName
 
 CONCURRENCY = 8
@@ -28,7 +28,7 @@ LONGEST_TRY_SECONDS = 20.0  # for tries that have begun; later their lane may en
 logger = logging.getLogger(__name__)
 
 
-class DeliveryLane:
+class CallbackWorker:
     """Delivers the callbacks of every service on this database, while the process lives."""
 
     def __init__(
@@ -78,7 +78,7 @@ class DeliveryLane:
         if not await self._slot.take(self._stopping):
             return
         pool = await Pool(self._uri).open()
-        courier = Courier(self._settings, pool, self._attempted)
+        courier = CallbackSender(self._settings, pool, self._attempted)
         try:
             self._pool = pool
             await self._work(pool, courier)
@@ -88,15 +88,15 @@ class DeliveryLane:
             await pool.close()
             self._slot.free()
 
-    async def _work(self, pool: Pool, courier: Courier) -> None:
+    async def _work(self, pool: Pool, courier: CallbackSender) -> None:
         queue = Queue(pool.raw)
-        housekeeping = Housekeeping(self._settings, pool, queue)
+        recovery = TaskRecovery(self._settings, pool, queue)
         work = Work(
             queues=(CALLBACKS, HOUSEKEEPING),
             handlers={DELIVER: courier.deliver},
-            chores=housekeeping.chores,
-            settle=housekeeping.settle_left,
-            beats=(housekeeping.watch,),
+            periodic_tasks=recovery.periodic_tasks,
+            recover=recovery.recover_job,
+            every_heartbeat=(recovery.reap_dead_workers,),
             concurrency=CONCURRENCY,
             polling_seconds=POLLING_SECONDS,
         )

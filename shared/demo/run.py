@@ -14,7 +14,7 @@ import httpx
 
 from shared import weights
 from shared.demo import clips, sheet
-from shared.demo.tasks import DemoTask, Excerpt, Outcome
+from shared.demo.tasks import DemoOutcome, DemoTask, Excerpt
 from shared.testing.callback_receiver import Receiver
 from shared.testing.stack import Stack
 
@@ -156,9 +156,9 @@ def draw_sheet(lines: Sequence[Line], folder: Path) -> Path:
     return sheet.draw("Kinora", SUBTITLE.format(credit=CREDIT), rows, folder / "contact_sheet.png")
 
 
-def outcome(line: Line, folder: Path) -> Outcome:
+def outcome(line: Line, folder: Path) -> DemoOutcome:
     """Return where a task's files lie."""
-    return Outcome(line.inputs, folder / "out", line.callback)
+    return DemoOutcome(line.inputs, folder / "out", line.callback)
 
 
 def caption(line: Line, folder: Path) -> str:

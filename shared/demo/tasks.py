@@ -31,7 +31,7 @@ class Excerpt:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DemoOutcome:
     """What a finished task left: its inputs by field, its files, and the callback."""
 
     inputs: dict[str, Path]
@@ -53,7 +53,7 @@ class DemoTask:
     service: ServiceName
     inputs: dict[str, Excerpt]
     fields: dict[str, Any]
-    panels: Callable[[Outcome], Sequence[Panel]]
+    panels: Callable[[DemoOutcome], Sequence[Panel]]
     optional: bool = False  # a refusal at once is no failure of the demo
 
     @property
@@ -63,7 +63,7 @@ class DemoTask:
         return find_spec(folder) is not None and find_spec(f"{folder}.service") is not None
 
 
-def enlarged(outcome: Outcome, *, focus: tuple[float, float]) -> Sequence[Panel]:
+def enlarged(outcome: DemoOutcome, *, focus: tuple[float, float]) -> Sequence[Panel]:
     """Show the whole picture, and at 100 % what lies around `focus` (fractions of width and height)."""
     number = 24
     source = clips.picture_at(outcome.inputs["video_url"], number)
@@ -79,7 +79,7 @@ def enlarged(outcome: Outcome, *, focus: tuple[float, float]) -> Sequence[Panel]
     ]
 
 
-def filled_in(outcome: Outcome) -> Sequence[Panel]:
+def filled_in(outcome: DemoOutcome) -> Sequence[Panel]:
     """Show two frames of the source as one ghost, which is what blending makes of them, and what was put between."""
     number = 19
     before, after = (clips.picture_at(outcome.inputs["video_url"], number + step) for step in (0, 1))
@@ -93,7 +93,7 @@ def filled_in(outcome: Outcome) -> Sequence[Panel]:
     ]
 
 
-def set_in_motion(outcome: Outcome) -> Sequence[Panel]:
+def set_in_motion(outcome: DemoOutcome) -> Sequence[Panel]:
     """Show the picture beside the first and the last frame of its clip."""
     length = clips.facts(outcome.result).frames
     return [
@@ -103,14 +103,14 @@ def set_in_motion(outcome: Outcome) -> Sequence[Panel]:
     ]
 
 
-def imagined(outcome: Outcome) -> Sequence[Panel]:
+def imagined(outcome: DemoOutcome) -> Sequence[Panel]:
     """Show the beginning, the middle and the end of a clip that was made of words."""
     last = clips.facts(outcome.result).frames - 1
     moments = {"first frame": 0, "in the middle": last // 2, "last frame": last}
     return [Panel(clips.picture_at(outcome.result, number), name, accent=True) for name, number in moments.items()]
 
 
-def redrawn(outcome: Outcome) -> Sequence[Panel]:
+def redrawn(outcome: DemoOutcome) -> Sequence[Panel]:
     """Show one moment of the source and of the result, and a detail at 100 %."""
     number = 20
     result = clips.picture_at(outcome.result, number)
@@ -122,7 +122,7 @@ def redrawn(outcome: Outcome) -> Sequence[Panel]:
     ]
 
 
-def exchanged(outcome: Outcome, *, number: int) -> Sequence[Panel]:
+def exchanged(outcome: DemoOutcome, *, number: int) -> Sequence[Panel]:
     """Show whose face it is, where it was put, and the result; of a preview the face that was found, too."""
     source, target = outcome.inputs["source_file"], outcome.inputs["target_file"]
     panels = [

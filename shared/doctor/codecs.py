@@ -39,4 +39,4 @@ def judge_codecs(answer: dict[str, Any], settings: Settings) -> Iterator[Finding
         advice = f"has no {chosen}; set KINORA_ENCODER to one of {', '.join(brought)}"
         yield Finding("codecs", "broken", f"{text}: {advice}")
     else:
-        yield Finding("codecs", "well", text)
+        yield Finding("codecs", "ok", text)

@@ -33,7 +33,7 @@ def database(settings: Settings) -> Iterator[Finding]:
     try:
         yield from _look(storage.uri, "the embedded one")
         held = f"in use by {', '.join(users)}" if users else "nobody else uses it now"
-        yield Finding("database", "well", f"the embedded PostgreSQL in {settings.state_dir}: {held}")
+        yield Finding("database", "ok", f"the embedded PostgreSQL in {settings.state_dir}: {held}")
     finally:
         storage.stop()
 
@@ -78,7 +78,7 @@ def _examine(connection: Any, name: str) -> Iterator[Finding]:
         yield Finding("database", "broken", f"{text}: this user may not make tables; GRANT CREATE on its schema")
         return
     else:
-        yield Finding("database", "well", text)
+        yield Finding("database", "ok", text)
     if fsync != "on":
         yield Finding("database", "broken", f"{name} runs with fsync off: accepted tasks may be lost; switch it on")
     yield judge_clock(skew)
@@ -88,7 +88,7 @@ def _examine(connection: Any, name: str) -> Iterator[Finding]:
 def judge_clock(skew_seconds: float) -> Finding:
     """Say whether two clocks agree well enough for ages, signatures and signs of life."""
     if abs(skew_seconds) <= SKEW_SECONDS:
-        return Finding("clock", "well", f"this machine and the database agree within {SKEW_SECONDS:g} s")
+        return Finding("clock", "ok", f"this machine and the database agree within {SKEW_SECONDS:g} s")
     way = "behind" if skew_seconds > 0 else "ahead of"
     text = f"this machine is {abs(skew_seconds):.1f} s {way} the database: let NTP set both clocks"
     return Finding("clock", "warning", f"{text}, or receivers will refuse signed callbacks as too old")
@@ -108,6 +108,6 @@ def judge_tables(connection: Any, name: str) -> Iterator[Finding]:
         yield Finding("tables", "warning", text)
     elif missing := known - applied:
         text = f"{name} lacks {len(missing)} of {len(known)} changes to its tables: the next start makes them"
-        yield Finding("tables", "well", text)
+        yield Finding("tables", "ok", text)
     else:
-        yield Finding("tables", "well", f"the tables of {name} fit this version")
+        yield Finding("tables", "ok", f"the tables of {name} fit this version")

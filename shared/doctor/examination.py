@@ -7,7 +7,7 @@ from shared.doctor.database import database
 from shared.doctor.finding import Check, Finding
 from shared.doctor.folders import roots, state
 from shared.doctor.machine import gpu, python, strength
-from shared.doctor.network import callback, door, port, signature
+from shared.doctor.network import access, callback, port, signature
 from shared.doctor.weights import licences, text_to_video, weights_here
 from shared.settings import Settings
 
@@ -22,7 +22,7 @@ CHECKS: Sequence[Check] = (
     roots,
     state,
     database,
-    door,
+    access,
     port,
     callback,
     signature,

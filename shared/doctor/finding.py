@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from shared.settings import Settings
 
-Level = Literal["well", "warning", "broken"]
+Level = Literal["ok", "warning", "broken"]
 ASIDE_SECONDS = 120.0  # for a heavy import on a machine under load
 
 

@@ -21,7 +21,7 @@ def roots(settings: Settings) -> Iterator[Finding]:
         yield Finding("media roots", "broken", "KINORA_MEDIA_ROOTS is empty: every request would be rejected")
     for root in settings.media_roots:
         if not root.exists() and "media_roots" not in settings.model_fields_set:
-            yield Finding("media roots", "well", f"{root} is made by `kinora serve`; KINORA_MEDIA_ROOTS names others")
+            yield Finding("media roots", "ok", f"{root} is made by `kinora serve`; KINORA_MEDIA_ROOTS names others")
         elif not root.is_dir():
             yield Finding("media roots", "broken", f"{root} does not exist: create it or change KINORA_MEDIA_ROOTS")
         elif not os.access(root, os.R_OK | os.X_OK):
@@ -56,8 +56,8 @@ def room(subject: str, folder: Path) -> Iterator[Finding]:
     """Say whether a folder's file system has room to work in."""
     free = shutil.disk_usage(folder).free
     text = f"{folder}: {free / 2**30:.1f} GiB free"
-    level: Level = "well" if free >= LEAST_FREE_BYTES else "warning"
-    yield Finding(subject, level, text if level == "well" else f"{text}; make room, below 256 MiB tasks are refused")
+    level: Level = "ok" if free >= LEAST_FREE_BYTES else "warning"
+    yield Finding(subject, level, text if level == "ok" else f"{text}; make room, below 256 MiB tasks are refused")
 
 
 def why_not_writable(folder: Path) -> str:
@@ -79,7 +79,7 @@ def _publishing(root: Path) -> Iterator[Finding]:
             if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
                 raise
             text = f"{root} has no hard links ({error.strerror}): results are renamed there instead, which is as safe"
-            yield Finding("media roots", "well", text)
+            yield Finding("media roots", "ok", text)
         finally:
             with suppress(FileNotFoundError):
                 target.unlink()

@@ -38,7 +38,7 @@ def python(_settings: Settings) -> Iterator[Finding]:
     """Look at the interpreter."""
     good = sys.version_info >= (3, 11) and platform.system() == "Linux"
     text = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
-    yield Finding("python", "well" if good else "broken", text if good else f"{text}: Linux with Python 3.11 is needed")
+    yield Finding("python", "ok" if good else "broken", text if good else f"{text}: Linux with Python 3.11 is needed")
 
 
 def strength(_settings: Settings) -> Iterator[Finding]:
@@ -54,7 +54,7 @@ def judge_strength(cores: int, memory_bytes: int) -> Iterator[Finding]:
     elif cores < LEAST_CORES:
         yield Finding("machine", "warning", f"{text}: answers will be slow while a task runs; give it two cores")
     else:
-        yield Finding("machine", "well", text)
+        yield Finding("machine", "ok", text)
 
 
 def gpu(settings: Settings) -> Iterator[Finding]:
@@ -96,7 +96,7 @@ def judge_driver(driver: Driver | str | None, *, card: bool, wanted: bool) -> It
     """Say what is to be done about the driver: `driver` is what it answered, why it cannot, or None without one."""
     match driver:
         case Driver(version=version, cuda=cuda, gpus=gpus) if gpus:
-            yield Finding("gpu", "well", f"driver {version}, {gpus} GPU(s), CUDA up to {cuda[0]}.{cuda[1]}")
+            yield Finding("gpu", "ok", f"driver {version}, {gpus} GPU(s), CUDA up to {cuda[0]}.{cuda[1]}")
         case Driver(version=version):
             yield Finding("gpu", "broken" if wanted else "warning", f"driver {version} shows no GPU: run `nvidia-smi`")
         case str():
@@ -109,7 +109,7 @@ def judge_driver(driver: Driver | str | None, *, card: bool, wanted: bool) -> It
             text = "KINORA_DEVICE is cuda and there is no NVIDIA GPU: unset it, or give the container a GPU"
             yield Finding("gpu", "broken", text)
         case None:
-            yield Finding("gpu", "well", "no NVIDIA GPU: the models run on the CPU")
+            yield Finding("gpu", "ok", "no NVIDIA GPU: the models run on the CPU")
 
 
 def judge_torch(answer: dict[str, Any], driver: Driver | None, settings: Settings) -> Iterator[Finding]:
@@ -120,10 +120,10 @@ def judge_torch(answer: dict[str, Any], driver: Driver | None, settings: Setting
     name = f"torch {answer['version']}"
     on_gpu = settings.device != "cpu" and (driver is not None or settings.device == "cuda")
     if not on_gpu:
-        yield Finding("torch", "well", f"{name} on the CPU")
+        yield Finding("torch", "ok", f"{name} on the CPU")
         return
     if answer["found"]:
-        yield Finding("torch", "well", f"{name} for CUDA {answer['built_for']} on {', '.join(answer['names'])}")
+        yield Finding("torch", "ok", f"{name} for CUDA {answer['built_for']} on {', '.join(answer['names'])}")
         return
     if answer["built_for"] is None:
         why = "it was installed without CUDA: install the build of torch for your CUDA version"

@@ -15,25 +15,27 @@ ASK_SECONDS = 3.0
 SHORTEST_TOKEN = 16
 
 
-def door(settings: Settings) -> Iterator[Finding]:
-    """Look at who could call: a door to the network needs a token."""
+def access(settings: Settings) -> Iterator[Finding]:
+    """Look at who could call: a service that the network can reach needs a token."""
     where = f"{settings.host}:{settings.port}"
     weak = [token for token in settings.tokens if len(token) < SHORTEST_TOKEN]
     if is_loopback(settings.host):
-        yield Finding("door", "well", f"{where}: this machine alone can call")
+        yield Finding("access", "ok", f"{where}: this machine alone can call")
     elif settings.token is None:
         text = f"{where} is open to the network without a token: set KINORA_TOKEN, or to none on purpose"
-        yield Finding("door", "broken", text)
+        yield Finding("access", "broken", text)
     elif not settings.tokens:
-        yield Finding("door", "warning", f"{where} is open to the network, and KINORA_TOKEN says that anybody may call")
+        yield Finding(
+            "access", "warning", f"{where} is open to the network, and KINORA_TOKEN says that anybody may call"
+        )
     elif weak:
         text = f"{where}: KINORA_TOKEN is short enough to be guessed; make one with `openssl rand -hex 32`"
-        yield Finding("door", "warning", text)
+        yield Finding("access", "warning", text)
     else:
-        yield Finding("door", "well", f"{where}: open to the network, KINORA_TOKEN is set")
+        yield Finding("access", "ok", f"{where}: open to the network, KINORA_TOKEN is set")
     if "*" in settings.allowed_hosts and not settings.tokens:
         text = "KINORA_ALLOWED_HOSTS is * and there is no token: web pages could post tasks; name the hosts"
-        yield Finding("door", "warning", text)
+        yield Finding("access", "warning", text)
 
 
 def port(settings: Settings) -> Iterator[Finding]:
@@ -49,7 +51,7 @@ def port(settings: Settings) -> Iterator[Finding]:
         except OSError as error:
             yield _holder(settings, where, error)
         else:
-            yield Finding("port", "well", f"{where} is free")
+            yield Finding("port", "ok", f"{where} is free")
 
 
 def callback(settings: Settings) -> Iterator[Finding]:
@@ -71,14 +73,14 @@ def callback(settings: Settings) -> Iterator[Finding]:
     elif answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         yield Finding("callback", "warning", f"{text}: Kinora has no password for it; let the backend trust signatures")
     else:
-        yield Finding("callback", "well", f"{text}: somebody is there; callbacks come as POST")
+        yield Finding("callback", "ok", f"{text}: somebody is there; callbacks come as POST")
 
 
 def signature(settings: Settings) -> Iterator[Finding]:
     """Look whether callbacks are signed, and can be."""
     if settings.webhook_secret is None:
         text = "callbacks are not signed; set KINORA_WEBHOOK_SECRET where others can reach the backend"
-        yield Finding("signature", "well", text)
+        yield Finding("signature", "ok", text)
         return
     parts = settings.webhook_secret.get_secret_value().split()
     for part in parts:
@@ -93,7 +95,7 @@ def signature(settings: Settings) -> Iterator[Finding]:
             yield Finding("signature", "broken", f'{text}, such as "whsec_$(openssl rand -base64 24)"')
             return
     if parts:
-        yield Finding("signature", "well", f"callbacks are signed with {len(parts)} secret(s)")
+        yield Finding("signature", "ok", f"callbacks are signed with {len(parts)} secret(s)")
     else:
         yield Finding("signature", "broken", "KINORA_WEBHOOK_SECRET is empty: unset it, or write whsec_ and base64")
 
@@ -115,7 +117,7 @@ def _holder(settings: Settings, where: str, error: OSError) -> Finding:
     with suppress(httpx.HTTPError):
         answer = httpx.get(f"http://{host}:{settings.port}/readyz", timeout=ASK_SECONDS, trust_env=False)
         if answer.is_success:
-            return Finding("port", "well", f"{where}: Kinora, or a program like it, answers there already and is ready")
+            return Finding("port", "ok", f"{where}: Kinora, or a program like it, answers there already and is ready")
     return Finding(
         "port",
         "broken",

@@ -25,7 +25,7 @@ def weights_here(settings: Settings) -> Iterator[Finding]:
     for problem in damaged:
         yield Finding("weights", "broken", f"{problem}: run `kinora weights pull` again")
     if not missing and not damaged:
-        yield Finding("weights", "well", "all that the settings need is in the model store, verified")
+        yield Finding("weights", "ok", "all that the settings need is in the model store, verified")
 
 
 def licences(_settings: Settings) -> Iterator[Finding]:
@@ -35,7 +35,7 @@ def licences(_settings: Settings) -> Iterator[Finding]:
         names = ", ".join(f"{entry.name} ({entry.licence})" for entry in here)
         yield Finding("licences", "warning", f"not for commercial use: {names}; results made with them are not either")
     else:
-        yield Finding("licences", "well", "nothing here forbids commercial use")
+        yield Finding("licences", "ok", "nothing here forbids commercial use")
 
 
 def text_to_video(settings: Settings) -> Iterator[Finding]:
@@ -46,12 +46,12 @@ def text_to_video(settings: Settings) -> Iterator[Finding]:
     here = [name for name in known if weights.exists(name)]
     if here or not known:  # a folder, or a repository of the hub, is looked at when it is loaded
         named = ", ".join(here or [settings.creation_model])
-        yield Finding("text to video", "well", f"{named} is the model of the generative engine")
+        yield Finding("text to video", "ok", f"{named} is the model of the generative engine")
     elif settings.creation_engine == "wan":
         yield Finding("text to video", "broken", f"KINORA_CREATION_ENGINE is wan: run `{command(known[0])}`")
     else:
         text = f"off, and its requests are rejected; to have it, run `{command(known[0])}`"
-        yield Finding("text to video", "well", text)
+        yield Finding("text to video", "ok", text)
 
 
 def needed_by(settings: Settings) -> list[str]:

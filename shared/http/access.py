@@ -13,7 +13,7 @@ OPEN_PATHS = frozenset({"/livez", "/readyz", "/"})
 _PROBES = frozenset({"/livez", "/readyz"})
 
 
-class Callers:
+class AccessPolicy:
     """The rules of one settings object."""
 
     def __init__(self, settings: Settings) -> None:

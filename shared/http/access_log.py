@@ -10,7 +10,7 @@ from starlette.types import Message, Scope, Send
 from shared.contract.json_values import parse_object, read_whole
 from shared.errors import Problem, Rejected, one_line
 from shared.http.responses import is_answer
-from shared.metrics.instruments import Tally, render
+from shared.metrics.instruments import Counter, render
 
 _UNTOLD_PATHS = frozenset({"/livez", "/readyz", "/metrics"})  # asked for all day, worth no line
 _TASK_PATH = re.compile(r"/api/ai/tasks/(\d{1,19})(?:/|$)", re.ASCII)
@@ -20,7 +20,7 @@ _FIRST_ERROR = 400
 access = logging.getLogger("bentoml.kinora.access")
 
 
-class Visit:
+class RequestLog:
     """One request from its head to the one line that is logged of it."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
@@ -40,7 +40,7 @@ class Visit:
             self._answer += message.get("body", b"")
         await self._send(message)
 
-    def tell(self) -> None:
+    def emit(self) -> None:
         """Log the request; probes, and pages that were shown as asked, are counted elsewhere and not worth a line."""
         plain = self._method in {"GET", "HEAD"} and self._status is not None and self._status < _FIRST_ERROR
         if plain or self._path.rstrip("/") in _UNTOLD_PATHS:
@@ -64,15 +64,15 @@ class Refusals:
 
     def __init__(self, service: str) -> None:
         self._service = service
-        self._tally = Tally("kinora_requests_refused_total", "Requests refused, by reason", ("service", "reason"))
-        self._tally.add(service, "queue_full", amount=0)
+        self._counter = Counter("kinora_requests_refused_total", "Requests refused, by reason", ("service", "reason"))
+        self._counter.add(service, "queue_full", amount=0)
 
     def note(self, problem: Problem) -> None:
         """Count a refusal."""
-        self._tally.add(self._service, problem.key)
+        self._counter.add(self._service, problem.key)
 
     def page(self) -> str:
-        return render([self._tally.family()])
+        return render([self._counter.family()])
 
 
 def task_id_of(method: str, path: str, body: bytes) -> int | None:

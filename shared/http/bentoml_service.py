@@ -15,14 +15,14 @@ from shared import logs
 from shared.contract.request import TaskRequest
 from shared.errors import Problem
 from shared.http.access_log import Refusals
-from shared.http.middleware import Envelope
+from shared.http.middleware import ContractMiddleware
 from shared.http.openapi import DOCUMENT_PATH, Document, describe
 from shared.http.responses import answer_to
 from shared.settings import Settings
 from shared.vocabulary import Language
 
 
-class EnvelopeService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has no types
+class ContractService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has no types
     """A BentoML service whose every answer, those of the framework included, is the contract's.
 
     Pass it as `service_class=`. The bodies of its APIs are read by the `TaskRequest` that each API declares.
@@ -48,7 +48,7 @@ class EnvelopeService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has 
             api.func = _answering(api.func, settings.language, refusals)
         if requests:
             self.mount_asgi_app(_document_app(describe(requests)))
-        return Envelope(super().to_asgi(is_main), settings, requests, refusals)
+        return ContractMiddleware(super().to_asgi(is_main), settings, requests, refusals)
 
 
 def _document_app(document: Document) -> Starlette:

@@ -19,8 +19,8 @@ from shared.contract.json_values import parse_object
 from shared.contract.request import TaskRequest
 from shared.errors import Problem, Rejected
 from shared.http import responses
-from shared.http.access import Callers
-from shared.http.access_log import Refusals, Visit, task_id_of
+from shared.http.access import AccessPolicy
+from shared.http.access_log import Refusals, RequestLog, task_id_of
 from shared.http.graceful_shutdown import refuse_when_stopping
 from shared.http.responses import HttpProblem, answer_to, is_answer
 from shared.settings import Settings
@@ -46,7 +46,7 @@ _KEPT_HEADERS = {b"allow", b"retry-after", b"www-authenticate"}
 logger = logging.getLogger("bentoml.kinora.http")
 
 
-class Envelope:
+class ContractMiddleware:
     """The ASGI application around another one."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Envelope:
         self._app = app
         self._refusals = refusals or Refusals("none")
         self._language = settings.language
-        self._callers = Callers(settings)
+        self._callers = AccessPolicy(settings)
         self._requests = requests or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,28 +68,28 @@ class Envelope:
                 refuse_when_stopping()
             await self._app(scope, receive, send)
             return
-        visit = Visit(scope, send)
-        outgoing = _Outgoing(visit.send)
+        request_log = RequestLog(scope, send)
+        outgoing = _Outgoing(request_log.send)
         with logs.about():
             try:
                 await self._serve(scope, receive, outgoing)
             except Problem as problem:
                 self._refusals.note(problem)
-                await answer_to(problem, self._language)(scope, receive, visit.send)
+                await answer_to(problem, self._language)(scope, receive, request_log.send)
             except _CallerLeft:
-                visit.remark = "the caller left before its body was complete"
+                request_log.remark = "the caller left before its body was complete"
             except Exception:
                 if outgoing.begun:  # half an answer is out: only closing the connection tells the caller
                     raise
-                logger.exception("%s failed", visit.target)
-                await self._fail(scope, receive, visit)
+                logger.exception("%s failed", request_log.target)
+                await self._fail(scope, receive, request_log)
             finally:
-                visit.tell()
+                request_log.emit()
 
-    async def _fail(self, scope: Scope, receive: Receive, visit: Visit) -> None:
+    async def _fail(self, scope: Scope, receive: Receive, request_log: RequestLog) -> None:
         problem = _problem_of(500)
         self._refusals.note(problem)
-        await answer_to(problem, self._language)(scope, receive, visit.send)
+        await answer_to(problem, self._language)(scope, receive, request_log.send)
 
     async def _serve(self, scope: Scope, receive: Receive, outgoing: "_Outgoing") -> None:
         path = scope["path"].rstrip("/") or "/"

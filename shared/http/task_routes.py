@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from shared.contract.fields import Choice, Whole, Wire
+from shared.contract.fields import Choice, FieldType, Integer
 from shared.contract.json_values import read_whole, shown
 from shared.contract.messages import Answer, TaskList, TaskView
 from shared.errors import Problem, Rejected
@@ -21,15 +21,15 @@ TASKS_PATH = "/api/ai/tasks"
 TASK_PATH = TASKS_PATH + "/{task_id}"
 CANCEL_PATH = TASK_PATH + "/cancel"
 
-_SERVICES: Wire = Choice(*SERVICES)
+_SERVICES: FieldType = Choice(*SERVICES)
 _STATES = Choice(*TASK_STATES)
 _KINDS = Choice(*TASK_KINDS)
-_LIMIT = Whole(1, 500)
+_LIMIT = Integer(1, 500)
 _DEFAULT_LIMIT = 50
 
 
-class Desk(Protocol):
-    """What this face needs of a service's desk."""
+class TaskBackend(Protocol):
+    """What these routes need of a service."""
 
     async def tasks(
         self, *, task_id: int | None = None, state: TaskState | None = None, limit: int = _DEFAULT_LIMIT
@@ -81,12 +81,12 @@ def task_list(tasks: Sequence[TaskView]) -> Response:
     return Response(TaskList(tasks=list(tasks)).model_dump_json(), media_type="application/json")
 
 
-class TasksFace:
-    """Three routes in front of a desk that comes later: BentoML mounts applications before it makes the service."""
+class TaskRoutes:
+    """Three routes in front of a service that comes later: BentoML mounts applications before it makes the service."""
 
     def __init__(self, service: ServiceName) -> None:
         self._service = service
-        self._desk: Desk | None = None
+        self._backend: TaskBackend | None = None
         self._language: Language = "en"
         self.app = Starlette(
             routes=[
@@ -97,23 +97,23 @@ class TasksFace:
             exception_handlers={Problem: self._refuse},
         )
 
-    def serve(self, desk: Desk, language: Language) -> None:
-        """Answer from this desk from now on."""
-        self._desk = desk
+    def serve(self, backend: TaskBackend, language: Language) -> None:
+        """Answer from this service from now on."""
+        self._backend = backend
         self._language = language
 
     async def _list(self, request: Request) -> Response:
         query = TaskQuery.read(request.query_params)
         if query.service not in {None, self._service}:
             return task_list([])
-        return task_list(await self._open_desk().tasks(state=query.state, limit=query.limit))
+        return task_list(await self._ready_backend().tasks(state=query.state, limit=query.limit))
 
     async def _find(self, request: Request) -> Response:
         task_id = read_task_id(request.path_params["task_id"])
         query = TaskQuery.read(request.query_params)
         found: Sequence[TaskView] = []
         if query.service in {None, self._service}:
-            found = await self._open_desk().tasks(task_id=task_id, state=query.state, limit=query.limit)
+            found = await self._ready_backend().tasks(task_id=task_id, state=query.state, limit=query.limit)
         if not found:
             raise unknown(task_id)
         return task_list(found)
@@ -123,13 +123,13 @@ class TasksFace:
         query = TaskQuery.read(request.query_params)
         if query.service not in {None, self._service}:
             raise unknown(task_id)
-        answer = await self._open_desk().cancel(task_id, kind=query.kind, id=query.id)
+        answer = await self._ready_backend().cancel(task_id, kind=query.kind, id=query.id)
         return JSONResponse(answer.model_dump())
 
-    def _open_desk(self) -> Desk:
-        if self._desk is None:
+    def _ready_backend(self) -> TaskBackend:
+        if self._backend is None:
             raise HttpProblem(UNAVAILABLE, "not_ready")
-        return self._desk
+        return self._backend
 
     async def _refuse(self, _request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)

@@ -23,9 +23,9 @@ from shared.media.decode import VideoSource
 from shared.media.encoders import Encoder, choose_encoder
 from shared.media.frame import Frame, Picture
 from shared.media.frame_queue import Channel, depth_for
-from shared.media.mp4_timing import Timeline
+from shared.media.mp4_timing import Mp4Timing
 from shared.media.provenance import KEY, Label
-from shared.media.stream_copy import Track, carry_over
+from shared.media.stream_copy import CopiedStream, carry_over
 from shared.media.watermark import stamp
 from shared.settings import Settings
 
@@ -58,7 +58,7 @@ def encode(
     label: Label,
     frame_rate: Fraction | None = None,
     time_base: Fraction | None = None,
-    presented: bool = False,
+    display_oriented: bool = False,
 ) -> EncodeReport:
     """Write `frames` of `size` (width, height) to `target` as MP4, encoding in a thread while the next ones are made.
 
@@ -73,7 +73,7 @@ def encode(
     """
     rate = frame_rate or (like.frame_rate if like else _MADE_RATE)
     unit = time_base or (like.time_base if like else 1 / rate)
-    shape = None if presented else like
+    shape = None if display_oriented else like
     plan = _Plan(target, like, shape, size, settings, label, rate.limit_denominator(_RATE_LIMIT), unit)
     channel: Channel[Frame] = Channel(depth_for(*size))
     outcome: Future[EncodeReport] = Future()
@@ -148,10 +148,10 @@ class _Output:
         self._size = size
         self._colour = plan.like.colour if plan.like else Colour.made(size[1])
         self._to_yuv = ToYuv(self._colour, encoder.pixel_format)
-        self._timeline = Timeline(plan.time_base, plan.frame_rate)
+        self._timing = Mp4Timing(plan.time_base, plan.frame_rate)
         self._held: Packet[VideoStream] | None = None
         self._frames = 0
-        timescale = str(self._timeline.ticks.denominator)
+        timescale = str(self._timing.ticks.denominator)
         self._container = av.open(
             plan.target.url,
             "w",
@@ -164,7 +164,7 @@ class _Output:
         )
         stack.callback(_abandon, self._container)
         self._stream = self._picture_stream()
-        self._tracks: list[Track] = []
+        self._tracks: list[CopiedStream] = []
         self._lost: list[str] = []
         if plan.like is not None:
             self._tracks, lost = carry_over(plan.like.file, plan.like.origin_seconds, self._container, stack)
@@ -178,14 +178,14 @@ class _Output:
         if self._plan.label.visible and frame.pts * self._plan.time_base < _LABELLED_SECONDS:
             image = stamp(image, self._plan.shape.rotation if self._plan.shape else 0)
         picture = self._to_yuv(image)
-        picture.pts, picture.time_base = self._timeline.place(frame), self._timeline.ticks
+        picture.pts, picture.time_base = self._timing.place(frame), self._timing.ticks
         self._mux(self._stream.encode(picture))
 
     def finish(self) -> EncodeReport:
         """Flush the encoder, mux what is left of the other tracks and close the file."""
         self._mux(self._stream.encode(None))
         if self._held is not None:
-            self._timeline.conclude(self._held)
+            self._timing.conclude(self._held)
             self._mux_held()
         self._follow(None)
         self._container.close()
@@ -193,7 +193,7 @@ class _Output:
             frames=self._frames,
             width=self._size[0],
             height=self._size[1],
-            duration_seconds=float(self._timeline.end_seconds),
+            duration_seconds=float(self._timing.end_seconds),
             encoder=self._encoder.name,
             lost=self._lost + [f"the end of {track.name}" for track in self._tracks if track.broken_off],
         )
@@ -206,7 +206,7 @@ class _Output:
             options={**self._encoder.options, "chroma_sample_location": "left"},
             width=self._size[0],
             height=self._size[1],
-            time_base=self._timeline.ticks,
+            time_base=self._timing.ticks,
         )
         assert isinstance(stream, VideoStream)
         context = stream.codec_context
@@ -239,7 +239,7 @@ class _Output:
     def _mux(self, packets: list["Packet[VideoStream]"]) -> None:
         """Mux the picture's packets, the last one kept back, and the other tracks up to their time."""
         for packet in packets:
-            self._timeline.correct(packet, self._stream.codec_context.reorder_depth)
+            self._timing.correct(packet, self._stream.codec_context.reorder_depth)
             self._mux_held()
             self._held = packet
 

@@ -14,7 +14,7 @@ from shared.media.frame import Frame
 _FINEST = 10_000_000  # ticks a second; a sample's duration has 32 bits
 
 
-class Timeline:
+class Mp4Timing:
     """Turns frames' times into the encoder's ticks, and its packets' times into MP4's."""
 
     def __init__(self, time_base: Fraction, frame_rate: Fraction) -> None:

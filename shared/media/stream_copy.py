@@ -26,7 +26,7 @@ _STREAM_METADATA = {"language", "title", "handler_name"}
 Packets = Iterator["Packet[Any]"]
 
 
-class Track:
+class CopiedStream:
     """A stream of the source on its way into the result, taken up to the time that the picture has reached.
 
     Where the source cannot be read on, the track ends and is `broken_off`: the picture alone decides whether a damaged
@@ -72,7 +72,7 @@ class Track:
 
 def carry_over(
     file: InputFile, origin: Fraction, target: OutputContainer, stack: ExitStack
-) -> tuple[list[Track], list[str]]:
+) -> tuple[list[CopiedStream], list[str]]:
     """Add all but the picture of `file` to `target`; return the tracks to mux and the names of what MP4 cannot hold.
 
     `origin` seconds are taken off every time. Each track has a container of its own, kept open by `stack`, so that a
@@ -97,7 +97,7 @@ def carry_over(
         new, packets = carried
         new.metadata.update({key: text for key, text in stream.metadata.items() if key.lower() in _STREAM_METADATA})
         new.disposition = stream.disposition
-        tracks.append(Track(_described(stream), new, packets))
+        tracks.append(CopiedStream(_described(stream), new, packets))
     return tracks, lost
 
 

@@ -12,7 +12,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-class Glance(Generic[T]):
+class BoundedProbe(Generic[T]):
     """At most one look under way at any time, in a thread that nobody waits for at the end of the process."""
 
     def __init__(self, look: Callable[[], T], *, seconds: float) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from prometheus_client.metrics_core import Metric
 
-from shared.metrics.instruments import Spread, Tally
+from shared.metrics.instruments import Counter, Histogram
 from shared.metrics.task_queries import Ended
 from shared.tasks.recovery import CRASH_LIMIT
 from shared.vocabulary import ServiceName
@@ -18,7 +18,7 @@ RUN_BOUNDS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400)
 WAIT_BOUNDS = (0.1, 0.5, 1, 5, 30, 60, 300, 900, 3600, 14400)
 
 
-class Ledger:
+class EndedTaskCounters:
     """Counts every task that ended after `begun` once. Rows that are purged later stay counted."""
 
     def __init__(self, service: ServiceName) -> None:
@@ -26,12 +26,14 @@ class Ledger:
         self._begun: datetime | None = None
         self._newest: datetime | None = None
         self._counted: dict[UUID, datetime] = {}  # those that a look with its overlap would show again
-        self._ended = Tally("kinora_tasks_ended_total", "Tasks that have ended", (*OF_TASK, "state"))
-        self._poisoned = Tally("kinora_tasks_poisoned_total", "Tasks given up because runners died of them", OF_TASK)
-        self._crashes = Tally("kinora_task_crashes_total", "Runs of ended tasks that ended with their runner", OF_TASK)
-        self._frames = Tally("kinora_frames_total", "Frames in the results of succeeded tasks", OF_TASK)
-        self._run = Spread("kinora_task_run_seconds", "Last attempt of succeeded tasks", OF_TASK, RUN_BOUNDS)
-        self._wait = Spread("kinora_task_wait_seconds", "From acceptance to the first attempt", OF_TASK, WAIT_BOUNDS)
+        self._ended = Counter("kinora_tasks_ended_total", "Tasks that have ended", (*OF_TASK, "state"))
+        self._poisoned = Counter("kinora_tasks_poisoned_total", "Tasks given up because runners died of them", OF_TASK)
+        self._crashes = Counter(
+            "kinora_task_crashes_total", "Runs of ended tasks that ended with their runner", OF_TASK
+        )
+        self._frames = Counter("kinora_frames_total", "Frames in the results of succeeded tasks", OF_TASK)
+        self._run = Histogram("kinora_task_run_seconds", "Last attempt of succeeded tasks", OF_TASK, RUN_BOUNDS)
+        self._wait = Histogram("kinora_task_wait_seconds", "From acceptance to the first attempt", OF_TASK, WAIT_BOUNDS)
 
     def begin(self, now: datetime) -> None:
         """Count what ends after this time of the database; a second call changes nothing."""

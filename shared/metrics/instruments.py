@@ -25,7 +25,7 @@ class Figure(Protocol):
         """Return what stands there now."""
 
 
-class Tally:
+class Counter:
     """A counter by labels; may be added to from any thread."""
 
     def __init__(self, name: str, meaning: str, labels: Sequence[str]) -> None:
@@ -48,7 +48,7 @@ class Tally:
         return family
 
 
-class Spread:
+class Histogram:
     """A histogram by labels over fixed upper bounds; may be added to from any thread."""
 
     def __init__(self, name: str, meaning: str, labels: Sequence[str], bounds: Sequence[float]) -> None:

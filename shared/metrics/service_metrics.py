@@ -17,10 +17,10 @@ from prometheus_client.metrics_core import Metric
 from shared.database.pool import Connection, Pool
 from shared.errors import Unavailable
 from shared.metrics import task_queries
-from shared.metrics.bounded_probe import Glance
-from shared.metrics.ended_tasks import OF_TASK, Ledger
+from shared.metrics.bounded_probe import BoundedProbe
+from shared.metrics.ended_tasks import OF_TASK, EndedTaskCounters
 from shared.metrics.gpus import GpuMemory, gpu_memory
-from shared.metrics.instruments import Tally, gauge, render
+from shared.metrics.instruments import Counter, gauge, render
 from shared.settings import Settings
 from shared.vocabulary import ServiceName, TaskKind
 
@@ -41,12 +41,12 @@ class RunnerState:
 
 
 @dataclass(frozen=True)
-class Stand:
+class DatabaseSnapshot:
     """What one look into the database showed."""
 
-    standing: Sequence[task_queries.Standing]
-    undelivered: Sequence[task_queries.Undelivered]
-    beats: Sequence[task_queries.Beat]
+    queue_depths: Sequence[task_queries.QueueDepth]
+    undelivered: Sequence[task_queries.UndeliveredCallbacks]
+    heartbeats: Sequence[task_queries.VersionHeartbeat]
 
 
 @dataclass(frozen=True)
@@ -58,24 +58,24 @@ class FolderRoom:
     size_bytes: int
 
 
-class Meter:
+class ServiceMetrics:
     """The figures of one service. `accepted` and `attempts` are added to by whoever does it, from any thread."""
 
     def __init__(self, service: ServiceName, settings: Settings, kinds: Sequence[TaskKind], version: str) -> None:
         self._service = service
         self._version = version
         self._kinds = kinds
-        self._accepted = Tally(
+        self._accepted = Counter(
             "kinora_tasks_accepted_total",
             "Requests that this process accepted; repeat: the task was known, nothing new was stored",
             ("service", "kind", "repeat"),
         )
-        self._attempts = Tally(
+        self._attempts = Counter(
             "kinora_callback_attempts_total",
             "Tries to deliver a callback, by what came of them",
             ("service", "outcome"),
         )
-        self._ledger = Ledger(service)
+        self._ledger = EndedTaskCounters(service)
         for kind in kinds:
             self._ledger.declare(kind, version)
             for repeat in ("false", "true"):
@@ -83,11 +83,11 @@ class Meter:
         for outcome in OUTCOMES:
             self._attempts.add(service, outcome, amount=0)
         folders = (settings.state_dir, *settings.media_roots)
-        self._folders = Glance(lambda: list(_rooms(folders)), seconds=MACHINE_SECONDS)
-        self._gpus = Glance(gpu_memory, seconds=MACHINE_SECONDS)
+        self._folders = BoundedProbe(lambda: list(_rooms(folders)), seconds=MACHINE_SECONDS)
+        self._gpus = BoundedProbe(gpu_memory, seconds=MACHINE_SECONDS)
         self._looking = asyncio.Lock()
         self._looked_at = -CACHE_SECONDS
-        self._stand: Stand | None = None
+        self._stand: DatabaseSnapshot | None = None
 
     def accepted(self, kind: TaskKind, *, repeat: bool) -> None:
         """Count an accepted request."""
@@ -99,7 +99,7 @@ class Meter:
 
     async def begin(self, pool: Pool) -> None:
         """Count ends from now on. Call as soon as the storage is open; raise Unavailable."""
-        self._ledger.begin(await pool.promptly(task_queries.clock))
+        self._ledger.begin(await pool.run_with_timeout(task_queries.clock))
 
     async def page(self, pool: Pool | None, runners: Sequence[RunnerState]) -> str:
         """Return the figures as text, within a second whatever hangs."""
@@ -115,7 +115,7 @@ class Meter:
 
     def _of_process(self, runners: Sequence[RunnerState]) -> Iterable[Metric]:
         service, by_kind = self._service, ("service", "kind")
-        restarts = Tally("kinora_runner_restarts_total", "Runners started again after they ended", by_kind)
+        restarts = Counter("kinora_runner_restarts_total", "Runners started again after they ended", by_kind)
         for runner in runners:
             restarts.add(service, runner.kind, amount=runner.restarts)
         up = [((service, runner.kind), float(runner.alive)) for runner in runners]
@@ -127,7 +127,7 @@ class Meter:
         yield gauge("kinora_runner_resident_memory_bytes", "Memory of this service's own runner", by_kind, memory)
         yield restarts.family()
 
-    def _of_database(self, stand: Stand | None) -> Iterable[Metric]:
+    def _of_database(self, stand: DatabaseSnapshot | None) -> Iterable[Metric]:
         """Show what waits, runs and is undelivered; nothing of it while the database does not say."""
         service = self._service
         up = [((service,), 0.0 if stand is None else 1.0)]
@@ -135,11 +135,11 @@ class Meter:
         if stand is None:
             return
         idle = [
-            task_queries.Standing(kind, self._version, state, 0, 0.0)
+            task_queries.QueueDepth(kind, self._version, state, 0, 0.0)
             for kind in self._kinds
             for state in ("queued", "running")
         ]
-        groups = {(group.kind, group.version, group.state): group for group in (*idle, *stand.standing)}.values()
+        groups = {(group.kind, group.version, group.state): group for group in (*idle, *stand.queue_depths)}.values()
         waiting = [((service, group.kind, group.version), group) for group in groups if group.state == "queued"]
         running = [((service, group.kind, group.version), group) for group in groups if group.state == "running"]
         yield gauge("kinora_tasks_waiting", "Tasks in the queue", OF_TASK, [(k, group.tasks) for k, group in waiting])
@@ -150,11 +150,11 @@ class Meter:
             [(key, group.oldest_seconds) for key, group in waiting],
         )
         yield gauge("kinora_tasks_running", "Tasks at work", OF_TASK, [(key, group.tasks) for key, group in running])
-        ages = [((service, beat.kind, beat.version), beat.age_seconds) for beat in stand.beats]
+        ages = [((service, heartbeat.kind, heartbeat.version), heartbeat.age_seconds) for heartbeat in stand.heartbeats]
         yield gauge(
             "kinora_runners_silent_seconds", "Since any runner of this version gave a sign of life", OF_TASK, ages
         )
-        none = [task_queries.Undelivered(state, 0, 0.0) for state in ("pending", "parked")]
+        none = [task_queries.UndeliveredCallbacks(state, 0, 0.0) for state in ("pending", "parked")]
         late = {group.state: ((service, group.state), group) for group in (*none, *stand.undelivered)}.values()
         by_state = ("service", "state")
         yield gauge(
@@ -184,29 +184,31 @@ class Meter:
         yield gauge("kinora_gpu_memory_used_bytes", "GPU memory in use, whoever uses it", by_gpu, used)
         yield gauge("kinora_gpu_memory_total_bytes", "GPU memory", by_gpu, total)
 
-    async def _look(self, pool: Pool | None) -> Stand | None:
+    async def _look(self, pool: Pool | None) -> DatabaseSnapshot | None:
         """Ask the database, unless it was asked a moment ago; None when it does not answer."""
         async with self._looking:
             if time.monotonic() - self._looked_at >= CACHE_SECONDS:
                 self._stand = None
                 if pool is not None:
                     try:
-                        self._stand, ended = await pool.promptly(self._ask, seconds=DATABASE_SECONDS)
+                        self._stand, ended = await pool.run_with_timeout(self._ask, seconds=DATABASE_SECONDS)
                         self._ledger.count(ended)
                     except Unavailable:  # said in the log already
                         self._stand = None
                 self._looked_at = time.monotonic()
             return self._stand
 
-    async def _ask(self, connection: Connection) -> tuple[Stand, Sequence[task_queries.Ended]]:
+    async def _ask(self, connection: Connection) -> tuple[DatabaseSnapshot, Sequence[task_queries.Ended]]:
         if self._ledger.since is None:
             self._ledger.begin(await task_queries.clock(connection))
         since = self._ledger.since
         assert since
-        standing = await task_queries.standing(connection, self._service)
+        queue_depths = await task_queries.queue_depths(connection, self._service)
         undelivered = await task_queries.undelivered(connection, self._service)
-        beats = await task_queries.beats(connection, self._service)
-        return Stand(standing, undelivered, beats), await task_queries.ended(connection, self._service, since)
+        heartbeats = await task_queries.heartbeats(connection, self._service)
+        return DatabaseSnapshot(queue_depths, undelivered, heartbeats), await task_queries.ended(
+            connection, self._service, since
+        )
 
 
 def _rooms(folders: Iterable[Path]) -> Iterable[FolderRoom]:

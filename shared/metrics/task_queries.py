@@ -13,7 +13,7 @@ from shared.vocabulary import ServiceName
 
 
 @dataclass(frozen=True)
-class Standing:
+class QueueDepth:
     """Tasks of one kind and version that wait or run."""
 
     kind: str
@@ -39,7 +39,7 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Undelivered:
+class UndeliveredCallbacks:
     """Callbacks that have not arrived."""
 
     state: str  # pending or parked
@@ -48,7 +48,7 @@ class Undelivered:
 
 
 @dataclass(frozen=True)
-class Beat:
+class VersionHeartbeat:
     """The runners of one kind and version, wherever they are."""
 
     kind: str
@@ -65,7 +65,7 @@ async def clock(connection: Connection) -> datetime:
     return now
 
 
-async def standing(connection: Connection, service: ServiceName) -> list[Standing]:
+async def queue_depths(connection: Connection, service: ServiceName) -> list[QueueDepth]:
     """Return what waits and runs."""
     cursor = await connection.execute(
         "SELECT kind, COALESCE(runs_on, version) AS version, state, count(*) AS tasks,"
@@ -73,7 +73,7 @@ async def standing(connection: Connection, service: ServiceName) -> list[Standin
         " FROM kinora_tasks WHERE service = %s AND state IN ('queued', 'running') GROUP BY 1, 2, 3",
         (service,),
     )
-    return [Standing(**row) for row in await cursor.fetchall()]
+    return [QueueDepth(**row) for row in await cursor.fetchall()]
 
 
 async def ended(connection: Connection, service: ServiceName, since: datetime) -> list[Ended]:
@@ -89,7 +89,7 @@ async def ended(connection: Connection, service: ServiceName, since: datetime) -
     return [Ended(**row) for row in await cursor.fetchall()]
 
 
-async def undelivered(connection: Connection, service: ServiceName) -> list[Undelivered]:
+async def undelivered(connection: Connection, service: ServiceName) -> list[UndeliveredCallbacks]:
     """Return what has not arrived, parked or still being tried."""
     cursor = await connection.execute(
         "SELECT c.state, count(*) AS callbacks,"
@@ -98,14 +98,14 @@ async def undelivered(connection: Connection, service: ServiceName) -> list[Unde
         " WHERE c.state <> 'delivered' AND t.service = %s GROUP BY c.state",
         (service,),
     )
-    return [Undelivered(**row) for row in await cursor.fetchall()]
+    return [UndeliveredCallbacks(**row) for row in await cursor.fetchall()]
 
 
-async def beats(connection: Connection, service: ServiceName) -> list[Beat]:
+async def heartbeats(connection: Connection, service: ServiceName) -> list[VersionHeartbeat]:
     """Return the versions that had runners of late; one that was rolled out long ago is no news."""
     cursor = await connection.execute(
         "SELECT kind, version, greatest(0, extract(epoch FROM clock_timestamp() - beat_at))::float8 AS age_seconds"
         " FROM kinora_versions WHERE service = %s AND beat_at > now() - interval '1 day'",
         (service,),
     )
-    return [Beat(**row) for row in await cursor.fetchall()]
+    return [VersionHeartbeat(**row) for row in await cursor.fetchall()]

@@ -30,7 +30,7 @@ class Result:
     preview: str = ""
     references: tuple[str, ...] = ()
     memo: dict[str, Any] | None = None  # kept with the task for later requests, never sent to the backend
-    memo_key: str = ""  # under which later requests look it up (`TaskDesk.newest_memo`)
+    artifact_key: str = ""  # under which later requests look it up (`TaskService.newest_artifact`)
 
 
 class Job(Protocol):

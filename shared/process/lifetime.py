@@ -30,7 +30,7 @@ def die_with_parent(expected: int | None = None) -> None:
         os._exit(EXIT_ORPHANED)
 
 
-def when_tether_ends(then: Callable[[], object]) -> None:
+def on_stdin_eof(then: Callable[[], object]) -> None:
     """Call `then` from a thread of its own when standard input ends, as it does with the process that holds it."""
 
     def wait() -> None:
@@ -43,7 +43,7 @@ def when_tether_ends(then: Callable[[], object]) -> None:
     threading.Thread(target=wait, name="tether", daemon=True).start()
 
 
-async def end_when_wedged(seconds: float) -> None:
+async def event_loop_watchdog(seconds: float) -> None:
     """End this process when its event loop has not turned for so long; run as a task.
 
     Native code that never gives the interpreter's lock back would stop the loop, and with it beats, cancels and time
@@ -57,7 +57,7 @@ async def end_when_wedged(seconds: float) -> None:
         faulthandler.cancel_dump_traceback_later()
 
 
-def step_aside(niceness: int) -> None:
+def lower_priority(niceness: int) -> None:
     """Yield the cores to other sessions; call in a process that leads a session of its own.
 
     The kernel weighs sessions against each other before it looks at nice values, so the session gets the weight; plain

@@ -2,7 +2,7 @@
 
 A task row is the truth about a task, a queued job only brings it to a runner of the version that accepted it. Jobs
 are deferred in the transaction that writes the row; a dead worker's jobs go back to the queue the moment its successor
-takes over the slot, or, when its machine is gone, once it has been silent for `SILENT_SECONDS`.
+takes over the slot, or, when its machine is gone, once it has been silent for `STALLED_SECONDS`.
 """
 
 import asyncio
@@ -35,14 +35,14 @@ CALLBACKS = "callbacks"
 HOUSEKEEPING = "housekeeping"
 CHANNEL = "procrastinate_queue_v1#"  # and a queue's name: where its runners listen
 
-BEAT_SECONDS = 5.0  # between a worker's signs of life, and between looks for those that give none
-SILENT_SECONDS = 25.0  # without a beat, the storage answering all the time: such a worker is taken for dead
-FORGET_WORKER_SECONDS = 7 * 86400.0  # a pruned worker loses its jobs' trace, so prune only what is long dead
+HEARTBEAT_SECONDS = 5.0  # between a worker's signs of life, and between looks for those that give none
+STALLED_SECONDS = 25.0  # without a beat, the storage answering all the time: such a worker is taken for dead
+PRUNE_WORKER_SECONDS = 7 * 86400.0  # a pruned worker loses its jobs' trace, so prune only what is long dead
 PAUSE_SECONDS = 0.5
 NEVER_SECONDS = 1e9  # for what the worker would do of its own accord and is done here
 
 Handler = Callable[[UUID], Awaitable[None]]
-Chore = Callable[[], Awaitable[object]]
+PeriodicTask = Callable[[], Awaitable[object]]
 Connection = psycopg.AsyncConnection[Any]
 
 logger = logging.getLogger(__name__)
@@ -62,20 +62,22 @@ class Work:
 
     queues: tuple[str, ...]
     handlers: Mapping[str, Handler]  # RUN and DELIVER, by the id that the job carries
-    chores: Mapping[str, tuple[str, Chore]]  # name -> cron expression and what to do
-    settle: "Callable[[Left], Awaitable[None]]"  # a dead worker's job: gives it back or ends it, see `Queue.give_back`
-    beats: tuple[Chore, ...] = ()  # what else is done every BEAT_SECONDS; each goes on by itself when another hangs
+    periodic_tasks: Mapping[str, tuple[str, PeriodicTask]]  # name -> cron expression and what to do
+    recover: "Callable[[AbandonedJob], Awaitable[None]]"  # requeues or ends a dead worker's job
+    every_heartbeat: tuple[
+        PeriodicTask, ...
+    ] = ()  # what else is done every HEARTBEAT_SECONDS; each goes on by itself when another hangs
     concurrency: int = 1
     polling_seconds: float = 5.0
 
 
 @dataclass(frozen=True)
-class Left:
+class AbandonedJob:
     """A job in the hands of a worker that is gone; whoever gives it back does so only while it still is."""
 
     job: int
     worker: int | None
-    task: str  # RUN, DELIVER or a chore
+    task: str  # RUN, DELIVER or a periodic task
     row: UUID | None  # of RUN and DELIVER
 
 
@@ -121,7 +123,7 @@ class Queue:
         )
         return {row["id"]: row["worker_id"] for row in await cursor.fetchall()}
 
-    async def vouch(self, connection: Connection, worker: int) -> None:
+    async def send_heartbeat_for(self, connection: Connection, worker: int) -> None:
         """Give a sign of life for a worker that may be too starved to give its own, inside the caller's transaction."""
         await connection.execute("SELECT procrastinate_update_heartbeat_v1(%s)", (worker,))
 
@@ -138,16 +140,16 @@ class Queue:
             await _wake(connection, queue)
         return moved
 
-    async def silent(self, connection: Connection) -> list[Left]:
-        """Return the jobs of workers without a sign of life for `SILENT_SECONDS`."""
+    async def stalled(self, connection: Connection) -> list[AbandonedJob]:
+        """Return the jobs of workers without a sign of life for `STALLED_SECONDS`."""
         return await _left(
             connection,
             "LEFT JOIN procrastinate_workers worker ON worker.id = job.worker_id WHERE job.status = 'doing'"
             " AND (worker.id IS NULL OR worker.last_heartbeat < now() - make_interval(secs => %s))",
-            SILENT_SECONDS,
+            STALLED_SECONDS,
         )
 
-    async def still_left(self, connection: Connection, left: Left) -> bool:
+    async def lock_if_abandoned(self, connection: Connection, left: AbandonedJob) -> bool:
         """Hold a job until the transaction ends; False when it has gone through other hands meanwhile."""
         cursor = await connection.execute(
             "SELECT 1 FROM procrastinate_jobs WHERE id = %s AND worker_id IS NOT DISTINCT FROM %s AND status = 'doing'"
@@ -156,8 +158,8 @@ class Queue:
         )
         return await cursor.fetchone() is not None
 
-    async def give_back(self, connection: Connection, left: Left, *, again: bool) -> None:
-        """Queue a job that is `still_left` anew, or end it; inside the caller's transaction."""
+    async def requeue_or_fail(self, connection: Connection, left: AbandonedJob, *, again: bool) -> None:
+        """Queue a job that is `lock_if_abandoned` anew, or end it; inside the caller's transaction."""
         if again:
             await connection.execute(
                 "SELECT procrastinate_retry_job_v2(%s, NULL::timestamptz, NULL, NULL, NULL)", (left.job,)
@@ -167,7 +169,7 @@ class Queue:
         else:
             await connection.execute("SELECT procrastinate_finish_job_v1(%s, 'failed', true)", (left.job,))
 
-    async def holds(self, connection: Connection, row: UUID) -> bool:
+    async def owns_run(self, connection: Connection, row: UUID) -> bool:
         """Whether this process's worker is the one that the queue gave this run to."""
         cursor = await connection.execute(
             "SELECT 1 FROM procrastinate_jobs WHERE worker_id = %s AND status = 'doing' AND args->>'id' = %s",
@@ -185,11 +187,11 @@ class Queue:
         await self.opened()
         self._app.job_manager = self._jobs = manager = _WatchedJobManager(self._app.connector, slot)
         self._register(work)
-        beats = [asyncio.create_task(_again_and_again(beat)) for beat in (manager.beat, *work.beats)]
+        beats = [asyncio.create_task(_repeat(beat)) for beat in (manager.send_heartbeat, *work.every_heartbeat)]
         try:
             while not stopping.is_set():
                 try:
-                    await self._settle_predecessor(work, slot)
+                    await self._recover_predecessor(work, slot)
                     await self._work(work, slot, stopping)
                 except (ProcrastinateException, psycopg.Error) as error:
                     logger.warning("queue: %s; trying again", error.__cause__ or error)
@@ -212,7 +214,7 @@ class Queue:
             delete_jobs=DeleteJobCondition.ALWAYS,
             install_signal_handlers=False,
             update_heartbeat_interval=NEVER_SECONDS,  # the worker stops beating too early
-            stalled_worker_timeout=FORGET_WORKER_SECONDS,
+            stalled_worker_timeout=PRUNE_WORKER_SECONDS,
         )
         stopper = asyncio.create_task(_stop_when(stopping, worker))
         try:
@@ -224,17 +226,17 @@ class Queue:
         for name, handler in work.handlers.items():
             self._app.task(name=name, retry=_AsTold(), pass_context=True)(_by_id(handler))
         # At least one periodic task must exist in every worker: without one its listener dies unnoticed.
-        for name, (cron, chore) in work.chores.items():
-            task = self._app.task(name=name, queue=HOUSEKEEPING, queueing_lock=name)(_by_clock(chore))
+        for name, (cron, periodic) in work.periodic_tasks.items():
+            task = self._app.task(name=name, queue=HOUSEKEEPING, queueing_lock=name)(_by_clock(periodic))
             self._app.periodic(cron=cron)(task)
 
-    async def _settle_predecessor(self, work: Work, slot: Slot) -> None:
+    async def _recover_predecessor(self, work: Work, slot: Slot) -> None:
         if (worker := slot.worker) is None:
             return
         async with self._pool.connection() as connection:
             remains = await _left(connection, "WHERE job.worker_id = %s AND job.status = 'doing'", worker)
         for left in remains:
-            await work.settle(left)
+            await work.recover(left)
         await self._jobs.unregister_worker(worker)
         slot.note_worker(None)
 
@@ -255,7 +257,7 @@ class _WatchedJobManager(JobManager):
         self.worker: int | None = None
         self._slot = slot
 
-    async def beat(self) -> None:
+    async def send_heartbeat(self) -> None:
         if self.worker is not None:
             await self.update_heartbeat(self.worker)
 
@@ -327,9 +329,9 @@ def _by_id(handler: Handler) -> Callable[..., Awaitable[None]]:
     return task
 
 
-def _by_clock(chore: Chore) -> Callable[..., Awaitable[None]]:
+def _by_clock(periodic: PeriodicTask) -> Callable[..., Awaitable[None]]:
     async def task(*, timestamp: int) -> None:  # noqa: ARG001  # Procrastinate passes it
-        await chore()
+        await periodic()
 
     return task
 
@@ -339,27 +341,27 @@ async def _stop_when(stopping: asyncio.Event, worker: Worker) -> None:
     worker.stop()  # type: ignore[no-untyped-call]
 
 
-async def _again_and_again(beat: Chore) -> None:
-    """Do something every BEAT_SECONDS; after a failure soon, so that it is done as soon as the storage is back."""
+async def _repeat(act: PeriodicTask) -> None:
+    """Do something every HEARTBEAT_SECONDS; after a failure soon, so that it is done as soon as the storage is back."""
     while True:
         try:
-            await beat()
+            await act()
         except (ProcrastinateException, psycopg.Error, Unavailable):
             await asyncio.sleep(PAUSE_SECONDS)
-        except Exception:  # a beat must outlive anything
-            logger.exception("queue: a beat stumbled; going on")
-            await asyncio.sleep(BEAT_SECONDS)
+        except Exception:  # it must go on whatever happens
+            logger.exception("queue: a periodic action failed; retrying")
+            await asyncio.sleep(HEARTBEAT_SECONDS)
         else:
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
 
 
-async def _left(connection: Connection, clause: LiteralString, *values: object) -> list[Left]:
+async def _left(connection: Connection, clause: LiteralString, *values: object) -> list[AbandonedJob]:
     cursor = await connection.execute(
         f"SELECT job.id, job.worker_id, job.task_name, job.args->>'id' AS row FROM procrastinate_jobs job {clause}",  # noqa: S608  # constants of ours
         values,
     )
     return [
-        Left(found["id"], found["worker_id"], found["task_name"], UUID(found["row"]) if found["row"] else None)
+        AbandonedJob(found["id"], found["worker_id"], found["task_name"], UUID(found["row"]) if found["row"] else None)
         for found in await cursor.fetchall()
     ]
 

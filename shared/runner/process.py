@@ -28,29 +28,29 @@ from shared.database.pool import Connection, Pool
 from shared.errors import JobFailed, Problem, Unavailable
 from shared.pipeline.job import Job, JobStopped, Result
 from shared.process.file_lock import FileLock
-from shared.process.lifetime import LOW, LOWEST, end_when_wedged, step_aside, when_tether_ends
+from shared.process.lifetime import LOW, LOWEST, event_loop_watchdog, lower_priority, on_stdin_eof
 from shared.queue.client import RUN, Queue, TryLater, Work, run_queue
 from shared.queue.worker_slot import Slot
-from shared.runner.running_job import RunningJob, StopReason, StopSign
+from shared.runner.running_job import CancellationToken, RunningJob, StopReason
 from shared.settings import Settings
 from shared.tasks import callbacks, heartbeats, rows
-from shared.tasks.recovery import Housekeeping
-from shared.tasks.workspace import Workplace, check_room
+from shared.tasks.recovery import TaskRecovery
+from shared.tasks.workspace import Workspace, check_disk_space
 from shared.vocabulary import ServiceName, TaskState
 
-BEAT_SECONDS = 0.5  # how often progress is written and a cancel is seen
+PROGRESS_SECONDS = 0.5  # how often progress is written and a cancel is seen
 GRACE_SECONDS = 5.0  # how long a pipeline may take to stop before its process ends; with the beat below the promised 10
-LAST_WORDS_SECONDS = 10.0
+FINAL_WRITE_SECONDS = 10.0
 LOCK_POLL_SECONDS = 0.1
-EXIT_WEDGED = 70
-WEDGED_SECONDS = 120.0  # without one turn of the event loop, however starved the machine is
+EXIT_UNRESPONSIVE = 70
+WATCHDOG_SECONDS = 120.0  # without one turn of the event loop, however starved the machine is
 NVIDIA = Path("/dev/nvidiactl")
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Lane:
+class TaskHandler:
     """What one kind of task needs: its request, its model, and the pipeline that brings them together."""
 
     request: type[TaskRequest]
@@ -58,7 +58,7 @@ class Lane:
     work: Callable[[Job, Any, Any], Result]
 
 
-def main(service: ServiceName, lanes: Mapping[str, Callable[[], Lane]]) -> None:
+def main(service: ServiceName, lanes: Mapping[str, Callable[[], TaskHandler]]) -> None:
     """Run one lane of a service until SIGTERM; the entry point of every runner module.
 
     A lane is opened with the first task, or at start with `KINORA_PRELOAD`: the libraries of a model take seconds and
@@ -67,44 +67,50 @@ def main(service: ServiceName, lanes: Mapping[str, Callable[[], Lane]]) -> None:
     parser = argparse.ArgumentParser(description=f"Runs {service} tasks.")
     parser.add_argument("--kind", choices=sorted(lanes), default="generate")
     parser.add_argument("--slot", type=int, default=0, help="tells several runners of one machine apart")
-    parser.add_argument("--tethered", action="store_true", help="leave when standard input ends")
+    parser.add_argument("--exit-on-stdin-eof", action="store_true", help="leave when standard input ends")
     parser.add_argument("--ready-fd", type=int, help="a descriptor that gets one byte when the process is up")
     options = parser.parse_args()
     settings = Settings.load()
     logs.configure(settings, service=service, kind=options.kind)
     if settings.device != "cuda" and not (settings.device == "auto" and NVIDIA.exists()):
-        step_aside(LOWEST if options.kind == "generate" else LOW)  # a preview has somebody waiting for it
+        lower_priority(LOWEST if options.kind == "generate" else LOW)  # a preview has somebody waiting for it
     runner = Runner(service, options.kind, lanes[options.kind], settings, slot=options.slot)
-    asyncio.run(runner.serve(tethered=options.tethered, ready_fd=options.ready_fd))
+    asyncio.run(runner.serve(exit_on_stdin_eof=options.exit_on_stdin_eof, ready_fd=options.ready_fd))
 
 
 class Runner:
     """One lane at work. The event loop beats, watches and writes; the model has a thread of its own."""
 
     def __init__(
-        self, service: ServiceName, kind: str, open_lane: Callable[[], Lane], settings: Settings, *, slot: int = 0
+        self,
+        service: ServiceName,
+        kind: str,
+        open_lane: Callable[[], TaskHandler],
+        settings: Settings,
+        *,
+        slot: int = 0,
     ) -> None:
         self._service = service
         self._kind = kind
         self._open_lane = open_lane
         self._settings = settings
         self._database = Database(settings)
-        self._workplace = Workplace(settings)
+        self._workplace = Workspace(settings)
         self._lane_queue = run_queue(service, kind, settings.version)
         self._slot = Slot(settings.state_dir, f"{self._lane_queue}.{slot}")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
-        self._stop: StopSign | None = None  # of the running task
+        self._stop: CancellationToken | None = None  # of the running task
         self._drained = False  # what runs has had its time to finish
 
-    async def serve(self, *, tethered: bool = False, ready_fd: int | None = None) -> None:
+    async def serve(self, *, exit_on_stdin_eof: bool = False, ready_fd: int | None = None) -> None:
         """Take the slot and work until asked to stop; then finish or hand back what runs."""
         loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.drain)
-        watchdog = asyncio.create_task(end_when_wedged(WEDGED_SECONDS), name="watchdog")
-        if tethered:
-            when_tether_ends(partial(loop.call_soon_threadsafe, self.drain))
+        watchdog = asyncio.create_task(event_loop_watchdog(WATCHDOG_SECONDS), name="watchdog")
+        if exit_on_stdin_eof:
+            on_stdin_eof(partial(loop.call_soon_threadsafe, self.drain))
         if ready_fd is not None:
             with suppress(BrokenPipeError):  # killed meanwhile: the tether ends this process
                 os.write(ready_fd, b"!")
@@ -116,18 +122,18 @@ class Runner:
             return
         self._pool = await Pool(self._database.uri).open()
         self._queue = Queue(self._pool.raw)
-        self._housekeeping = Housekeeping(self._settings, self._pool, self._queue)
+        self._recovery = TaskRecovery(self._settings, self._pool, self._queue)
         with suppress(Unavailable):  # another time
-            await self._housekeeping.tidy()
+            await self._recovery.remove_stale_workspaces()
         if self._settings.preload:
             await self._preload()
         logger.info("%s: ready", self._slot.name)
         work = Work(
             queues=(self._lane_queue,),
             handlers={RUN: self.run},
-            chores=self._housekeeping.chores,
-            settle=self._housekeeping.settle_left,
-            beats=(self._say_version, self._housekeeping.watch),
+            periodic_tasks=self._recovery.periodic_tasks,
+            recover=self._recovery.recover_job,
+            every_heartbeat=(self._record_version, self._recovery.reap_dead_workers),
         )
         await self._queue.serve(work, self._slot, self._stopping)
         await self._pool.close()
@@ -149,11 +155,11 @@ class Runner:
             async with self._pool.transaction() as connection:
                 found = await rows.read(connection, row_id)
             if found and found.state == "queued":  # a cancel that came while it was on its way back
-                await self._housekeeping.settle(row_id)
+                await self._recovery.recover_run(row_id)
             return
         logs.this_process_runs(task_id=row.task_id, attempt=row.attempt)
         logger.info("task %s: attempt %s begins", row.task_id, row.attempt)
-        self._stop = StopSign()
+        self._stop = CancellationToken()
         if self._drained:  # the time was over while the row was being claimed
             self._hand_back()
         try:
@@ -162,7 +168,7 @@ class Runner:
             self._stop = None
             logs.this_process_runs()
 
-    async def _attempt(self, row: rows.TaskRow, stop: StopSign) -> None:
+    async def _attempt(self, row: rows.TaskRow, stop: CancellationToken) -> None:
         loop = asyncio.get_running_loop()
         self._begun = float("inf")  # until the model's thread is at work: waiting for the GPU is not running
         job = RunningJob(
@@ -171,14 +177,14 @@ class Runner:
         # In a copy of the context: what the thread logs belongs to the task.
         thread = loop.run_in_executor(self._thread, contextvars.copy_context().run, self._work, row, job)
         while not thread.done():
-            await asyncio.wait({thread}, timeout=BEAT_SECONDS)
+            await asyncio.wait({thread}, timeout=PROGRESS_SECONDS)
             if thread.done():
                 break
             if time.monotonic() - self._begun > self._settings.task_timeout_seconds:
-                stop.hold_up("out_of_time")
+                stop.cancel("out_of_time")
             if stop.overdue(GRACE_SECONDS):
                 await self._abandon(row, job, stop)
-            await self._beat(row, job, stop)
+            await self._heartbeat(row, job, stop)
         outcome = await thread
         await self._conclude(row, job, stop, outcome)
 
@@ -189,7 +195,7 @@ class Runner:
                 self._begun = time.monotonic()
                 job.check()
                 self._workplace.prepare(row)
-                check_room([Path(row.request["dist_dir"]), self._settings.state_dir])
+                check_disk_space([Path(row.request["dist_dir"]), self._settings.state_dir])
                 model = self._model
                 job.check()
                 return self._lane.work(job, self._lane.request.model_validate(row.request), model)
@@ -199,14 +205,16 @@ class Runner:
             self._workplace.leave(row)
 
     async def _conclude(
-        self, row: rows.TaskRow, job: RunningJob, stop: StopSign, outcome: Result | BaseException
+        self, row: rows.TaskRow, job: RunningJob, stop: CancellationToken, outcome: Result | BaseException
     ) -> None:
         """Bring what came of an attempt into the database, however long that takes."""
         if isinstance(outcome, JobStopped):
             match stop.reason:
                 case "draining":
                     self._withdraw(row, job)
-                    await self._pool.insist(partial(rows.requeue, row=row.id, attempt=row.attempt, crashed=False))
+                    await self._pool.retry_until_committed(
+                        partial(rows.requeue, row=row.id, attempt=row.attempt, crashed=False)
+                    )
                     logger.info("task %s: handed back", row.task_id)
                     raise TryLater
                 case "fenced":
@@ -216,8 +224,10 @@ class Runner:
         state, body = self._verdict(row, stop.reason, outcome)
         if state != "succeeded":
             self._withdraw(row, job)
-        memo = (outcome.memo, outcome.memo_key) if isinstance(outcome, Result) else (None, "")
-        ended = await self._pool.insist(partial(self._end, row=row, job=job, state=state, body=body, memo=memo))
+        memo = (outcome.memo, outcome.artifact_key) if isinstance(outcome, Result) else (None, "")
+        ended = await self._pool.retry_until_committed(
+            partial(self._end, row=row, job=job, state=state, body=body, memo=memo)
+        )
         if ended != state:
             self._withdraw(row, job)
         if ended is None:
@@ -279,57 +289,57 @@ class Runner:
         if now.cancel and state == "succeeded":
             state, body = "cancelled", callbacks.failure(row, JobFailed("cancelled"), self._settings.language)
             memo = (None, "")
-        await callbacks.conclude(
-            connection, self._queue, row, state, body, details=job.details, memo=memo[0], memo_key=memo[1] or None
+        await callbacks.finish_task(
+            connection, self._queue, row, state, body, details=job.details, memo=memo[0], artifact_key=memo[1] or None
         )
         return state
 
-    async def _say_version(self) -> None:
+    async def _record_version(self) -> None:
         """Say that this version takes tasks; one that drains does not."""
         if not self._stopping.is_set():
             async with self._pool.transaction() as connection:
-                await heartbeats.hurry(connection)
-                await heartbeats.beat(connection, self._service, self._kind, self._settings.version)
+                await heartbeats.use_async_commit(connection)
+                await heartbeats.record(connection, self._service, self._kind, self._settings.version)
 
-    async def _beat(self, row: rows.TaskRow, job: RunningJob, stop: StopSign) -> None:
+    async def _heartbeat(self, row: rows.TaskRow, job: RunningJob, stop: CancellationToken) -> None:
         """Write progress, learn whether to go on. While the storage is away the task just goes on."""
         try:
             async with self._pool.transaction() as connection:
-                now = await rows.beat(connection, row, job.progress.value)
+                now = await rows.record_heartbeat(connection, row, job.progress.value)
         except Unavailable:
             return
         if now is None:
-            stop.hold_up("fenced")
+            stop.cancel("fenced")
         elif now.cancel:
-            stop.hold_up("cancelled")
+            stop.cancel("cancelled")
 
-    def _confirm(self, loop: asyncio.AbstractEventLoop, row: rows.TaskRow, stop: StopSign) -> None:
+    def _confirm(self, loop: asyncio.AbstractEventLoop, row: rows.TaskRow, stop: CancellationToken) -> None:
         """Block the model's thread until the row has said whether this attempt may publish."""
 
         async def ask() -> None:
-            now = await self._pool.insist(partial(rows.read, row=row.id))
+            now = await self._pool.retry_until_committed(partial(rows.read, row=row.id))
             if now is None or now.attempt != row.attempt or now.state != "running":
-                stop.hold_up("fenced")
+                stop.cancel("fenced")
             elif now.cancel:
-                stop.hold_up("cancelled")
+                stop.cancel("cancelled")
 
         asyncio.run_coroutine_threadsafe(ask(), loop).result()
 
-    async def _abandon(self, row: rows.TaskRow, job: RunningJob, stop: StopSign) -> NoReturn:
+    async def _abandon(self, row: rows.TaskRow, job: RunningJob, stop: CancellationToken) -> NoReturn:
         """End the process around a pipeline that does not stop, after the task has got what it was promised."""
         logger.error("task %s does not stop (%s): the runner ends", row.task_id, stop.reason)
         with suppress(Exception):  # nothing may keep a wedged process; what was not said here its successor settles
             if stop.reason == "draining":
                 requeue = partial(rows.requeue, row=row.id, attempt=row.attempt, crashed=False)
-                await self._pool.insist(requeue, seconds=LAST_WORDS_SECONDS)
+                await self._pool.retry_until_committed(requeue, seconds=FINAL_WRITE_SECONDS)
             elif stop.reason != "fenced":
                 state, body = self._verdict(row, stop.reason, JobStopped())
                 end = partial(self._end, row=row, job=job, state=state, body=body, memo=(None, ""))
-                await self._pool.insist(end, seconds=LAST_WORDS_SECONDS)
+                await self._pool.retry_until_committed(end, seconds=FINAL_WRITE_SECONDS)
         with suppress(OSError, Problem):
             job.outputs.sweep()
         self._workplace.leave(row)
-        os._exit(EXIT_WEDGED)
+        os._exit(EXIT_UNRESPONSIVE)
 
     async def _leave_fenced(self, row: rows.TaskRow) -> None:
         """Leave a task that belongs to a successor by now, as after a while without the network.
@@ -337,16 +347,16 @@ class Runner:
         When the queue still counts its job as ours, only the end of this process can make it settle that.
         """
         logger.error("task %s: attempt %s was taken over", row.task_id, row.attempt)
-        if await self._pool.insist(partial(self._queue.holds, row=row.id)):
-            os._exit(EXIT_WEDGED)
+        if await self._pool.retry_until_committed(partial(self._queue.owns_run, row=row.id)):
+            os._exit(EXIT_UNRESPONSIVE)
 
     def _hand_back(self) -> None:
         self._drained = True
         if self._stop:
-            self._stop.hold_up("draining")
+            self._stop.cancel("draining")
 
     @cached_property
-    def _lane(self) -> Lane:
+    def _lane(self) -> TaskHandler:
         return self._open_lane()
 
     @cached_property
@@ -385,7 +395,7 @@ class Runner:
                 await asyncio.to_thread(self._database.start)
             except Unavailable:
                 logger.warning("%s: no storage yet", self._slot.name)
-                await asyncio.sleep(BEAT_SECONDS)
+                await asyncio.sleep(PROGRESS_SECONDS)
             else:
                 return True
         return False

@@ -17,7 +17,7 @@ T = TypeVar("T")
 StopReason = Literal["cancelled", "out_of_time", "draining", "fenced"]
 
 
-class StopSign:
+class CancellationToken:
     """Raised at most once, from the runner's loop; the pipeline's thread sees it at its next check."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class StopSign:
         self._since = 0.0
         self._raised = threading.Event()
 
-    def hold_up(self, reason: StopReason) -> None:
+    def cancel(self, reason: StopReason) -> None:
         """Ask the pipeline to stop; the first reason counts."""
         if not self._raised.is_set():
             self.reason = reason
@@ -45,7 +45,7 @@ class RunningJob:
     """A claimed row with its folders. `confirm` blocks until the row says whether this attempt still holds it."""
 
     def __init__(
-        self, row: TaskRow, settings: Settings, workdir: Path, stop: StopSign, confirm: Callable[[], None]
+        self, row: TaskRow, settings: Settings, workdir: Path, stop: CancellationToken, confirm: Callable[[], None]
     ) -> None:
         self.service: str = row.service
         self.kind: str = row.kind

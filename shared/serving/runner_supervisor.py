@@ -26,7 +26,7 @@ class Supervisor:
     """
 
     def __init__(self, module: str, kind: str, settings: Settings) -> None:
-        self._command = [sys.executable, "-m", module, "--kind", kind, "--tethered"]
+        self._command = [sys.executable, "-m", module, "--kind", kind, "--exit-on-stdin-eof"]
         self._name = f"{module} {kind}"
         self._patience = settings.drain_seconds + STOP_MARGIN_SECONDS
         self._stopping = threading.Event()

@@ -19,31 +19,31 @@ from shared.contract.messages import Answer, TaskView
 from shared.contract.request import TaskRequest
 from shared.database.database import Database
 from shared.database.pool import Connection, Pool
-from shared.delivery.worker import DeliveryLane
+from shared.delivery.worker import CallbackWorker
 from shared.errors import Busy, JobFailed, Rejected, Unavailable
 from shared.files.media_roots import MediaRoots
 from shared.media.probe import MediaHeader, MediaKind, ProbePool
-from shared.metrics.service_metrics import Meter, RunnerState
-from shared.queue.client import BEAT_SECONDS, Queue, run_queue
+from shared.metrics.service_metrics import RunnerState, ServiceMetrics
+from shared.queue.client import HEARTBEAT_SECONDS, Queue, run_queue
 from shared.queue.worker_slot import Slot
 from shared.serving.runner_supervisor import Supervisor
 from shared.settings import Settings
 from shared.tasks import callbacks, rows, views
 from shared.tasks.cancellation import cancel_all, end_waiting
 from shared.tasks.rows import TaskRow
-from shared.tasks.workspace import Workplace, check_room
+from shared.tasks.workspace import Workspace, check_disk_space
 from shared.vocabulary import ServiceName, TaskKind, TaskState
 
 PULSE_SECONDS = 1.0
 START_SECONDS = 20.0
-VOUCH_SECONDS = 120.0  # a runner without a turn of its loop for so long ends itself
-DEAF_SECONDS = 3.0  # without a beat, and seen so for as long again: such a runner hears no cancel
+FORWARD_HEARTBEAT_SECONDS = 120.0  # a runner without a turn of its loop for so long ends itself
+UNRESPONSIVE_SECONDS = 3.0  # without a beat, and seen so for as long again: such a runner hears no cancel
 
 logger = logging.getLogger("bentoml.kinora.desk")
 
 
 @dataclass(frozen=True)
-class Checked:
+class ValidatedRequest:
     """A request whose paths lead where they may and whose media has a readable header."""
 
     request: TaskRequest
@@ -53,10 +53,10 @@ class Checked:
     fingerprint: str
 
 
-Prepare = Callable[[Checked], Awaitable[dict[str, Any]]]
+Prepare = Callable[[ValidatedRequest], Awaitable[dict[str, Any]]]
 
 
-class TaskDesk:
+class TaskService:
     """What the HTTP face of one service holds: `start` and `stop` with the process, the rest at any time between."""
 
     def __init__(
@@ -70,20 +70,20 @@ class TaskDesk:
         self._service = service
         self._settings = settings
         self._roots = MediaRoots(settings)
-        self._workplace = Workplace(settings)
+        self._workplace = Workspace(settings)
         self._database = Database(settings)
         self._probes = ProbePool(settings)
         module = runner_module or f"services.{service}.runner"
         self._lanes = {kind: Supervisor(module, kind, settings) for kind in kinds}
         self._supervisors = list(self._lanes.values())
-        self._meter = Meter(service, settings, kinds, settings.version)
-        self._vouched_at = -math.inf
-        self._deaf: dict[UUID, float] = {}  # since when a cancelled run has been seen without a beat
+        self._meter = ServiceMetrics(service, settings, kinds, settings.version)
+        self._heartbeats_sent_at = -math.inf
+        self._unresponsive: dict[UUID, float] = {}  # since when a cancelled run has been seen without a beat
         self._pool: Pool | None = None
         self._queue: Queue | None = None
-        self._delivery: DeliveryLane | None = None
+        self._delivery: CallbackWorker | None = None
         self._pulse: asyncio.Task[None] | None = None
-        self._storage_answers = False
+        self._storage_reachable = False
         self._parent = 0
 
     async def start(self) -> None:
@@ -94,7 +94,7 @@ class TaskDesk:
         self._pulse = asyncio.create_task(self._watch_storage(), name="desk-pulse")
         with suppress(TimeoutError):
             async with asyncio.timeout(START_SECONDS):
-                while not self._storage_answers:  # noqa: ASYNC110  # a flag that also falls
+                while not self._storage_reachable:  # noqa: ASYNC110  # a flag that also falls
                     await asyncio.sleep(0.02)
 
     async def stop(self) -> None:
@@ -118,7 +118,7 @@ class TaskDesk:
     def ready(self) -> bool:
         """Return True only while the storage answers, callbacks can leave, and every runner is up."""
         delivering = self._delivery is not None and self._delivery.alive
-        return self._storage_answers and delivering and all(supervisor.alive for supervisor in self._supervisors)
+        return self._storage_reachable and delivering and all(supervisor.alive for supervisor in self._supervisors)
 
     @property
     def runner_pids(self) -> list[int]:
@@ -169,7 +169,7 @@ class TaskDesk:
             await rows.note_job(connection, row, await queue.defer_run(connection, self._service, kind, version, row))
             return True
 
-        self._meter.accepted(kind, repeat=not await pool.promptly(store))
+        self._meter.accepted(kind, repeat=not await pool.run_with_timeout(store))
         return Answer()
 
     async def tasks(
@@ -177,7 +177,7 @@ class TaskDesk:
     ) -> list[TaskView]:
         """Return the newest run of each job and preview, newest first; raise Unavailable."""
         pool, _ = self._storage()
-        return await pool.promptly(
+        return await pool.run_with_timeout(
             partial(views.newest_runs, service=self._service, task_id=task_id, state=state, limit=limit)
         )
 
@@ -185,7 +185,7 @@ class TaskDesk:
         """Cancel every queued or running match: a queued one now, a running one within 10 s. Raise Rejected if none."""
         pool, queue = self._storage()
         language = self._settings.language
-        rows = await pool.promptly(
+        rows = await pool.run_with_timeout(
             lambda connection: cancel_all(connection, queue, self._service, task_id, language, kind=kind, row=id)
         )
         if not rows:
@@ -193,16 +193,18 @@ class TaskDesk:
         await self._clear(rows)
         return Answer()
 
-    async def newest_memo(self, key: str, *, task_id: int | None = None) -> dict[str, Any] | None:
-        """Return what the newest succeeded run with this `memo_key` left, of one task or of any."""
+    async def newest_artifact(self, key: str, *, task_id: int | None = None) -> dict[str, Any] | None:
+        """Return what the newest succeeded run with this `artifact_key` left, of one task or of any."""
         pool, _ = self._storage()
-        return await pool.promptly(partial(rows.newest_memo, service=self._service, key=key, task_id=task_id))
+        return await pool.run_with_timeout(
+            partial(rows.newest_artifact, service=self._service, key=key, task_id=task_id)
+        )
 
-    async def _check(self, request: TaskRequest, inputs: Mapping[str, MediaKind]) -> Checked:
+    async def _check(self, request: TaskRequest, inputs: Mapping[str, MediaKind]) -> ValidatedRequest:
         """Everything that can be known before storing anything: paths, headers, disk."""
         paths, dist_dir, fingerprint = await asyncio.to_thread(self._resolve, request, inputs)
         headers = {field: await self._probes.probe(paths[field], kind) for field, kind in inputs.items()}
-        return Checked(request, paths, headers, dist_dir, fingerprint)
+        return ValidatedRequest(request, paths, headers, dist_dir, fingerprint)
 
     def _resolve(self, request: TaskRequest, inputs: Iterable[str]) -> tuple[dict[str, Path], Path, str]:
         """Look at the file system, which may be slow: return the inputs, the output folder, and the fingerprint."""
@@ -211,15 +213,17 @@ class TaskDesk:
         dist_dir = self._roots.dist_dir("dist_dir", request.dist_dir)
         sizes = [path.stat() for path in paths.values()]
         try:
-            check_room([dist_dir], sum(size.st_size for size in sizes))
-            check_room([self._settings.state_dir])  # no copy of an input is made there
+            check_disk_space([dist_dir], sum(size.st_size for size in sizes))
+            check_disk_space([self._settings.state_dir])  # no copy of an input is made there
         except JobFailed as problem:
             raise Rejected(problem.key, **problem.facts) from problem
         fields |= {field: str(path) for field, path in paths.items()} | {"dist_dir": str(dist_dir)}
         told = [fields, [(size.st_size, size.st_mtime_ns) for size in sizes]]
         return paths, dist_dir, hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
-    async def _known_already(self, connection: Connection, queue: Queue, checked: Checked, kind: TaskKind) -> bool:
+    async def _known_already(
+        self, connection: Connection, queue: Queue, checked: ValidatedRequest, kind: TaskKind
+    ) -> bool:
         """Answer a body that was posted before; True when there is nothing to run."""
         task_id = checked.request.task_id
         for row in await rows.active(connection, self._service, task_id, kind=kind):
@@ -233,7 +237,7 @@ class TaskDesk:
                 await end_waiting(connection, queue, row, JobFailed("superseded"), self._settings.language)
         last = await rows.newest_of(connection, self._service, kind, task_id, checked.fingerprint)
         if last and last.state == "succeeded" and await asyncio.to_thread(_files_exist, checked.dist_dir, last):
-            await callbacks.announce(connection, queue, last)
+            await callbacks.enqueue_callback(connection, queue, last)
             return True
         return False
 
@@ -256,71 +260,73 @@ class TaskDesk:
                     self._pool = await self._open_storage()
                     self._queue = Queue(self._pool.raw)
                     await self._meter.begin(self._pool)
-                self._storage_answers = await self._pool.answers()
-                if self._storage_answers:
-                    await self._vouch(self._pool, self._queue)
-                    await self._replace_deaf(self._pool, self._queue)
+                self._storage_reachable = await self._pool.is_reachable()
+                if self._storage_reachable:
+                    await self._send_heartbeats(self._pool, self._queue)
+                    await self._replace_unresponsive(self._pool, self._queue)
             except Unavailable:
                 logger.warning("no storage yet")
             except Exception:  # the watch must outlive anything
                 logger.exception("the desk's watch stumbled; going on")
-                self._storage_answers = False
+                self._storage_reachable = False
             await asyncio.sleep(PULSE_SECONDS)
 
     async def _open_storage(self) -> Pool:
         await asyncio.to_thread(self._database.start)
         if self._delivery is None:
-            self._delivery = DeliveryLane(self._settings, self._service, self._database.uri, self._meter.attempted)
+            self._delivery = CallbackWorker(self._settings, self._service, self._database.uri, self._meter.attempted)
             self._delivery.start()
         return await Pool(self._database.uri).open()
 
-    async def _vouch(self, pool: Pool, queue: Queue) -> None:
+    async def _send_heartbeats(self, pool: Pool, queue: Queue) -> None:
         """Speak for runners of ours that live: where the cores burn they are the last to get one.
 
         Their silence would be taken for death. One that has said nothing of its task for long is not spoken for.
         """
-        if time.monotonic() < self._vouched_at + BEAT_SECONDS:
+        if time.monotonic() < self._heartbeats_sent_at + HEARTBEAT_SECONDS:
             return
         ours = {self._slot(kind).worker for kind, lane in self._lanes.items() if lane.alive}
 
         async def speak(connection: Connection) -> None:
-            at_work = await queue.workers(connection, await rows.heard(connection, self._service, VOUCH_SECONDS))
+            at_work = await queue.workers(
+                connection, await rows.with_recent_heartbeat(connection, self._service, FORWARD_HEARTBEAT_SECONDS)
+            )
             for worker in set(at_work.values()) & ours:
-                await queue.vouch(connection, worker)
+                await queue.send_heartbeat_for(connection, worker)
 
-        await pool.promptly(speak)
-        self._vouched_at = time.monotonic()
+        await pool.run_with_timeout(speak)
+        self._heartbeats_sent_at = time.monotonic()
 
     def _slot(self, kind: TaskKind) -> Slot:
         return Slot(self._settings.state_dir, f"{run_queue(self._service, kind, self._settings.version)}.0")
 
-    async def _replace_deaf(self, pool: Pool, queue: Queue) -> None:
+    async def _replace_unresponsive(self, pool: Pool, queue: Queue) -> None:
         """Kill a runner of ours that is stopped or wedged and so does not see that its task was cancelled.
 
         Its successor gives the task its end. A runner that beats again once the storage is back is left alone.
         """
 
         async def look(connection: Connection) -> tuple[list[TaskRow], dict[int, int]]:
-            found = await rows.unheard(connection, self._service, DEAF_SECONDS)
+            found = await rows.cancelled_without_heartbeat(connection, self._service, UNRESPONSIVE_SECONDS)
             return found, await queue.workers(connection, [row.job_id for row in found if row.job_id is not None])
 
-        unheard, workers = await pool.promptly(look)
+        cancelled_without_heartbeat, workers = await pool.run_with_timeout(look)
         now = time.monotonic()
-        self._deaf = {row.id: self._deaf.get(row.id, now) for row in unheard}
-        for row in unheard:
+        self._unresponsive = {row.id: self._unresponsive.get(row.id, now) for row in cancelled_without_heartbeat}
+        for row in cancelled_without_heartbeat:
             worker = self._slot(row.kind).worker
             ours = row.kind in self._lanes and row.job_id in workers and workers[row.job_id] == worker
-            if ours and now - self._deaf[row.id] >= DEAF_SECONDS:
+            if ours and now - self._unresponsive[row.id] >= UNRESPONSIVE_SECONDS:
                 logger.error(
                     "the runner of task %s does not hear that it was cancelled: killed",
                     row.task_id,
                     extra={"task_id": row.task_id, "kind": row.kind},
                 )
                 self._lanes[row.kind].replace()
-                self._deaf[row.id] = math.inf  # once: its successor needs time to begin
+                self._unresponsive[row.id] = math.inf  # once: its successor needs time to begin
 
 
-async def _prepared(prepare: Prepare | None, checked: Checked) -> tuple[dict[str, Any], Rejected | None]:
+async def _prepared(prepare: Prepare | None, checked: ValidatedRequest) -> tuple[dict[str, Any], Rejected | None]:
     """Return the context of a task, or why there cannot be one."""
     try:
         return (await prepare(checked) if prepare else {}), None

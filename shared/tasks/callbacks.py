@@ -19,7 +19,7 @@ from shared.vocabulary import CallbackState, Language, TaskState
 
 
 @dataclass(frozen=True)
-class Delivery:
+class StoredCallback:
     """A stored callback and how far it has come."""
 
     id: UUID
@@ -37,7 +37,7 @@ class Delivery:
 COLUMNS = "id, task, body, state, attempts, since, created_at, next_at, delivered_at, last_error"
 
 
-async def announce(connection: Connection, queue: Queue, row: TaskRow) -> UUID:
+async def enqueue_callback(connection: Connection, queue: Queue, row: TaskRow) -> UUID:
     """Store a new callback for an ended task and queue its delivery, inside the caller's transaction."""
     key = uuid4()
     body = Callback.model_validate(row.result).model_dump_json()
@@ -49,7 +49,7 @@ async def announce(connection: Connection, queue: Queue, row: TaskRow) -> UUID:
     return key
 
 
-async def conclude(
+async def finish_task(
     connection: Connection,
     queue: Queue,
     row: TaskRow,
@@ -58,14 +58,14 @@ async def conclude(
     *,
     details: dict[str, Any] | None = None,
     memo: dict[str, Any] | None = None,
-    memo_key: str | None = None,
+    artifact_key: str | None = None,
 ) -> bool:
     """Bring a task to its one end and queue the news of it, in the caller's transaction; False when it had ended."""
     ended = await rows.end(
-        connection, row, state, body.model_dump(), details=details, memo=memo, memo_key=memo_key
+        connection, row, state, body.model_dump(), details=details, memo=memo, artifact_key=artifact_key
     )  # fmt: skip
     if ended:
-        await announce(connection, queue, ended)
+        await enqueue_callback(connection, queue, ended)
     return ended is not None
 
 
@@ -92,14 +92,14 @@ async def replay(connection: Connection, queue: Queue, key: UUID) -> bool:
     return True
 
 
-async def listed(connection: Connection, state: CallbackState | None, limit: int) -> list[Delivery]:
+async def listed(connection: Connection, state: CallbackState | None, limit: int) -> list[StoredCallback]:
     """Return stored callbacks, newest first."""
     cursor = await connection.execute(
         f"SELECT {COLUMNS} FROM kinora_callbacks WHERE %s::text IS NULL OR state = %s"  # noqa: S608  # constants of ours
         " ORDER BY created_at DESC LIMIT %s",
         (state, state, limit),
     )
-    return [Delivery(**row) for row in await cursor.fetchall()]
+    return [StoredCallback(**row) for row in await cursor.fetchall()]
 
 
 async def parked(connection: Connection) -> list[UUID]:
@@ -108,7 +108,7 @@ async def parked(connection: Connection) -> list[UUID]:
     return [row["id"] for row in await cursor.fetchall()]
 
 
-async def adopt_lost(connection: Connection, queue: Queue) -> int:
+async def requeue_orphaned(connection: Connection, queue: Queue) -> int:
     """Queue anew what is pending without a job; return how many there were."""
     cursor = await connection.execute(
         "SELECT id, job_id FROM kinora_callbacks WHERE state = 'pending' AND next_at < now() - interval '1 minute'"

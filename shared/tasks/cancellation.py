@@ -33,4 +33,4 @@ async def end_waiting(
 ) -> None:
     """Take a waiting task out of the queue and end it as cancelled, with its callback."""
     await queue.drop(connection, row.job_id)
-    await callbacks.conclude(connection, queue, row, "cancelled", callbacks.failure(row, problem, language))
+    await callbacks.finish_task(connection, queue, row, "cancelled", callbacks.failure(row, problem, language))

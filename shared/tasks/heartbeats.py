@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from shared.database.pool import Connection
-from shared.queue.client import BEAT_SECONDS, SILENT_SECONDS
+from shared.queue.client import HEARTBEAT_SECONDS, STALLED_SECONDS
 from shared.vocabulary import ServiceName, TaskKind
 
 ABANDONED_SECONDS = 60.0  # without a live runner of their version, waiting tasks go to the newest that has one
-FRESH_SECONDS = BEAT_SECONDS / 2  # a sign of life so young need not be written again
+FRESH_SECONDS = HEARTBEAT_SECONDS / 2  # a sign of life so young need not be written again
 # An outage of the storage silences everybody. Whoever lives has spoken again within a few seconds of its end, so one
-# that is shorter than this fits into SILENT_SECONDS, with a beat before it and the way back after it.
+# that is shorter than this fits into STALLED_SECONDS, with a beat before it and the way back after it.
 UNWATCHED_SECONDS = 13.0
-LET_GO_SECONDS = 5.0  # after which a client that was cut off in the middle of a beat loses its locks
+LOCK_RELEASE_SECONDS = 5.0  # after which a client that was cut off in the middle of a beat loses its locks
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,19 @@ class Orphan:
     service: ServiceName
     kind: TaskKind
     task_id: int
-    heir: str
+    successor_version: str
 
 
-async def hurry(connection: Connection) -> None:
+async def use_async_commit(connection: Connection) -> None:
     """Make the transaction one of a beat: a loss of it does no harm, and its locks must not outlive the client."""
     await connection.execute(
         "SELECT set_config('synchronous_commit', 'off', true),"
         " set_config('idle_in_transaction_session_timeout', %s, true)",
-        (f"{LET_GO_SECONDS:g}s",),
+        (f"{LOCK_RELEASE_SECONDS:g}s",),
     )
 
 
-async def beat(connection: Connection, service: ServiceName, kind: str, version: str) -> None:
+async def record(connection: Connection, service: ServiceName, kind: str, version: str) -> None:
     """Say that a runner of this version lives and takes tasks; a thousand of them cost one write in a while."""
     beaten = await connection.execute(
         "UPDATE kinora_versions SET beat_at = now() WHERE (service, kind, version) IN (SELECT service, kind, version"
@@ -55,18 +55,18 @@ async def beat(connection: Connection, service: ServiceName, kind: str, version:
         )
 
 
-async def watch(connection: Connection) -> bool:
+async def is_watched(connection: Connection) -> bool:
     """Look whether the storage is there; True for one caller at a time, once silence means death.
 
-    That is when somebody has looked all the time for `SILENT_SECONDS`: a worker that said nothing meanwhile could have.
-    Ask who was silent in the same transaction, whose `now()` is the moment of this look.
+    That is when somebody has looked all the time for `STALLED_SECONDS`: a worker that is alive has sent a heartbeat.
+    Ask for stalled workers in the same transaction, whose `now()` is the moment of this look.
     """
     cursor = await connection.execute(
         "UPDATE kinora_watch SET seen = now(),"
         " since = CASE WHEN seen < now() - make_interval(secs => %s) THEN now() ELSE since END"
         " WHERE one IN (SELECT one FROM kinora_watch WHERE seen < now() - make_interval(secs => %s)"
         " FOR UPDATE SKIP LOCKED) RETURNING since < now() - make_interval(secs => %s) AS long",
-        (UNWATCHED_SECONDS, FRESH_SECONDS, SILENT_SECONDS),
+        (UNWATCHED_SECONDS, FRESH_SECONDS, STALLED_SECONDS),
     )
     found = await cursor.fetchone()
     return found is not None and bool(found["long"])
@@ -88,7 +88,7 @@ async def orphans(connection: Connection) -> list[Orphan]:
         " WHERE task.state = 'queued' AND task.job_id IS NOT NULL"
         " AND COALESCE(own.beat_at, task.created_at) < now() - make_interval(secs => %s)"
         " FOR UPDATE OF task SKIP LOCKED",
-        (SILENT_SECONDS, ABANDONED_SECONDS),
+        (STALLED_SECONDS, ABANDONED_SECONDS),
     )
     return [Orphan(**row) for row in await cursor.fetchall()]
 

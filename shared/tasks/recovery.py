@@ -10,68 +10,68 @@ from uuid import UUID
 from shared import logs
 from shared.database.pool import Connection, Pool
 from shared.errors import JobFailed
-from shared.queue.client import DELIVER, RUN, Chore, Left, Queue, run_queue
+from shared.queue.client import DELIVER, RUN, AbandonedJob, PeriodicTask, Queue, run_queue
 from shared.settings import Settings
 from shared.tasks import callbacks, heartbeats, rows
-from shared.tasks.workspace import Workplace
+from shared.tasks.workspace import Workspace
 from shared.vocabulary import TaskState
 
 CRASH_LIMIT = 3
-SILENT_SECONDS = 60.0
+LOST_JOB_SECONDS = 60.0
 CANCELLED: TaskState = "cancelled"
 FAILED: TaskState = "failed"
 
 logger = logging.getLogger(__name__)
 
 
-class Housekeeping:
+class TaskRecovery:
     """Chores over the task rows, safe to run by several processes at once."""
 
     def __init__(self, settings: Settings, pool: Pool, queue: Queue) -> None:
         self._settings = settings
         self._pool = pool
         self._queue = queue
-        self._workplace = Workplace(settings)
+        self._workplace = Workspace(settings)
 
     @property
-    def chores(self) -> Mapping[str, tuple[str, Chore]]:
+    def periodic_tasks(self) -> Mapping[str, tuple[str, PeriodicTask]]:
         """The periodic ones, with their times."""
         return {
-            "kinora.revive": ("* * * * *", self.revive),
+            "kinora.revive": ("* * * * *", self.requeue_lost),
             "kinora.purge": ("17 * * * *", self.purge),
         }
 
-    async def watch(self) -> None:
+    async def reap_dead_workers(self) -> None:
         """Look for what dead machines left: their jobs go back, and tasks of versions that are gone to one that lives.
 
         Done every few seconds by everybody who works with the queue, so that it needs nobody in particular; all but one
         find that somebody has just looked.
         """
         async with self._pool.transaction() as connection:
-            await heartbeats.hurry(connection)
-            if not await heartbeats.watch(connection):
+            await heartbeats.use_async_commit(connection)
+            if not await heartbeats.is_watched(connection):
                 return
-            remains = await self._queue.silent(connection)
+            remains = await self._queue.stalled(connection)
         for left in remains:
-            if left.task != RUN:  # of a task's run, `settle` says which task it was
+            if left.task != RUN:  # of a task's run, `recover_run` says which task it was
                 logger.warning("job %s (%s %s) lost its worker", left.job, left.task, left.row)
-            await self.settle_left(left)
-        await self._hand_over()
+            await self.recover_job(left)
+        await self._reassign_orphans()
 
-    async def settle_left(self, left: Left) -> None:
+    async def recover_job(self, left: AbandonedJob) -> None:
         """Decide about a job in a dead worker's hands. Doing this twice, or by two at once, changes nothing."""
         if left.task == RUN and left.row is not None:
-            await self.settle(left.row, left)
+            await self.recover_run(left.row, left)
             return
 
         async def decide(connection: Connection) -> None:
-            if await self._queue.still_left(connection, left):
-                # A chore comes again by the clock; its next turn may wait already, and two may not.
-                await self._queue.give_back(connection, left, again=left.task == DELIVER)
+            if await self._queue.lock_if_abandoned(connection, left):
+                # A periodic task comes again by the clock; its next turn may wait already, and two may not.
+                await self._queue.requeue_or_fail(connection, left, again=left.task == DELIVER)
 
-        await self._pool.insist(decide)
+        await self._pool.retry_until_committed(decide)
 
-    async def settle(self, row_id: UUID, left: Left | None = None) -> bool:
+    async def recover_run(self, row_id: UUID, left: AbandonedJob | None = None) -> bool:
         """Decide about a run whose runner died: True when it shall run again, False when it has its end.
 
         Doing this twice for one death changes nothing: only a row that still says "running" counts a crash, and only a
@@ -80,15 +80,15 @@ class Housekeeping:
 
         async def decide(connection: Connection) -> rows.TaskRow | None:
             row = await rows.read(connection, row_id, lock=True)  # the row before its job, as everywhere
-            if left and not await self._queue.still_left(connection, left):
+            if left and not await self._queue.lock_if_abandoned(connection, left):
                 return None
             if row and row.active:
                 row = await self._next(connection, row)
             if left:
-                await self._queue.give_back(connection, left, again=row is not None and row.active)
+                await self._queue.requeue_or_fail(connection, left, again=row is not None and row.active)
             return row
 
-        row = await self._pool.insist(decide)
+        row = await self._pool.retry_until_committed(decide)
         if row is None:
             return False
         with logs.about(service=row.service, kind=row.kind, task_id=row.task_id):
@@ -107,25 +107,25 @@ class Housekeeping:
         else:
             return row
         body = callbacks.failure(row, problem, self._settings.language)
-        await callbacks.conclude(connection, self._queue, row, state, body)
+        await callbacks.finish_task(connection, self._queue, row, state, body)
         return await rows.read(connection, row.id)
 
-    async def _hand_over(self) -> None:
+    async def _reassign_orphans(self) -> None:
         """Give waiting tasks whose version has had no runner for a minute to the newest that has one."""
 
         async def move(connection: Connection) -> dict[heartbeats.Orphan, str]:
             orphans = {orphan.job_id: orphan for orphan in await heartbeats.orphans(connection)}
-            queues = {job: run_queue(o.service, o.kind, o.heir) for job, o in orphans.items()}
+            queues = {job: run_queue(o.service, o.kind, o.successor_version) for job, o in orphans.items()}
             moved = await self._queue.move(connection, queues) if queues else []
             for job in moved:
-                await rows.note_version(connection, orphans[job].row, orphans[job].heir)
+                await rows.note_version(connection, orphans[job].row, orphans[job].successor_version)
             return {orphans[job]: queues[job] for job in moved}
 
-        for orphan, queue in (await self._pool.insist(move)).items():
+        for orphan, queue in (await self._pool.retry_until_committed(move)).items():
             with logs.about(service=orphan.service, kind=orphan.kind, task_id=orphan.task_id):
                 logger.warning("task %s: no runner of its version lives; now in %s", orphan.task_id, queue)
 
-    async def tidy(self) -> None:
+    async def remove_stale_workspaces(self) -> None:
         """Remove the scratch of runs that were taken over from this machine; raise Unavailable."""
         stale = await asyncio.to_thread(self._workplace.stale)
         if not stale:
@@ -135,18 +135,18 @@ class Housekeeping:
         for row in stale.keys() - at_work:
             await asyncio.to_thread(shutil.rmtree, stale[row], ignore_errors=True)
 
-    async def revive(self) -> None:
+    async def requeue_lost(self) -> None:
         """Find what the queue has lost: rows and callbacks without a job."""
         async with self._pool.transaction() as connection:
-            silent = await rows.silent(connection, SILENT_SECONDS)
-            gone = await self._queue.lost(connection, [row.job_id for row in silent if row.job_id is not None])
-        for row in silent:
-            if (row.job_id is None or row.job_id in gone) and await self.settle(row.id):
+            stalled = await rows.stalled(connection, LOST_JOB_SECONDS)
+            gone = await self._queue.lost(connection, [row.job_id for row in stalled if row.job_id is not None])
+        for row in stalled:
+            if (row.job_id is None or row.job_id in gone) and await self.recover_run(row.id):
                 with logs.about(service=row.service, kind=row.kind, task_id=row.task_id):
                     logger.warning("task %s had lost its job: queued anew", row.task_id)
-                await self._pool.insist(partial(self._queue_anew, row=row))
+                await self._pool.retry_until_committed(partial(self._queue_anew, row=row))
         async with self._pool.transaction() as connection:
-            await callbacks.adopt_lost(connection, self._queue)
+            await callbacks.requeue_orphaned(connection, self._queue)
 
     async def _queue_anew(self, connection: Connection, row: rows.TaskRow) -> None:
         version = row.runs_on or self._settings.version

@@ -143,7 +143,7 @@ async def claim(connection: Connection, row: UUID) -> TaskRow | None:
     )
 
 
-async def beat(connection: Connection, row: TaskRow, progress: float) -> TaskRow | None:
+async def record_heartbeat(connection: Connection, row: TaskRow, progress: float) -> TaskRow | None:
     """Note progress and life of an attempt; None when it lost its fence. What is shown never falls."""
     await connection.execute("SELECT set_config('synchronous_commit', 'off', true)")  # half a second may get lost
     return await _update(
@@ -162,7 +162,7 @@ async def end(
     *,
     details: dict[str, Any] | None = None,
     memo: dict[str, Any] | None = None,
-    memo_key: str | None = None,
+    artifact_key: str | None = None,
 ) -> TaskRow | None:
     """Bring an active row to its one end; None when it had ended. From then on its runner, if it has one, is fenced."""
     return await _update(
@@ -171,7 +171,7 @@ async def end(
         " result = %s, details = COALESCE(%s, details), memo = %s, memo_key = %s"
         " WHERE id = %s AND state IN ('queued', 'running')",
         state, state, Json(result), None if details is None else Jsonb(storable(details)),
-        None if memo is None else Jsonb(storable(memo)), memo_key, row.id,
+        None if memo is None else Jsonb(storable(memo)), artifact_key, row.id,
     )  # fmt: skip
 
 
@@ -198,7 +198,7 @@ async def running(connection: Connection, rows: Collection[UUID]) -> set[UUID]:
     return {row["id"] for row in await cursor.fetchall()}
 
 
-async def silent(connection: Connection, seconds: float) -> list[TaskRow]:
+async def stalled(connection: Connection, seconds: float) -> list[TaskRow]:
     """Return active rows that were accepted long ago and have given no sign of life since."""
     return await _select(
         connection,
@@ -208,7 +208,7 @@ async def silent(connection: Connection, seconds: float) -> list[TaskRow]:
     )
 
 
-async def heard(connection: Connection, service: ServiceName, seconds: float) -> list[int]:
+async def with_recent_heartbeat(connection: Connection, service: ServiceName, seconds: float) -> list[int]:
     """Return the jobs of the runs that gave a sign of life of late."""
     cursor = await connection.execute(
         "SELECT job_id FROM kinora_tasks WHERE service = %s AND state = 'running' AND job_id IS NOT NULL"
@@ -218,7 +218,7 @@ async def heard(connection: Connection, service: ServiceName, seconds: float) ->
     return [row["job_id"] for row in await cursor.fetchall()]
 
 
-async def unheard(connection: Connection, service: ServiceName, seconds: float) -> list[TaskRow]:
+async def cancelled_without_heartbeat(connection: Connection, service: ServiceName, seconds: float) -> list[TaskRow]:
     """Return the cancelled runs that have not stopped and gave no sign of life of late."""
     return await _select(
         connection,
@@ -227,7 +227,7 @@ async def unheard(connection: Connection, service: ServiceName, seconds: float) 
     )  # fmt: skip
 
 
-async def newest_memo(
+async def newest_artifact(
     connection: Connection, service: ServiceName, key: str, task_id: int | None
 ) -> dict[str, Any] | None:
     """Return what the newest succeeded run left under this key, of one task or of any."""

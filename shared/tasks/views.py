@@ -41,11 +41,13 @@ async def newest_runs(
     cursor = await connection.execute(NEWEST, {"service": service, "task_id": task_id, "state": state, "limit": limit})
     rows = [TaskRow(**row) for row in await cursor.fetchall()]
     deliveries = await _deliveries(connection, rows)
-    lanes = {kind: await Lane.read(connection, service, kind) for kind in {row.kind for row in rows if row.active}}
-    return [_view(row, deliveries.get(row.id, CallbackView()), lanes.get(row.kind)) for row in rows]
+    estimates = {
+        kind: await QueueEstimate.read(connection, service, kind) for kind in {row.kind for row in rows if row.active}
+    }
+    return [_view(row, deliveries.get(row.id, CallbackView()), estimates.get(row.kind)) for row in rows]
 
 
-class Lane:
+class QueueEstimate:
     """What waits and runs of one kind, and how long a run takes as a rule. Each version has a queue of its own."""
 
     def __init__(self, rows: list[TaskRow], typical_seconds: float | None, now: datetime) -> None:
@@ -55,7 +57,7 @@ class Lane:
         self._running = [row for row in rows if row.state == "running"]
 
     @classmethod
-    async def read(cls, connection: Connection, service: ServiceName, kind: TaskKind) -> "Lane":
+    async def read(cls, connection: Connection, service: ServiceName, kind: TaskKind) -> "QueueEstimate":
         cursor = await connection.execute(
             f"SELECT {COLUMNS} FROM kinora_tasks WHERE service = %s AND kind = %s"  # noqa: S608
             " AND state IN ('queued', 'running') ORDER BY job_id",
@@ -102,8 +104,8 @@ async def _deliveries(connection: Connection, rows: list[TaskRow]) -> dict[Any, 
     }
 
 
-def _view(row: TaskRow, callback: CallbackView, lane: Lane | None) -> TaskView:
-    eta = lane.eta_seconds(row) if lane and row.active else None
+def _view(row: TaskRow, callback: CallbackView, estimate: QueueEstimate | None) -> TaskView:
+    eta = estimate.eta_seconds(row) if estimate and row.active else None
     return TaskView(
         id=str(row.id),
         service=row.service,
@@ -111,7 +113,7 @@ def _view(row: TaskRow, callback: CallbackView, lane: Lane | None) -> TaskView:
         task_id=row.task_id,
         state=row.state,
         progress=round(row.progress, 4),
-        queue_position=lane.position(row) if lane else None,
+        queue_position=estimate.position(row) if estimate else None,
         eta_seconds=None if eta is None else round(eta, 1),
         created_at=row.created_at,
         started_at=row.started_at,

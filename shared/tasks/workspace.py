@@ -19,7 +19,7 @@ RESERVE_BYTES = 256 << 20  # what a task may need at least, and the machine must
 logger = logging.getLogger(__name__)
 
 
-class Workplace:
+class Workspace:
     """The folders of task runs on this machine."""
 
     def __init__(self, settings: Settings) -> None:
@@ -64,7 +64,7 @@ class Workplace:
         shutil.rmtree(self.folder(row), ignore_errors=True)
 
 
-def check_room(folders: Iterable[Path], need_bytes: int = 0) -> None:
+def check_disk_space(folders: Iterable[Path], need_bytes: int = 0) -> None:
     """Raise JobFailed unless every folder's file system has `need_bytes` and the reserve free."""
     need = RESERVE_BYTES + need_bytes
     for folder in folders:

@@ -25,7 +25,7 @@ IDEMPOTENCY_HEADER = "webhook-id"  # Standard Webhooks' name for the key that is
 
 
 @dataclass(frozen=True)
-class Delivery:
+class ReceivedCallback:
     """One request as it arrived, and what it was answered with."""
 
     at: float  # seconds since the epoch
@@ -54,7 +54,7 @@ class Delivery:
         return self.behaviour in ACKNOWLEDGING
 
 
-def well_behaved(_delivery: Delivery) -> Behaviour:
+def well_behaved(_delivery: ReceivedCallback) -> Behaviour:
     """Acknowledge everything, as a healthy backend does."""
     return "ok"
 
@@ -67,7 +67,7 @@ class Receiver:
 
     def __init__(
         self,
-        behave: Callable[[Delivery], Behaviour] = well_behaved,
+        behave: Callable[[ReceivedCallback], Behaviour] = well_behaved,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -76,7 +76,7 @@ class Receiver:
         self._host = host
         self.behave = behave
         self.slow_seconds = slow_seconds
-        self._deliveries: list[Delivery] = []
+        self._deliveries: list[ReceivedCallback] = []
         self._arrived = threading.Condition()
         self._leaving = threading.Event()
         self._server = _Server((host, port), self)
@@ -100,16 +100,16 @@ class Receiver:
         return f"http://{self._host}:{self._server.server_port}{NOTIFY_PATH}"
 
     @property
-    def deliveries(self) -> list[Delivery]:
+    def deliveries(self) -> list[ReceivedCallback]:
         """Everything that arrived so far, oldest first, acknowledged or not."""
         with self._arrived:
             return list(self._deliveries)
 
-    def of(self, task_id: int) -> list[Delivery]:
+    def of(self, task_id: int) -> list[ReceivedCallback]:
         """Return what arrived for one task, oldest first."""
         return [delivery for delivery in self.deliveries if delivery.payload.get("task_id") == task_id]
 
-    def wait_for(self, task_id: int, *, timeout_seconds: float, count: int = 1) -> Delivery:
+    def wait_for(self, task_id: int, *, timeout_seconds: float, count: int = 1) -> ReceivedCallback:
         """Return the `count`-th acknowledged delivery of a task.
 
         Raises:
@@ -131,12 +131,12 @@ class Receiver:
 
     def _receive(self, path: str, headers: dict[str, str], body: bytes) -> Behaviour:
         """Decide on one request; it counts as arrived before it is answered, so that nobody waits for a drop."""
-        delivery = Delivery(time.time(), path, headers, body, "ok")
+        delivery = ReceivedCallback(time.time(), path, headers, body, "ok")
         behaviour = self.behave(delivery)
         if behaviour == "slow":
             self._leaving.wait(self.slow_seconds)
         with self._arrived:
-            self._deliveries.append(Delivery(delivery.at, path, headers, body, behaviour))
+            self._deliveries.append(ReceivedCallback(delivery.at, path, headers, body, behaviour))
             self._arrived.notify_all()
         return behaviour
 

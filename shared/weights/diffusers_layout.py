@@ -21,17 +21,17 @@ def files_of(folder: Path, parts: Parts) -> list[str]:
 
 def missing_of(folder: Path, parts: Parts) -> list[str]:
     """Say what keeps a folder from being the model: one short reason each, none when all is well."""
-    return strangers_of(folder, parts) or [
+    return wrong_components(folder, parts) or [
         reason for part, kind in parts.items() for reason in _gaps(folder / part, part, weighty=bool(kind))
     ]
 
 
-def strangers_of(folder: Path, parts: Parts) -> list[str]:
+def wrong_components(folder: Path, parts: Parts) -> list[str]:
     """Say which parts are not there at all or, as their small files tell, are something else."""
-    return [reason for part, kind in parts.items() for reason in _strangeness(folder / part, part, kind)]
+    return [reason for part, kind in parts.items() for reason in _wrong_component(folder / part, part, kind)]
 
 
-def _strangeness(folder: Path, part: str, kind: str) -> Iterator[str]:
+def _wrong_component(folder: Path, part: str, kind: str) -> Iterator[str]:
     if not folder.is_dir():
         yield f"no folder {part}"
     elif kind and (found := _class_of(folder)) != kind:

@@ -13,7 +13,7 @@ SETTLED_NS = 1_000_000_000
 Facts = dict[str, int | str]
 
 
-class Shelf:
+class StoredModel:
     """The place of one `name:version` in the store, filled or empty. BentoML is loaded only by those who ask."""
 
     def __init__(self, tag: str) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from shared.errors import Rejected, Unavailable
 from shared.weights.catalogue import Entry, catalogue, entry
 from shared.weights.convert import CONVERTED, convert
-from shared.weights.diffusers_layout import files_of, missing_of, strangers_of
+from shared.weights.diffusers_layout import files_of, missing_of, wrong_components
 from shared.weights.download import Fetcher, RemoteFile
 from shared.weights.hub import HUB_URL, Hub, HubFile
-from shared.weights.model_store import Shelf, home
+from shared.weights.model_store import StoredModel, home
 from shared.weights.store import problems_of
 
 OnFile = Callable[[RemoteFile | HubFile, int], None]  # a file and how many of its bytes are here
@@ -34,7 +34,7 @@ def pull(
     if found.needs_consent and found.licence not in accepted_licences:
         raise Rejected("weights_licence", name=name, licence=found.licence)
     with _pulling(found) as downloads:
-        shelf = Shelf(found.tag)
+        shelf = StoredModel(found.tag)
         stored = shelf.complete()
         if stored is not None and not problems_of(found, stored):
             return stored
@@ -67,7 +67,7 @@ def add(name: str, source: Path) -> Path:
     files = files_of(source, found.parts)
     _check_room(sum((source / file).stat().st_size for file in files))
     with _pulling(found):
-        return Shelf(found.tag).fill(
+        return StoredModel(found.tag).fill(
             lambda target: [_copied(source, file, target) for file in files],
             labels=_labels(found),
             origin=f"{found.origin}; added from a folder",
@@ -93,14 +93,14 @@ def _pull_model(found: Entry, hub: Hub, downloads: Path, on_file: OnFile) -> Pat
     _check_room(sum(file.size for file in files.values() if not (downloads / file.path).exists()))
     small = [file for file in files.values() if file.git_hash]
     large = [file for file in files.values() if not file.git_hash]
-    for group, check in ((small, strangers_of), (large, missing_of)):
+    for group, check in ((small, wrong_components), (large, missing_of)):
         for file in group:
             hub.fetch(file, downloads / file.path, lambda done, file=file: on_file(file, done))  # type: ignore[misc]  # see above
         wrong = check(downloads, found.parts)
         if wrong:  # not what the catalogue takes it for: known before gigabytes are fetched
             raise Unavailable("weights_hub_other", name=found.name, reasons="; ".join(wrong))
     commits = ", ".join(sorted({f"{file.repository}@{file.commit}" for file in files.values()}))
-    return Shelf(found.tag).fill(
+    return StoredModel(found.tag).fill(
         lambda target: [_moved(downloads, name, target) for name in files],
         labels=_labels(found),
         origin=f"{found.origin}; {commits}",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from shared.errors import JobFailed
 from shared.weights.catalogue import Entry, entry
 from shared.weights.download import sha256_of
-from shared.weights.model_store import Shelf, record, touched
+from shared.weights.model_store import StoredModel, record, touched
 
 if TYPE_CHECKING:
     import torch
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def exists(name: str) -> bool:
     """Whether the entry was pulled completely. Looks at names and sizes only: cheap enough for every request."""
-    return Shelf(entry(name).tag).complete() is not None
+    return StoredModel(entry(name).tag).complete() is not None
 
 
 def path(name: str, file: str | None = None) -> Path:
@@ -55,14 +55,14 @@ def load_safetensors(name: str) -> "dict[str, torch.Tensor]":
 def verify(name: str) -> list[str]:
     """Hash every file of a pulled entry; return one sentence a problem, nothing when all is well."""
     found = entry(name)
-    stored = Shelf(found.tag).folder()
+    stored = StoredModel(found.tag).folder()
     if stored is None:
         raise JobFailed("weights_missing", name=name)
     return problems_of(found, stored)
 
 
 def _stored(found: Entry) -> Path:
-    stored = Shelf(found.tag).complete()
+    stored = StoredModel(found.tag).complete()
     if stored is None:
         raise JobFailed("weights_missing", name=found.name)
     return stored
@@ -76,7 +76,7 @@ def _check(found: Entry, stored: Path, names: Collection[str]) -> None:
 
 
 def problems_of(found: Entry, stored: Path) -> list[str]:
-    if Shelf(found.tag).complete() is None:
+    if StoredModel(found.tag).complete() is None:
         return [f"{found.name}: incomplete in the store"]
     hashes = {name: facts["sha256"] for name, facts in record(stored).items()}
     expected = {**hashes, **{file.name: file.sha256 for file in found.files}}

@@ -7,13 +7,13 @@ import bentoml
 from services.upscale.request import UpscaleRequest
 from shared.contract.messages import Answer
 from shared.errors import Busy, Unavailable
-from shared.http.bentoml_service import EnvelopeService
+from shared.http.bentoml_service import ContractService
 from shared.process.lifetime import die_with_parent
 
 ACCEPT, BUSY, STORAGE_AWAY, CRASH, SLEEP = range(1, 6)  # task_id -> what happens
 
 
-@bentoml.service(name="slow", workers=1, traffic={"timeout": 1}, service_class=EnvelopeService)
+@bentoml.service(name="slow", workers=1, traffic={"timeout": 1}, service_class=ContractService)
 class Slow:
     """Fails on demand."""
 

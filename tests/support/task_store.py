@@ -12,7 +12,7 @@ from shared.database.pool import Pool
 from shared.queue.client import RUN, Queue, Work, run_queue
 from shared.settings import Settings
 from shared.tasks import rows
-from shared.tasks.recovery import Housekeeping
+from shared.tasks.recovery import TaskRecovery
 from shared.tasks.rows import TaskRow
 from shared.vocabulary import TaskKind
 
@@ -20,14 +20,14 @@ VERSION = "1.0"
 TABLES = "kinora_tasks, kinora_callbacks, kinora_versions, procrastinate_jobs, procrastinate_workers"
 
 
-class House:
+class TaskStore:
     """The rows and the queue, inside one event loop."""
 
     def __init__(self, settings: Settings, pool: Pool, queue: Queue) -> None:
         self.settings = settings
         self.pool = pool
         self.queue = queue
-        self.chores = Housekeeping(settings, pool, queue)
+        self.recovery = TaskRecovery(settings, pool, queue)
         self.dist_dir = settings.media_roots[0] / "out"
 
     async def task(
@@ -87,22 +87,22 @@ class House:
         return job["queue_name"], job["status"]
 
 
-Run = Callable[[Callable[[House], Awaitable[None]]], None]
+Run = Callable[[Callable[[TaskStore], Awaitable[None]]], None]
 
 
 @contextmanager
-def housed(home: Path, *, empty: bool = True) -> Iterator[Run]:
+def open_store(home: Path, *, empty: bool = True) -> Iterator[Run]:
     """Start a PostgreSQL; yield what runs a test's own coroutine over an empty queue, or over what is there."""
     settings = Settings(state_dir=home / "state", media_roots=(home,), keep_days=30, faces_keep_days=7, version=VERSION)
     database = Database(settings).start()
 
-    async def inside(test: Callable[[House], Awaitable[None]]) -> None:
+    async def inside(test: Callable[[TaskStore], Awaitable[None]]) -> None:
         pool = await Pool(database.uri).open()
-        house = House(settings, pool, await Queue(pool.raw).opened())
+        store = TaskStore(settings, pool, await Queue(pool.raw).opened())
         if empty:
-            await house.sql(f"TRUNCATE {TABLES} CASCADE")
+            await store.sql(f"TRUNCATE {TABLES} CASCADE")
         try:
-            await test(house)
+            await test(store)
         finally:
             await pool.close()
 
@@ -112,9 +112,10 @@ def housed(home: Path, *, empty: bool = True) -> Iterator[Run]:
         database.stop()
 
 
-def work(house: House, handler: Callable[[UUID], Awaitable[None]], *, version: str = VERSION) -> Work:
+def work(store: TaskStore, handler: Callable[[UUID], Awaitable[None]], *, version: str = VERSION) -> Work:
     """Return what serves the queue of one version and does the chores."""
     return Work(
-        queues=(run_queue("interpo", "generate", version),), handlers={RUN: handler}, chores=house.chores.chores,
-        settle=house.chores.settle_left, polling_seconds=0.2,
+        queues=(run_queue("interpo", "generate", version),), handlers={RUN: handler},
+        periodic_tasks=store.recovery.periodic_tasks,
+        recover=store.recovery.recover_job, polling_seconds=0.2,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from shared.contract.fields import Choice, Number, Text
 from shared.contract.request import TaskRequest
 from shared.errors import JobFailed
 from shared.pipeline.job import Job, Result
-from shared.runner.process import Lane, main
+from shared.runner.process import TaskHandler, main
 from shared.settings import Settings
 
 Model = float
@@ -56,9 +56,9 @@ def work(job: Job, request: TinyRequest, model: Model) -> Result:
     if request.behaviour == "publish_crash":
         os._exit(9)
     memo = {"note": request.note} if job.kind == "preview" else None
-    return Result(video=target.name, memo=memo, memo_key="tiny" if memo else "")
+    return Result(video=target.name, memo=memo, artifact_key="tiny" if memo else "")
 
 
 if __name__ == "__main__":
-    lane = Lane(request=TinyRequest, load=load, work=work)
+    lane = TaskHandler(request=TinyRequest, load=load, work=work)
     main("upscale", {"generate": lambda: lane, "preview": lambda: lane})

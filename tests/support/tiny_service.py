@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 from shared import logs
 from shared.errors import Problem
 from shared.process.lifetime import die_with_parent
-from shared.serving.task_service import TaskDesk
+from shared.serving.task_service import TaskService
 from shared.settings import Settings
 from shared.testing.callback_receiver import Receiver
 from shared.testing.processes import Process, everything
@@ -154,7 +154,7 @@ class TinyService:
 class TinyFace:
     """Inside the process: answers orders by asking the desk."""
 
-    def __init__(self, desk: TaskDesk) -> None:
+    def __init__(self, desk: TaskService) -> None:
         self._desk = desk
 
     async def accept(self, request: dict[str, Any], kind: TaskKind) -> str:
@@ -167,7 +167,7 @@ class TinyFace:
         return [json.loads(view.model_dump_json()) for view in await self._desk.tasks(**query)]
 
     async def memo(self, key: str, task_id: int | None = None) -> object:
-        return await self._desk.newest_memo(key, task_id=task_id)
+        return await self._desk.newest_artifact(key, task_id=task_id)
 
     async def pids(self) -> dict[str, int]:
         return dict(zip(("generate", "preview"), self._desk.runner_pids, strict=False))
@@ -184,7 +184,7 @@ async def serve() -> None:
     die_with_parent()
     settings = Settings.load()
     logs.configure(settings, adopt_native=False, service="upscale")  # it speaks on standard output
-    desk = TaskDesk("upscale", settings, kinds=("generate", "preview"), runner_module="tests.support.tiny_runner")
+    desk = TaskService("upscale", settings, kinds=("generate", "preview"), runner_module="tests.support.tiny_runner")
     await desk.start()
     face = TinyFace(desk)
     loop = asyncio.get_running_loop()

@@ -23,7 +23,7 @@ from benchmarks.swaps.load import Callers, Told
 from services.router.split import ranked
 from shared.testing.callback_receiver import Receiver
 from shared.testing.stack import Stack
-from shared.upstreams import Share
+from shared.upstreams import WeightedUpstream
 from tests.support.fake_upstream import refused
 
 pytestmark = pytest.mark.needs_gateways
@@ -203,7 +203,7 @@ def test_the_routers_list_shows_each_task_once_although_both_versions_know_them_
 
 def test_the_router_itself_gives_each_task_the_version_of_its_hash(rollout: Rollout) -> None:
     assert rollout.via_router.refused == []
-    shares = [Share(rollout.old.url, 50), Share(rollout.new.url, 50)]
+    shares = [WeightedUpstream(rollout.old.url, 50), WeightedUpstream(rollout.new.url, 50)]
     version = {row["task_id"]: row["version"] for row in rollout.rows}
     named = {rollout.old.url: OLD, rollout.new.url: NEW}
     expected = {task_id: named[ranked("upscale", str(task_id), shares)[0].url] for task_id in THROUGH_ROUTER}

@@ -37,12 +37,12 @@ def resolve(target: Path, memos: dict[int | None, list[dict[str, Any]]], **field
     """Resolve with galleries by task_id; None is whoever was last."""
     stat = target.stat()
 
-    async def newest_memo(key: str, *, task_id: int | None = None) -> dict[str, Any] | None:
+    async def newest_artifact(key: str, *, task_id: int | None = None) -> dict[str, Any] | None:
         assert key == target_key(target.name, stat.st_size, stat.st_mtime_ns)
         return {"frame": 3, "faces": memos[task_id]} if task_id in memos else None
 
     body = {"task_id": 5, "dist_dir": "/x", "source_file": "/s", "target_file": str(target)} | fields
-    return asyncio.run(resolve_reference(FaceFusionRequest.model_validate(body), target, newest_memo))
+    return asyncio.run(resolve_reference(FaceFusionRequest.model_validate(body), target, newest_artifact))
 
 
 def test_the_tasks_own_gallery_comes_before_everybody_elses(target: Path) -> None:

@@ -19,10 +19,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from services.router import upstream
 from services.router.proxy import PATHS, UNREACHABLE_HEADER, Proxy
-from shared.http.middleware import Envelope
+from shared.http.middleware import ContractMiddleware
 from shared.settings import Settings
 from shared.testing.stack import Stack, free_port
-from shared.upstreams import Share
+from shared.upstreams import WeightedUpstream
 from shared.vocabulary import ServiceName
 from tests.support.asgi_server import serving
 from tests.support.fake_upstream import ACCEPTED, Far, listed, refused, task
@@ -50,8 +50,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
             "facefusion": f"http://127.0.0.1:{hung.getsockname()[1]}",
             "creation": f"http://127.0.0.1:{free_port()}",
         }
-        shares = {service: [Share(url, 1)] for service, url in urls.items()}
-        router = stack.enter_context(serving(Envelope(Proxy(lambda _settings: shares).app, Settings())))
+        shares = {service: [WeightedUpstream(url, 1)] for service, url in urls.items()}
+        router = stack.enter_context(serving(ContractMiddleware(Proxy(lambda _settings: shares).app, Settings())))
         client = stack.enter_context(httpx.Client(base_url=router, trust_env=False, timeout=20))
         yield World(upscale, interpo, client)
 
@@ -94,7 +94,7 @@ def test_a_service_that_is_down_or_hung_is_one_sentence(world: World, service: s
 
 
 def test_a_service_that_runs_nowhere_is_one_sentence() -> None:
-    with serving(Envelope(Proxy(lambda _settings: {}).app, Settings())) as url:
+    with serving(ContractMiddleware(Proxy(lambda _settings: {}).app, Settings())) as url:
         sentence = refused(httpx.post(url + "/api/ai/interpo", json={}), 503)
         assert sentence == "the service interpo does not run here: start it, or set KINORA_INTERPO_URL"
         assert refused(httpx.get(url + "/api/ai/tasks"), 503) == "no service can be reached"
@@ -130,7 +130,9 @@ def test_a_connection_that_breaks_is_tried_once_more() -> None:
         thread = threading.Thread(target=break_then_answer, args=(server,), daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        with serving(Envelope(Proxy(lambda _settings: {"upscale": [Share(url, 1)]}).app, Settings())) as router:
+        with serving(
+            ContractMiddleware(Proxy(lambda _settings: {"upscale": [WeightedUpstream(url, 1)]}).app, Settings())
+        ) as router:
             assert httpx.post(router + "/api/ai/upscale", json={"task_id": 1}).json() == ACCEPTED
         thread.join(5)
     assert len(received) == 2
@@ -221,11 +223,11 @@ def test_readiness_asks_for_the_services_of_this_machine_and_for_one_at_all(monk
 
     with serving(far.app) as url:
         dead = f"http://127.0.0.1:{free_port()}"
-        proxy = Proxy(lambda _settings: {"upscale": [Share(url, 1)], "interpo": [Share(dead, 1)]})
+        proxy = Proxy(lambda _settings: {"upscale": [WeightedUpstream(url, 1)], "interpo": [WeightedUpstream(dead, 1)]})
         assert asyncio.run(readiness(proxy, "upscale"))
         assert asyncio.run(readiness(proxy))
         assert not asyncio.run(readiness(proxy, "upscale", "interpo"))
-        assert not asyncio.run(readiness(Proxy(lambda _settings: {"interpo": [Share(dead, 1)]})))
+        assert not asyncio.run(readiness(Proxy(lambda _settings: {"interpo": [WeightedUpstream(dead, 1)]})))
         assert not asyncio.run(readiness(Proxy(lambda _settings: {})))
 
 

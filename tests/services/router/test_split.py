@@ -16,10 +16,10 @@ from starlette.responses import JSONResponse
 from services.router import upstream
 from services.router.proxy import Proxy
 from services.router.split import key_of, ranked
-from shared.http.middleware import Envelope
+from shared.http.middleware import ContractMiddleware
 from shared.settings import Settings
 from shared.testing.stack import free_port
-from shared.upstreams import Share
+from shared.upstreams import WeightedUpstream
 from shared.vocabulary import ServiceName
 from tests.support.asgi_server import serving
 from tests.support.fake_upstream import ACCEPTED, Far, listed, refused, task
@@ -28,7 +28,7 @@ TASKS = [str(number) for number in range(1, 20_001)]
 A, B, C = "http://a:5003", "http://b:5003", "http://c:5003"
 
 
-def chosen(*shares: Share, service: ServiceName = "upscale") -> dict[str, str]:
+def chosen(*shares: WeightedUpstream, service: ServiceName = "upscale") -> dict[str, str]:
     return {key: ranked(service, key, shares)[0].url for key in TASKS}
 
 
@@ -42,27 +42,33 @@ def shares_of(choice: dict[str, str]) -> dict[str, float]:
 @pytest.mark.parametrize("weights", [(90, 10), (9, 1), (50, 50), (1, 1, 1), (70, 20, 10), (999, 1)])
 def test_every_version_gets_its_share_of_the_task_ids(weights: tuple[int, ...]) -> None:
     """20,000 draws: one standard deviation is at most 0.35 points, so 1.5 points are more than four of them."""
-    found = shares_of(chosen(*(Share(url, weight) for url, weight in zip((A, B, C), weights, strict=False))))
+    found = shares_of(chosen(*(WeightedUpstream(url, weight) for url, weight in zip((A, B, C), weights, strict=False))))
     for url, weight in zip((A, B, C), weights, strict=False):
         assert abs(found.get(url, 0) - weight / sum(weights)) < 0.015
 
 
 def test_a_changed_weight_moves_tasks_in_one_direction_and_as_few_as_the_share_needs() -> None:
-    before, after = chosen(Share(A, 90), Share(B, 10)), chosen(Share(A, 50), Share(B, 50))
+    before, after = (
+        chosen(WeightedUpstream(A, 90), WeightedUpstream(B, 10)),
+        chosen(WeightedUpstream(A, 50), WeightedUpstream(B, 50)),
+    )
     moved = {key: (before[key], after[key]) for key in TASKS if before[key] != after[key]}
     assert set(moved.values()) == {(A, B)}
     assert abs(len(moved) / len(TASKS) - 0.4) < 0.015
 
 
 def test_a_version_that_leaves_takes_nothing_from_the_others() -> None:
-    before, after = chosen(Share(A, 60), Share(B, 30), Share(C, 10)), chosen(Share(A, 60), Share(B, 30))
+    before, after = (
+        chosen(WeightedUpstream(A, 60), WeightedUpstream(B, 30), WeightedUpstream(C, 10)),
+        chosen(WeightedUpstream(A, 60), WeightedUpstream(B, 30)),
+    )
     assert all(after[key] == url for key, url in before.items() if url != C)
-    assert set(ranked("upscale", "7", [Share(A, 0), Share(B, 1)])[0]) == {B, 1}
+    assert set(ranked("upscale", "7", [WeightedUpstream(A, 0), WeightedUpstream(B, 1)])[0]) == {B, 1}
 
 
 def test_the_services_split_apart_from_each_other() -> None:
     """Otherwise the callers of a small canary would meet every canary at once."""
-    shares = Share(A, 50), Share(B, 50)
+    shares = WeightedUpstream(A, 50), WeightedUpstream(B, 50)
     upscale, interpo = chosen(*shares), chosen(*shares, service="interpo")
     assert abs(sum(upscale[key] == interpo[key] for key in TASKS) / len(TASKS) - 0.5) < 0.02
 
@@ -97,8 +103,8 @@ class Split:
 
 
 @contextmanager
-def router(*shares: Share) -> Iterator[httpx.Client]:
-    app = Envelope(Proxy(lambda _settings: {"upscale": shares}).app, Settings())
+def router(*shares: WeightedUpstream) -> Iterator[httpx.Client]:
+    app = ContractMiddleware(Proxy(lambda _settings: {"upscale": shares}).app, Settings())
     with serving(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=20) as client:
         yield client
 
@@ -109,7 +115,7 @@ def split(request: pytest.FixtureRequest) -> Iterator[Split]:
     stable, canary = Far("upscale"), Far("upscale")
     with ExitStack() as stack:
         urls = [stack.enter_context(serving(far.app)) for far in (stable, canary)]
-        client = stack.enter_context(router(*map(Share, urls, weights)))
+        client = stack.enter_context(router(*map(WeightedUpstream, urls, weights)))
         yield Split(client, stable, canary)
 
 
@@ -173,7 +179,10 @@ def test_a_cancel_that_no_version_accepts_says_why(split: Split) -> None:
 
 def test_tasks_of_a_version_that_is_down_go_to_the_other() -> None:
     far = Far("upscale", [task("upscale", 1, 1)])
-    with serving(far.app) as url, router(Share(url, 10), Share(f"http://127.0.0.1:{free_port()}", 90)) as client:
+    with (
+        serving(far.app) as url,
+        router(WeightedUpstream(url, 10), WeightedUpstream(f"http://127.0.0.1:{free_port()}", 90)) as client,
+    ):
         for task_id in range(1, 41):
             assert client.post("/api/ai/upscale", json={"task_id": task_id}).json() == ACCEPTED
         assert len(far.asked) == 40
@@ -184,7 +193,10 @@ def test_tasks_of_a_version_that_is_down_go_to_the_other() -> None:
 
 def test_no_task_goes_to_a_drained_version_only_because_the_others_are_down() -> None:
     far = Far("upscale")
-    with serving(far.app) as url, router(Share(url, 0), Share(f"http://127.0.0.1:{free_port()}", 1)) as client:
+    with (
+        serving(far.app) as url,
+        router(WeightedUpstream(url, 0), WeightedUpstream(f"http://127.0.0.1:{free_port()}", 1)) as client,
+    ):
         sentence = refused(client.post("/api/ai/upscale", json={"task_id": 1}), 502)
         assert sentence == "the service upscale cannot be reached"
         assert far.asked == []
@@ -193,8 +205,8 @@ def test_no_task_goes_to_a_drained_version_only_because_the_others_are_down() ->
 def test_one_stand_in_is_tried_and_no_more() -> None:
     far = Far("upscale")
     with serving(far.app) as url:
-        dead = [Share(f"http://127.0.0.1:{free_port()}", 1) for _ in range(2)]
-        with router(Share(url, 1), *dead) as client:
+        dead = [WeightedUpstream(f"http://127.0.0.1:{free_port()}", 1) for _ in range(2)]
+        with router(WeightedUpstream(url, 1), *dead) as client:
             answers = [client.post("/api/ai/upscale", json={"task_id": number}) for number in range(1, 61)]
     refusals = [answer for answer in answers if answer.status_code == 502]
     assert 0 < len(refusals) < len(answers)  # those whose own version and whose stand-in are both down: a third
@@ -207,7 +219,7 @@ def test_a_version_that_is_slow_is_not_left_for_another(monkeypatch: pytest.Monk
     far = Far("upscale")
     with socket.create_server(("127.0.0.1", 0)) as hung, serving(far.app) as url:
         slow = f"http://127.0.0.1:{hung.getsockname()[1]}"
-        with router(Share(url, 50), Share(slow, 50)) as client:
+        with router(WeightedUpstream(url, 50), WeightedUpstream(slow, 50)) as client:
             answers = [client.post("/api/ai/upscale", json={"task_id": number}) for number in range(1, 13)]
     assert {answer.status_code for answer in answers} == {200, 504}
     assert len(far.asked) == sum(answer.status_code == 200 for answer in answers)
@@ -228,7 +240,7 @@ def test_a_version_that_is_killed_over_a_request_is_replaced_for_it() -> None:
         thread = threading.Thread(target=die_over_a_request, args=(server,), daemon=True)
         thread.start()
         dying = f"http://127.0.0.1:{server.getsockname()[1]}"
-        with router(Share(url, 1), Share(dying, 1_000_000)) as client:
+        with router(WeightedUpstream(url, 1), WeightedUpstream(dying, 1_000_000)) as client:
             assert client.post("/api/ai/upscale", json={"task_id": 1}).json() == ACCEPTED
         thread.join(5)
     assert [request.partition(b"\r\n")[0] for request in received] == [b"POST /api/ai/upscale HTTP/1.1"]
@@ -236,12 +248,12 @@ def test_a_version_that_is_killed_over_a_request_is_replaced_for_it() -> None:
 
 
 def test_a_split_service_is_ready_while_a_version_that_takes_tasks_is() -> None:
-    async def readiness(*shares: Share) -> bool:
+    async def readiness(*shares: WeightedUpstream) -> bool:
         proxy = Proxy(lambda _settings: {"upscale": shares})
         async with proxy.app.router.lifespan_context(proxy.app):
             return await proxy.ready(["upscale"])
 
     dead = f"http://127.0.0.1:{free_port()}"
     with serving(Far("upscale").app) as url:
-        assert asyncio.run(readiness(Share(url, 1), Share(dead, 99)))
-        assert not asyncio.run(readiness(Share(url, 0), Share(dead, 99)))
+        assert asyncio.run(readiness(WeightedUpstream(url, 1), WeightedUpstream(dead, 99)))
+        assert not asyncio.run(readiness(WeightedUpstream(url, 0), WeightedUpstream(dead, 99)))

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.clips import write_clip
 from shared.demo.clips import facts
-from shared.testing.callback_receiver import Delivery, Receiver
+from shared.testing.callback_receiver import ReceivedCallback, Receiver
 from shared.testing.stack import Stack
 
 CALLBACK_KEYS = ["task_id", "preview_image", "reference_images", "video_url", "err_code", "err_msg"]
@@ -48,7 +48,7 @@ def everything_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
-def callback(receiver: Receiver, task_id: int, *, count: int = 1) -> Delivery:
+def callback(receiver: Receiver, task_id: int, *, count: int = 1) -> ReceivedCallback:
     return receiver.wait_for(task_id, timeout_seconds=CALLBACK_SECONDS, count=count)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract.fields import Choice, LocalPath, Number, Text, UsedWhen, Whole
+from shared.contract.fields import Choice, Integer, LocalPath, Number, Text, UsedWhen
 from shared.contract.json_values import INT64, parse_object, read_number, read_whole
 from shared.contract.request import TaskRequest
 from shared.errors import Rejected
@@ -20,10 +20,10 @@ class Example(TaskRequest):
     """One field of every kind."""
 
     kind: Annotated[int, Choice(1, 2, 3)]
-    movement: Annotated[int, Whole(0, 4)] = 1
-    fps: Annotated[int, Whole(8, 24)] = 24
+    movement: Annotated[int, Integer(0, 4)] = 1
+    fps: Annotated[int, Integer(8, 24)] = 24
     distance: Annotated[float, Number(0, 1.5)] = 0.5
-    seed: Annotated[int, Whole()] = 0
+    seed: Annotated[int, Integer()] = 0
     mode: Annotated[str, Choice("reference", "one", "many")] = "reference"
     prompt: Annotated[str, Text(limit=20)] = ""
     image_url: Annotated[str, LocalPath(), UsedWhen("kind", 2, required=True)] = ""

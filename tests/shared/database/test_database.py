@@ -200,17 +200,17 @@ def test_who_waits_for_an_answer_of_a_server_that_hangs_is_told_soon(database: D
 
     async def outage() -> None:
         pool = await Pool(database.uri).open()
-        assert await pool.answers()
+        assert await pool.is_reachable()
         backends = [process for process in descendants(postmaster(state)) if process not in server]
         for process in (*server, *backends):
             process.send(signal.SIGSTOP)
         try:
             with pytest.raises(Unavailable):
-                await asyncio.wait_for(pool.promptly(lambda c: c.execute("SELECT 1"), seconds=0.5), 5)
+                await asyncio.wait_for(pool.run_with_timeout(lambda c: c.execute("SELECT 1"), seconds=0.5), 5)
         finally:
             for process in (*server, *backends):
                 process.send(signal.SIGCONT)
-        while not await pool.answers():  # noqa: ASYNC110  # the pool gets over it
+        while not await pool.is_reachable():  # noqa: ASYNC110  # the pool gets over it
             await asyncio.sleep(0.1)
         await pool.close()
 
@@ -224,14 +224,14 @@ def test_a_pool_says_unavailable_while_the_server_is_away_and_recovers(database:
 
     async def outage() -> None:
         pool = await Pool(database.uri).open()
-        assert await pool.answers()
+        assert await pool.is_reachable()
         with FileLock(state / "postgres.start"):  # nobody starts it again before we have looked
             os.kill(postmaster(state), signal.SIGKILL)
-            while await pool.answers():  # noqa: ASYNC110  # the server says nothing when it dies
+            while await pool.is_reachable():  # noqa: ASYNC110  # the server says nothing when it dies
                 await asyncio.sleep(0.01)
             with pytest.raises(Unavailable):
-                await pool.insist(work, seconds=0)
-        assert await pool.insist(work, seconds=30) == 5
+                await pool.retry_until_committed(work, seconds=0)
+        assert await pool.retry_until_committed(work, seconds=30) == 5
         await pool.close()
 
     asyncio.run(outage())

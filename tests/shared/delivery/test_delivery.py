@@ -18,11 +18,11 @@ from shared.database.database import Database
 from shared.database.pool import Connection, Pool
 from shared.delivery import sender, worker
 from shared.delivery.sender import Undelivered, check_answer, pause
-from shared.delivery.worker import DeliveryLane
+from shared.delivery.worker import CallbackWorker
 from shared.queue.client import Queue
 from shared.settings import Settings
 from shared.tasks import callbacks, rows
-from shared.tasks.recovery import Housekeeping
+from shared.tasks.recovery import TaskRecovery
 from shared.testing.callback_receiver import Behaviour, Receiver, well_behaved
 from tests.support.tiny_service import PATIENCE_SECONDS
 
@@ -58,7 +58,7 @@ class Post:
             )  # fmt: skip
             row = await rows.read(connection, row_id)
             assert row
-            assert await callbacks.conclude(
+            assert await callbacks.finish_task(
                 connection, queue, row, "succeeded", Callback(task_id=task_id, video_url="片 1.mp4")
             )
             return row_id
@@ -110,7 +110,7 @@ def post(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterat
         state_dir=tmp_path_factory.mktemp("post") / "state", callback_url=receiver.url, webhook_secret=" ".join(SECRETS)
     )
     database = Database(settings).start()
-    lane = DeliveryLane(settings, "upscale", database.uri)
+    lane = CallbackWorker(settings, "upscale", database.uri)
     lane.start()
     yield Post(database, settings, receiver)
     lane.stop()
@@ -215,7 +215,7 @@ def test_a_lane_that_breaks_begins_again(post: Post, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Queue, "serve", breaks)
     monkeypatch.setattr(worker, "PAUSE_SECONDS", 0.1)
-    lane = DeliveryLane(post.settings, "interpo", post.database.uri)
+    lane = CallbackWorker(post.settings, "interpo", post.database.uri)
     lane.start()
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (broken and lane._pool):
@@ -234,12 +234,12 @@ def test_a_callback_whose_job_was_lost_is_found_again(post: Post, receiver: Rece
     post.sql("UPDATE kinora_callbacks SET next_at = now() - interval '2 minutes' WHERE task = %s", row)
     receiver.behave = well_behaved
 
-    async def revive() -> None:
+    async def requeue_lost() -> None:
         pool = await Pool(post.database.uri).open()
-        await Housekeeping(post.settings, pool, await Queue(pool.raw).opened()).revive()
+        await TaskRecovery(post.settings, pool, await Queue(pool.raw).opened()).requeue_lost()
         await pool.close()
 
-    asyncio.run(revive())
+    asyncio.run(requeue_lost())
     post.wait(row, lambda state: state["state"] == "delivered")
 
 
@@ -254,9 +254,9 @@ def test_the_pauses_grow_spread_and_honour_what_the_receiver_wishes(monkeypatch:
     assert pause(0, wish=60) == 60
     assert pause(0, wish=1e9) == 3600
     soon = datetime.now(UTC) + timedelta(seconds=100)
-    assert sender._wish(soon.strftime("%a, %d %b %Y %H:%M:%S GMT")) == pytest.approx(100, abs=5)
-    assert sender._wish("120") == 120
-    assert sender._wish("soon") is None
+    assert sender._retry_after(soon.strftime("%a, %d %b %Y %H:%M:%S GMT")) == pytest.approx(100, abs=5)
+    assert sender._retry_after("120") == 120
+    assert sender._retry_after("soon") is None
 
 
 @pytest.mark.parametrize("answer", [b"", b"ok", b'{"err_code":0}', b'{"err_code":0.0,"err_msg":"fine"}'])
@@ -278,7 +278,7 @@ def test_a_lane_gives_a_last_callback_a_moment_to_leave(
     settings = Settings(state_dir=tmp_path_factory.mktemp("last") / "state", callback_url=receiver.url)
     database = Database(settings).start()
     post = Post(database, settings, receiver)
-    lane = DeliveryLane(settings, "upscale", database.uri)
+    lane = CallbackWorker(settings, "upscale", database.uri)
     lane.start()
     post.end_task(40)
     lane.stop()

@@ -48,7 +48,7 @@ def test_a_root_that_does_not_exist_is_named_with_its_setting(tmp_path: Path) ->
 def test_the_root_that_serve_makes_by_itself_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     [finding] = folders.roots(Settings())
-    assert finding.level == "well"
+    assert finding.level == "ok"
 
 
 def test_a_root_without_hard_links_is_told_of_and_left_as_it_was(
@@ -103,7 +103,7 @@ def test_an_external_database_is_looked_at_and_not_touched(tmp_path: Path) -> No
             connection.execute("CREATE DATABASE bare")
         bare = home.uri.replace("/postgres?", "/bare?")
         findings = list(database.database(Settings(database_url=bare)))
-        assert {finding.level for finding in findings} == {"well"}
+        assert {finding.level for finding in findings} == {"ok"}
         assert any("the next start makes them" in finding.sentence for finding in findings)
         with psycopg.connect(bare, autocommit=True) as connection:
             assert connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)
@@ -131,7 +131,7 @@ def test_who_uses_the_embedded_database_is_named(tmp_path: Path) -> None:
         user.stop()
 
 
-@pytest.mark.parametrize(("skew", "level", "word"), [(0.1, "well", "agree"), (30, "warning", "behind"),
+@pytest.mark.parametrize(("skew", "level", "word"), [(0.1, "ok", "agree"), (30, "warning", "behind"),
                                                      (-30, "warning", "ahead")])  # fmt: skip
 def test_clocks_that_disagree_are_told_of(skew: float, level: str, word: str) -> None:
     finding = database.judge_clock(skew)
@@ -148,12 +148,12 @@ def test_what_answered_where_callbacks_go_is_said_without_the_password_in_the_ur
     with Receiver() as receiver:
         url = receiver.url.replace("http://", "http://user:secret-word@")
         [finding] = network.callback(Settings(callback_url=url))
-    assert finding.level == "well"
+    assert finding.level == "ok"
     assert "HTTP 501" in finding.sentence
     assert "secret-word" not in finding.sentence
 
 
-@pytest.mark.parametrize(("status", "level"), [(200, "well"), (405, "well"), (404, "well"), (502, "warning"),
+@pytest.mark.parametrize(("status", "level"), [(200, "ok"), (405, "ok"), (404, "ok"), (502, "warning"),
                                                (302, "warning"), (401, "warning")])  # fmt: skip
 def test_a_proxy_without_its_backend_and_a_redirect_are_warnings(status: int, level: str) -> None:
     async def answer(_request: Request) -> Response:
@@ -174,13 +174,13 @@ def test_a_port_that_somebody_else_has_is_broken_and_our_own_is_not() -> None:
         assert (finding.level, "KINORA_PORT" in finding.sentence) == ("broken", True)
     with serving(Starlette(routes=[Route("/readyz", ready)])) as url:
         [finding] = network.port(Settings(port=int(url.rpartition(":")[2])))
-        assert finding.level == "well"
+        assert finding.level == "ok"
     [finding] = network.port(Settings(port=free_port()))
-    assert finding.level == "well"
+    assert finding.level == "ok"
 
 
 @pytest.mark.parametrize(("secret", "level"), [
-    (None, "well"), ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "well"), ("whsec_!!", "broken"), (" ", "broken"),
+    (None, "ok"), ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "ok"), ("whsec_!!", "broken"), (" ", "broken"),
 ])  # fmt: skip
 def test_a_secret_that_cannot_sign_is_found_before_the_first_callback(secret: str | None, level: str) -> None:
     [finding] = network.signature(Settings(webhook_secret=SecretStr(secret) if secret else None))
@@ -189,12 +189,12 @@ def test_a_secret_that_cannot_sign_is_found_before_the_first_callback(secret: st
 
 
 @pytest.mark.parametrize(("host", "token", "level"), [
-    ("127.0.0.1", None, "well"), ("localhost", None, "well"), ("::1", None, "well"),
+    ("127.0.0.1", None, "ok"), ("localhost", None, "ok"), ("::1", None, "ok"),
     ("0.0.0.0", None, "broken"), ("0.0.0.0", "secret", "warning"), ("0.0.0.0", "none", "warning"),
-    ("0.0.0.0", "secret-of-more-than-16", "well"),
+    ("0.0.0.0", "secret-of-more-than-16", "ok"),
 ])  # fmt: skip
 def test_a_door_to_the_network_needs_a_token(host: str, token: str | None, level: str) -> None:
-    [finding] = network.door(
+    [finding] = network.access(
         Settings.model_construct(host=host, port=5000, token=SecretStr(token) if token else None, allowed_hosts=())
     )
     assert finding.level == level
@@ -225,17 +225,17 @@ def test_the_findings_are_to_be_had_for_machines(monkeypatch: pytest.MonkeyPatch
     app.command()(command)
     outcome = CliRunner().invoke(app, ["--json"])
     assert outcome.exit_code == 0
-    told = {"well": True, "findings": [{"subject": "x", "level": "warning", "sentence": "drink more 水"}]}
+    told = {"ok": True, "findings": [{"subject": "x", "level": "warning", "sentence": "drink more 水"}]}
     assert json.loads(outcome.output) == told
 
 
 def test_a_check_that_stumbles_does_not_keep_the_others_from_looking(monkeypatch: pytest.MonkeyPatch) -> None:
     def stumbling(_settings: Settings) -> Iterator[Finding]:
-        yield Finding("x", "well", "fine")
+        yield Finding("x", "ok", "fine")
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr(examination, "CHECKS", [stumbling, machine.python])
-    assert [finding.level for finding in examination.examine(Settings())] == ["well", "broken", "well"]
+    assert [finding.level for finding in examination.examine(Settings())] == ["ok", "broken", "ok"]
 
 
 @pytest.mark.parametrize(("module", "look"), [("av", codecs.codecs), ("torch", machine.gpu)])
@@ -269,12 +269,12 @@ def test_an_encoder_that_pyav_lacks_is_named_with_those_that_it_has() -> None:
 
 
 @pytest.mark.parametrize(("driver", "card", "wanted", "level", "word"), [
-    (None, False, False, "well", "CPU"),
+    (None, False, False, "ok", "CPU"),
     (None, False, True, "broken", "KINORA_DEVICE"),
     (None, True, False, "warning", "install"),
     ("Driver/library version mismatch", True, False, "broken", "restart the machine"),
     (Driver("550.1", (12, 4), 0), True, True, "broken", "nvidia-smi"),
-    (Driver("550.1", (12, 4), 2), True, True, "well", "2 GPU"),
+    (Driver("550.1", (12, 4), 2), True, True, "ok", "2 GPU"),
 ])  # fmt: skip
 def test_a_driver_is_judged_by_what_it_says(
     driver: Driver | str | None,
@@ -299,11 +299,11 @@ def test_a_torch_that_does_not_find_the_gpu_is_told_why(built_for: str | None, d
     assert finding.level == "broken"
     assert word in finding.sentence
     [finding] = machine.judge_torch(answer, driver, Settings(device="cpu"))
-    assert finding.level == "well"
+    assert finding.level == "ok"
 
 
 def test_a_weak_machine_is_told_what_to_leave_out() -> None:
-    assert [finding.level for finding in machine.judge_strength(8, 32 << 30)] == ["well"]
+    assert [finding.level for finding in machine.judge_strength(8, 32 << 30)] == ["ok"]
     [finding] = machine.judge_strength(8, 1 << 30)
     assert (finding.level, "KINORA_SERVICES" in finding.sentence) == ("warning", True)
     [finding] = machine.judge_strength(1, 32 << 30)

@@ -159,7 +159,7 @@ def test_presented_frames_of_a_turned_source_are_labelled_as_they_stand(tmp_path
     with opened(turned) as file, open_video(file) as source, output_in(tmp_path) as target:
         encode(
             grey(8, (320, 180)), target, like=source, size=(320, 180), settings=settings,
-            label=Label.of(settings, target), frame_rate=Fraction(8), time_base=Fraction(1, 8), presented=True,
+            label=Label.of(settings, target), frame_rate=Fraction(8), time_base=Fraction(1, 8), display_oriented=True,
         )  # fmt: skip
         result = tmp_path / target.publish()
     with opened(result) as file, open_video(file) as video:

@@ -12,7 +12,7 @@ from av.container import InputContainer
 from shared.media.decode import open_video
 from shared.media.encode import EncodeReport, encode
 from shared.media.provenance import Label
-from shared.media.stream_copy import Track
+from shared.media.stream_copy import CopiedStream
 from shared.settings import Settings
 from tests.support import clips
 from tests.support.clips import clip, ffmpeg, opened, output_in
@@ -205,7 +205,7 @@ def test_sound_that_cannot_be_read_to_its_end_is_kept_so_far(tmp_path: Path) -> 
         av.open(str(clip(tmp_path / "clip.mp4"))) as source,
         av.open(str(tmp_path / "result.mp4"), "w") as target,
     ):
-        track = Track("the sound", target.add_stream_from_template(source.streams.audio[0]), breaking(source))
+        track = CopiedStream("the sound", target.add_stream_from_template(source.streams.audio[0]), breaking(source))
         assert len(list(track.until(None))) == 5
         assert track.broken_off
 

@@ -12,9 +12,9 @@ from uuid import uuid4
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared.metrics.bounded_probe import Glance
-from shared.metrics.ended_tasks import OVERLAP, Ledger
-from shared.metrics.instruments import Spread, Tally, merge, render
+from shared.metrics.bounded_probe import BoundedProbe
+from shared.metrics.ended_tasks import OVERLAP, EndedTaskCounters
+from shared.metrics.instruments import Counter, Histogram, merge, render
 from shared.metrics.task_queries import Ended
 from shared.testing.callback_receiver import Receiver, well_behaved
 from shared.testing.processes import descendants, read
@@ -38,12 +38,12 @@ def ended(seconds: float, **changes: object) -> Ended:
     return Ended(uuid4(), "generate", "1", finished_at=NOON + timedelta(seconds=seconds), **told)  # type: ignore[arg-type]
 
 
-def counted(ledger: Ledger) -> dict[tuple[str, str], float]:
+def counted(ledger: EndedTaskCounters) -> dict[tuple[str, str], float]:
     return samples(render(ledger.families()))
 
 
 def test_an_end_is_counted_once_though_every_look_shows_it_again() -> None:
-    ledger = Ledger("upscale")
+    ledger = EndedTaskCounters("upscale")
     ledger.begin(NOON)
     first, late = ended(10), ended(5)
     ledger.count([first])
@@ -55,7 +55,7 @@ def test_an_end_is_counted_once_though_every_look_shows_it_again() -> None:
 
 
 def test_what_ended_before_the_process_began_is_not_its_news_and_what_is_purged_stays_counted() -> None:
-    ledger = Ledger("upscale")
+    ledger = EndedTaskCounters("upscale")
     ledger.begin(NOON)
     ledger.count([ended(-1), ended(1)])
     ledger.count([])
@@ -64,7 +64,7 @@ def test_what_ended_before_the_process_began_is_not_its_news_and_what_is_purged_
 
 
 def test_a_task_that_killed_its_runners_counts_as_poison_and_its_crashes_add_up() -> None:
-    ledger = Ledger("upscale")
+    ledger = EndedTaskCounters("upscale")
     ledger.begin(NOON)
     ledger.count([ended(1, state="failed", crashes=3, run_seconds=None), ended(2, crashes=1), ended(3, state="failed")])
     figures = counted(ledger)
@@ -74,7 +74,7 @@ def test_a_task_that_killed_its_runners_counts_as_poison_and_its_crashes_add_up(
 
 
 def test_series_exist_before_their_first_event() -> None:
-    ledger = Ledger("interpo")
+    ledger = EndedTaskCounters("interpo")
     ledger.declare("generate", "1")
     figures = counted(ledger)
     assert figures["kinora_tasks_ended_total", "generate interpo failed 1"] == 0
@@ -82,7 +82,7 @@ def test_series_exist_before_their_first_event() -> None:
 
 
 def test_the_buckets_of_a_histogram_are_cumulative_and_end_with_the_count() -> None:
-    spread = Spread("kinora_x_seconds", "X", ("service",), (1, 5))
+    spread = Histogram("kinora_x_seconds", "X", ("service",), (1, 5))
     for value in (0.5, 1, 3, 100):
         spread.add("a", value=value)
     figures = samples(render([spread.family()]))
@@ -95,9 +95,9 @@ def test_the_buckets_of_a_histogram_are_cumulative_and_end_with_the_count() -> N
 def test_pages_of_several_services_become_one_with_each_family_once_and_nothing_of_others() -> None:
     pages = []
     for service in ("upscale", "interpo"):
-        tally = Tally("kinora_a_total", "A", ("service",))
+        tally = Counter("kinora_a_total", "A", ("service",))
         tally.add(service)
-        other = Tally("kinora_b_total", 'B "quoted" \\ x', ("service", "odd"))
+        other = Counter("kinora_b_total", 'B "quoted" \\ x', ("service", "odd"))
         other.add(service, 'x"y\\z\n{}')
         foreign = "# HELP bentoml_x X\n# TYPE bentoml_x counter\nbentoml_x 1.0\n"
         pages.append(foreign + render([tally.family(), other.family()]))
@@ -117,7 +117,7 @@ def test_a_look_that_hangs_is_left_alone_and_not_begun_twice() -> None:
         return 7
 
     async def take_thrice() -> list[int | None]:
-        glance = Glance(look, seconds=0.02)
+        glance = BoundedProbe(look, seconds=0.02)
         early = [await glance.take(), await glance.take()]
         await asyncio.sleep(0.4)
         return [*early, await glance.take()]

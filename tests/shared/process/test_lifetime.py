@@ -6,10 +6,10 @@ from pathlib import Path
 
 SCRIPT = """
 import asyncio, ctypes
-from shared.process.lifetime import end_when_wedged
+from shared.process.lifetime import event_loop_watchdog
 
 async def main():
-    watchdog = asyncio.create_task(end_when_wedged(1.0))
+    watchdog = asyncio.create_task(event_loop_watchdog(1.0))
     await asyncio.sleep(2.5)  # a loop that turns is left alone
     print("turning", flush=True)
     {then}

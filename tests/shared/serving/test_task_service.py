@@ -12,7 +12,7 @@ import pytest
 from shared.errors import JobFailed
 from shared.serving import task_service
 from shared.settings import Settings
-from shared.tasks.workspace import check_room
+from shared.tasks.workspace import check_disk_space
 from shared.testing.callback_receiver import Receiver
 from shared.testing.processes import descendants, read
 from tests.support.tiny_runner import TinyRequest
@@ -235,9 +235,9 @@ def test_it_is_ready_only_while_storage_and_runners_are(service: TinyService) ->
 
 
 def test_a_disk_without_room_is_refused_even_for_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
-    check_room([tmp_path / "not" / "there"])
+    check_disk_space([tmp_path / "not" / "there"])
     with pytest.raises(JobFailed, match="not enough disk space"):
-        check_room([tmp_path / "not" / "there"], need_bytes=1 << 60)
+        check_disk_space([tmp_path / "not" / "there"], need_bytes=1 << 60)
 
 
 def test_only_the_output_folder_needs_room_for_a_copy_of_the_input(
@@ -248,11 +248,11 @@ def test_only_the_output_folder_needs_room_for_a_copy_of_the_input(
     def note(folders: list[Path], need_bytes: int = 0) -> None:
         asked.update(dict.fromkeys(folders, need_bytes))
 
-    monkeypatch.setattr(task_service, "check_room", note)
+    monkeypatch.setattr(task_service, "check_disk_space", note)
     (tmp_path / "clip").write_bytes(b"x" * 1000)
     settings = Settings(state_dir=tmp_path / "state", media_roots=(tmp_path,))
     request = TinyRequest(task_id=1, dist_dir=str(tmp_path / "out"), note=str(tmp_path / "clip"))
-    task_service.TaskDesk("upscale", settings)._resolve(request, ["note"])
+    task_service.TaskService("upscale", settings)._resolve(request, ["note"])
     assert asked == {tmp_path / "out": 1000, tmp_path / "state": 0}
 
 

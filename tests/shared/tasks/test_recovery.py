@@ -1,4 +1,4 @@
-"""The queue and the chores: nothing is forgotten, nothing ends twice, whatever died and wherever."""
+"""The queue and its recovery: nothing is forgotten, nothing ends twice, whatever died and wherever."""
 
 import asyncio
 from collections.abc import Iterator
@@ -15,60 +15,60 @@ from shared.queue.client import TryLater
 from shared.queue.worker_slot import Slot
 from shared.tasks import callbacks, rows
 from shared.tasks.rows import storable
-from tests.support.task_store import House, Run, housed, work
+from tests.support.task_store import Run, TaskStore, open_store, work
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    with housed(tmp_path_factory.mktemp("jobs")) as run:
+    with open_store(tmp_path_factory.mktemp("jobs")) as run:
         yield run
 
 
 def test_a_task_ends_once_and_says_so_once(run: Run) -> None:
-    async def test(house: House) -> None:
-        row = await house.read(await house.task())
+    async def test(store: TaskStore) -> None:
+        row = await store.read(await store.task())
         for state, expected in (("succeeded", True), ("failed", False), ("cancelled", False)):
-            async with house.pool.transaction() as connection:
+            async with store.pool.transaction() as connection:
                 body = Callback(task_id=1, err_msg=state)
-                assert await callbacks.conclude(connection, house.queue, row, state, body) is expected  # type: ignore[arg-type]
-        assert (await house.read(row.id)).state == "succeeded"
-        assert len(await house.sql("SELECT 1 FROM kinora_callbacks")) == 1
+                assert await callbacks.finish_task(connection, store.queue, row, state, body) is expected  # type: ignore[arg-type]
+        assert (await store.read(row.id)).state == "succeeded"
+        assert len(await store.sql("SELECT 1 FROM kinora_callbacks")) == 1
 
     run(test)
 
 
 def test_result_and_callback_are_written_together_or_not_at_all(run: Run) -> None:
-    async def test(house: House) -> None:
-        row = await house.read(await house.task())
+    async def test(store: TaskStore) -> None:
+        row = await store.read(await store.task())
 
         async def conclude_and_break() -> None:
-            async with house.pool.transaction() as connection:
-                await callbacks.conclude(connection, house.queue, row, "succeeded", Callback(task_id=1))
+            async with store.pool.transaction() as connection:
+                await callbacks.finish_task(connection, store.queue, row, "succeeded", Callback(task_id=1))
                 raise RuntimeError
 
         with pytest.raises(RuntimeError):
             await conclude_and_break()
-        assert (await house.read(row.id)).state == "queued"
-        assert await house.sql("SELECT 1 FROM kinora_callbacks") == []
-        assert await house.sql("SELECT 1 FROM procrastinate_jobs WHERE task_name = 'kinora.deliver'") == []
+        assert (await store.read(row.id)).state == "queued"
+        assert await store.sql("SELECT 1 FROM kinora_callbacks") == []
+        assert await store.sql("SELECT 1 FROM procrastinate_jobs WHERE task_name = 'kinora.deliver'") == []
 
     run(test)
 
 
 def test_a_claim_fences_every_earlier_attempt(run: Run) -> None:
-    async def test(house: House) -> None:
-        row_id = await house.task()
-        first = await house.claim(row_id)
+    async def test(store: TaskStore) -> None:
+        row_id = await store.task()
+        first = await store.claim(row_id)
         assert first
-        assert await house.claim(row_id) is None  # it runs: nobody else may begin
-        assert await house.chores.settle(row_id)
-        second = await house.claim(row_id)
+        assert await store.claim(row_id) is None  # it runs: nobody else may begin
+        assert await store.recovery.recover_run(row_id)
+        second = await store.claim(row_id)
         assert second
         assert second.attempt == first.attempt + 1
-        async with house.pool.transaction() as connection:
-            assert await rows.beat(connection, first, 0.9) is None
+        async with store.pool.transaction() as connection:
+            assert await rows.record_heartbeat(connection, first, 0.9) is None
             assert await rows.requeue(connection, row_id, attempt=first.attempt, crashed=False) is None
-            beaten = await rows.beat(connection, second, 0.25)
+            beaten = await rows.record_heartbeat(connection, second, 0.25)
         assert beaten
         assert beaten.progress == 0.25
 
@@ -76,79 +76,79 @@ def test_a_claim_fences_every_earlier_attempt(run: Run) -> None:
 
 
 def test_shown_progress_never_falls_not_even_for_a_second_attempt(run: Run) -> None:
-    async def test(house: House) -> None:
-        row_id = await house.task()
+    async def test(store: TaskStore) -> None:
+        row_id = await store.task()
         for progress, shown in ((0.75, 0.75), (0.25, 0.75)):
-            row = await house.claim(row_id)
+            row = await store.claim(row_id)
             assert row
-            async with house.pool.transaction() as connection:
-                now = await rows.beat(connection, row, progress)
+            async with store.pool.transaction() as connection:
+                now = await rows.record_heartbeat(connection, row, progress)
             assert now
             assert (now.progress, now.pace) == (shown, progress)
-            await house.chores.settle(row_id)
+            await store.recovery.recover_run(row_id)
 
     run(test)
 
 
 def test_settling_a_death_twice_counts_it_once_and_the_third_one_ends_the_task(run: Run) -> None:
-    async def test(house: House) -> None:
-        row_id = await house.task()
+    async def test(store: TaskStore) -> None:
+        row_id = await store.task()
         for death in (1, 2, 3):
-            assert await house.claim(row_id)
-            assert await house.chores.settle(row_id) is (death < 3)
-            assert await house.chores.settle(row_id) is (death < 3)
-            assert (await house.read(row_id)).crashes == death
-        ended = await house.read(row_id)
+            assert await store.claim(row_id)
+            assert await store.recovery.recover_run(row_id) is (death < 3)
+            assert await store.recovery.recover_run(row_id) is (death < 3)
+            assert (await store.read(row_id)).crashes == death
+        ended = await store.read(row_id)
         assert ended.state == "failed"
         assert ended.result
         assert "3 times" in ended.result["err_msg"]
-        assert len(await house.sql("SELECT 1 FROM kinora_callbacks")) == 1
+        assert len(await store.sql("SELECT 1 FROM kinora_callbacks")) == 1
 
     run(test)
 
 
 def test_a_task_whose_runner_died_while_it_was_being_cancelled_ends_as_cancelled(run: Run) -> None:
-    async def test(house: House) -> None:
-        row_id = await house.task()
-        await house.claim(row_id)
-        async with house.pool.transaction() as connection:
+    async def test(store: TaskStore) -> None:
+        row_id = await store.task()
+        await store.claim(row_id)
+        async with store.pool.transaction() as connection:
             await rows.ask_to_stop(connection, row_id)
-        assert not await house.chores.settle(row_id)
-        assert (await house.read(row_id)).state == "cancelled"
+        assert not await store.recovery.recover_run(row_id)
+        assert (await store.read(row_id)).state == "cancelled"
 
     run(test)
 
 
 def test_a_row_whose_job_was_lost_is_queued_anew(run: Run) -> None:
-    async def test(house: House) -> None:
-        row_id = await house.task()
-        job_id = (await house.read(row_id)).job_id
-        await house.chores.revive()
-        assert (await house.read(row_id)).job_id == job_id
-        await house.sql("DELETE FROM procrastinate_jobs")
-        await house.sql("UPDATE kinora_tasks SET created_at = now() - interval '5 minutes'")
-        await house.chores.revive()
-        row = await house.read(row_id)
+    async def test(store: TaskStore) -> None:
+        row_id = await store.task()
+        job_id = (await store.read(row_id)).job_id
+        await store.recovery.requeue_lost()
+        assert (await store.read(row_id)).job_id == job_id
+        await store.sql("DELETE FROM procrastinate_jobs")
+        await store.sql("UPDATE kinora_tasks SET created_at = now() - interval '5 minutes'")
+        await store.recovery.requeue_lost()
+        row = await store.read(row_id)
         assert row.state == "queued"
         assert row.crashes == 0
-        assert [job["id"] for job in await house.sql("SELECT id FROM procrastinate_jobs")] == [row.job_id]
+        assert [job["id"] for job in await store.sql("SELECT id FROM procrastinate_jobs")] == [row.job_id]
 
     run(test)
 
 
 def test_a_worker_settles_what_its_predecessor_in_the_slot_left_before_it_begins(run: Run, tmp_path: Path) -> None:
-    async def test(house: House) -> None:
-        left, fresh = await house.task(1), await house.task(2)
+    async def test(store: TaskStore) -> None:
+        left, fresh = await store.task(1), await store.task(2)
         slot = Slot(tmp_path, "interpo.generate.0")
         stopping = asyncio.Event()
         assert await slot.take(stopping)
-        [worker] = await house.sql("INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id")
+        [worker] = await store.sql("INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id")
         slot.note_worker(worker["id"])
-        await house.sql(
+        await store.sql(
             "UPDATE procrastinate_jobs SET status = 'doing', worker_id = %s WHERE args->>'id' = %s",
             worker["id"], str(left),
         )  # fmt: skip
-        await house.claim(left)
+        await store.claim(left)
         slot.free()  # as a kill does
         assert await slot.take(stopping)
         ran = []
@@ -158,22 +158,22 @@ def test_a_worker_settles_what_its_predecessor_in_the_slot_left_before_it_begins
             if len(ran) == 2:
                 stopping.set()
 
-        await house.queue.serve(work(house, handler), slot, stopping)
+        await store.queue.serve(work(store, handler), slot, stopping)
         assert ran == [left, fresh]
-        assert (await house.read(left)).crashes == 1
+        assert (await store.read(left)).crashes == 1
         slot.free()
 
     run(test)
 
 
-def test_a_chore_that_died_does_not_keep_its_successor_from_beginning(run: Run, tmp_path: Path) -> None:
-    async def test(house: House) -> None:
-        await house.task()
+def test_a_periodic_task_that_died_does_not_keep_its_successor_from_beginning(run: Run, tmp_path: Path) -> None:
+    async def test(store: TaskStore) -> None:
+        await store.task()
         slot, stopping = Slot(tmp_path, "slot"), asyncio.Event()
         assert await slot.take(stopping)
-        [worker] = await house.sql("INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id")
+        [worker] = await store.sql("INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id")
         slot.note_worker(worker["id"])
-        await house.sql(
+        await store.sql(
             "INSERT INTO procrastinate_jobs (queue_name, task_name, queueing_lock, status, worker_id) VALUES"
             " ('housekeeping', 'kinora.purge', 'kinora.purge', 'doing', %s),"
             " ('housekeeping', 'kinora.purge', 'kinora.purge', 'todo', NULL)",
@@ -183,8 +183,8 @@ def test_a_chore_that_died_does_not_keep_its_successor_from_beginning(run: Run, 
         async def handler(_row: UUID) -> None:
             stopping.set()
 
-        await asyncio.wait_for(house.queue.serve(work(house, handler), slot, stopping), 20)
-        left = await house.sql("SELECT status::text AS status FROM procrastinate_jobs WHERE task_name = 'kinora.purge'")
+        await asyncio.wait_for(store.queue.serve(work(store, handler), slot, stopping), 20)
+        left = await store.sql("SELECT status::text AS status FROM procrastinate_jobs WHERE task_name = 'kinora.purge'")
         assert left == [{"status": "todo"}]
         slot.free()
 
@@ -192,27 +192,27 @@ def test_a_chore_that_died_does_not_keep_its_successor_from_beginning(run: Run, 
 
 
 def test_an_end_is_insisted_on_when_the_connection_breaks_just_as_its_callback_is_queued(run: Run) -> None:
-    async def test(house: House) -> None:
+    async def test(store: TaskStore) -> None:
         tries = []
 
         async def end(connection: Connection) -> None:
             cursor = await connection.execute("SELECT pg_backend_pid() AS pid")
             tries.append((await cursor.fetchall())[0]["pid"])
             if len(tries) == 1:
-                await house.sql("SELECT pg_terminate_backend(%s, 2000)", tries[0])
-            await house.queue.drop(connection, await house.queue.defer_callback(connection, uuid4()))
-            await house.queue.defer_callback(connection, uuid4())
+                await store.sql("SELECT pg_terminate_backend(%s, 2000)", tries[0])
+            await store.queue.drop(connection, await store.queue.defer_callback(connection, uuid4()))
+            await store.queue.defer_callback(connection, uuid4())
 
-        await house.pool.insist(end, seconds=20)
+        await store.pool.retry_until_committed(end, seconds=20)
         assert len(tries) == 2
-        assert len(await house.sql("SELECT 1 FROM procrastinate_jobs WHERE task_name = 'kinora.deliver'")) == 1
+        assert len(await store.sql("SELECT 1 FROM procrastinate_jobs WHERE task_name = 'kinora.deliver'")) == 1
 
     run(test)
 
 
 def test_a_handler_may_ask_to_be_tried_later_and_one_that_breaks_is_tried_again(run: Run, tmp_path: Path) -> None:
-    async def test(house: House) -> None:
-        await house.task()
+    async def test(store: TaskStore) -> None:
+        await store.task()
         slot, stopping = Slot(tmp_path, "slot"), asyncio.Event()
         await slot.take(stopping)
         ran = []
@@ -225,9 +225,9 @@ def test_a_handler_may_ask_to_be_tried_later_and_one_that_breaks_is_tried_again(
                 raise ValueError
             stopping.set()
 
-        await asyncio.wait_for(house.queue.serve(work(house, handler), slot, stopping), 20)
+        await asyncio.wait_for(store.queue.serve(work(store, handler), slot, stopping), 20)
         assert len(ran) == 3
-        assert await house.sql("SELECT 1 FROM procrastinate_jobs WHERE queue_name LIKE 'interpo.generate%%'") == []
+        assert await store.sql("SELECT 1 FROM procrastinate_jobs WHERE queue_name LIKE 'interpo.generate%%'") == []
         slot.free()
 
     run(test)
@@ -253,43 +253,49 @@ def test_only_one_process_holds_a_slot_and_waiting_for_it_can_be_given_up(tmp_pa
 
 
 def test_purging_forgets_faces_first_and_records_later_but_never_an_open_callback(run: Run) -> None:
-    async def test(house: House) -> None:
+    async def test(store: TaskStore) -> None:
         ages = {1: 40, 2: 40, 3: 10, 4: 1, 5: 40}
         for task_id, days in ages.items():
-            row = await house.read(await house.task(task_id, "preview", face=[1.0, 2.0]))
-            async with house.pool.transaction() as connection:
-                await callbacks.conclude(
-                    connection, house.queue, row, "succeeded", Callback(task_id=task_id), memo={"f": 1}, memo_key="k"
+            row = await store.read(await store.task(task_id, "preview", face=[1.0, 2.0]))
+            async with store.pool.transaction() as connection:
+                await callbacks.finish_task(
+                    connection,
+                    store.queue,
+                    row,
+                    "succeeded",
+                    Callback(task_id=task_id),
+                    memo={"f": 1},
+                    artifact_key="k",
                 )
                 finished = datetime.now(UTC) - timedelta(days=days)
                 await connection.execute("UPDATE kinora_tasks SET finished_at = %s WHERE id = %s", (finished, row.id))
                 if task_id != 2:
                     state = "parked" if task_id == 5 else "delivered"
                     await connection.execute("UPDATE kinora_callbacks SET state = %s WHERE task = %s", (state, row.id))
-        assert await house.chores.purge() == (1, 4)
-        left = await house.sql("SELECT task_id, memo, context FROM kinora_tasks ORDER BY task_id")
+        assert await store.recovery.purge() == (1, 4)
+        left = await store.sql("SELECT task_id, memo, context FROM kinora_tasks ORDER BY task_id")
         assert [row["task_id"] for row in left] == [2, 3, 4, 5]
         assert [row["memo"] for row in left] == [None, None, {"f": 1}, None]
         assert [row["context"] for row in left] == [{}, {}, {"face": [1.0, 2.0]}, {}]
-        async with house.pool.transaction() as connection:
-            assert await rows.newest_memo(connection, "interpo", "k", None) == {"f": 1}
-            assert await rows.newest_memo(connection, "interpo", "k", 3) is None
+        async with store.pool.transaction() as connection:
+            assert await rows.newest_artifact(connection, "interpo", "k", None) == {"f": 1}
+            assert await rows.newest_artifact(connection, "interpo", "k", 3) is None
 
     run(test)
 
 
 def test_a_record_that_is_announced_anew_while_it_is_purged_keeps_its_callback(run: Run) -> None:
-    async def test(house: House) -> None:
-        row = await house.read(await house.task())
-        async with house.pool.transaction() as connection:
-            await callbacks.conclude(connection, house.queue, row, "succeeded", Callback(task_id=1))
+    async def test(store: TaskStore) -> None:
+        row = await store.read(await store.task())
+        async with store.pool.transaction() as connection:
+            await callbacks.finish_task(connection, store.queue, row, "succeeded", Callback(task_id=1))
             await connection.execute("UPDATE kinora_callbacks SET state = 'delivered'")
             await connection.execute("UPDATE kinora_tasks SET finished_at = now() - interval '40 days'")
-        async with house.pool.transaction() as connection:
-            await callbacks.announce(connection, house.queue, await house.read(row.id))
-            assert await house.chores.purge() == (0, 0)
-        assert await house.chores.purge() == (0, 0)
-        assert len(await house.sql("SELECT 1 FROM kinora_callbacks")) == 2
+        async with store.pool.transaction() as connection:
+            await callbacks.enqueue_callback(connection, store.queue, await store.read(row.id))
+            assert await store.recovery.purge() == (0, 0)
+        assert await store.recovery.purge() == (0, 0)
+        assert len(await store.sql("SELECT 1 FROM kinora_callbacks")) == 2
 
     run(test)
 

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from shared.testing.callback_receiver import ACKNOWLEDGING, Behaviour, Delivery, Receiver
+from shared.testing.callback_receiver import ACKNOWLEDGING, Behaviour, ReceivedCallback, Receiver
 
 BODY = {
     "task_id": 7,
@@ -50,7 +50,7 @@ def test_a_dropped_connection_reaches_the_sender_as_an_error_and_is_still_record
 def test_waiting_ignores_deliveries_that_were_not_acknowledged_and_other_tasks() -> None:
     answers: list[Behaviour] = ["http 500", "ok"]
 
-    def behave(_delivery: Delivery) -> Behaviour:
+    def behave(_delivery: ReceivedCallback) -> Behaviour:
         return answers.pop(0)
 
     with Receiver(behave) as receiver:

