@@ -78,11 +78,11 @@ async def orphans(connection: Connection) -> list[Orphan]:
     The newest is the one that was seen for the first time last: after a rollback only the older one lives, and takes.
     """
     cursor = await connection.execute(
-        "WITH heirs AS (SELECT DISTINCT ON (service, kind) service, kind, version FROM kinora_versions"
+        "WITH successors AS (SELECT DISTINCT ON (service, kind) service, kind, version FROM kinora_versions"
         " WHERE beat_at > now() - make_interval(secs => %s) ORDER BY service, kind, first_seen DESC)"
-        " SELECT task.id AS row, task.job_id, task.service, task.kind, task.task_id, heirs.version AS heir"
+        " SELECT task.id AS row, task.job_id, task.service, task.kind, task.task_id, successors.version AS successor_version"
         " FROM kinora_tasks task"
-        " JOIN heirs ON (heirs.service, heirs.kind) = (task.service, task.kind)"
+        " JOIN successors ON (successors.service, successors.kind) = (task.service, task.kind)"
         " LEFT JOIN kinora_versions own"
         " ON (own.service, own.kind, own.version) = (task.service, task.kind, task.runs_on)"
         " WHERE task.state = 'queued' AND task.job_id IS NOT NULL"
