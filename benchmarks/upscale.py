@@ -26,6 +26,7 @@ from services.upscale.model import load
 from services.upscale.pipeline import upscale_video
 from services.upscale.request import UpscaleRequest
 from shared import weights
+from shared.arrays import Image
 from shared.networks.compute import Compute
 from shared.networks.upscaler import Upscaler
 from shared.pipeline.direct_job import DirectJob
@@ -37,8 +38,7 @@ ROUNDS = 4
 END_TO_END_FRAMES = 6
 WHITE = 255.0
 
-Picture = NDArray[np.uint8]
-Engine = Callable[[Picture], Picture]
+Engine = Callable[[Image], Image]
 
 
 def measure() -> Report:
@@ -98,14 +98,14 @@ def in_turns(runs: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> 
     return seconds
 
 
-def clip_frames(count: int) -> list[Picture]:
+def clip_frames(count: int) -> list[Image]:
     """Return frames of Big Buck Bunny at 320x180."""
     with av.open(str(weights.path("clip-bigbuckbunny"))) as container:
         pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     return [np.ascontiguousarray(cv2.resize(p, SIZE, interpolation=cv2.INTER_AREA)) for p in pictures[30 : 30 + count]]
 
 
-def write_frames(path: Path, frames: Iterable[Picture]) -> Path:
+def write_frames(path: Path, frames: Iterable[Image]) -> Path:
     """Write the clip that everybody enlarges."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": "12"})
@@ -123,7 +123,7 @@ def end_to_end(engine: Engine, clip: Path, folder: Path, model: Upscaler) -> Non
         name = "peer"
         compute: Compute = model.compute
 
-        def __call__(self, frame: Picture, _ratio: int, between_windows: Callable[[], None]) -> Picture:
+        def __call__(self, frame: Image, _ratio: int, between_windows: Callable[[], None]) -> Image:
             between_windows()
             return engine(frame)
 
@@ -139,7 +139,7 @@ def ncnn_engine() -> Engine:
     net.load_param(str(weights.path(NAME, f"{NAME}-x4.param")))
     net.load_model(str(weights.path(NAME, f"{NAME}-x4.bin")))
 
-    def run(frame: Picture) -> Picture:
+    def run(frame: Image) -> Image:
         planes = planar(frame)[0]
         extractor = net.create_extractor()
         extractor.input("data", ncnn.Mat(planes))
@@ -196,11 +196,11 @@ def onnx_model() -> bytes:
     return bytes(model.SerializeToString())
 
 
-def planar(frame: Picture) -> NDArray[np.float32]:
+def planar(frame: Image) -> NDArray[np.float32]:
     """Return (H, W, 3) 0-255 as (1, 3, H, W) 0-1."""
     return np.ascontiguousarray(frame.transpose(2, 0, 1)[np.newaxis], np.float32) / np.float32(WHITE)
 
 
-def packed(planes: NDArray[np.float32]) -> Picture:
+def packed(planes: NDArray[np.float32]) -> Image:
     """Return (3, H, W) 0-1 as (H, W, 3) 0-255."""
     return np.ascontiguousarray(np.clip(planes * WHITE + 0.5, 0, WHITE).astype(np.uint8).transpose(1, 2, 0))

@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 
 from services.creation.engine import Image, Shot
+from shared.arrays import Picture
 from shared.media.decode import VideoSource
-from shared.media.frame import Frame, Picture, upright
+from shared.media.frame import Frame, upright
 from shared.media.shot_boundary import CutDetector
 
 Between = Callable[[Image, Image, float], Image]  # two frames and a position in (0, 1) between them

@@ -13,9 +13,9 @@ from services.facefusion.reference_face import Reference
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.safety import gate
 from services.facefusion.swapper import PreparedSource
+from shared.arrays import Picture
 from shared.errors import JobFailed
 from shared.files.handles import InputFile
-from shared.media.frame import Picture
 from shared.media.image import read_picture
 from shared.pipeline.job import Job
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from services.interpo.request import InterpoRequest
 from services.interpo.timing import Timeline
+from shared.arrays import Picture
 from shared.media.decode import open_video
 from shared.media.encode import encode
-from shared.media.frame import Frame, Picture
+from shared.media.frame import Frame
 from shared.media.provenance import Label
 from shared.media.shot_boundary import CutDetector
 from shared.pipeline.job import Job, Result

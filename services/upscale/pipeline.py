@@ -1,9 +1,10 @@
 """Upscaling: one video through one model, frame by frame, in constant memory."""
 
 from services.upscale.request import UpscaleRequest
+from shared.arrays import Picture
 from shared.media.decode import open_video
 from shared.media.encode import encode
-from shared.media.frame import Picture, repeat_identical
+from shared.media.frame import repeat_identical
 from shared.media.provenance import Label
 from shared.networks.upscaler import Upscaler
 from shared.pipeline.job import Job, Result

@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
 if TYPE_CHECKING:
-    from shared.media.frame import Picture
+    from shared.arrays import Picture
 
 # Code points of ITU-T H.273, as libav, H.264, HEVC and AV1 use them.
 UNSPECIFIED = 2
@@ -62,11 +62,6 @@ class Colour:
             transfer = guess.transfer if frame.color_trc == UNSPECIFIED else frame.color_trc
             return cls(guess.matrix, primaries, transfer, full_range)
         return cls(frame.colorspace, frame.color_primaries, frame.color_trc, full_range)
-
-    @property
-    def is_hdr(self) -> bool:
-        """PQ (SMPTE ST 2084) or HLG (ARIB STD-B67)."""
-        return self.transfer in {16, 18}
 
 
 class ToRgb:

@@ -15,13 +15,14 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from shared.arrays import Picture
 from shared.errors import JobFailed
 from shared.files.handles import OutputFile, write_problem
 from shared.media.colour import Colour, ToYuv
 from shared.media.container import MAX_SIDE
 from shared.media.decode import VideoSource
 from shared.media.encoders import Encoder, choose_encoder
-from shared.media.frame import Frame, Picture
+from shared.media.frame import Frame
 from shared.media.frame_queue import Channel, depth_for
 from shared.media.mp4_timing import Mp4Timing
 from shared.media.provenance import KEY, Label

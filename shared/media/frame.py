@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Picture = npt.NDArray[Any]  # (height, width, 3) RGB; uint8, or uint16 with white at 65535
+from shared.arrays import Picture
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 from PIL.Image import Image as PillowImage
 
+from shared.arrays import Picture
 from shared.errors import UnreadableMedia
 from shared.files.handles import InputFile, OutputFile, write_problem
-from shared.media.frame import Picture
 from shared.media.media_info import MediaHeader
 from shared.media.provenance import Label
 from shared.media.watermark import stamp

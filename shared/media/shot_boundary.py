@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from shared.media.frame import Picture
+from shared.arrays import Picture
 
 _SIZE = (64, 36)  # width, height: fine enough for a face, coarse enough for motion within a frame's time
 _SEARCH = (8, 5)  # how far the middle is searched to each side: an eighth of the picture

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from shared.media.frame import Picture
+from shared.arrays import Picture
 
 # Each glyph: its width, and strokes as points, in ems with y downwards.
 _GLYPHS = (

@@ -10,19 +10,11 @@ import bisect
 import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
 
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 PREFIX = "kinora_"
-
-
-class Figure(Protocol):
-    """Anything that can be shown as one family."""
-
-    def family(self) -> Metric:
-        """Return what stands there now."""
 
 
 class Counter:

@@ -4,15 +4,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from shared.arrays import Picture
 from shared.networks.compute import Compute
 from shared.networks.rife import RGB, FrameFeatures, Rife
-
-Picture = npt.NDArray[Any]  # (height, width, 3) RGB, uint8 0-255 or uint16 0-65535
 
 # A frame's instants are computed together up to this many pixels: a network needs about 400 bytes a pixel.
 _CPU_BATCH_PIXELS = 640 * 384

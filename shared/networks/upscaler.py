@@ -2,18 +2,17 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from shared.arrays import Picture
 from shared.errors import JobFailed
 from shared.networks.compute import Compute
 from shared.networks.tiles import SMALLEST_CORE, Tile, plan
 
-Picture = npt.NDArray[Any]  # (height, width, 3) RGB, uint8 or uint16
 WORKING_VALUES = {"cpu": 1 << 27, "cuda": 1 << 30}  # how many numbers one pass may hold: 512 MB of fp32, 2 GB of fp16
 
 logger = logging.getLogger("bentoml.kinora.upscaler")

@@ -80,7 +80,8 @@ async def orphans(connection: Connection) -> list[Orphan]:
     cursor = await connection.execute(
         "WITH successors AS (SELECT DISTINCT ON (service, kind) service, kind, version FROM kinora_versions"
         " WHERE beat_at > now() - make_interval(secs => %s) ORDER BY service, kind, first_seen DESC)"
-        " SELECT task.id AS row, task.job_id, task.service, task.kind, task.task_id, successors.version AS successor_version"
+        " SELECT task.id AS row, task.job_id, task.service, task.kind, task.task_id,"
+        " successors.version AS successor_version"
         " FROM kinora_tasks task"
         " JOIN successors ON (successors.service, successors.kind) = (task.service, task.kind)"
         " LEFT JOIN kinora_versions own"

@@ -11,6 +11,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*ROOT.glob("shared/**/*.py"), *ROOT.glob("services/**/*.py")])
 SERVICES = sorted(path.parent.name for path in ROOT.glob("services/*/service.py"))
+# The rooms of `shared`, from the ground up: each may import only those before it.
+ORDER = (
+    "vocabulary", "upstreams", "errors", "settings", "logs", "arrays", "gpu", "process", "contract", "files", "networks",
+    "media", "weights", "pipeline", "queue", "database", "tasks", "delivery", "metrics", "runner", "http", "serving",
+    "testing", "demo", "doctor", "cli",
+)  # fmt: skip
+MOST_MODULES_AT_THE_TOP = 8
 HEAVY = {"torch", "cv2", "onnxruntime", "av", "diffusers", "transformers"}
 FACE_AND_STORE = {
     "bentoml",
@@ -30,6 +37,8 @@ def imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+            if node.module == "shared":
+                yield from (f"shared.{alias.name}" for alias in node.names)
 
 
 def within(module: str, packages: set[str]) -> bool:
@@ -53,6 +62,29 @@ def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
             assert not within(module, {"pathlib", "shared.settings", "shared.files.media_roots"}), (
                 f"{room} must not see paths"
             )
+
+
+def test_the_rooms_of_shared_import_only_downwards() -> None:
+    floor = {room: number for number, room in enumerate(ORDER)}
+    wrong = []
+    for path in ROOT.glob("shared/*/**/*.py"):
+        room = path.relative_to(ROOT).parts[1]
+        above = {
+            module
+            for module in imports(path)
+            if within(module, {f"shared.{name}" for name in ORDER[floor[room] + 1 :]})
+        }
+        wrong += [f"{path.relative_to(ROOT)} imports {module}" for module in above]
+    assert wrong == []
+
+
+def test_every_room_of_shared_has_its_place_and_says_what_it_owns() -> None:
+    modules = {path.stem for path in ROOT.glob("shared/*.py")} - {"__init__"}
+    packages = {path.parent.name for path in ROOT.glob("shared/*/__init__.py")}
+    assert modules | packages <= set(ORDER)
+    assert len(modules) <= MOST_MODULES_AT_THE_TOP
+    for name in packages:
+        assert ast.get_docstring(ast.parse((ROOT / "shared" / name / "__init__.py").read_text(encoding="utf-8"))), name
 
 
 @pytest.mark.parametrize("service", SERVICES)

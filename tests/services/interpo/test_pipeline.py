@@ -16,8 +16,8 @@ from benchmarks.clips import write_clip
 from services.interpo.model import load
 from services.interpo.pipeline import interpolate_video
 from services.interpo.request import InterpoRequest
+from shared.arrays import Picture
 from shared.errors import UnreadableMedia
-from shared.media.frame import Picture
 from shared.pipeline.direct_job import DirectJob
 from shared.process.malloc import KEEP_FREED_MEMORY
 from shared.settings import Settings

@@ -12,7 +12,7 @@ from benchmarks.clips import write_clip
 from services.upscale.model import load
 from services.upscale.pipeline import upscale_video
 from services.upscale.request import UpscaleRequest
-from shared.media.frame import Picture
+from shared.arrays import Picture
 from shared.networks.compute import Compute, choose_compute
 from shared.networks.upscaler import Upscaler
 from shared.pipeline.direct_job import DirectJob

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shared.arrays import Picture
 from shared.errors import UnreadableMedia
 from shared.files.handles import InputFile
 from shared.media.decode import open_video
-from shared.media.frame import Frame, Picture, as_stored, repeat_identical, upright
+from shared.media.frame import Frame, as_stored, repeat_identical, upright
 from tests.support import clips
 from tests.support.clips import IRREGULAR, clip, opened
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from shared.arrays import Picture
 from shared.errors import JobFailed, UnreadableMedia
 from shared.files.handles import OutputFile
-from shared.media.frame import Picture
 from shared.media.image import (
     MAX_PICTURE_PIXELS,
     is_picture,

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shared.arrays import Picture
 from shared.media.decode import open_video
 from shared.media.encode import encode
-from shared.media.frame import Frame, Picture, upright
+from shared.media.frame import Frame, upright
 from shared.media.image import write_picture
 from shared.media.provenance import Label
 from shared.media.watermark import stamp

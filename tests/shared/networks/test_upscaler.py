@@ -17,13 +17,14 @@ import torch
 
 from services.upscale.model import MODELS, load
 from shared import weights
+from shared.arrays import Picture
 from shared.errors import JobFailed
 from shared.networks.area import shrink
 from shared.networks.compute import Compute
 from shared.networks.rrdb import RRDB
 from shared.networks.srvgg import SRVGG
 from shared.networks.tiles import plan
-from shared.networks.upscaler import Network, Picture, Upscaler
+from shared.networks.upscaler import Network, Upscaler
 from shared.process.malloc import KEEP_FREED_MEMORY
 from shared.settings import Settings
 
