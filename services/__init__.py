@@ -1,0 +1,1 @@
+"""The four services and the router. A service never imports another one."""

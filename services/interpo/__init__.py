@@ -1,0 +1,1 @@
+"""Frame interpolation: a multiple of the frame rate, never across a cut."""

@@ -1,0 +1,1 @@
+"""The router: one port in front of all services."""

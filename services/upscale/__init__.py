@@ -1,0 +1,1 @@
+"""Upscaling: one video, enlarged frame by frame."""

@@ -13,9 +13,9 @@ SOURCES = sorted([*ROOT.glob("shared/**/*.py"), *ROOT.glob("services/**/*.py")])
 SERVICES = sorted(path.parent.name for path in ROOT.glob("services/*/service.py"))
 # The rooms of `shared`, from the ground up: each may import only those before it.
 ORDER = (
-    "vocabulary", "upstreams", "errors", "settings", "logs", "arrays", "gpu", "process", "contract", "files", "networks",
-    "media", "weights", "pipeline", "queue", "database", "tasks", "delivery", "metrics", "runner", "http", "serving",
-    "testing", "demo", "doctor", "cli",
+    "vocabulary", "upstreams", "arrays", "errors", "settings", "logs", "gpu", "process", "contract", "files",
+    "networks", "media", "weights", "pipeline", "queue", "database", "tasks", "delivery", "metrics", "runner", "http",
+    "serving", "testing", "demo", "doctor", "cli",
 )  # fmt: skip
 MOST_MODULES_AT_THE_TOP = 8
 HEAVY = {"torch", "cv2", "onnxruntime", "av", "diffusers", "transformers"}
