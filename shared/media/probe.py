@@ -51,11 +51,6 @@ class ProbePool:
         for worker in idle:
             await worker.kill()
 
-    @property
-    def worker_pids(self) -> list[int]:
-        """The idle workers' process ids, for tests and diagnosis."""
-        return [worker.pid for worker in self._idle]
-
     async def _read(self, file: InputFile, kind: MediaKind) -> MediaHeader:
         # A worker that is gone may have gone for reasons of its own: idle for long, or killed. Only a file that takes
         # down a fresh one too is to blame.
@@ -114,10 +109,6 @@ class _Worker:
             await worker.kill()
             raise
         return worker
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     async def ask(self, file: InputFile, kind: MediaKind) -> dict[str, Any]:
         """Hand over an open file; ConnectionError or EOFError when the worker is gone."""

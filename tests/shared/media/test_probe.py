@@ -36,6 +36,10 @@ async def pool_of(root: Path, **limits: float) -> AsyncIterator[ProbePool]:
         await pool.close()
 
 
+def idle_pids(pool: ProbePool) -> list[int]:
+    return [worker._process.pid for worker in pool._idle]
+
+
 @pytest.fixture(scope="module")
 def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
     """Read a header by the workers that all simple tests share."""
@@ -137,13 +141,13 @@ def test_workers_start_late_are_used_again_and_end_with_the_pool(tmp_path: Path)
 
     async def run() -> None:
         async with pool_of(tmp_path) as pool:
-            assert pool.worker_pids == []
+            assert idle_pids(pool) == []
             await pool.probe(path, "video")
-            (first,) = pool.worker_pids
+            (first,) = idle_pids(pool)
             await pool.probe(path, "video")
-            assert pool.worker_pids == [first]
+            assert idle_pids(pool) == [first]
             await asyncio.gather(*(pool.probe(path, "video") for _ in range(8)))
-            workers = pool.worker_pids
+            workers = idle_pids(pool)
             assert len(workers) == 2
         assert not any(alive(pid) for pid in workers)
 
@@ -157,10 +161,10 @@ def test_a_killed_worker_is_replaced_and_nobody_notices(tmp_path: Path) -> None:
         async with pool_of(tmp_path) as pool:
             expected = await pool.probe(path, "video")
             for _ in range(3):
-                (pid,) = pool.worker_pids
+                (pid,) = idle_pids(pool)
                 os.kill(pid, signal.SIGKILL)
                 assert await pool.probe(path, "video") == expected
-                assert pid not in pool.worker_pids
+                assert pid not in idle_pids(pool)
 
     asyncio.run(run())
 
@@ -173,7 +177,7 @@ def test_a_file_that_breaks_two_workers_is_refused_and_the_next_one_is_read(
 
     async def crash_on_cursed(self: Any, file: Any, kind: MediaKind) -> dict[str, Any]:
         if file.name == cursed.name:
-            os.kill(self.pid, signal.SIGSEGV)
+            os.kill(self._process.pid, signal.SIGSEGV)
             self._process.wait()
         return await ask(self, file, kind)
 
@@ -195,7 +199,7 @@ def test_a_file_that_hangs_its_worker_is_given_up_and_hits_nobody_else(tmp_path:
     async def run() -> None:
         async with pool_of(tmp_path, limit_seconds=0.5) as pool:
             await pool.probe(path, "video")
-            (hung,) = pool.worker_pids
+            (hung,) = idle_pids(pool)
             os.kill(hung, signal.SIGSTOP)  # as a demuxer in an endless loop looks from outside
             waiting = asyncio.create_task(pool.probe(path, "video"))
             await asyncio.sleep(0.1)
@@ -215,7 +219,7 @@ def test_a_request_that_is_cancelled_leaves_no_worker_with_a_half_read_answer(tm
     async def run() -> None:
         async with pool_of(tmp_path) as pool:
             await pool.probe(path, "video")
-            (pid,) = pool.worker_pids
+            (pid,) = idle_pids(pool)
             os.kill(pid, signal.SIGSTOP)
             waiting = asyncio.create_task(pool.probe(path, "video"))
             await asyncio.sleep(0.1)
@@ -253,7 +257,7 @@ def test_workers_die_with_a_face_that_is_killed(tmp_path: Path) -> None:
         "    path = Path(sys.argv[1])\n"
         "    pool = ProbePool(Settings(media_roots=(path.parent,)))\n"
         "    await pool.probe(path, 'video')\n"
-        "    print(*pool.worker_pids, flush=True)\n"
+        "    print(*(worker._process.pid for worker in pool._idle), flush=True)\n"
         "    await asyncio.sleep(600)\n"
         "asyncio.run(main())\n"
     )
