@@ -15,6 +15,7 @@ from shared import logs
 from shared.contract.request import TaskRequest
 from shared.errors import Problem
 from shared.http.access_log import Refusals
+from shared.http.control_port import close_control_port
 from shared.http.middleware import ContractMiddleware
 from shared.http.openapi import DOCUMENT_PATH, Document, describe
 from shared.http.responses import answer_to
@@ -30,9 +31,10 @@ class ContractService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has 
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        # Its lines know no task, and a page that refreshes every second would fill the log: the envelope writes ours.
+        close_control_port()  # here: BentoML's master, too, declares the service before it starts anything
+        # Its lines know no task, and a page that refreshes every second would fill the log: the middleware writes ours.
         self.config.setdefault("logging", {"access": {"enabled": False}})
-        logs.configure_bentoml(Settings.load(), service=self.name)  # here: in BentoML's master too
+        logs.configure_bentoml(Settings.load(), service=self.name)
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002  # BentoML's own signature
         settings = Settings.load()
