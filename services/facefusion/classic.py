@@ -20,10 +20,8 @@ from services.facefusion.swapper import Patch, View
 
 ATLAS_SIDES = (256, 512, 1024)
 COLOUR_MEMORY = 0.85  # share of the colour statistics that is kept from frame to frame of a track
-LEAST_RATIO: Float = np.array(
-    [0.6, 0.35, 0.35], np.float32
-)  # the least factor for contrast (L) and colourfulness (a, b)
-MOST_RATIO = 1.5  # the largest, for all three
+LEAST_RATIO: Float = np.array([0.6, 0.35, 0.35], np.float32)  # factor limits of the contrast (L) and the colour (a, b)
+MOST_RATIO = 1.5
 LIGHT_SCALE = 0.16  # of the face's height: the sigma of the blur that keeps the light and removes the face
 LIGHT_STRENGTH = 0.85  # share of the target's light that replaces the source's
 MIN_SKIN = 0.5  # share of a pixel that must be plain skin for its colour to be measured

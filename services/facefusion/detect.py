@@ -56,10 +56,10 @@ def decode(parts: list[Float], stride: int, columns: int) -> Float:
 
 
 def non_maximum_suppression(rows: Float) -> Float:
-    """Of boxes that overlap keep the one with the best score; best first."""
+    """Of boxes that overlap keep the one with the best score; best first. The scores' limit is the detector's own."""
     if not len(rows):
         return rows
-    kept = cv2.dnn.NMSBoxes(rows[:, 1:5].tolist(), rows[:, 0].tolist(), MIN_SCORE, NMS_IOU)
+    kept = cv2.dnn.NMSBoxes(rows[:, 1:5].tolist(), rows[:, 0].tolist(), 0.0, NMS_IOU)
     chosen: Float = rows[np.asarray(kept, np.intp).reshape(-1)]
     return chosen
 
