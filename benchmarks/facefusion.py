@@ -1,8 +1,8 @@
-"""Face fusion: how quick it is, whom the result looks like, and what it leaves alone.
+"""Face fusion: how fast it is, whom the result looks like, and what it leaves unchanged.
 
-Identity is judged by dlib's network (`kinora weights pull dlib-face`, `pip install dlib-bin`), which no swapper uses;
-without it those figures are left out. Its descriptors of different people all point in about the same direction, so
-their common mean is taken off before the cosine: strangers then lie about 0, one person's pictures above 0.4.
+Identity is measured by dlib's network (`kinora weights pull dlib-face`, `pip install dlib-bin`), which no swapper uses;
+without it those figures are missing. Its descriptors of different people all point in about the same direction, so
+their common mean is subtracted before the cosine: different people then have about 0, pictures of one person over 0.4.
 """
 
 import statistics
@@ -40,47 +40,47 @@ from shared.pipeline.job import Result
 from shared.settings import Settings
 
 Vector = npt.NDArray[np.float64]
-Judge = Callable[[Image, Face], Vector]
+FaceDescriptor = Callable[[Image, Face], Vector]
 
 CLIP_FRAMES = 48
-STILLS = (0, 20, 40, 60)  # frames of a clip on which identity is judged
+STILLS = (0, 20, 40, 60)  # frames of a clip on which identity is measured
 HER_STILLS = (10, 242, 300, 340)
 SIZES = ((640, 360), (1280, 720))
 
 
 @dataclass(frozen=True)
-class Bench:
+class Setup:
     """What every measurement works with."""
 
     settings: Settings
     model: FaceModel
-    room: Path  # results lie here; it vanishes afterwards
+    folder: Path  # for results; deleted afterwards
     figures: dict[str, Any] = field(default_factory=dict)
 
     def run(self, work: Callable[..., Result], wanted: FaceFusionRequest) -> Result:
         """Run one request without a queue."""
-        return DirectJob(self.room, self.settings, service="bench").run(work, wanted, self.model)
+        return DirectJob(self.folder, self.settings, service="bench").run(work, wanted, self.model)
 
 
 def measure() -> Report:
-    """Everything, in about three minutes on two idle cores."""
+    """Run every measurement: about three minutes on two idle cores."""
     settings = Settings(facefusion_swapper="classic")
     rows: list[list[str]] = []
     notes = ["Classic swapper. CPU time is that of all threads; wall time suffers from whatever else runs."]
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(settings, models.load(settings), Path(folder))
+        setup = Setup(settings, models.load(settings), Path(folder))
         for faces in (1, 2):
             for size in SIZES:
-                write(bench.room / f"{faces}_{size[1]}.mp4", people(faces, size))
-                rows.append(speed(bench, faces, size))
-        rows.append(preview(bench))
-        rows += fidelity(bench)
-    judge = dlib_judge()
-    if judge is None:
-        notes.append("Identity was not judged: dlib-face or dlib-bin is not here.")
+                write(setup.folder / f"{faces}_{size[1]}.mp4", people(faces, size))
+                rows.append(speed(setup, faces, size))
+        rows.append(preview(setup))
+        rows += fidelity(setup)
+    describe = dlib_descriptor()
+    if describe is None:
+        notes.append("Identity was not measured: dlib-face or dlib-bin is not here.")
     else:
-        rows += identity(bench, judge)
-    return Report("facefusion", "Face fusion", ("figure", "value"), rows, bench.figures, notes)
+        rows += identity(setup, describe)
+    return Report("facefusion", "Face fusion", ("figure", "value"), rows, setup.figures, notes)
 
 
 # Media
@@ -127,61 +127,61 @@ def decode(path: Path) -> list[Image]:
         return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
 
 
-def request(room: Path, target: Path, **fields: Any) -> FaceFusionRequest:
+def request(folder: Path, target: Path, **fields: Any) -> FaceFusionRequest:
     """Ask for a swap from the man's portrait, or another source, to a target."""
     source = fields.pop("source", weights.path("picture-single-face"))
-    body = {"task_id": 1, "dist_dir": str(room), "source_file": str(source), "target_file": str(target)}
+    body = {"task_id": 1, "dist_dir": str(folder), "source_file": str(source), "target_file": str(target)}
     return FaceFusionRequest.model_validate(body | fields)
 
 
 # Speed
 
 
-def speed(bench: Bench, faces: int, size: tuple[int, int]) -> list[str]:
+def speed(setup: Setup, faces: int, size: tuple[int, int]) -> list[str]:
     """Frames a second from file to file, and where the time goes."""
-    wanted = request(bench.room, bench.room / f"{faces}_{size[1]}.mp4", programe=1, face_selector_mode="many")
+    wanted = request(setup.folder, setup.folder / f"{faces}_{size[1]}.mp4", programe=1, face_selector_mode="many")
     walls, cpus = [], []
     for _ in range(3):
         wall, cpu = time.perf_counter(), time.process_time()
-        bench.run(swap_faces, wanted)
+        setup.run(swap_faces, wanted)
         walls.append(time.perf_counter() - wall)
         cpus.append(time.process_time() - cpu)
-    stages = stage_times(bench, wanted)
+    stages = stage_times(setup, wanted)
     best, median = CLIP_FRAMES / min(walls), CLIP_FRAMES / statistics.median(walls)
     cpu_ms = min(cpus) / CLIP_FRAMES * 1000
-    bench.figures[f"{faces}_face_{size[0]}x{size[1]}"] = {
+    setup.figures[f"{faces}_face_{size[0]}x{size[1]}"] = {
         "fps": round(best, 1),
         "fps_median": round(median, 1),
         "cpu_ms_per_frame": round(cpu_ms, 1),
         "stages_ms": stages,
     }
-    told = ", ".join(f"{name} {value:.1f}" for name, value in stages.items())
-    value = f"{best:.1f} fps best, {median:.1f} median; {cpu_ms:.0f} ms CPU a frame (ms: {told})"
+    listed = ", ".join(f"{name} {value:.1f}" for name, value in stages.items())
+    value = f"{best:.1f} fps best, {median:.1f} median; {cpu_ms:.0f} ms CPU a frame (ms: {listed})"
     return [f"speed, {faces} face(s), {size[0]}x{size[1]}", value]
 
 
-def stage_times(bench: Bench, wanted: FaceFusionRequest) -> dict[str, float]:
-    """Median milliseconds a frame of detection, landmarks and painting, each measured by itself."""
-    model = bench.model
+def stage_times(setup: Setup, wanted: FaceFusionRequest) -> dict[str, float]:
+    """Median milliseconds a frame of detection, landmarks and rendering, each measured by itself."""
+    model = setup.model
     image, times = decode(Path(wanted.target_file))[0], {}
     faces = model.detect(image)
     views = [model.view(image, face) for face in faces]
-    portrait = read_source(wanted, bench.settings)
+    portrait = read_source(wanted, setup.settings)
     source = model.swapper.prepare(portrait, model.view(portrait, largest(model, portrait)))
-    painters = [source.painter() for _ in views]
+    renderers = [source.renderer() for _ in views]
 
-    def paint() -> None:
+    def render() -> None:
         canvas = image.copy()
-        for painter, view in zip(painters, views, strict=True):
-            patch = painter(image, replace(view, fresh=False))
+        for renderer, view in zip(renderers, views, strict=True):
+            patch = renderer(image, replace(view, fresh=False))
             if patch:
                 paste(canvas, patch)
 
     works: dict[str, Callable[[], object]] = {
         "detect": lambda: model.detect(image),
         "landmarks": lambda: [model.landmarks(image, np.array([*face.centre, 300, 0], np.float32)) for face in faces],
-        "paint": paint,
-        "recognise once a track": lambda: [model.embed(image, face.points) for face in faces],
+        "paint": render,  # the key of the published figures
+        "recognise once a track": lambda: [model.embed(image, face.landmarks5) for face in faces],
     }
     for name, work in works.items():
         work()
@@ -200,30 +200,30 @@ def read_source(wanted: FaceFusionRequest, settings: Settings) -> Image:
         return np.asarray(read_picture(file), np.uint8)
 
 
-def preview(bench: Bench) -> list[str]:
+def preview(setup: Setup) -> list[str]:
     """Time a warm preview at 1280x720 without the queue around it."""
-    wanted, taken = request(bench.room, bench.room / "1_720.mp4", frame_number=30), []
+    wanted, taken = request(setup.folder, setup.folder / "1_720.mp4", frame_number=30), []
     for _ in range(7):
         start = time.perf_counter()
-        bench.run(preview_swap, wanted)
+        setup.run(preview_swap, wanted)
         taken.append(time.perf_counter() - start)
     median = statistics.median(taken)
-    bench.figures["preview_seconds"] = {"median": round(median, 3), "best": round(min(taken), 3)}
+    setup.figures["preview_seconds"] = {"median": round(median, 3), "best": round(min(taken), 3)}
     return ["preview, warm, 1280x720", f"{median:.2f} s median, {min(taken):.2f} s best"]
 
 
-# What stays as it was
+# What stays unchanged
 
 
-def fidelity(bench: Bench) -> Iterator[list[str]]:
-    """Outside the face against the same source merely encoded again; jitter, mouth and eyes inside it."""
-    model, figures = bench.model, bench.figures
+def fidelity(setup: Setup) -> Iterator[list[str]]:
+    """Compare the pixels outside the face with the source only encoded again, and jitter, mouth and eyes inside it."""
+    model, figures = setup.model, setup.figures
     target = weights.path("clip-single-face")
-    hers = bench.room / "her.png"
+    hers = setup.folder / "her.png"
     cv2.imwrite(str(hers), frames_of("clip-woman-hands", 1, 242)[0][..., ::-1])
-    wanted = request(bench.room, target, programe=1, face_selector_mode="many", source=hers)
-    swapped = decode(bench.room / bench.run(swap_faces, wanted).video)
-    plain, before = decode(encoded_again(target, bench)), decode(target)
+    wanted = request(setup.folder, target, programe=1, face_selector_mode="many", source=hers)
+    swapped = decode(setup.folder / setup.run(swap_faces, wanted).video)
+    plain, before = decode(encoded_again(target, setup)), decode(target)
     outside = [
         psnr_outside(one, other, model.detect(source))
         for one, other, source in zip(swapped, plain, before, strict=True)
@@ -234,19 +234,19 @@ def fidelity(bench: Bench) -> Iterator[list[str]]:
     figures["jitter_ratio"] = round(jitter(new) / jitter(old), 3)
     yield ["landmark jitter after against before", f"{(jitter(new) / jitter(old) - 1) * 100:+.0f} %"]
     for name, contours in (("mouth", (INNER_LIPS,)), ("eyes", (LEFT_EYE, RIGHT_EYE))):
-        gapes = [[sum(opening(points, contour) for contour in contours) for points in found] for found in (old, new)]
-        figures[f"{name}_correlation"] = round(float(np.corrcoef(np.array(gapes))[0, 1]), 3)
+        openings = [[sum(opening(points, contour) for contour in contours) for points in found] for found in (old, new)]
+        figures[f"{name}_correlation"] = round(float(np.corrcoef(np.array(openings))[0, 1]), 3)
         yield [f"opening of the {name} follows the target", f"correlation {figures[f'{name}_correlation']:.3f}"]
 
 
-def encoded_again(target: Path, bench: Bench) -> Path:
+def encoded_again(target: Path, setup: Setup) -> Path:
     """Write the source, decoded and encoded as a result is, unchanged."""
-    settings = bench.settings
-    job = DirectJob(bench.room, settings, service="bench")
+    settings = setup.settings
+    job = DirectJob(setup.folder, settings, service="bench")
     with job.input(str(target)) as file, open_video(file) as video, job.output(".mp4") as output:
         size = (video.width, video.height)
         encode(video.frames(), output, like=video, size=size, settings=settings, label=Label.of(settings, output))
-    return bench.room / output.name
+    return setup.folder / output.name
 
 
 def psnr_outside(one: Image, other: Image, faces: list[Face]) -> float:
@@ -261,7 +261,7 @@ def psnr_outside(one: Image, other: Image, faces: list[Face]) -> float:
 
 
 def followed(model: FaceModel, frames: list[Image]) -> list[npt.NDArray[np.float32]]:
-    """Landmarks of the largest face of every frame, each found without any past."""
+    """Landmarks of the largest face of every frame, each found in that frame alone."""
     return [model.view(frame, largest(model, frame)).landmarks for frame in frames]
 
 
@@ -280,7 +280,7 @@ def largest(model: FaceModel, image: Image) -> Face:
 # Identity
 
 
-def dlib_judge() -> Judge | None:
+def dlib_descriptor() -> FaceDescriptor | None:
     """Dlib's descriptor (128,) of one face; None without its weights or its library."""
     if find_spec("dlib") is None or not weights.exists("dlib-face"):
         return None
@@ -289,28 +289,28 @@ def dlib_judge() -> Judge | None:
     network = dlib.face_recognition_model_v1(str(weights.path("dlib-face")))
     aligner = dlib.shape_predictor(str(weights.path("dlib-face", "shape_predictor_5_face_landmarks.dat")))
 
-    def judge(image: Image, face: Face) -> Vector:
+    def describe(image: Image, face: Face) -> Vector:
         x1, y1, x2, y2 = (float(value) for value in face.bbox)
         box = dlib.rectangle(
             int(x1), int(y1 + 0.15 * (y2 - y1)), int(x2), int(y2)
         )  # dlib's boxes leave the forehead out
         return np.array(network.compute_face_descriptor(image, aligner(image, box), 0, 0.25))
 
-    return judge
+    return describe
 
 
-def identity(bench: Bench, judge: Judge) -> Iterator[list[str]]:
+def identity(setup: Setup, describe: FaceDescriptor) -> Iterator[list[str]]:
     """Every ordered pair of three people: how near the result is to the source and to the target's own face."""
-    model, figures = bench.model, bench.figures
+    model, figures = setup.model, setup.figures
     group, portrait = picture("picture-multi-face"), picture("picture-single-face")
     his, hers = frames_of("clip-single-face", 72), frames_of("clip-woman-hands", 345)
     sources: dict[str, Image] = {"man": portrait, "woman": hers[242], "group": group}
     targets = {"man": [his[i] for i in STILLS], "woman": [hers[i] for i in HER_STILLS], "group": [group]}
     crowd = [(image, face) for image in (portrait, hers[242], group) for face in model.detect(image)]
-    common = np.mean([judge(image, face) for image, face in crowd], 0)
+    common = np.mean([describe(image, face) for image, face in crowd], 0)
 
     def seen(image: Image, face: Face) -> Vector:
-        vector = judge(image, face) - common
+        vector = describe(image, face) - common
         return np.asarray(vector / np.linalg.norm(vector))
 
     for one, other in permutations(sources, 2):
@@ -321,7 +321,7 @@ def identity(bench: Bench, judge: Judge) -> Iterator[list[str]]:
         to_source, to_own = [], []
         for target in targets[other]:
             face = largest(model, target)
-            patch, result = prepared.painter()(target, model.view(target, face)), target.copy()
+            patch, result = prepared.renderer()(target, model.view(target, face)), target.copy()
             if patch:
                 paste(result, patch)
             found = seen(result, largest(model, result))

@@ -1,9 +1,9 @@
-"""The classic swap: the source's skin, carried over triangle by triangle and lit like the target.
+"""The classic swap: the source's skin, warped triangle by triangle onto the target and lit like the target.
 
 No generator and no licence beyond the landmark network's. The source's face is flattened into the atlas once. Per
-frame the atlas is bent onto the target's landmarks, its colours are moved to the target's (Lab, first as a whole, then
-the slow change of light across the face), and it is blended in through a soft mask. Eyes and the inside of the mouth
-stay the target's, so that looks, blinks and speech stay.
+frame the atlas is warped onto the target's landmarks, its colours are changed to the target's (in Lab: first mean and
+spread, then the slow change of light across the face), and it is blended in through a soft mask. Eyes and the inside
+of the mouth stay the target's, so that gaze, blinks and speech stay.
 """
 
 from dataclasses import dataclass, field
@@ -19,26 +19,26 @@ from services.facefusion.mesh import Mesh, Region, areas, from_atlas, rasterise,
 from services.facefusion.swapper import Patch, View
 
 ATLAS_SIDES = (256, 512, 1024)
-COLOUR_MEMORY = 0.85  # of the colour statistics is kept from frame to frame of a track
-LEAST_RATIO: Float = np.array([0.6, 0.35, 0.35], np.float32)  # by which contrast and colourfulness may shrink
-MOST_RATIO = 1.5  # and grow
-LIGHT_SCALE = 0.16  # of the face's height: slower changes than this are light, quicker ones are the face
-LIGHT_STRENGTH = 0.85  # of the target's light that replaces the source's
-SKIN = 0.5  # of a pixel that must be plain skin to be measured
-MOST_STRETCH, LEAST_STRETCH = 0.45, 0.15  # source pixels per target pixel: all of the source, none of it
+COLOUR_MEMORY = 0.85  # share of the colour statistics that is kept from frame to frame of a track
+LEAST_RATIO: Float = np.array([0.6, 0.35, 0.35], np.float32)  # factor limits of the contrast (L) and the colour (a, b)
+MOST_RATIO = 1.5
+LIGHT_SCALE = 0.16  # of the face's height: the sigma of the blur that keeps the light and removes the face
+LIGHT_STRENGTH = 0.85  # share of the target's light that replaces the source's
+MIN_SKIN = 0.5  # share of a pixel that must be plain skin for its colour to be measured
+FULL_DETAIL, NO_DETAIL = 0.45, 0.15  # source pixels per target pixel over the usual: all of the source, none
 
 
 @dataclass(frozen=True)
 class ClassicSource:
-    """A source's skin in the atlas, at half the size and half again for small targets."""
+    """A source's skin in the atlas, in several sizes: each half of the one before, for smaller targets."""
 
-    levels: tuple[Float, ...]  # Lab (side, side, 3) float32
+    levels: tuple[Float, ...]  # Lab (side, side, 3) float32, largest first
     usable: Float  # (128, 128) 0-1: where the source shows skin, not hair or a hand
     detail: Float  # (T,) atlas area per source pixel
 
-    def painter(self) -> "ClassicPainter":
-        """One painter a track: it keeps what must not flicker."""
-        return ClassicPainter(self)
+    def renderer(self) -> "ClassicRenderer":
+        """Return a renderer for one track."""
+        return ClassicRenderer(self)
 
 
 class ClassicSwapper:
@@ -47,7 +47,7 @@ class ClassicSwapper:
     name = "classic"
 
     def prepare(self, image: Image, view: View) -> ClassicSource:
-        """Flatten the source's face."""
+        """Flatten the source's face into the atlas."""
         longest = float(np.ptp(view.landmarks[:, :2], axis=0).max())
         side = next((side for side in ATLAS_SIDES if side * 0.8 >= longest), ATLAS_SIDES[-1])
         skin = to_lab(to_atlas(image, view.landmarks, side))
@@ -59,20 +59,20 @@ class ClassicSwapper:
         signed = areas(view.landmarks[:, :2][mesh.triangles])
         whole = areas(mesh.points[mesh.triangles])
         detail = np.where(signed > 0, np.maximum(signed, 0) / whole, 0).astype(np.float32)
-        small = to_lab(to_atlas(image, view.landmarks, occlusion.SIDE))
+        small = to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE))
         return ClassicSource(tuple(levels), usable_skin(small), detail)
 
 
 @dataclass
-class ClassicPainter:
-    """Paints one track, frame after frame."""
+class ClassicRenderer:
+    """Renders the source over one track, frame after frame."""
 
     source: ClassicSource
     memory: occlusion.OcclusionMemory = field(default_factory=occlusion.OcclusionMemory)
-    colours: Float | None = None  # (4, 3): source mean, source spread, target mean, target spread, in Lab
+    colours: Float | None = None  # (4, 3): source mean, source spread, target mean, target spread, in Lab; averaged
 
     def __call__(self, image: Image, view: View) -> Patch | None:
-        """Paint the source over one view of the target; None when nothing of it can be seen."""
+        """Render the source over one view of the target; None when nothing of it can be seen."""
         region = rasterise(view.landmarks, (image.shape[0], image.shape[1]))
         if region is None or not region.covered.any():
             return None
@@ -81,37 +81,39 @@ class ClassicPainter:
             self.colours = None
         width, height = region.size
         target = to_lab(image[region.y : region.y + height, region.x : region.x + width])
-        small = to_lab(to_atlas(image, view.landmarks, occlusion.SIDE))
+        small = to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE))
         clear = self.memory.update(small)
         skin = from_atlas(self.level(region), region)
         shown = from_atlas(np.ascontiguousarray(np.minimum(clear, self.source.usable)), region)
-        blend = masks.blend(region, view.landmarks, shown * self.stretch(region))
+        blend = masks.blend(region, view.landmarks, shown * self.detail(region))
         matched = self.match(skin, target, region, blend)
         return Patch(region.x, region.y, to_rgb(matched), blend * view.opacity)
 
     def level(self, region: Region) -> Float:
         """Choose the atlas whose pixels are not much finer than the frame's."""
-        frame_scale = float(np.sqrt(region.covered.sum() / 0.6))  # about the side of an atlas of the same grain
+        frame_scale = float(
+            np.sqrt(region.covered.sum() / 0.6)
+        )  # about the side of an atlas with pixels of the same size
         return next(
             (level for level in reversed(self.source.levels) if level.shape[0] >= frame_scale),
             self.source.levels[0],
         )
 
-    def stretch(self, region: Region) -> Float:
-        """0-1 a pixel: how far the source has pixels for what the target shows there."""
-        grain = self.source.detail * region.detail  # source pixels per target pixel, by area
-        usual = float(np.percentile(grain[grain > 0], 75)) if (grain > 0).any() else 1.0
-        share = np.clip((grain / usual - LEAST_STRETCH) / (MOST_STRETCH - LEAST_STRETCH), 0, 1)
+    def detail(self, region: Region) -> Float:
+        """0-1 for each pixel: 1 where the source has enough pixels for what the target shows there."""
+        density = self.source.detail * region.detail  # source pixels per target pixel, by area
+        usual = float(np.percentile(density[density > 0], 75)) if (density > 0).any() else 1.0
+        share = np.clip((density / usual - NO_DETAIL) / (FULL_DETAIL - NO_DETAIL), 0, 1)
         per_pixel = share.astype(np.float32)[np.maximum(region.triangle, 0)]
         coarse = cv2.GaussianBlur(per_pixel[::4, ::4], (0, 0), max(region.size[1] * 0.0075, 0.5))
         return np.asarray(cv2.resize(coarse, region.size, interpolation=cv2.INTER_LINEAR), np.float32)
 
     def match(self, skin: Float, target: Float, region: Region, blend: Float) -> Float:
         """Give the source's skin the target's colours and light."""
-        weight = blend * (from_atlas(occlusion.plain_skin(), region) > SKIN)
+        weight = blend * (from_atlas(occlusion.plain_skin(), region) > MIN_SKIN)
         if float(weight.sum()) < 16:  # noqa: PLR2004  # too little skin to measure: leave the colours alone
             return skin
-        sparse = np.s_[::2, ::2]  # a quarter of the pixels says the same
+        sparse = np.s_[::2, ::2]  # a quarter of the pixels gives the same statistics
         now = np.stack([*statistics(skin[sparse], weight[sparse]), *statistics(target[sparse], weight[sparse])]).astype(
             np.float32
         )
@@ -124,7 +126,7 @@ class ClassicPainter:
 
 
 def usable_skin(lab: Float) -> Float:
-    """1 where a source (128, 128, 3 Lab) shows skin, 0 where its hair hangs into the face."""
+    """1 where a source (128, 128, 3 Lab) shows skin, 0 where its hair covers the face."""
     return np.asarray(np.clip(1 - occlusion.hair(lab), 0, 1), np.float32)
 
 
@@ -136,15 +138,15 @@ def statistics(lab: Float, weight: Float) -> tuple[Float, Float]:
 
 
 def slow_difference(difference: Float, weight: Float) -> Float:
-    """Keep what changes slowly across the face, measured where the mask is open; at a quarter of the size."""
+    """Keep what changes slowly across the face, measured where `weight` is high; computed at a quarter of the size."""
     height, width = weight.shape
     small = (max(width // 4, 2), max(height // 4, 2))
     sigma = max(small[1] * LIGHT_SCALE, 1.0)
-    open_ = cv2.resize(weight, small, interpolation=cv2.INTER_AREA)
+    small_weight = cv2.resize(weight, small, interpolation=cv2.INTER_AREA)
     sums = cv2.GaussianBlur(
         cv2.resize(difference * weight[..., None], small, interpolation=cv2.INTER_AREA), (0, 0), sigma
     )
-    share = cv2.GaussianBlur(open_, (0, 0), sigma)
+    share = cv2.GaussianBlur(small_weight, (0, 0), sigma)
     slow = sums / np.maximum(share, 1e-3)[..., None]
     return np.asarray(cv2.resize(slow, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 

@@ -1,4 +1,4 @@
-"""Who is it: SFace (Apache-2.0), a 128-number embedding of an aligned face."""
+"""Who a face belongs to: SFace (Apache-2.0), an embedding of 128 numbers of an aligned face."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from services.facefusion.face import Float, Image, align
 
 
 class SFace:
-    """`embed(image, points) -> (128,)` float32 of length 1; the same person lies above about 0.36 cosine."""
+    """`embed(image, landmarks5) -> (128,)` float32 of length 1; one person's faces have a cosine above about 0.36."""
 
-    def __init__(self, weights: Path, *, cuda: bool = False, threads: int = 2) -> None:
-        self._session = network.session(network.read(weights), cuda=cuda, threads=threads)
+    def __init__(self, weights: Path, *, cuda: bool = False) -> None:
+        self._session = network.session(network.read(weights), cuda=cuda)
 
-    def __call__(self, image: Image, points: Float) -> Float:
-        """Embed the face at five `points` of an RGB frame."""
-        chip = align(image, points).astype(np.float32)
+    def __call__(self, image: Image, landmarks5: Float) -> Float:
+        """Embed the face at five landmarks of an RGB frame."""
+        chip = align(image, landmarks5).astype(np.float32)
         (found,) = self._session.run(None, {"data": chip.transpose(2, 0, 1)[None]})
         return normalised(found[0])
 
@@ -26,6 +26,6 @@ def normalised(vector: Float) -> Float:
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9), np.float32)
 
 
-def distance(one: Float, other: Float) -> float:
-    """Cosine distance `1 - cos` of two embeddings of length 1: 0 the same, 1 unrelated, 2 opposite."""
+def cosine_distance(one: Float, other: Float) -> float:
+    """Return `1 - cos` of two embeddings of length 1: 0 the same, 1 unrelated, 2 opposite."""
     return float(1 - np.dot(one, other))

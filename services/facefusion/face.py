@@ -1,4 +1,4 @@
-"""A detected face, and the geometry that every part of the service agrees on."""
+"""A detected face, and the geometry that every part of the service shares."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 Float = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 
-# The five points of a frontal face in a 112 x 112 chip: the alignment that ArcFace-trained embedders expect.
+# The five landmarks of a frontal face in a 112 x 112 chip: the alignment that ArcFace-trained embedders expect.
 # In image order: left eye, right eye, nose tip, left and right corner of the mouth.
 ARCFACE_112: Float = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
@@ -21,8 +21,8 @@ ARCFACE_112: Float = np.array(
 class Face:
     """One face in one frame, in pixels of that frame."""
 
-    bbox: Float  # (4,) x1, y1, x2, y2; may reach over the frame's edge
-    points: Float  # (5, 2) in the order of ARCFACE_112
+    bbox: Float  # (4,) x1, y1, x2, y2; may extend beyond the frame
+    landmarks5: Float  # (5, 2) in the order of ARCFACE_112
     score: float  # 0-1, the detector's confidence
 
     @property
@@ -37,12 +37,15 @@ class Face:
 
     @property
     def centre(self) -> Float:
-        """(x, y) of the middle of the box."""
+        """(x, y) of the middle of the box in pixels."""
         return np.asarray((self.bbox[:2] + self.bbox[2:]) / 2, np.float32)
 
 
-def similarity(points: Float, template: Float) -> npt.NDArray[np.float64]:
-    """Least-squares rotation, scale and shift (2 x 3) that takes `points` to `template` (Umeyama 1991)."""
+def umeyama_transform(points: Float, template: Float) -> npt.NDArray[np.float64]:
+    """Least-squares similarity transform (2 x 3) that takes `points` (n, 2) to `template` (n, 2).
+
+    Rotation, one scale and shift, never a reflection (Umeyama 1991, equations 40 to 43); two points are enough.
+    """
     mean = np.asarray(points.mean(0), np.float64)
     target = np.asarray(template.mean(0), np.float64)
     centred = np.asarray(points - mean, np.float64)
@@ -54,14 +57,14 @@ def similarity(points: Float, template: Float) -> npt.NDArray[np.float64]:
     return np.hstack([scale * rotation, (target - scale * rotation @ mean)[:, None]])
 
 
-def align(image: Image, points: Float, size: int = 112) -> Image:
-    """Cut the aligned chip (`size` x `size` RGB) that embedders look at."""
-    matrix = similarity(points, ARCFACE_112 * (size / 112))
-    return np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR), np.uint8)
+def align(image: Image, landmarks5: Float) -> Image:
+    """Cut out the aligned face (112 x 112 RGB) that embedders take."""
+    matrix = umeyama_transform(landmarks5, ARCFACE_112)
+    return np.asarray(cv2.warpAffine(image, matrix, (112, 112), flags=cv2.INTER_LINEAR), np.uint8)
 
 
-def overlap(one: Float, other: Float) -> float:
-    """Intersection over union of two boxes, 0-1."""
+def iou(one: Float, other: Float) -> float:
+    """Intersection over union of two boxes (x1, y1, x2, y2), 0-1."""
     low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
     shared = float(np.prod(np.maximum(high - low, 0)))
     total = float(np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2])) - shared

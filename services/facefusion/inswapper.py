@@ -1,8 +1,8 @@
 """The neural swap: inswapper_128 through onnxruntime. Its weights are non-commercial and never shipped.
 
-The network takes an aligned 128-pixel face and the source's ArcFace embedding, moved into its own space by a matrix
-that lies in the file (the emap), and returns the same chip with the other identity. The file's interface is read by
-name and shape, never by position.
+The network takes an aligned face of 128 pixels and the source's ArcFace embedding, which a matrix in the file (the
+emap) takes into the network's own space, and returns the same chip with the other identity. The file's inputs and the
+matrix are found by name and shape, never by position.
 """
 
 from collections.abc import Callable
@@ -16,31 +16,31 @@ from onnx import numpy_helper
 
 from services.facefusion import network
 from services.facefusion.embed import normalised
-from services.facefusion.face import ARCFACE_112, Float, Image, align, similarity
+from services.facefusion.face import ARCFACE_112, Float, Image, align, umeyama_transform
 from services.facefusion.swapper import Patch, View
 from shared.errors import JobFailed
 
-SIDE = 128  # pixels of the network's chip
+CHIP_SIDE = 128  # pixels of the network's chip
 EMAP = "buff2fs"  # the initializer that holds the 512 x 512 matrix
-EMBEDDING = 512
+EMBEDDING = 512  # numbers of an ArcFace embedding
 BLUR = 0.3  # share of the chip over which the box mask fades
 
 Sharpener = Callable[[Float], Float]  # (128, 128, 3) RGB 0-255 to (n * 128, n * 128, 3)
 
-# inswapper's own template: ARCFACE_112 shifted by 8 pixels in a chip of 128.
+# Where the network expects the five landmarks: ARCFACE_112 shifted by 8 pixels in a chip of 128.
 TEMPLATE: Float = (ARCFACE_112 + np.array([8.0, 0.0], np.float32)).astype(np.float32)
 
 
 class ArcFace:
-    """`embed(image, points) -> (512,)` float32 of length 1 (w600k_r50; non-commercial weights)."""
+    """`embed(image, landmarks5) -> (512,)` float32 of length 1 (w600k_r50; non-commercial weights)."""
 
-    def __init__(self, weights: Path, *, cuda: bool = False, threads: int = 2) -> None:
-        self._session = network.session(network.read(weights), cuda=cuda, threads=threads)
+    def __init__(self, weights: Path, *, cuda: bool = False) -> None:
+        self._session = network.session(network.read(weights), cuda=cuda)
         self._input = self._session.get_inputs()[0].name
 
-    def __call__(self, image: Image, points: Float) -> Float:
-        """Embed the face at five `points` of an RGB frame."""
-        chip = (align(image, points).astype(np.float32) - 127.5) / 127.5
+    def __call__(self, image: Image, landmarks5: Float) -> Float:
+        """Embed the face at five landmarks of an RGB frame."""
+        chip = (align(image, landmarks5).astype(np.float32) - 127.5) / 127.5
         (found,) = self._session.run(None, {self._input: chip.transpose(2, 0, 1)[None]})
         return normalised(found[0])
 
@@ -50,12 +50,10 @@ class InSwapper:
 
     name = "inswapper"
 
-    def __init__(
-        self, weights: Path, embed: ArcFace, *, cuda: bool = False, threads: int = 2, sharpen: Sharpener | None = None
-    ) -> None:
+    def __init__(self, weights: Path, embed: ArcFace, *, cuda: bool = False, sharpen: Sharpener | None = None) -> None:
         model = network.read(weights)
         self.emap = emap_of(model, weights.name)
-        self._session = network.session(model, cuda=cuda, threads=threads)
+        self._session = network.session(model, cuda=cuda)
         shapes = {entry.name: list(entry.shape) for entry in self._session.get_inputs()}
         self._target = next(name for name, shape in shapes.items() if len(shape) == 4)  # noqa: PLR2004  # NCHW
         self._source = next(name for name, shape in shapes.items() if len(shape) == 2)  # noqa: PLR2004
@@ -63,12 +61,12 @@ class InSwapper:
         self.sharpen = sharpen
 
     def prepare(self, image: Image, view: View) -> "InSwapperSource":
-        """Embed the source and move it into the network's space."""
-        latent = self._embed(image, view.face.points) @ self.emap
+        """Embed the source and take the embedding into the network's space."""
+        latent = self._embed(image, view.face.landmarks5) @ self.emap
         return InSwapperSource(self, normalised(latent))
 
-    def paint(self, chip: Image, latent: Float) -> Float:
-        """(128, 128, 3) RGB 0-255 of the target to the same with the source's identity, float32."""
+    def render(self, chip: Image, latent: Float) -> Float:
+        """Turn a target's chip, (128, 128, 3) RGB 0-255, into the same with the source's identity, float32."""
         blob = (chip.astype(np.float32) / 255).transpose(2, 0, 1)[None]
         (found,) = self._session.run(None, {self._target: blob, self._source: latent[None]})
         return np.asarray(np.clip(found[0].transpose(1, 2, 0), 0, 1) * 255, np.float32)
@@ -76,40 +74,40 @@ class InSwapper:
 
 @dataclass(frozen=True)
 class InSwapperSource:
-    """A source's latent, ready for the network."""
+    """A source, ready for the network."""
 
     swapper: InSwapper
-    latent: Float
+    latent: Float  # (512,) of length 1
 
-    def painter(self) -> "InSwapperPainter":
-        """Return a painter; the network keeps nothing from frame to frame; the landmarks are smoothed before."""
-        return InSwapperPainter(self)
+    def renderer(self) -> "InSwapperRenderer":
+        """Return a renderer; it keeps nothing from frame to frame: the landmarks were smoothed before."""
+        return InSwapperRenderer(self)
 
 
 @dataclass(frozen=True)
-class InSwapperPainter:
-    """Paints one track."""
+class InSwapperRenderer:
+    """Renders the source over one track."""
 
     source: InSwapperSource
 
     def __call__(self, image: Image, view: View) -> Patch | None:
-        """Swap the aligned chip and bring it back into the region of the frame that it came from."""
-        matrix = similarity(view.face.points, TEMPLATE)
-        chip = np.asarray(cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_AREA), np.uint8)
-        painted = self.source.swapper.paint(chip, self.source.latent)
+        """Swap the aligned chip and warp it back to the region of the frame that it came from."""
+        matrix = umeyama_transform(view.face.landmarks5, TEMPLATE)
+        chip = np.asarray(cv2.warpAffine(image, matrix, (CHIP_SIDE, CHIP_SIDE), flags=cv2.INTER_AREA), np.uint8)
+        rendered = self.source.swapper.render(chip, self.source.latent)
         if self.source.swapper.sharpen:
-            painted = self.source.swapper.sharpen(painted)
-            factor = painted.shape[0] / SIDE
+            rendered = self.source.swapper.sharpen(rendered)
+            factor = rendered.shape[0] / CHIP_SIDE
             matrix = matrix * factor
-            matrix[:, 2] += (factor - 1) / 2  # a pixel is where its middle is
-        return paste_back(painted, matrix, (image.shape[0], image.shape[1]), view.opacity)
+            matrix[:, 2] += (factor - 1) / 2  # a coordinate is the middle of a pixel
+        return paste_back(rendered, matrix, (image.shape[0], image.shape[1]), view.opacity)
 
 
 def paste_back(
-    painted: Float, matrix: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", shape: tuple[int, int], opacity: float
+    rendered: Float, matrix: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", shape: tuple[int, int], opacity: float
 ) -> Patch | None:
-    """Turn a chip back into the part of a (height, width) frame that it covers, and only that part."""
-    side = painted.shape[0]
+    """Warp a chip back to the part of a (height, width) frame that it covers; `matrix` took the frame to the chip."""
+    side = rendered.shape[0]
     inverse = cv2.invertAffineTransform(matrix)
     corners = np.array([[0, 0, 1], [side, 0, 1], [0, side, 1], [side, side, 1]], np.float64) @ inverse.T
     low = np.maximum(np.floor(corners.min(0)), 0).astype(int)
@@ -120,7 +118,7 @@ def paste_back(
     shifted = inverse.copy()
     shifted[:, 2] -= low
     size = (width, height)
-    pixels = cv2.warpAffine(painted, shifted, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    pixels = cv2.warpAffine(rendered, shifted, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     mask = cv2.warpAffine(box_mask(side), shifted, size, flags=cv2.INTER_LINEAR)
     return Patch(
         int(low[0]), int(low[1]), np.asarray(pixels, np.float32), (np.clip(mask, 0, 1) * opacity).astype(np.float32)
@@ -137,7 +135,7 @@ def box_mask(side: int) -> Float:
 
 
 def emap_of(model: onnx.ModelProto, name: str) -> Float:
-    """Find the matrix that moves an ArcFace embedding into the swapper's space: by its name, else by its shape."""
+    """Find the matrix that takes an ArcFace embedding into the swapper's space: by its name, else by its shape."""
     square = [entry for entry in model.graph.initializer if list(entry.dims) == [EMBEDDING, EMBEDDING]]
     named = [entry for entry in square if entry.name == EMAP]
     if len(named or square) != 1:

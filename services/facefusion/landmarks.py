@@ -1,6 +1,5 @@
-"""Where everything is: 468 points of a face (Google's face mesh), and the head's pose from them."""
+"""The 468 landmarks of a face (Google's face mesh)."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -8,11 +7,11 @@ import numpy as np
 
 from services.facefusion.face import Float, Image
 
-SIDE = 192  # pixels of the crop that the network sees
-MARGIN = 1.5  # side of the crop over the longer side of the face; what the network was trained with
+CROP_SIDE = 192  # pixels of the crop that the network sees
+MARGIN = 1.5  # side of the crop over the longer side of the face, as in the network's training
 COUNT = 468
 
-# Contours as indices into the 468 points, each in drawing order; left and right are the image's for a frontal face.
+# Contours as indices into the 468 landmarks, each in drawing order; left and right as in the image of a frontal face.
 OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
         150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
 LEFT_EYE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
@@ -23,17 +22,8 @@ INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 3
 OUTER_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 
 
-@dataclass(frozen=True)
-class Pose:
-    """Which way the head faces, in degrees: yaw to the image's right, pitch downwards, roll clockwise."""
-
-    yaw: float
-    pitch: float
-    roll: float
-
-
 class LandmarkFinder:
-    """`finder(image, crop) -> (points, presence)`: (468, 3) float32 in frame pixels; presence is a 0-1 score.
+    """`finder(image, crop) -> (landmarks, presence)`: (468, 3) float32 in frame pixels; presence is a 0-1 score.
 
     z is on the scale of x, smaller nearer to the camera.
     """
@@ -42,15 +32,17 @@ class LandmarkFinder:
         self._network = cv2.dnn.readNetFromTFLite(str(weights))
 
     def __call__(self, image: Image, crop: Float) -> tuple[Float, float]:
-        """Find the points in `crop` (x, y, side, radians), a square turned with the face."""
+        """Find the landmarks in `crop` (x, y, side in pixels, angle in radians), a square turned with the face."""
         matrix = crop_matrix(crop)
-        chip = cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        chip = cv2.warpAffine(
+            image, matrix, (CROP_SIDE, CROP_SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         self._network.setInput(cv2.dnn.blobFromImage(chip, 1 / 255))
         found, presence = self._network.forward(["conv2d_20", "conv2d_30"])
         points = found.reshape(COUNT, 3).astype(np.float32)
         inverse = cv2.invertAffineTransform(matrix)
         flat = points[:, :2] @ inverse[:, :2].T + inverse[:, 2]
-        depth = points[:, 2:] * (crop[2] / SIDE)
+        depth = points[:, 2:] * (crop[2] / CROP_SIDE)
         score = 1 / (1 + np.exp(-float(presence.ravel()[0])))
         return np.concatenate([flat, depth], 1).astype(np.float32), score
 
@@ -58,23 +50,23 @@ class LandmarkFinder:
 def crop_matrix(crop: Float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """Return the 2 x 3 map from frame pixels to the crop's 192 x 192."""
     x, y, side, angle = (float(value) for value in crop)
-    cos, sin = np.cos(-angle) * SIDE / side, np.sin(-angle) * SIDE / side
+    cos, sin = np.cos(-angle) * CROP_SIDE / side, np.sin(-angle) * CROP_SIDE / side
     turn = np.array([[cos, -sin], [sin, cos]])
-    shift = np.array([SIDE / 2, SIDE / 2]) - turn @ np.array([x, y])
+    shift = np.array([CROP_SIDE / 2, CROP_SIDE / 2]) - turn @ np.array([x, y])
     return np.hstack([turn, shift[:, None]])
 
 
-def crop_of_points(points: Float) -> Float:
-    """First guess from a detector's five points: the eyes give the turn, eyes and mouth the scale."""
-    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
-    across = points[1] - points[0]
+def crop_of_landmarks5(landmarks5: Float) -> Float:
+    """Estimate the crop from a detector's five landmarks: the eyes give the angle, eyes and mouth the scale."""
+    eyes, mouth = landmarks5[:2].mean(0), landmarks5[3:].mean(0)
+    across = landmarks5[1] - landmarks5[0]
     length = max(float(np.linalg.norm(across)) * 1.05, float(np.linalg.norm(mouth - eyes)))
     centre = eyes + (mouth - eyes) * 0.45
     return np.array([*centre, length * 3.9, np.arctan2(across[1], across[0])], np.float32)
 
 
 def crop_of_landmarks(landmarks: Float) -> Float:
-    """Return the crop around 468 known points: turned by the eye line, 1.5 times the longer side."""
+    """Return the crop around 468 known landmarks: turned by the line of the eyes, 1.5 times the longer side."""
     across = landmarks[263, :2] - landmarks[33, :2]
     angle = float(np.arctan2(across[1], across[0]))
     cos, sin = np.cos(angle), np.sin(angle)
@@ -84,37 +76,8 @@ def crop_of_landmarks(landmarks: Float) -> Float:
     return np.array([*centre, float((high - low).max()) * MARGIN, angle], np.float32)
 
 
-def head_axes(landmarks: Float) -> Float:
-    """Return unit vectors of the head: to its image-right, down, away from the camera.
-
-    They come from points that an expression hardly moves.
-    """
-    right = landmarks[[263, 454]].mean(0) - landmarks[[33, 234]].mean(0)
-    down = landmarks[[152, 2, 164]].mean(0) - landmarks[[10, 151, 9]].mean(0)
-    right = right / max(float(np.linalg.norm(right)), 1e-6)
-    down = down - right * float(down @ right)
-    down = down / max(float(np.linalg.norm(down)), 1e-6)
-    return np.stack([right, down, np.cross(right, down)]).astype(np.float32)
-
-
-def pose(landmarks: Float) -> Pose:
-    """Angles of the head's axes against the camera's; good to about five degrees up to 50 degrees of yaw."""
-    right, down, _ = head_axes(landmarks)
-    return Pose(
-        yaw=float(np.degrees(np.arctan2(right[2], np.hypot(right[0], right[1])))),
-        pitch=float(np.degrees(np.arctan2(-down[2], np.hypot(down[0], down[1])))),
-        roll=float(np.degrees(np.arctan2(right[1], right[0]))),
-    )
-
-
-def frontal(landmarks: Float) -> Float:
-    """Look at the same face from the front, its centre at 0 and its height 1."""
-    turned = (landmarks - landmarks.mean(0)) @ head_axes(landmarks).T
-    return np.asarray(turned / max(float(np.ptp(turned[:, 1])), 1e-6), np.float32)
-
-
 def opening(landmarks: Float, contour: tuple[int, ...]) -> float:
-    """How far a contour gapes: its area over the square of its width. 0 is shut."""
+    """How far an eye or a mouth is open: the area of its contour over the square of its width; 0 is shut."""
     spots = landmarks[list(contour), :2]
     width = float(np.linalg.norm(spots[0] - spots[len(spots) // 2]))
     return float(cv2.contourArea(spots.astype(np.float32))) / max(width * width, 1e-6)

@@ -1,4 +1,4 @@
-"""The contract's words for faces; imports nothing, so that the HTTP face stays light."""
+"""The values that the contract's fields may have; imports no library, so that the HTTP face stays small."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Where the new face may show: inside the oval with a soft edge, not over eyes and mouth."""
+"""Where the new face is shown: inside the oval with a soft edge, not over eyes and mouth."""
 
 from functools import cache
 
@@ -8,22 +8,22 @@ import numpy as np
 from services.facefusion.face import Float
 from services.facefusion.landmarks import INNER_LIPS, LEFT_EYE, OVAL, RIGHT_EYE
 from services.facefusion.mesh import Region, contour_mask, from_atlas
-from services.facefusion.occlusion import SIDE
+from services.facefusion.occlusion import ATLAS_SIDE
 
 FEATHER = 0.03  # of the face's height: the width over which the edge of the face fades
 
 
 @cache
 def oval_fade() -> Float:
-    """Return the atlas' own soft edge: 1 well inside the oval, 0 at its rim."""
-    oval = contour_mask(SIDE, OVAL)
+    """Return the soft edge in the atlas: 1 well inside the oval, 0 at its rim."""
+    oval = contour_mask(ATLAS_SIDE, OVAL)
     depth = cv2.distanceTransform(np.pad((oval > 0).astype(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    ramp = np.clip((depth - 1) / (FEATHER * SIDE * 1.6), 0, 1)
+    ramp = np.clip((depth - 1) / (FEATHER * ATLAS_SIDE * 1.6), 0, 1)
     return np.asarray(ramp * ramp * (3 - 2 * ramp), np.float32)
 
 
 def blend(region: Region, landmarks: Float, shown: Float) -> Float:
-    """Return a region's final mask, 0-1: the oval's soft edge, holes for eyes and mouth, `shown` of the skin."""
+    """Return a region's mask, 0-1: the oval's soft edge, holes for eyes and mouth, times `shown` (h, w)."""
     width, height = region.size
     scale = float(np.ptp(landmarks[:, 1]))
     edge = np.minimum(from_atlas(oval_fade(), region), soft_inside(region.covered, scale * FEATHER))

@@ -1,7 +1,7 @@
-"""The face as a mesh: every pixel of a face gets a place in one flattened frontal face, the atlas.
+"""The face as a mesh: every pixel of a face has a place in one flattened frontal face, the atlas.
 
-Atlas coordinates run 0-1; whatever is kept in the atlas (a source's skin, a mask, what a track has looked like so far)
-is sampled for a frame through one map, and a frame is sampled into the atlas through another.
+Atlas coordinates are 0-1. One map samples the atlas for a frame (a source's skin, a mask, the earlier appearance of a
+track), another samples a frame into the atlas.
 """
 
 import tomllib
@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from services.facefusion.face import Float
 
-SUBPIXEL_BITS = 4  # triangles are drawn at a sixteenth of a pixel
+SUBPIXEL_BITS = 4  # triangles are drawn to a sixteenth of a pixel
+PADDING = 0.12  # of the face's longer side: what a region adds around the landmarks
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """The topology: 468 points of the atlas and the triangles between them; eyes and mouth are holes."""
+    """The 468 points of the atlas and the triangles between them; eyes and mouth are holes."""
 
     points: Float  # (468, 2) in 0-1
     triangles: npt.NDArray[np.intp]  # (T, 3), clockwise on the screen when facing the camera
@@ -57,17 +58,17 @@ def areas(corners: Float) -> Float:
     return np.asarray(one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0], np.float32)
 
 
-def rasterise(landmarks: Float, shape: tuple[int, int], *, padding: float = 0.12) -> Region | None:
+def rasterise(landmarks: Float, shape: tuple[int, int]) -> Region | None:
     """Draw the mesh at (468, 3) landmarks of a frame of (height, width); None when it lies outside the frame.
 
-    Far triangles are drawn first, those that face away not at all: what a turned head hides stays hidden.
+    Far triangles are drawn first and those that face away are left out: what a turned head hides stays hidden.
     """
     mesh = Mesh.load()
-    margin = padding * float(np.ptp(landmarks[:, :2], axis=0).max()) + 2
+    margin = PADDING * float(np.ptp(landmarks[:, :2], axis=0).max()) + 2
     low = np.maximum(np.floor(landmarks[:, :2].min(0) - margin), 0).astype(int)
     high = np.minimum(np.ceil(landmarks[:, :2].max(0) + margin), [shape[1], shape[0]]).astype(int)
     width, height = (high - low).tolist()
-    if width < 8 or height < 8:  # noqa: PLR2004  # nothing worth painting
+    if width < 8 or height < 8:  # noqa: PLR2004  # too small for a face to be seen
         return None
     corners = (landmarks[:, :2] - low)[mesh.triangles]
     signed = areas(corners)
@@ -84,9 +85,9 @@ def rasterise(landmarks: Float, shape: tuple[int, int], *, padding: float = 0.12
 
 
 def place(numbers: npt.NDArray[np.int32], corners: Float, wanted: Float) -> Float:
-    """Per pixel of `numbers`, where its triangle's affine map takes it: (h, w, 2)."""
+    """Return for each pixel of `numbers` (h, w) where its triangle's affine map takes it: (h, w, 2)."""
     square = np.concatenate([corners, np.ones((*corners.shape[:2], 1), np.float32)], 2)
-    flat = np.abs(areas(corners)) < 1e-3  # noqa: PLR2004  # collapsed to a line: any finite map will do
+    flat = np.abs(areas(corners)) < 1e-3  # noqa: PLR2004  # collapsed to a line: any finite map is good enough
     square[flat] = np.eye(3, dtype=np.float32)
     maps = np.linalg.solve(square, wanted)  # (T, 3, 2)
     height, width = numbers.shape
@@ -116,13 +117,13 @@ def to_atlas(image: npt.NDArray[Any], landmarks: Float, side: int) -> npt.NDArra
 
 
 def from_atlas(content: npt.NDArray[Any], region: Region) -> npt.NDArray[Any]:
-    """Sample something kept in the atlas (side, side[, C]) for a region of a frame."""
+    """Sample an atlas (side, side[, C]) for a region of a frame."""
     spots = region.atlas * content.shape[0] - 0.5
     return sample(content, spots)
 
 
 def sample(image: npt.NDArray[Any], spots: Float) -> npt.NDArray[Any]:
-    """Sample (H, W[, C]) bilinearly at (h, w, 2) pixel positions; outside it repeats its edge."""
+    """Sample (H, W[, C]) bilinearly at (h, w, 2) pixel positions; positions outside take the edge."""
     x, y = np.ascontiguousarray(spots[..., 0]), np.ascontiguousarray(spots[..., 1])
     return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 

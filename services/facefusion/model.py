@@ -1,4 +1,4 @@
-"""Everything a job needs to see and paint faces, loaded once a runner."""
+"""Every network that a job needs to find, recognise and render faces, loaded once per runner."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from services.facefusion.detect import Detector
 from services.facefusion.embed import SFace
 from services.facefusion.face import Face, Float, Image
 from services.facefusion.inswapper import ArcFace, InSwapper
-from services.facefusion.landmarks import LandmarkFinder, crop_of_landmarks, crop_of_points
+from services.facefusion.landmarks import LandmarkFinder, crop_of_landmarks, crop_of_landmarks5
 from services.facefusion.nsfw import NsfwScorer
 from services.facefusion.scrfd import ScrfdDetector
 from services.facefusion.swapper import Swapper, View
@@ -22,7 +22,7 @@ from shared.settings import Settings
 
 @dataclass(frozen=True)
 class FaceModel:
-    """Callables over RGB uint8 frames; each says its shapes itself."""
+    """Callables over RGB uint8 frames; each documents its shapes."""
 
     detect: Callable[[Image], list[Face]]
     embed: Callable[[Image, Float], Float]
@@ -33,13 +33,13 @@ class FaceModel:
     swapper: Swapper
 
     def view(self, image: Image, face: Face) -> View:
-        """Find a face's 468 points without any past: two passes, the second on the crop that the first one found."""
-        rough, _ = self.landmarks(image, crop_of_points(face.points))
-        points, _ = self.landmarks(image, crop_of_landmarks(rough))
-        return View(face, points)
+        """Find the 468 landmarks in a single image: two passes, the second on the crop that the first one found."""
+        rough, _ = self.landmarks(image, crop_of_landmarks5(face.landmarks5))
+        landmarks, _ = self.landmarks(image, crop_of_landmarks(rough))
+        return View(face, landmarks)
 
     def largest(self, image: Image) -> Face | None:
-        """Return the face of a portrait: the largest one, whoever else is in the picture. None when there is none."""
+        """Return the largest face of a picture, which is a portrait's subject; None when there is none."""
         return max(self.detect(image), key=lambda face: face.area, default=None)
 
 
@@ -77,15 +77,15 @@ def load(settings: Settings) -> FaceModel:
 
 
 def wants_inswapper(settings: Settings, *, cuda: bool) -> bool:
-    """`auto` takes the neural swapper where its weights were pulled, licence accepted, and a GPU can run it."""
+    """`auto` takes the neural swapper where its weights were pulled, which accepts their licence, and a GPU runs it."""
     if settings.facefusion_swapper == "auto":
         return cuda and weights.exists("inswapper-128") and weights.exists("buffalo-l")
     return settings.facefusion_swapper == "inswapper"
 
 
 def sharpener(settings: Settings) -> Callable[[Float], Float]:
-    """Repair a swapped chip with the upscaling network and bring it back four times as large."""
-    from shared.networks.compute import choose_compute  # noqa: PLC0415  # torch only for those who ask for it
+    """Return a callable that repairs a swapped chip with the upscaling network, four times as large."""
+    from shared.networks.compute import choose_compute  # noqa: PLC0415  # torch only where it is asked for
     from shared.networks.rrdb import RRDB  # noqa: PLC0415
     from shared.networks.upscaler import Upscaler  # noqa: PLC0415
 

@@ -2,7 +2,7 @@
 
 `*_int8bq.onnx` keeps its weights as int8 blocks behind DequantizeLinear nodes with `block_size`, which onnxruntime
 1.31 refuses. Their product is a constant, so it is computed once at load; the network is then plain fp32 and seven
-times as quick as OpenCV's own engine on the same file (YuNet at 640 x 384 on two cores: 5.4 ms against 40 ms).
+times as fast as OpenCV's own engine on the same file (YuNet at 640 x 384 on two cores: 5.4 ms against 40 ms).
 """
 
 from pathlib import Path
@@ -14,20 +14,24 @@ from onnx import numpy_helper
 
 from services.facefusion.face import Float
 
+THREADS = 2  # per network on the CPU
 
-def session(model: onnx.ModelProto, *, cuda: bool = False, threads: int = 2) -> onnxruntime.InferenceSession:
-    """Start a session; on a machine without the CUDA provider it runs on the CPU."""
+
+def session(model: onnx.ModelProto, *, cuda: bool = False) -> onnxruntime.InferenceSession:
+    """Start a session; without the CUDA provider it runs on the CPU."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # errors only: the zoo's files carry unused initializers
+    options.intra_op_num_threads = THREADS
+    options.log_severity_level = 3  # errors only: the zoo's files contain unused initializers
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to the encoder
     wanted = ["CUDAExecutionProvider"] if cuda else []
-    there = [name for name in wanted if name in onnxruntime.get_available_providers()]
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[*there, "CPUExecutionProvider"])
+    available = [name for name in wanted if name in onnxruntime.get_available_providers()]
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=[*available, "CPUExecutionProvider"]
+    )
 
 
 def read(path: Path) -> onnx.ModelProto:
-    """Read a model; weights behind DequantizeLinear become fp32 and weights are no longer listed as inputs."""
+    """Read a model; weights behind DequantizeLinear become fp32, and no weight is listed as an input."""
     model = onnx.load(path)
     graph = model.graph
     constants = {entry.name: entry for entry in graph.initializer}
@@ -64,7 +68,7 @@ def dequantize(parts: list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]], a
 
 
 def free_dimensions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Let height and width of the first input (NCHW) vary; shapes noted for a fixed size are dropped."""
+    """Let height and width of the first input (NCHW) vary; the shapes stored for a fixed size are removed."""
     for index, name in ((2, "height"), (3, "width")):
         model.graph.input[0].type.tensor_type.shape.dim[index].dim_param = name
     del model.graph.value_info[:]

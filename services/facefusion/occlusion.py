@@ -1,14 +1,14 @@
-"""What lies in front of a face: hair that hangs into it, a hand before it.
+"""What covers a face: hair that falls over it, a hand in front of it.
 
-Judged in the atlas, where a face that moves and speaks hardly moves. Two measured criteria:
+Detected in the atlas, where a face that moves and speaks hardly moves. Two measured criteria:
 
-- **Hair**, from one frame: pixels much darker than the face's own skin that hang together with the rim of the face.
-- **Hands** and other things, from the track: pixels that differ in their texture and colour from what the track has
-  looked like so far, if the patch is big and comes in over the rim. What is in front is learnt only very slowly, so a
-  hand may stay for seconds; an expression is learnt within half a second.
+- **Hair**, from one frame: pixels much darker than the face's own skin that are connected to the rim of the face.
+- **Hands** and other objects, from the track: pixels that differ in their texture and colour from the earlier
+  appearance of the track, if the patch is large and enters over the rim. What covers the face is learnt only very
+  slowly, so a hand may stay for seconds; an expression is learnt within half a second.
 
-On a clip with hands before the face 96 % of the hand's pixels are found, with a quarter of the face beside it; of a
-talking face without one 0.02 % are taken for a hand (docs/facefusion.md). What is there from a track's first frame on
+On a clip with hands in front of the face 96 % of the hand's pixels are found, with a quarter of the face beside it; of
+a talking face without a hand 0.02 % are taken for one (docs/facefusion.md). What is there from a track's first frame on
 is taken for the face.
 """
 
@@ -23,21 +23,21 @@ from services.facefusion.face import Float
 from services.facefusion.landmarks import INNER_LIPS, LEFT_BROW, LEFT_EYE, OUTER_LIPS, OVAL, RIGHT_BROW, RIGHT_EYE
 from services.facefusion.mesh import contour_mask
 
-SIDE = 128  # pixels of the atlas in which occlusion is judged
-RIM = 7  # pixels: what comes in from outside shows in this band of the oval
-DARK, BLACK = 0.42, 0.60  # of the skin's lightness missing: perhaps hair, surely hair
-NOISE: Float = np.array([5.0, 1.6, 1.6], np.float32)  # Lab differences that mean nothing
-LIGHT_SIGMA = 12.0  # pixels: slower changes of lightness than this are light, not things
-DIFFERENT, STRANGE = 0.75, 1.6  # difference over noise: may belong to an occluder, must be at its entrance
-LEAST_AREA = 0.02  # of the oval
-LEARN, LEARN_DOUBTFUL, LEARN_HIDDEN = 0.08, 0.06, 0.002  # share of a new frame taken into the memory
-FADE = 0.5  # share of a new verdict taken into the mask: occluders come and go within two or three frames
+ATLAS_SIDE = 128  # pixels of the atlas in which occlusion is detected
+RIM = 7  # pixels: the band of the oval that an object from outside crosses
+DARK, BLACK = 0.42, 0.60  # darker than the skin by this share: perhaps hair, certainly hair
+NOISE: Float = np.array([5.0, 1.6, 1.6], np.float32)  # Lab differences without meaning
+LIGHT_SIGMA = 12.0  # pixels: slower changes of lightness than this are light, not objects
+DIFFERENT, STRANGE = 0.75, 1.6  # difference over noise: may be an occluder, needed where it crosses the rim
+LEAST_AREA = 0.02  # of the oval, for an object
+LEARN, LEARN_DOUBTFUL, LEARN_HIDDEN = 0.08, 0.06, 0.002  # share of a new frame that the memory takes
+MASK_LEARN = 0.5  # share of a new mask that is taken: occluders appear and disappear within two or three frames
 
 Mask = npt.NDArray[np.bool_]
 
 
 def hair(lab: Float) -> Float:
-    """0-1 in the atlas, 1 where hair hangs into the face of one frame (SIDE, SIDE, 3 Lab)."""
+    """0-1 in the atlas, 1 where hair covers the face of one frame (ATLAS_SIDE, ATLAS_SIDE, 3 Lab)."""
     skin = float(np.median(lab[..., 0][plain_skin() > 0]))
     darkness = 1 - lab[..., 0] / max(skin, 1.0)
     candidates = (darkness > DARK) & oval() & ~features(around=3)
@@ -51,34 +51,34 @@ def hair(lab: Float) -> Float:
 
 @dataclass
 class OcclusionMemory:
-    """What one track has looked like so far; judges its next frame against that."""
+    """The appearance of one track so far; its next frame is compared with that."""
 
-    usual: Float | None = None  # (SIDE, SIDE, 3): lightness without the light, a and b, slowly averaged
-    spread: Float | None = None  # how far it usually strays
+    usual: Float | None = None  # (ATLAS_SIDE, ATLAS_SIDE, 3): `texture`, slowly averaged
+    spread: Float | None = None  # the usual difference from it
     hidden: Float | None = None  # the mask so far
     frames: int = 0
 
     def update(self, lab: Float) -> Float:
-        """Take one frame's face (SIDE, SIDE, 3 Lab); return 0-1, 1 where the face itself is seen."""
+        """Take one frame's face (ATLAS_SIDE, ATLAS_SIDE, 3 Lab); return 0-1, 1 where nothing covers the face."""
         now = texture(lab)
         if self.usual is None or self.spread is None or self.hidden is None:
             self.usual, self.spread, self.hidden = now.copy(), np.zeros_like(now), hair(lab)
         distance = np.abs(now - self.usual)
-        strangeness = np.sqrt(((distance / (NOISE + 1.5 * self.spread)) ** 2).sum(-1)) * judged()
-        strangeness = cv2.GaussianBlur(strangeness, (0, 0), 4) / share_judged()
-        thing = entered((strangeness > DIFFERENT) & oval(), (strangeness > STRANGE) & rim(), least=LEAST_AREA)
+        strangeness = np.sqrt(((distance / (NOISE + 1.5 * self.spread)) ** 2).sum(-1)) * compared()
+        strangeness = cv2.GaussianBlur(strangeness, (0, 0), 4) / share_compared()
+        objects = entered((strangeness > DIFFERENT) & oval(), (strangeness > STRANGE) & rim(), least=LEAST_AREA)
         self.frames += 1
-        quick = np.where(strangeness < DIFFERENT, LEARN, LEARN_DOUBTFUL)
-        rate = np.where(thing, LEARN_HIDDEN, np.maximum(quick, 1 / self.frames)).astype(np.float32)[..., None]
+        visible = np.where(strangeness < DIFFERENT, LEARN, LEARN_DOUBTFUL)
+        rate = np.where(objects, LEARN_HIDDEN, np.maximum(visible, 1 / self.frames)).astype(np.float32)[..., None]
         self.usual += rate * (now - self.usual)
         self.spread += rate * (distance - self.spread)
-        soft = cv2.GaussianBlur(thing.astype(np.float32), (0, 0), 2.0)
-        self.hidden += FADE * (np.maximum(soft, hair(lab)) - self.hidden)
+        soft = cv2.GaussianBlur(objects.astype(np.float32), (0, 0), 2.0)
+        self.hidden += MASK_LEARN * (np.maximum(soft, hair(lab)) - self.hidden)
         return np.clip(1 - self.hidden, 0, 1)
 
 
 def texture(lab: Float) -> Float:
-    """Lightness less its slow change, a and b less their median: the same under another light."""
+    """Lightness minus its slow change, a and b minus their median: the same under another light."""
     inside = oval().astype(np.float32)
     light = cv2.GaussianBlur(lab[..., 0] * inside, (0, 0), LIGHT_SIGMA) / np.maximum(
         cv2.GaussianBlur(inside, (0, 0), LIGHT_SIGMA), 1e-3
@@ -88,58 +88,58 @@ def texture(lab: Float) -> Float:
 
 
 def entered(candidates: Mask, entrance: Mask, *, least: float) -> Mask:
-    """Patches of `candidates`, at least a share of the oval in size, that hold some of `entrance`; holes closed."""
+    """Patches of `candidates`, at least a share of the oval in size, that contain some of `entrance`; holes closed."""
     opened = cv2.morphologyEx(candidates.astype(np.uint8), cv2.MORPH_OPEN, ellipse(3))
-    count, labels, facts, _ = cv2.connectedComponentsWithStats(opened)
-    big = facts[:, cv2.CC_STAT_AREA] >= least * oval().sum()
+    count, labels, patches, _ = cv2.connectedComponentsWithStats(opened)
+    large = patches[:, cv2.CC_STAT_AREA] >= least * oval().sum()
     entering = np.bincount(labels[entrance], minlength=count) > 0
-    chosen = big & entering
+    chosen = large & entering
     chosen[0] = False
     kept = cv2.morphologyEx(chosen[labels].astype(np.uint8), cv2.MORPH_CLOSE, ellipse(9))
     return np.asarray(kept > 0, np.bool_)
 
 
 def ellipse(side: int) -> npt.NDArray[np.uint8]:
-    """Return a round brush."""
+    """Return a round structuring element."""
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 
 
 @cache
 def oval() -> Mask:
-    """Return the face in the atlas."""
-    return contour_mask(SIDE, OVAL) > 0
+    """Where the face is in the atlas."""
+    return contour_mask(ATLAS_SIDE, OVAL) > 0
 
 
 @cache
 def rim() -> Mask:
-    """Return the band of the oval where things come in."""
+    """Return the band of the oval over which objects enter."""
     return oval() & ~(cv2.erode(oval().astype(np.uint8), np.ones((2 * RIM + 1, 2 * RIM + 1), np.uint8)) > 0)
 
 
 @cache
 def features(around: int = 7) -> Mask:
-    """Brows, eyes and mouth with some pixels around: dark without being hair that hangs into the face."""
-    small = contour_mask(SIDE, OUTER_LIPS, LEFT_EYE, RIGHT_EYE, LEFT_BROW, RIGHT_BROW)
+    """Brows, eyes and mouth with some pixels around: dark without being hair."""
+    small = contour_mask(ATLAS_SIDE, OUTER_LIPS, LEFT_EYE, RIGHT_EYE, LEFT_BROW, RIGHT_BROW)
     return cv2.dilate(small, ellipse(around)) > 0
 
 
 @cache
 def plain_skin() -> Float:
-    """Return the atlas without brows, eyes, nostrils and lips: what colours are measured on."""
-    small = contour_mask(SIDE, OUTER_LIPS, LEFT_EYE, RIGHT_EYE, LEFT_BROW, RIGHT_BROW)
+    """Return the atlas without its rim, brows, eyes and lips: where colours are measured."""
+    small = contour_mask(ATLAS_SIDE, OUTER_LIPS, LEFT_EYE, RIGHT_EYE, LEFT_BROW, RIGHT_BROW)
     inner = cv2.erode(oval().astype(np.float32), np.ones((13, 13), np.uint8))
     return np.asarray(inner * (1 - np.clip(cv2.dilate(small, np.ones((9, 9), np.uint8)), 0, 1)), np.float32)
 
 
 @cache
-def judged() -> Float:
-    """Where a difference counts: not in the eyes, not inside the mouth, both change too much by themselves."""
-    lively = cv2.dilate(contour_mask(SIDE, LEFT_EYE, RIGHT_EYE), np.ones((7, 7), np.uint8))
-    lively = np.maximum(lively, cv2.dilate(contour_mask(SIDE, INNER_LIPS), np.ones((3, 3), np.uint8)))
-    return np.asarray(oval() * (1 - lively), np.float32)
+def compared() -> Float:
+    """Where a difference counts: not in the eyes and not inside the mouth, which change by themselves."""
+    changing = cv2.dilate(contour_mask(ATLAS_SIDE, LEFT_EYE, RIGHT_EYE), np.ones((7, 7), np.uint8))
+    changing = np.maximum(changing, cv2.dilate(contour_mask(ATLAS_SIDE, INNER_LIPS), np.ones((3, 3), np.uint8)))
+    return np.asarray(oval() * (1 - changing), np.float32)
 
 
 @cache
-def share_judged() -> Float:
-    """Return what a blur of `judged` leaves, to divide by."""
-    return np.maximum(cv2.GaussianBlur(judged(), (0, 0), 4), 1e-2)
+def share_compared() -> Float:
+    """Return what a blur of `compared` leaves, to divide by."""
+    return np.maximum(cv2.GaussianBlur(compared(), (0, 0), 4), 1e-2)

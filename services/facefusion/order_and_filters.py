@@ -1,4 +1,4 @@
-"""Which faces are meant: the order of the faces in a frame, the filters, the reference."""
+"""The order of the faces in a frame, and the filters by age and sex."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ _KEYS: dict[Order, Callable[[Face], float]] = {
 
 @dataclass(frozen=True)
 class Filters:
-    """Whom the caller wants at all; "" lets everybody pass."""
+    """The age and the sex that the request asks for; "" accepts everybody."""
 
     age: Age | Literal[""] = ""
     gender: Gender | Literal[""] = ""
 
     @property
     def active(self) -> bool:
-        """Whether attributes need to be read."""
+        """Whether a face's attributes are needed."""
         return bool(self.age or self.gender)
 
     def refusal(self, attributes: Attributes) -> str:
@@ -44,5 +44,5 @@ class Filters:
 
 
 def ordered(items: Iterable[T], order: Order, face_of: Callable[[T], Face]) -> list[T]:
-    """Sort whatever has a face into the contract's order; equals keep their order."""
+    """Sort items by their faces in the contract's order; equal ones keep their order."""
     return sorted(items, key=lambda item: _KEYS[order](face_of(item)))

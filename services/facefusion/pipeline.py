@@ -5,20 +5,21 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from services.facefusion import safety
-from services.facefusion.face_analysis import Commission, eight_bits, gallery_of, prepare_source
-from services.facefusion.face_selector import Casting
+from services.facefusion.face import Image
+from services.facefusion.face_analysis import SwapContext, eight_bits, gallery_of, prepare_source
+from services.facefusion.face_selector import FaceSelector
 from services.facefusion.model import FaceModel
 from services.facefusion.reference_face import Reference
 from services.facefusion.request import FaceFusionRequest
+from services.facefusion.safety import nsfw_gate, write_audit_entry
 from services.facefusion.still import reference_for, swap_still
-from services.facefusion.swapper import Painter, paste
+from services.facefusion.swapper import FaceRenderer, paste
 from services.facefusion.track import Tracker
 from shared.errors import JobFailed
 from shared.files.handles import InputFile
 from shared.media.decode import VideoSource, open_video
 from shared.media.encode import encode
-from shared.media.frame import Frame, as_stored, upright
+from shared.media.frame import Frame, Picture, as_stored, upright
 from shared.media.image import is_picture, picture_suffix, read_picture, write_picture
 from shared.media.provenance import Label
 from shared.pipeline.job import Job, Result
@@ -29,124 +30,129 @@ FIRST_FACE_FRAMES = 300  # without a preview the reference is in the first of th
 def swap_faces(job: Job, request: FaceFusionRequest, model: FaceModel) -> Result:
     """Put the source's face on the wanted faces of the whole target."""
     with job.input(request.source_file) as portrait, job.input(request.target_file) as target:
-        safety.note(job, portrait, target)
+        write_audit_entry(job, portrait, target)
         source = prepare_source(job, portrait, model)
-        commission = Commission(job, request, model, source, reference_for(job, request, target, model))
+        context = SwapContext(job, request, model, source, reference_for(job, request, target, model))
         if is_picture(target):
-            return swap_picture(commission, target)
+            return swap_picture(context, target)
         with open_video(target) as video:
-            if commission.needs_reference:
-                commission = commission.with_reference(first_reference(video, request, model))
-            return swap_video(commission, video)
+            if context.needs_reference:
+                context = context.with_reference(first_reference(video, request, model))
+            return swap_video(context, video)
 
 
-def swap_picture(commission: Commission, target: InputFile) -> Result:
+def swap_picture(context: SwapContext, target: InputFile) -> Result:
     """Swap a picture and write it in its own format."""
-    job, request, model = commission.job, commission.request, commission.model
+    job, request, model = context.job, context.request, context.model
     image = read_picture(target)
-    guard = safety.gate(job, model)
-    guard.look(image)
-    job.details["nsfw"] = guard.report()
-    if commission.needs_reference:
+    gate = nsfw_gate(job, model)
+    gate.check(image)
+    job.details["nsfw"] = gate.report()
+    if context.needs_reference:
         gallery = gallery_of(image, 0, request, model)
         if not gallery.faces:
-            raise JobFailed("facefusion_filtered" if gallery.hidden else "facefusion_no_face", frame=0)
-        commission = commission.with_reference(gallery.reference(request.reference_face_position, model))
-    painted = swap_still(commission, image)
+            raise JobFailed("facefusion_filtered" if gallery.filtered else "facefusion_no_face", frame=0)
+        context = context.with_reference(gallery.reference(request.reference_face_position, model))
+    swapped = swap_still(context, image)
     if not job.details["swapped_frames"]:
         raise nothing_matched(job.details["match"]["nearest_distance"])
     with job.output(picture_suffix(target)) as output:
-        write_picture(painted, output, label=Label.of(job.settings, output))
+        write_picture(swapped, output, label=Label.of(job.settings, output))
     return Result(video=output.name)
 
 
-def swap_video(commission: Commission, video: VideoSource) -> Result:
+def swap_video(context: SwapContext, video: VideoSource) -> Result:
     """Swap every frame; sound and timing stay as they are."""
-    job = commission.job
-    stage = Stage(commission, video)
+    job = context.job
+    swapper = VideoSwapper(context, video)
     with job.output(".mp4") as target:
-        frames = stage.paint(job.watch(video.frames(), video.frame_count))
+        frames = swapper.swap(job.watch(video.frames(), video.frame_count))
         label = Label.of(job.settings, target)
         written = encode(
             frames, target, like=video, size=(video.width, video.height), settings=job.settings, label=label
         )
-        stage.guard.close()
-        job.details |= stage.report() | {
+        swapper.gate.finish()
+        job.details |= swapper.report() | {
             "frames": written.frames,
             "encoder": written.encoder,
             "lost": written.lost,
         }
-        if not stage.swapped:
-            raise nothing_matched(stage.casting.nearest)
+        if not swapper.swapped:
+            raise nothing_matched(swapper.selector.nearest)
     return Result(video=target.name)
 
 
 def first_reference(video: VideoSource, request: FaceFusionRequest, model: FaceModel) -> Reference:
-    """Without a preview: the position counts in frame 0, or in the first frame that shows a face."""
-    hidden = 0
+    """Return the reference without a preview: the position counts in the first frame that shows a face."""
+    filtered = 0
     for index, frame in enumerate(islice(video.frames(), FIRST_FACE_FRAMES)):
         gallery = gallery_of(eight_bits(upright(frame.image, video.rotation)), index, request, model)
-        hidden += gallery.hidden
+        filtered += gallery.filtered
         if gallery.faces:
             return gallery.reference(request.reference_face_position, model)
-    raise JobFailed("facefusion_filtered" if hidden else "facefusion_no_face", frame=0)
+    raise JobFailed("facefusion_filtered" if filtered else "facefusion_no_face", frame=0)
 
 
 def nothing_matched(nearest: float | None) -> JobFailed:
-    """Why no frame of a whole generation was changed."""
+    """Why no frame of a whole generation was changed; `nearest` is the smallest distance to the reference."""
     if nearest is None:
         return JobFailed("facefusion_nobody")
     return JobFailed("facefusion_no_match", nearest=f"{nearest:.3f}")
 
 
-class Stage:
-    """Where the frames of one job pass by; everything that is remembered from frame to frame lives here."""
+class VideoSwapper:
+    """Swaps the frames of one job; everything that is remembered from frame to frame is kept here."""
 
-    def __init__(self, commission: Commission, video: VideoSource) -> None:
+    def __init__(self, context: SwapContext, video: VideoSource) -> None:
         self.video = video
-        self.source = commission.source
-        self.model = commission.model
-        self.reference = commission.reference
-        self.casting = Casting(commission.wish, commission.model)
-        self.tracker = Tracker(commission.model.detect)
-        self.guard = safety.gate(commission.job, commission.model, samples=max(int(video.duration_seconds), 1))
-        self.painters: dict[int, Painter] = {}
-        self.swapped = 0
+        self.source = context.source
+        self.model = context.model
+        self.reference = context.reference
+        self.selector = FaceSelector(context.criteria, context.model)
+        self.tracker = Tracker(context.model.detect)
+        self.gate = nsfw_gate(context.job, context.model, samples=max(int(video.duration_seconds), 1))
+        self.renderers: dict[int, FaceRenderer] = {}  # by track number
+        self.swapped = 0  # frames
 
-    def paint(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+    def swap(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """Pass frames on, changed where a wanted face is; a frame without one stays the very same object."""
-        seconds = float(1 / self.video.frame_rate)
         next_sample = 0.0
         for index, frame in enumerate(frames):
             now = float(frame.pts * self.video.time_base)
             picture = upright(frame.image, self.video.rotation)
             image = eight_bits(picture)
             if now >= next_sample:
-                self.guard.look(image)
+                self.gate.check(image)
                 next_sample = now + 1
-            painted = None
-            for track in self.casting(image, self.tracker(image, index), index):
-                view = track.locate(image, self.model.landmarks, seconds)
-                painter = self.painters.setdefault(track.number, self.source.painter())
-                patch = view and painter(image, view)
-                if patch:
-                    painted = picture.copy() if painted is None else painted
-                    paste(painted, patch)
-                    self.casting.painted(track)
-            for number in self.painters.keys() - {track.number for track in self.tracker.tracks}:
-                del self.painters[number]
-            if painted is None:
+            swapped = self._render(picture, image, index)
+            if swapped is None:
                 yield frame
             else:
                 self.swapped += 1
-                yield replace(frame, image=as_stored(painted, self.video.rotation))
+                yield replace(frame, image=as_stored(swapped, self.video.rotation))
 
     def report(self) -> dict[str, Any]:
-        """Say what the task's details tell: who was found, who was swapped, and why not."""
+        """Return the task's details: which faces were found, which were swapped, and why the others were not."""
         return {
             "swapper": self.model.swapper.name,
             "reference_frame": None if self.reference is None else self.reference.frame,
-            "match": {"tracks": self.casting.report(self.tracker.all()), "nearest_distance": self.casting.nearest},
+            "match": {"tracks": self.selector.report(self.tracker.all()), "nearest_distance": self.selector.nearest},
             "swapped_frames": self.swapped,
-            "nsfw": self.guard.report(),
+            "nsfw": self.gate.report(),
         }
+
+    def _render(self, picture: Picture, image: Image, index: int) -> Picture | None:
+        """Return a changed copy of the upright picture, whose 8 bits are `image`; None without a wanted face."""
+        seconds = float(1 / self.video.frame_rate)
+        swapped = None
+        for track in self.selector(image, self.tracker(image, index), index):
+            view = track.locate(image, self.model.landmarks, seconds)
+            renderer = self.renderers.setdefault(track.number, self.source.renderer())
+            patch = view and renderer(image, view)
+            if patch:
+                swapped = picture.copy() if swapped is None else swapped
+                paste(swapped, patch)
+                self.selector.count_swapped(track)
+        for number in self.renderers.keys() - {track.number for track in self.tracker.tracks}:
+            del self.renderers[number]
+        return swapped

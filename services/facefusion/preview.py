@@ -1,51 +1,46 @@
-"""Face fusion: one frame to look at, and the faces to choose from."""
+"""Face fusion: one frame as a preview, and the faces to choose from."""
 
 import numpy as np
 
-from services.facefusion import safety
 from services.facefusion.face import Face, Image
-from services.facefusion.face_analysis import (
-    Commission,
-    Gallery,
-    gallery_of,
-    prepare_source,
-)
+from services.facefusion.face_analysis import Gallery, SwapContext, gallery_of, prepare_source
 from services.facefusion.model import FaceModel
 from services.facefusion.reference_face import target_key
 from services.facefusion.request import FaceFusionRequest
+from services.facefusion.safety import nsfw_gate, write_audit_entry
 from services.facefusion.still import frame_of, reference_for, swap_still
 from shared.errors import JobFailed
 from shared.media.image import write_picture
 from shared.media.provenance import Label
 from shared.pipeline.job import Job, Result
 
-CROP_MARGIN = 0.25  # of the box, a side
+CROP_MARGIN = 0.25  # of the box, on each side
 
 
 def preview_swap(job: Job, request: FaceFusionRequest, model: FaceModel) -> Result:
-    """Swap one frame, and cut out the faces that it shows; the faces are remembered for the requests that follow."""
+    """Swap one frame and cut out the faces in it; the faces are stored for the requests that follow."""
     with job.input(request.source_file) as portrait, job.input(request.target_file) as target:
-        safety.note(job, portrait, target)
+        write_audit_entry(job, portrait, target)
         source = prepare_source(job, portrait, model)
         job.report(0.3)
         image, frame = frame_of(target, request.frame_number)
         key = target_key(target.name, target.size, target.mtime_ns)
-        commission = Commission(job, request, model, source, reference_for(job, request, target, model))
-    guard = safety.gate(job, model)
-    guard.look(image)
-    job.details["nsfw"] = guard.report()
+        context = SwapContext(job, request, model, source, reference_for(job, request, target, model))
+    gate = nsfw_gate(job, model)
+    gate.check(image)
+    job.details["nsfw"] = gate.report()
     gallery = gallery_of(image, frame, request, model)
     if not gallery.faces:
-        raise JobFailed("facefusion_filtered" if gallery.hidden else "facefusion_no_face", frame=frame)
+        raise JobFailed("facefusion_filtered" if gallery.filtered else "facefusion_no_face", frame=frame)
     job.check()
     known = [gallery.reference(position, model) for position in range(len(gallery.faces))]
-    if commission.needs_reference:
+    if context.needs_reference:
         gallery.check(request.reference_face_position)
-        commission = commission.with_reference(known[request.reference_face_position])
-    painted = swap_still(commission, image)
+        context = context.with_reference(known[request.reference_face_position])
+    swapped = swap_still(context, image)
     job.report(0.8)
     with job.output(".jpg") as output:
-        write_picture(painted, output, label=Label.of(job.settings, output))
+        write_picture(swapped, output, label=Label.of(job.settings, output))
     return Result(
         preview=output.name,
         references=write_crops(job, gallery),
@@ -55,7 +50,7 @@ def preview_swap(job: Job, request: FaceFusionRequest, model: FaceModel) -> Resu
 
 
 def write_crops(job: Job, gallery: Gallery) -> tuple[str, ...]:
-    """Write each face of the gallery as a picture of its own."""
+    """Write each face of the gallery as a picture; return the file names in the gallery's order."""
     names = []
     for position, face in enumerate(gallery.faces):
         with job.output(".jpg", part=f"face{position}") as output:

@@ -1,8 +1,8 @@
 """The faces that a user was shown, and the one that was picked.
 
-A preview leaves the faces behind its crops as a memo under the key of its target. When a later request is accepted,
-the HTTP face takes the picked one out of the newest memo and stores it with the job (`job.context`). This module
-imports no vision library: both sides use it.
+A preview stores the faces of its crops as a memo under the key of its target. When a later request is accepted, the
+HTTP face takes the picked one from the newest memo and stores it with the job (`job.context`). This module imports no
+vision library, because both sides use it.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ NewestArtifact = Callable[..., Awaitable[Memo | None]]
 
 @dataclass(frozen=True)
 class Reference:
-    """One face of a gallery: who, and where it was seen."""
+    """One face of a gallery: its embedding, and where it was seen."""
 
     frame: int
     position: int
     bbox: tuple[float, ...]  # x1, y1, x2, y2 in pixels of the upright frame
-    points: tuple[tuple[float, float], ...]  # five
+    landmarks5: tuple[tuple[float, float], ...]  # pixels of the upright frame; stored as "points"
     size: tuple[int, int]  # (width, height) of the upright frame
     embedding: tuple[float, ...]  # of length 1
     embedder: str
@@ -38,29 +38,31 @@ class Reference:
             frame=int(value["frame"]),
             position=int(value["position"]),
             bbox=tuple(value["bbox"]),
-            points=tuple((x, y) for x, y in value["points"]),
+            landmarks5=tuple((x, y) for x, y in value["points"]),
             size=(value["size"][0], value["size"][1]),
             embedding=tuple(value["embedding"]),
             embedder=value["embedder"],
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
+        """Return plain JSON values; the landmarks keep the key of the rows that exist, "points"."""
+        value = asdict(self)
+        value["points"] = value.pop("landmarks5")
+        return value
 
 
 def target_key(name: str, size: int, mtime_ns: int) -> str:
-    """Under which memos of a target are found: its name, size and time of change, on whatever host it is mounted."""
+    """Return the key of a target's memos: a hash of name, size and time of change, the same on every host."""
     return hashlib.sha256(f"{name}\n{size}\n{mtime_ns}".encode()).hexdigest()
 
 
 async def resolve_reference(
     request: FaceFusionRequest, target: Path, newest_artifact: NewestArtifact
 ) -> dict[str, Any]:
-    """Return the job's context: the face that the user means by a position, as far as it is known by now.
+    """Return the job's context: the face that the user means by a position, as far as it is known now.
 
-    The newest succeeded preview of this task and target counts, else the newest of this target; raises Rejected when
-    its gallery has no such position. Without one the run looks at its own frame.
+    It comes from the newest succeeded preview of this task and target, else from the newest of this target; raises
+    Rejected when that gallery has no such position. Without a preview the run finds the face in the target itself.
     """
     if request.face_selector_mode != "reference":
         return {}

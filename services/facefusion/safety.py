@@ -1,4 +1,4 @@
-"""What is owed to the people whose faces these are: the nudity gate and a line in the audit log."""
+"""What protects the people whose faces these are: the nudity check and an entry in the audit log."""
 
 import hashlib
 import logging
@@ -13,13 +13,13 @@ from shared.pipeline.job import Job
 audit = logging.getLogger("kinora.audit")
 
 
-def gate(job: Job, model: FaceModel, *, samples: int = 1) -> NsfwGate:
-    """Open a gate for `samples` pictures of one job, as the settings ask."""
+def nsfw_gate(job: Job, model: FaceModel, *, samples: int = 1) -> NsfwGate:
+    """Return a gate for `samples` pictures of one job, as the settings ask."""
     return NsfwGate(model.nsfw, job.settings.nsfw_threshold, job.settings.nsfw_share, expected=samples)
 
 
-def note(job: Job, source: InputFile, target: InputFile) -> None:
-    """Write who was put on whom and when, by hash, into the audit log and the task's details."""
+def write_audit_entry(job: Job, source: InputFile, target: InputFile) -> None:
+    """Write which source is put on which target and when, by hash, into the audit log and the task's details."""
     entry = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "source_sha256": sha256_of(source),
@@ -37,7 +37,7 @@ def note(job: Job, source: InputFile, target: InputFile) -> None:
 
 
 def sha256_of(file: InputFile) -> str:
-    """Hash an opened input without moving anybody's position in it."""
+    """Hash an opened input without moving its file position."""
     digest, position = hashlib.sha256(), 0
     while block := os.pread(file.fd, 1 << 20, position):
         digest.update(block)

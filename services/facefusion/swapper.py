@@ -1,6 +1,6 @@
-"""What every swapper is: it prepares a source once and gives each track a painter of its own.
+"""What every swapper is: it prepares a source once and gives each track a renderer.
 
-A prepared source belongs to one job and a painter to one track of it, so nothing of a job can reach the next one.
+A prepared source belongs to one job and a renderer to one track of it, so nothing of one job can reach the next.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class View:
 
     face: Face
     landmarks: Float  # (468, 3) in frame pixels, smoothed within the track
-    fresh: bool = True  # the first view of a track, or the first after a cut: forget what was
+    fresh: bool = True  # the first view of a track, or the first after a cut: what a renderer remembers is void
     opacity: float = 1.0  # below 1 while a doubtful face fades out
 
 
@@ -32,22 +32,22 @@ class Patch:
     mask: Float  # (h, w) 0-1; 0 leaves the frame's pixel as it is, bit for bit
 
 
-class Painter(Protocol):
-    """Paints one track, frame after frame; keeps what must not flicker."""
+class FaceRenderer(Protocol):
+    """Renders the source's face over one track, frame after frame; keeps what must not flicker."""
 
     def __call__(self, image: Image, view: View) -> Patch | None:
-        """Return what to paste over the (H, W, 3) RGB frame; None when nothing can be seen."""
+        """Return what to paste over the (H, W, 3) RGB frame; None when nothing of the face can be seen."""
 
 
 class PreparedSource(Protocol):
-    """A source person, ready to be painted."""
+    """A source person, ready to be rendered."""
 
-    def painter(self) -> Painter:
-        """One painter a track."""
+    def renderer(self) -> FaceRenderer:
+        """Return a renderer for one track."""
 
 
 class Swapper(Protocol):
-    """Weights that can paint one person over another."""
+    """A method that renders one person's face over another's."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""Following faces from frame to frame, so that each is recognised once and painted steadily."""
+"""Following faces from frame to frame, so that each is recognised once and rendered steadily."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -6,19 +6,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from services.facefusion.attributes import Attributes
-from services.facefusion.face import Face, Float, Image, overlap
-from services.facefusion.landmarks import LandmarkFinder, crop_of_landmarks, crop_of_points
+from services.facefusion.face import Face, Float, Image, iou
+from services.facefusion.landmarks import LandmarkFinder, crop_of_landmarks, crop_of_landmarks5
 from services.facefusion.smoothing import OneEuro
 from services.facefusion.swapper import View
 from shared.media.shot_boundary import CutDetector
 
-SAME_FACE = 0.25  # overlap of a track's box with a detection's, from which it may be the same face
-MEETING = 0.2  # overlap of two tracks after which they are recognised anew
-NEAR = 0.6  # of the face's size: how far a face moves between two frames at most
-LONGEST_GAP = 12  # frames without a detection through which a face is followed by its landmarks alone
-PRESENT = 0.5  # the landmark network's own score: below it there is no face in the crop
-JUMP = 0.08  # of the face's size: a step that the margin of the next crop should not have to bear
-FADE = 0.34  # opacity lost or won a frame while a face is doubtful
+SAME_FACE_IOU = 0.25  # of a track's box with a detection's: from here on it may be the same face
+MEETING_IOU = 0.2  # of two tracks' boxes: above it both are recognised again
+LONGEST_STEP = 0.3  # of the face's size: how far a face moves between two frames at most; twice that after a gap
+LONGEST_GAP = 12  # frames without a detection in which a face is followed by its landmarks alone
+MIN_PRESENCE = 0.5  # the landmark network's own score: below it there is no face in the crop
+QUICK_STEP = 0.08  # of the face's size: a larger step moves the next crop, whose margin would not hold it
+FADE_STEP = 0.34  # opacity lost or gained per frame while a face is doubtful
 
 
 @dataclass
@@ -27,22 +27,21 @@ class Track:
 
     number: int
     face: Face
-    first: int
-    last: int
-    missed: int = 0  # frames since the detector last saw it
-    frames: int = 1
-    looked: int = 0  # how often it was recognised
-    looked_at: int = 0  # frame of the last look
-    doubtful: bool = True  # recognise (again) before trusting the embedding
+    first: int  # frame in which it appeared
+    last: int  # frame in which the detector last saw it
+    missed: int = 0  # frames since then
+    frames: int = 1  # frames in which the detector saw it
+    recognitions: int = 0
+    recognised_at: int = 0  # frame of the last recognition
+    doubtful: bool = True  # recognise (again) before the embedding counts
     embedding: Float | None = None
     attributes: Attributes | None = None
-    landmarks: Float | None = None
-    presence: float = 1.0
+    landmarks: Float | None = None  # (468, 3) in frame pixels, smoothed
     opacity: float = 1.0
-    fresh: bool = True
+    fresh: bool = True  # no view was made yet
     smooth_landmarks: OneEuro = field(default_factory=OneEuro)
-    smooth_points: OneEuro = field(default_factory=OneEuro)
-    moved: Float = field(default_factory=lambda: np.zeros(2, np.float32))
+    smooth_landmarks5: OneEuro = field(default_factory=OneEuro)
+    moved: Float = field(default_factory=lambda: np.zeros(2, np.float32))  # pixels since the frame before
 
     @property
     def detected(self) -> bool:
@@ -50,18 +49,11 @@ class Track:
         return self.missed == 0
 
     def locate(self, image: Image, finder: LandmarkFinder, seconds: float) -> View | None:
-        """Find and smooth the landmarks in the current frame; None when there is no face to be painted."""
-        if self.landmarks is None:
-            rough, _ = finder(image, crop_of_points(self.face.points))
-            crop = crop_of_landmarks(rough)
-        else:
-            crop = crop_of_landmarks(self.landmarks)
-            if self.detected and float(np.abs(self.moved).max()) > JUMP * float(self.face.size.max()):
-                crop[:2] += self.moved  # the head moves quickly: look where the detector sees it
-        found, self.presence = finder(image, crop)
-        seen = self.presence >= PRESENT
+        """Find and smooth the landmarks, `seconds` after the last frame; None when there is no face to be rendered."""
+        found, presence = finder(image, self._crop(image, finder))
+        seen = presence >= MIN_PRESENCE
         self.doubtful |= not seen
-        self.opacity = min(1.0, self.opacity + FADE) if seen else self.opacity - FADE
+        self.opacity = min(1.0, self.opacity + FADE_STEP) if seen else self.opacity - FADE_STEP
         if not seen and (self.landmarks is None or self.opacity <= 0):
             self.opacity = max(self.opacity, 0.0)
             return None
@@ -71,15 +63,25 @@ class Track:
             self.landmarks = self.smooth_landmarks(found, seconds, height)
             if not self.detected and before is not None:
                 self.face = shifted(self.face, (self.landmarks - before)[:, :2].mean(0))
-        points = self.smooth_points(self.face.points, seconds, height)
-        view = View(replace(self.face, points=points), self.landmarks, self.fresh, self.opacity)
+        landmarks5 = self.smooth_landmarks5(self.face.landmarks5, seconds, height)
+        view = View(replace(self.face, landmarks5=landmarks5), self.landmarks, self.fresh, self.opacity)
         self.fresh = False
         return view
+
+    def _crop(self, image: Image, finder: LandmarkFinder) -> Float:
+        """Return where to search: around the last landmarks, or around those of a first pass."""
+        if self.landmarks is None:
+            rough, _ = finder(image, crop_of_landmarks5(self.face.landmarks5))
+            return crop_of_landmarks(rough)
+        crop = crop_of_landmarks(self.landmarks)
+        if self.detected and float(np.abs(self.moved).max()) > QUICK_STEP * float(self.face.size.max()):
+            crop[:2] += self.moved  # the head moves quickly: search where the detector sees it
+        return crop
 
 
 @dataclass
 class Tracker:
-    """`tracker(image, index) -> list[Track]`: the faces of this frame, each with the track it belongs to."""
+    """`tracker(image, index) -> list[Track]`: the tracks of this frame, with those that a short gap interrupts."""
 
     detect: Callable[[Image], list[Face]]
     tracks: list[Track] = field(default_factory=list)
@@ -89,7 +91,7 @@ class Tracker:
     before: Image | None = None
 
     def __call__(self, image: Image, index: int) -> list[Track]:
-        """Detect, tell cuts, and give every face to the track that it continues."""
+        """Detect faces, end all tracks at a cut, and give every face to the track that it continues."""
         if self._is_cut(image):
             self._end(self.tracks)
         faces = self.detect(image)
@@ -103,9 +105,9 @@ class Tracker:
             if track.last != index:
                 track.missed += 1
                 track.moved = np.zeros(2, np.float32)
-        for one in self.tracks:  # two faces that meet may have changed places
+        for one in self.tracks:  # two faces that meet may have been exchanged
             others = (other for other in self.tracks if other is not one)
-            one.doubtful |= any(overlap(one.face.bbox, other.face.bbox) > MEETING for other in others)
+            one.doubtful |= any(iou(one.face.bbox, other.face.bbox) > MEETING_IOU for other in others)
         for face in faces:
             self.started += 1
             self.tracks.append(Track(self.started, face, index, index))
@@ -116,13 +118,13 @@ class Tracker:
         """Every track so far, in order of appearance."""
         return sorted([*self.ended, *self.tracks], key=lambda track: track.number)
 
-    def _end(self, gone: list[Track]) -> None:
-        """Keep of a track only what the report tells, so that a long video needs no more memory than a short one."""
-        for track in gone:
+    def _end(self, ending: list[Track]) -> None:
+        """Keep of a track only what the report names, so that a long video needs no more memory than a short one."""
+        for track in ending:
             track.landmarks, track.embedding = None, None
-            track.smooth_landmarks, track.smooth_points = OneEuro(), OneEuro()
-        self.ended += gone
-        self.tracks = [track for track in self.tracks if all(track is not other for other in gone)]
+            track.smooth_landmarks, track.smooth_landmarks5 = OneEuro(), OneEuro()
+        self.ended += ending
+        self.tracks = [track for track in self.tracks if all(track is not other for other in ending)]
 
     def _is_cut(self, image: Image) -> bool:
         before, self.before = self.before, image
@@ -130,13 +132,13 @@ class Tracker:
 
 
 def assign(tracks: list[Track], faces: list[Face]) -> list[tuple[Track, Face]]:
-    """Pair tracks with detections, the best fit first; what fits nowhere stays alone."""
+    """Pair tracks with detections, the best fit first; what fits nothing stays unpaired."""
     fits: list[tuple[float, Track, Face]] = []
     for track in tracks:
         for face in faces:
-            shared = overlap(track.face.bbox, face.bbox)
+            shared = iou(track.face.bbox, face.bbox)
             step = float(np.linalg.norm(face.centre - track.face.centre)) / max(float(track.face.size.max()), 1.0)
-            if shared >= SAME_FACE or step < NEAR * min(track.missed + 1, 2) * 0.5:
+            if shared >= SAME_FACE_IOU or step < LONGEST_STEP * min(track.missed + 1, 2):
                 fits.append((shared - step, track, face))
     pairs: list[tuple[Track, Face]] = []
     for _, track, face in sorted(fits, key=lambda fit: -fit[0]):
@@ -146,5 +148,5 @@ def assign(tracks: list[Track], faces: list[Face]) -> list[tuple[Track, Face]]:
 
 
 def shifted(face: Face, step: Float) -> Face:
-    """Move a face by `step` pixels."""
-    return replace(face, bbox=face.bbox + np.tile(step, 2), points=face.points + step)
+    """Move a face by `step` (x, y) pixels."""
+    return replace(face, bbox=face.bbox + np.tile(step, 2), landmarks5=face.landmarks5 + step)

@@ -1,6 +1,6 @@
-"""Faces to test with: two private people from freely licensed clips, and the models that look at them.
+"""Faces to test with: two private people from freely licensed clips, and the models that find and swap them.
 
-Sources and licences stand in docs/licences.md. Nobody here is a public figure.
+Sources and licences are in docs/licences.md. Nobody here is a public figure.
 """
 
 from functools import cache

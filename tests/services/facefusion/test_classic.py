@@ -1,10 +1,10 @@
-"""The classic swap on pictures: who it looks like afterwards, and what it leaves alone."""
+"""The classic swap on pictures: who it looks like afterwards, and what it leaves unchanged."""
 
 import numpy as np
 import pytest
 
 from services.facefusion.classic import ClassicSwapper
-from services.facefusion.embed import distance
+from services.facefusion.embed import cosine_distance
 from services.facefusion.face import Image
 from services.facefusion.landmarks import INNER_LIPS, LEFT_EYE, opening
 from services.facefusion.swapper import Patch, View, paste
@@ -13,7 +13,7 @@ from tests.support.faces import difference, frames_of, largest, man, model, woma
 
 def swap(source: Image, target: Image) -> tuple[Image, Patch, View]:
     view = largest(target)
-    patch = ClassicSwapper().prepare(source, largest(source)).painter()(target, view)
+    patch = ClassicSwapper().prepare(source, largest(source)).renderer()(target, view)
     assert patch is not None
     result = target.copy()
     paste(result, patch)
@@ -27,13 +27,13 @@ def test_the_result_looks_more_like_the_source_and_less_like_the_target(source: 
     result, _, view = swap(source(), target())
 
     def embedded(image: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-        return model().embed(image, largest(image).face.points)
+        return model().embed(image, largest(image).face.landmarks5)
 
     wanted, own = embedded(source()), embedded(target())
-    seen = model().embed(result, view.face.points)
-    # SFace plays no part in the classic swap; the figures by a foreign judge are in docs/facefusion.md.
-    assert distance(seen, wanted) < distance(own, wanted) - 0.2
-    assert distance(seen, own) > 0.3
+    seen = model().embed(result, view.face.landmarks5)
+    # The classic swap does not use SFace; figures by another network, dlib's, are in docs/facefusion.md.
+    assert cosine_distance(seen, wanted) < cosine_distance(own, wanted) - 0.2
+    assert cosine_distance(seen, own) > 0.3
 
 
 def test_what_lies_outside_the_face_stays_bit_for_bit() -> None:
@@ -58,10 +58,10 @@ def test_eyes_and_the_inside_of_the_mouth_stay_the_targets() -> None:
         assert opening(largest(result).landmarks, contour) == pytest.approx(before, rel=0.3)
 
 
-def test_sixteen_bit_pictures_are_painted_in_sixteen_bits() -> None:
+def test_sixteen_bit_pictures_are_rendered_in_sixteen_bits() -> None:
     deep = woman().astype(np.uint16) * 257
     view = largest(woman())
-    patch = ClassicSwapper().prepare(man(), largest(man())).painter()(woman(), view)
+    patch = ClassicSwapper().prepare(man(), largest(man())).renderer()(woman(), view)
     assert patch is not None
     shallow = woman().copy()
 
@@ -74,11 +74,11 @@ def test_sixteen_bit_pictures_are_painted_in_sixteen_bits() -> None:
 
 def test_a_painter_remembers_nothing_of_another_person() -> None:
     source_one = ClassicSwapper().prepare(man(), largest(man()))
-    fresh = source_one.painter()(woman(), largest(woman()))
+    fresh = source_one.renderer()(woman(), largest(woman()))
 
-    other = ClassicSwapper().prepare(woman(), largest(woman())).painter()
+    other = ClassicSwapper().prepare(woman(), largest(woman())).renderer()
     other(man(), largest(man()))
-    after = source_one.painter()(woman(), largest(woman()))
+    after = source_one.renderer()(woman(), largest(woman()))
 
     assert fresh is not None
     assert after is not None
@@ -86,21 +86,21 @@ def test_a_painter_remembers_nothing_of_another_person() -> None:
     assert (fresh.mask == after.mask).all()
 
 
-def test_a_view_after_a_cut_starts_anew() -> None:
+def test_a_fresh_view_after_a_cut_forgets_what_was_before() -> None:
     source = ClassicSwapper().prepare(man(), largest(man()))
     view = largest(woman())
-    alone = source.painter()(woman(), view)
+    alone = source.renderer()(woman(), view)
 
-    painter = source.painter()
-    painter(man(), largest(man()))
-    after_cut = painter(woman(), view)  # a new view is fresh unless told otherwise
+    renderer = source.renderer()
+    renderer(man(), largest(man()))
+    after_cut = renderer(woman(), view)  # a new view is fresh unless told otherwise
 
     assert alone is not None
     assert after_cut is not None
     assert np.array_equal(alone.mask, after_cut.mask)
 
 
-def test_a_turned_target_is_painted_only_where_the_source_has_pixels() -> None:
+def test_a_turned_target_is_changed_only_where_the_source_has_pixels() -> None:
     source = ClassicSwapper().prepare(man(), largest(man()))
     frontal = largest(woman())
     squeezed = frontal.landmarks.copy()  # a source that shows one cheek on a fifth of the usual width
@@ -109,7 +109,7 @@ def test_a_turned_target_is_painted_only_where_the_source_has_pixels() -> None:
     squeezed[side, 0] = middle + (squeezed[side, 0] - middle) * 0.2
     narrow = ClassicSwapper().prepare(woman(), View(frontal.face, squeezed))
 
-    full, faded = (prepared.painter()(woman(), frontal) for prepared in (source, narrow))
+    full, faded = (prepared.renderer()(woman(), frontal) for prepared in (source, narrow))
 
     assert full is not None
     assert faded is not None

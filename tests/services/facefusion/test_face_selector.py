@@ -1,60 +1,62 @@
-"""Who gets the new face."""
+"""Whose face is replaced."""
 
 import numpy as np
 import pytest
 
 from services.facefusion.attributes import Attributes
 from services.facefusion.face import Image
-from services.facefusion.face_selector import Casting, Wish
+from services.facefusion.face_selector import FaceSelector, SelectionCriteria
 from services.facefusion.order_and_filters import Filters
 from services.facefusion.track import Track, Tracker
 from tests.support.faces import largest, man, model, pair, woman
 
 
-def chosen(wish: Wish, image: Image) -> tuple[list[str], Casting, list[Track]]:
+def chosen(criteria: SelectionCriteria, image: Image) -> tuple[list[str], FaceSelector, list[Track]]:
     """Which halves of a picture are chosen, in the order of choice."""
-    casting = Casting(wish, model())
+    selector = FaceSelector(criteria, model())
     tracks = Tracker(model().detect)(image, 0)
-    names = ["left" if track.face.centre[0] < image.shape[1] / 2 else "right" for track in casting(image, tracks, 0)]
-    return names, casting, tracks
+    names = ["left" if track.face.centre[0] < image.shape[1] / 2 else "right" for track in selector(image, tracks, 0)]
+    return names, selector, tracks
 
 
-def reference(image: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return model().embed(image, largest(image).face.points)
+def embedding_of(image: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return model().embed(image, largest(image).face.landmarks5)
 
 
 EVERYBODY = Filters()
 
 
 def test_many_is_everybody_and_one_is_the_first_in_the_order() -> None:
-    assert sorted(chosen(Wish("many", "left-right", EVERYBODY), pair())[0]) == ["left", "right"]
-    assert chosen(Wish("one", "left-right", EVERYBODY), pair())[0] == ["left"]
-    assert chosen(Wish("one", "right-left", EVERYBODY), pair())[0] == ["right"]
+    assert sorted(chosen(SelectionCriteria("many", "left-right", EVERYBODY), pair())[0]) == ["left", "right"]
+    assert chosen(SelectionCriteria("one", "left-right", EVERYBODY), pair())[0] == ["left"]
+    assert chosen(SelectionCriteria("one", "right-left", EVERYBODY), pair())[0] == ["right"]
 
 
 def test_the_reference_finds_its_person_wherever_she_is() -> None:
     for person, side in ((man, "left"), (woman, "right")):
-        wish = Wish("reference", "left-right", EVERYBODY, most=0.5, reference=reference(person()))
-        assert chosen(wish, pair())[0] == [side]
+        criteria = SelectionCriteria(
+            "reference", "left-right", EVERYBODY, max_distance=0.5, embedding=embedding_of(person())
+        )
+        assert chosen(criteria, pair())[0] == [side]
 
 
 @pytest.mark.parametrize(("most", "count"), [(0.0, 0), (0.5, 1), (1.5, 2)])
 def test_the_distance_decides_strictly(most: float, count: int) -> None:
-    wish = Wish("reference", "left-right", EVERYBODY, most=most, reference=reference(man()))
+    criteria = SelectionCriteria("reference", "left-right", EVERYBODY, max_distance=most, embedding=embedding_of(man()))
 
-    names, casting, _ = chosen(wish, pair())
+    names, selector, _ = chosen(criteria, pair())
 
     assert len(names) == count
-    assert casting.nearest is not None
-    assert 0 <= casting.nearest < 0.2
+    assert selector.nearest is not None
+    assert 0 <= selector.nearest < 0.2
 
 
 @pytest.mark.parametrize(("gender", "side"), [("male", "left"), ("female", "right")])
 def test_a_filter_keeps_the_others_out_and_says_so(gender: str, side: str) -> None:
-    names, casting, tracks = chosen(Wish("many", "left-right", Filters(gender=gender)), pair())  # type: ignore[arg-type]
+    names, selector, tracks = chosen(SelectionCriteria("many", "left-right", Filters(gender=gender)), pair())  # type: ignore[arg-type]
 
     assert names == [side]
-    reasons = sorted(entry["reason"] for entry in casting.report(tracks))
+    reasons = sorted(entry["reason"] for entry in selector.report(tracks))
     assert reasons[0].startswith("filtered: gender")
     assert reasons[1] == "matched"
 
@@ -64,38 +66,40 @@ def test_nobody_is_in_a_frame_twice() -> None:
     place = np.array([0.75, 0.5], np.float32)
 
     for where, side in ((None, ["left", "right"]), (place, ["right"]), (1 - place, ["left"])):
-        wish = Wish("reference", "left-right", EVERYBODY, most=1.5, reference=reference(man()), where=where)
-        names = chosen(wish, doubled)[0]
+        criteria = SelectionCriteria(
+            "reference", "left-right", EVERYBODY, max_distance=1.5, embedding=embedding_of(man()), centre=where
+        )
+        names = chosen(criteria, doubled)[0]
         assert len(names) == 1
         assert names[0] in side
 
 
-def test_the_chosen_one_stays_when_another_comes_first_later() -> None:
-    casting = Casting(Wish("one", "left-right", EVERYBODY), model())
+def test_the_chosen_track_stays_when_another_comes_first_later() -> None:
+    selector = FaceSelector(SelectionCriteria("one", "left-right", EVERYBODY), model())
     tracker = Tracker(model().detect)
-    (first,) = casting(pair(), tracker(pair(), 0), 0)
+    (first,) = selector(pair(), tracker(pair(), 0), 0)
     crossed = np.roll(pair(), 12, axis=1)
 
-    (second,) = casting(crossed, tracker(crossed, 1), 1)
+    (second,) = selector(crossed, tracker(crossed, 1), 1)
 
     assert second is first
 
 
 def test_a_track_is_recognised_once_unless_it_is_doubtful() -> None:
-    wish = Wish("reference", "left-right", EVERYBODY, most=0.5, reference=reference(man()))
-    casting = Casting(wish, model())
+    criteria = SelectionCriteria("reference", "left-right", EVERYBODY, max_distance=0.5, embedding=embedding_of(man()))
+    selector = FaceSelector(criteria, model())
     tracker = Tracker(model().detect)
     for index in range(20):
-        (track,) = casting(man(), tracker(man(), index), index)
-    assert track.looked == 1
+        (track,) = selector(man(), tracker(man(), index), index)
+    assert track.recognitions == 1
 
     track.doubtful = True
-    casting(man(), tracker(man(), 20), 20)
+    selector(man(), tracker(man(), 20), 20)
 
-    assert track.looked == 2
+    assert track.recognitions == 2
 
 
-def test_filters_speak_for_a_track_as_long_as_it_lasts() -> None:
+def test_a_filter_that_nobody_passes_leaves_nobody() -> None:
     filters = Filters(age="senior")
     assert filters.refusal(Attributes(30, "male")) == "age adult"
-    assert chosen(Wish("many", "left-right", filters), pair())[0] == []
+    assert chosen(SelectionCriteria("many", "left-right", filters), pair())[0] == []

@@ -60,12 +60,12 @@ def test_the_face_is_replaced_in_its_region_and_nothing_else(tmp_path: Path, arc
     swapper = InSwapper(swapper_file(tmp_path), arcface)
     view = largest(man())
 
-    patch = swapper.prepare(woman(), largest(woman())).painter()(man(), view)
+    patch = swapper.prepare(woman(), largest(woman())).renderer()(man(), view)
 
     assert patch is not None
     result = man().copy()
     paste(result, patch)
-    x, y = view.face.points[2].round().astype(int)
+    x, y = view.face.landmarks5[2].round().astype(int)
     assert np.abs(result[y, x].astype(int) - (255 - man()[y, x].astype(int))).max() < 40
     far = np.ones(man().shape[:2], bool)
     far[patch.y : patch.y + patch.mask.shape[0], patch.x : patch.x + patch.mask.shape[1]] = False
@@ -77,7 +77,7 @@ def test_the_emap_is_found_by_name_and_the_latent_has_length_one(tmp_path: Path,
     swapper = InSwapper(swapper_file(tmp_path), arcface)
     assert np.array_equal(swapper.emap, EMAP)
 
-    embedding = arcface(man(), largest(man()).face.points)
+    embedding = arcface(man(), largest(man()).face.landmarks5)
     source = swapper.prepare(man(), largest(man()))
 
     expected = embedding @ EMAP
@@ -99,9 +99,9 @@ def test_a_file_without_an_emap_is_refused_with_its_name(tmp_path: Path, arcface
 def test_a_sharpened_face_lies_where_the_plain_one_does(tmp_path: Path, arcface: ArcFace) -> None:
     path = swapper_file(tmp_path)
     view = largest(man())
-    plain = InSwapper(path, arcface).prepare(woman(), largest(woman())).painter()(man(), view)
+    plain = InSwapper(path, arcface).prepare(woman(), largest(woman())).renderer()(man(), view)
     doubled = InSwapper(path, arcface, sharpen=lambda chip: np.kron(chip, np.ones((2, 2, 1), np.float32)))
-    sharp = doubled.prepare(woman(), largest(woman())).painter()(man(), view)
+    sharp = doubled.prepare(woman(), largest(woman())).renderer()(man(), view)
 
     assert plain is not None
     assert sharp is not None
@@ -120,14 +120,15 @@ def test_the_mask_is_open_in_the_middle_and_shut_at_the_border() -> None:
     assert (np.diff(mask[64, :64]) >= -1e-6).all()
 
 
-def test_scrfds_boxes_and_points_are_read_from_its_nine_outputs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("confidence", [0.9, 0.55])  # 0.5 is the least; YuNet's limit does not count here
+def test_scrfds_boxes_and_points_are_read_from_its_nine_outputs(tmp_path: Path, confidence: float) -> None:
     """One confident cell at the middle scale: its box reaches 2 cells each way, its points lie at its corner."""
     weights: dict[str, object] = {}
     for stride in (8, 16, 32):
         cells = (640 // stride) ** 2 * 2
         score = np.zeros((cells, 1), np.float32)
         if stride == 16:
-            score[(10 * 40 + 20) * 2] = 0.9  # row 10, column 20, first anchor
+            score[(10 * 40 + 20) * 2] = confidence  # row 10, column 20, first anchor
         weights |= {
             f"s{stride}": score,
             f"b{stride}": np.full((cells, 4), 2, np.float32),
@@ -146,9 +147,9 @@ def test_scrfds_boxes_and_points_are_read_from_its_nine_outputs(tmp_path: Path) 
 
     (face,) = ScrfdDetector(path)(np.zeros((640, 1280, 3), np.uint8))
 
-    assert face.score == pytest.approx(0.9)
+    assert face.score == pytest.approx(confidence)
     assert face.bbox == pytest.approx(np.array([320 - 32, 160 - 32, 320 + 32, 160 + 32]) * 2)
-    assert face.points == pytest.approx(np.array([[640, 320]] * 5))
+    assert face.landmarks5 == pytest.approx(np.array([[640, 320]] * 5))
 
 
 def test_the_neural_swapper_works_in_the_place_of_the_classic_one(tmp_path: Path, arcface: ArcFace) -> None:
@@ -165,7 +166,7 @@ def test_the_neural_swapper_works_in_the_place_of_the_classic_one(tmp_path: Path
     face = neural.largest(man())
     assert face is not None
 
-    patch = neural.swapper.prepare(woman(), largest(woman())).painter()(man(), neural.view(man(), face))
+    patch = neural.swapper.prepare(woman(), largest(woman())).renderer()(man(), neural.view(man(), face))
 
     assert patch is not None
     assert patch.mask.max() > 0.9

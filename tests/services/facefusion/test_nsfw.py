@@ -1,4 +1,4 @@
-"""The gate against nudity."""
+"""The nudity check."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from tests.support.faces import frames_of, man, model, woman
 PICTURE = np.zeros((8, 8, 3), np.uint8)
 
 
-def gate(scores: list[float], *, share: float = 0.1, expected: int = 1) -> NsfwGate:
+def gate_of(scores: list[float], *, share: float = 0.1, expected: int = 1) -> NsfwGate:
     found = iter(scores)
     return NsfwGate(lambda _image: next(found), 0.8, share, expected=expected)
 
@@ -24,39 +24,39 @@ def test_ordinary_pictures_score_low() -> None:
 
 def test_a_single_picture_over_the_threshold_ends_the_job() -> None:
     with pytest.raises(JobFailed, match="1 of 1"):
-        gate([0.9]).look(PICTURE)
+        gate_of([0.9]).check(PICTURE)
 
 
 def test_a_video_may_have_a_share_of_them() -> None:
-    guard = gate([0.9] + [0.1] * 19, expected=20)
+    gate = gate_of([0.9] + [0.1] * 19, expected=20)
     for _ in range(20):
-        guard.look(PICTURE)
-    guard.close()
+        gate.check(PICTURE)
+    gate.finish()
 
-    assert guard.report() == {"checked": True, "samples": 20, "over": 1, "highest": 0.9}
+    assert gate.report() == {"checked": True, "samples": 20, "over": 1, "highest": 0.9}
 
 
 def test_a_video_ends_as_soon_as_its_share_is_certain() -> None:
-    guard = gate([0.9, 0.9, 0.9], expected=20)
-    guard.look(PICTURE)
-    guard.look(PICTURE)
+    gate = gate_of([0.9, 0.9, 0.9], expected=20)
+    gate.check(PICTURE)
+    gate.check(PICTURE)
 
     with pytest.raises(JobFailed, match="3 of 3"):
-        guard.look(PICTURE)
+        gate.check(PICTURE)
 
 
-def test_a_video_shorter_than_it_promised_is_judged_at_its_end() -> None:
-    guard = gate([0.9, 0.1], expected=100)
-    guard.look(PICTURE)
-    guard.look(PICTURE)
+def test_a_video_shorter_than_announced_is_checked_at_its_end() -> None:
+    gate = gate_of([0.9, 0.1], expected=100)
+    gate.check(PICTURE)
+    gate.check(PICTURE)
 
     with pytest.raises(JobFailed):
-        guard.close()
+        gate.finish()
 
 
-def test_without_a_scorer_nothing_is_looked_at_and_the_report_says_so() -> None:
-    guard = NsfwGate(None, 0.8, 0.1)
-    guard.look(PICTURE)
-    guard.close()
+def test_without_a_scorer_nothing_is_checked_and_the_report_says_so() -> None:
+    gate = NsfwGate(None, 0.8, 0.1)
+    gate.check(PICTURE)
+    gate.finish()
 
-    assert guard.report() == {"checked": False}
+    assert gate.report() == {"checked": False}

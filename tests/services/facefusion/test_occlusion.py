@@ -1,4 +1,4 @@
-"""Hands and hair before a face."""
+"""Hands and hair in front of a face."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ from services.facefusion.classic import to_lab
 from services.facefusion.face import Float, Image
 from services.facefusion.landmarks import crop_of_landmarks
 from services.facefusion.mesh import to_atlas
-from services.facefusion.occlusion import SIDE, OcclusionMemory, hair, oval
+from services.facefusion.occlusion import ATLAS_SIDE, OcclusionMemory, hair, oval
 from tests.support.faces import frames_of, largest, model
 
 # Where the hand is in the atlas of these frames of clip-woman-hands, drawn by eye.
@@ -49,21 +49,23 @@ def atlases(name: str, indices: list[int]) -> list[Float]:
     for index, frame in enumerate(frames):
         points, _ = model().landmarks(frame, crop_of_landmarks(points))
         if index in indices:
-            found.append(to_lab(to_atlas(frame, points, SIDE)))
+            found.append(to_lab(to_atlas(frame, points, ATLAS_SIDE)))
     return found
 
 
-def test_a_hand_before_the_face_is_found_and_the_face_beside_it_is_not() -> None:
+def test_a_hand_in_front_of_the_face_is_found_and_the_face_beside_it_is_not() -> None:
     indices = list(range(112))
     memory = OcclusionMemory()
     inner = cv2.erode(oval().astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     for index, lab in zip(indices, atlases("clip-woman-hands", indices), strict=True):
         clear = memory.update(lab)
         if index in HANDS:
-            drawn = np.zeros((SIDE, SIDE), np.uint8)
+            drawn = np.zeros((ATLAS_SIDE, ATLAS_SIDE), np.uint8)
             cv2.fillPoly(drawn, [np.array(HANDS[index], np.int32)], 1)
             hand = (drawn > 0) & inner
-            far_side = inner & (np.arange(SIDE)[None, :] > 95) & (cv2.dilate(drawn, np.ones((15, 15), np.uint8)) == 0)
+            far_side = (
+                inner & (np.arange(ATLAS_SIDE)[None, :] > 95) & (cv2.dilate(drawn, np.ones((15, 15), np.uint8)) == 0)
+            )
             assert 1 - clear[hand].mean() > 0.8
             assert clear[far_side].mean() > 0.7
 
@@ -91,18 +93,18 @@ def bar(image: Image) -> Image:
     return covered
 
 
-def test_a_dark_thing_that_enters_is_kept_out_at_once() -> None:
+def test_a_dark_object_that_enters_is_found_at_once() -> None:
     frames = frames_of("clip-single-face", count=12)
     points = largest(frames[0]).landmarks
     memory = OcclusionMemory()
     for frame in frames[:10]:
-        memory.update(to_lab(to_atlas(frame, points, SIDE)))
+        memory.update(to_lab(to_atlas(frame, points, ATLAS_SIDE)))
     mask = np.zeros((360, 640, 3), np.float32)
     mask[:, 300:330] = 1
-    where = to_atlas(mask, points, SIDE)[..., 0] > 0.9
+    where = to_atlas(mask, points, ATLAS_SIDE)[..., 0] > 0.9
 
-    memory.update(to_lab(to_atlas(bar(frames[10]), points, SIDE)))
-    clear = memory.update(to_lab(to_atlas(bar(frames[11]), points, SIDE)))
+    memory.update(to_lab(to_atlas(bar(frames[10]), points, ATLAS_SIDE)))
+    clear = memory.update(to_lab(to_atlas(bar(frames[11]), points, ATLAS_SIDE)))
 
     inner = cv2.erode(oval().astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     assert clear[where & inner].mean() < 0.45

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image as Pillow
 
 from services.facefusion.face import Image
-from services.facefusion.face_analysis import Commission, gallery_of, prepare_source
-from services.facefusion.pipeline import Stage, swap_faces
+from services.facefusion.face_analysis import SwapContext, gallery_of, prepare_source
+from services.facefusion.pipeline import VideoSwapper, swap_faces
 from services.facefusion.preview import preview_swap
 from services.facefusion.request import FaceFusionRequest
 from shared import weights
@@ -108,7 +108,7 @@ def test_a_preview_is_of_exactly_the_frame_that_was_asked_for(tmp_path: Path, so
     for asked, shown in ((0, 0), (6, 6), (9, 9), (500, 9)):
         result, _ = run(
             tmp_path / "out", source, target, frame_number=asked, reference_face_distance=0
-        )  # distance 0: nothing is painted
+        )  # distance 0: nothing is changed
         preview = read(tmp_path / "out" / result.preview)
         errors = [float(difference(preview, frame).mean()) for frame in frames]
         assert int(np.argmin(errors)) == shown
@@ -216,7 +216,7 @@ def test_the_reference_of_acceptance_counts_not_the_requests_own_frame(tmp_path:
     assert left < 0.01 < right
 
 
-def test_a_reference_that_another_embedder_saw_is_looked_at_again(tmp_path: Path, source: Path) -> None:
+def test_a_reference_of_another_embedder_is_embedded_again(tmp_path: Path, source: Path) -> None:
     target = save(tmp_path / "in" / "pair.png", pair())
     seen, _ = run(tmp_path / "out", source, target)
     assert seen.memo is not None
@@ -239,8 +239,8 @@ def test_the_largest_face_of_the_source_counts_and_filters_do_not_apply_to_it(tm
     result, _ = run(tmp_path / "out", source, target, programe=1, face_analyse_gender="male")
 
     swapped = read(tmp_path / "out" / result.video)
-    embed, points = model().embed, largest(man()).face.points
-    hers = embed(woman(), largest(woman()).face.points)
+    embed, points = model().embed, largest(man()).face.landmarks5
+    hers = embed(woman(), largest(woman()).face.landmarks5)
     assert embed(swapped, points) @ hers > embed(man(), points) @ hers + 0.2
 
 
@@ -263,7 +263,7 @@ def test_a_video_keeps_its_sound_its_times_and_every_frame(tmp_path: Path, sourc
     assert set(job.details["audit"]) == {"at", "source_sha256", "target_sha256"}
 
 
-def test_frames_without_a_match_pass_through_and_a_cut_is_survived(tmp_path: Path) -> None:
+def test_frames_without_a_match_pass_through_and_a_cut_starts_a_new_track(tmp_path: Path) -> None:
     shots = [man()] * 6 + [woman()] * 6 + [frames_of("clip-no-face", count=1)[0][:360, :640]] * 4
     target = write_video(tmp_path / "in" / "shots.mp4", shots)
     source = save(tmp_path / "in" / "mirror.png", np.ascontiguousarray(woman()[:, ::-1]))
@@ -307,11 +307,11 @@ def test_a_frame_without_a_match_stays_the_very_same_object(tmp_path: Path, sour
     request = FaceFusionRequest.model_validate(body | {"programe": 1})
     with job.input(str(source)) as portrait_file, job.input(str(target)) as file, open_video(file) as video:
         reference = gallery_of(man(), 0, request, model()).reference(0, model())
-        commission = Commission(job, request, model(), prepare_source(job, portrait_file, model()), reference)
+        context = SwapContext(job, request, model(), prepare_source(job, portrait_file, model()), reference)
         frames = list(video.frames())
-        painted = list(Stage(commission, video).paint(iter(frames)))
+        swapped = list(VideoSwapper(context, video).swap(iter(frames)))
 
-    assert [one is other for one, other in zip(painted, frames, strict=True)] == [False, False, True, True]
+    assert [one is other for one, other in zip(swapped, frames, strict=True)] == [False, False, True, True]
 
 
 def test_nudity_ends_the_job_with_a_clear_sentence_and_leaves_nothing(tmp_path: Path, source: Path) -> None:
@@ -327,7 +327,7 @@ def test_nudity_ends_the_job_with_a_clear_sentence_and_leaves_nothing(tmp_path: 
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_two_jobs_with_different_people_leave_no_trace_in_each_other(tmp_path: Path, source: Path) -> None:
+def test_a_job_with_another_person_does_not_change_the_next_result(tmp_path: Path, source: Path) -> None:
     hers = save(tmp_path / "in" / "woman.png", woman())
     target = write_video(tmp_path / "in" / "man.mp4", frames_of("clip-single-face", count=6))
 
@@ -343,7 +343,7 @@ def test_two_jobs_with_different_people_leave_no_trace_in_each_other(tmp_path: P
 
 
 @pytest.mark.parametrize("degrees", [90, 180])
-def test_a_rotated_video_is_looked_at_as_a_viewer_sees_it(tmp_path: Path, source: Path, degrees: int) -> None:
+def test_a_rotated_video_is_swapped_as_a_viewer_sees_it(tmp_path: Path, source: Path, degrees: int) -> None:
     lying = np.ascontiguousarray(np.rot90(man(), degrees // 90))  # stored turned, shown upright
     stored = write_video(tmp_path / "in" / "stored.mp4", [lying] * 4)
     target = tmp_path / "in" / "rotated.mp4"

@@ -16,7 +16,7 @@ def face(position: int) -> dict[str, Any]:
         frame=3,
         position=position,
         bbox=(1.0, 2.0, 3.0, 4.0),
-        points=((1.0, 2.0),) * 5,
+        landmarks5=((1.0, 2.0),) * 5,
         size=(640, 360),
         embedding=(0.6, 0.8),
         embedder="sface",
@@ -54,7 +54,7 @@ def test_without_an_own_gallery_the_targets_newest_counts(target: Path) -> None:
     assert resolve(target, {None: ANOTHERS}) == {"reference": ANOTHERS[0]}
 
 
-def test_without_any_gallery_the_run_looks_for_itself(target: Path) -> None:
+def test_without_any_gallery_the_run_must_find_the_face_itself(target: Path) -> None:
     assert resolve(target, {}, reference_face_position=9) == {}
 
 
@@ -80,5 +80,13 @@ def test_a_changed_target_has_another_key(target: Path) -> None:
     assert len(keys) == 4
 
 
-def test_a_reference_survives_its_way_through_json() -> None:
+def test_the_landmarks_are_stored_under_the_key_of_the_rows_that_exist() -> None:
+    stored = face(0)
+
+    assert stored["points"] == ((1.0, 2.0),) * 5
+    assert set(stored) == {"frame", "position", "bbox", "points", "size", "embedding", "embedder"}
+    assert Reference.from_json(stored).landmarks5 == ((1.0, 2.0),) * 5
+
+
+def test_a_reference_is_the_same_after_json() -> None:
     assert Reference.from_json(face(1)).to_json() == face(1)

@@ -71,7 +71,7 @@ def test_fields_that_a_request_does_not_use_are_ignored_whatever_they_hold() -> 
     assert read(face_selector_mode="many", reference_face_distance=9).reference_face_distance == 0.5
 
 
-def test_a_request_survives_its_way_through_the_queue() -> None:
+def test_a_request_is_the_same_after_the_queue() -> None:
     request = read(programe=1, face_analyse_age="adult", reference_face_distance=0)
     assert FaceFusionRequest.model_validate(request.model_dump(mode="json")) == request
 

@@ -83,7 +83,7 @@ def test_a_user_previews_picks_a_face_and_gets_it_in_whatever_order(
     assert changed(read(dist_dir / result["video_url"])) == [True, False]
 
 
-def test_a_position_past_the_seen_gallery_is_refused_at_once_with_the_count(
+def test_a_position_past_the_previewed_gallery_is_refused_at_once_with_the_count(
     ask: Ask, receiver: Receiver, task_id: int
 ) -> None:
     assert ask() == ACCEPTED

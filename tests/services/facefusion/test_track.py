@@ -43,7 +43,7 @@ def test_two_faces_side_by_side_are_not_mixed_up() -> None:
     assert numbers(tracker_of(frames), [BLANK] * 10) == [[1, 2]] * 10
 
 
-def test_a_short_gap_is_bridged_and_the_track_recognised_anew_afterwards() -> None:
+def test_a_short_gap_is_bridged_and_the_track_recognised_again_afterwards() -> None:
     frames = [[face(20)], [face(21)], [], [], [], [face(24)]]
     tracker = tracker_of(frames)
     for index in range(2):
@@ -74,7 +74,7 @@ def test_a_cut_ends_every_track_though_the_next_face_is_in_the_same_place() -> N
     assert numbers(tracker, [BLANK, BLANK, bright, bright]) == [[1], [1], [2], [2]]
 
 
-def test_faces_that_meet_are_recognised_anew() -> None:
+def test_faces_that_meet_are_recognised_again() -> None:
     tracker = tracker_of([[face(20), face(70)], [face(26), face(64)], [face(32), face(50)]])
     for index in range(2):
         for track in tracker(BLANK, index):
@@ -108,4 +108,4 @@ def test_the_filter_follows_a_fast_motion_and_calms_noise() -> None:
     fast = [moving(np.full((1, 2), 20 * step, np.float32), 1 / 30, 200) for step in range(20)]
 
     assert calmed[10:].std() < 0.7 * noise[10:].std()
-    assert abs(float(fast[-1][0, 0]) - 20 * 19) < 10  # a tenth of a second's way is 60 pixels
+    assert abs(float(fast[-1][0, 0]) - 20 * 19) < 10  # in a tenth of a second it moves 60 pixels
