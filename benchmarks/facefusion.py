@@ -23,7 +23,7 @@ import PIL.Image
 
 from benchmarks.report import Report
 from services.facefusion import model as models
-from services.facefusion.face import Face, Image
+from services.facefusion.face import Face
 from services.facefusion.landmarks import INNER_LIPS, LEFT_EYE, RIGHT_EYE, opening
 from services.facefusion.model import FaceModel
 from services.facefusion.pipeline import swap_faces
@@ -31,6 +31,7 @@ from services.facefusion.preview import preview_swap
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.swapper import paste
 from shared import weights
+from shared.arrays import Image
 from shared.media.decode import open_video
 from shared.media.encode import encode
 from shared.media.image import read_picture

@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 
 from services.facefusion import network
-from services.facefusion.face import Float, Image, umeyama_transform
+from services.facefusion.face import Float, umeyama_transform
 from services.facefusion.literals import Age, Gender
+from shared.arrays import Image
 
 AGES: Float = np.array([0.25, *range(1, 81)], np.float32)  # years that the age network's 81 classes stand for
 AGE_LIMITS: tuple[tuple[int, Age], ...] = ((13, "child"), (19, "teen"), (60, "adult"))  # below, in years

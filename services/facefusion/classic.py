@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from services.facefusion import mask as masks
 from services.facefusion import occlusion
-from services.facefusion.face import Float, Image
+from services.facefusion.face import Float
 from services.facefusion.mesh import Mesh, Region, areas, from_atlas, rasterise, to_atlas
 from services.facefusion.swapper import Patch, View
+from shared.arrays import Image
 
 ATLAS_SIDES = (256, 512, 1024)
 COLOUR_MEMORY = 0.85  # share of the colour statistics that is kept from frame to frame of a track

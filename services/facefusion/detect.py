@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from services.facefusion import network
-from services.facefusion.face import Face, Float, Image
+from services.facefusion.face import Face, Float
+from shared.arrays import Image
 
 LONG_SIDE = 640  # pixels that the detector sees; faces from about 12 of these pixels are found
 STRIDES = (8, 16, 32)

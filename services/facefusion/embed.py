@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from services.facefusion import network
-from services.facefusion.face import Float, Image, align
+from services.facefusion.face import Float, align
+from shared.arrays import Image
 
 
 class SFace:

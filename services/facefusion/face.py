@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from shared.arrays import Image
+
 Float = npt.NDArray[np.float32]
-Image = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 
 # The five landmarks of a frontal face in a 112 x 112 chip: the alignment that ArcFace-trained embedders expect.
 # In image order: left eye, right eye, nose tip, left and right corner of the mouth.

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from services.facefusion.face import Face, Float, Image
+from services.facefusion.face import Face, Float
 from services.facefusion.face_selector import SelectionCriteria
 from services.facefusion.model import FaceModel
 from services.facefusion.order_and_filters import Filters, ordered
@@ -12,7 +12,7 @@ from services.facefusion.reference_face import Reference
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.safety import nsfw_gate
 from services.facefusion.swapper import PreparedSource
-from shared.arrays import Picture
+from shared.arrays import Image, Picture
 from shared.errors import JobFailed
 from shared.files.handles import InputFile
 from shared.media.image import read_picture

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from services.facefusion.embed import cosine_distance, normalised
-from services.facefusion.face import Float, Image
+from services.facefusion.face import Float
 from services.facefusion.literals import Mode, Order
 from services.facefusion.model import FaceModel
 from services.facefusion.order_and_filters import Filters, ordered
 from services.facefusion.track import Track
+from shared.arrays import Image
 
 BORDERLINE = 0.08  # so near to the allowed distance one embedding does not decide
 MOST_RECOGNITIONS = 5  # per track in a borderline case

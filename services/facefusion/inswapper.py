@@ -16,8 +16,9 @@ from onnx import numpy_helper
 
 from services.facefusion import network
 from services.facefusion.embed import normalised
-from services.facefusion.face import ARCFACE_112, Float, Image, align, umeyama_transform
+from services.facefusion.face import ARCFACE_112, Float, align, umeyama_transform
 from services.facefusion.swapper import Patch, View
+from shared.arrays import Image
 from shared.errors import JobFailed
 
 CHIP_SIDE = 128  # pixels of the network's chip

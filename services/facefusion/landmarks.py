@@ -5,7 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from services.facefusion.face import Float, Image
+from services.facefusion.face import Float
+from shared.arrays import Image
 
 CROP_SIDE = 192  # pixels of the crop that the network sees
 MARGIN = 1.5  # side of the crop over the longer side of the face, as in the network's training

@@ -10,13 +10,14 @@ from services.facefusion.attributes import AttributeReader
 from services.facefusion.classic import ClassicSwapper
 from services.facefusion.detect import Detector
 from services.facefusion.embed import SFace
-from services.facefusion.face import Face, Float, Image
+from services.facefusion.face import Face, Float
 from services.facefusion.inswapper import ArcFace, InSwapper
 from services.facefusion.landmarks import LandmarkFinder, crop_of_landmarks, crop_of_landmarks5
 from services.facefusion.nsfw import NsfwScorer
 from services.facefusion.scrfd import ScrfdDetector
 from services.facefusion.swapper import Swapper, View
 from shared import weights
+from shared.arrays import Image
 from shared.settings import Settings
 
 

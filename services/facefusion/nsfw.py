@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from services.facefusion import network
-from services.facefusion.face import Float, Image
+from services.facefusion.face import Float
+from shared.arrays import Image
 from shared.errors import JobFailed
 
 MEAN: Float = np.array([104, 117, 123], np.float32)  # BGR

@@ -5,7 +5,6 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from services.facefusion.face import Image
 from services.facefusion.face_analysis import SwapContext, eight_bits, gallery_of, prepare_source
 from services.facefusion.face_selector import FaceSelector
 from services.facefusion.model import FaceModel
@@ -15,11 +14,12 @@ from services.facefusion.safety import nsfw_gate, write_audit_entry
 from services.facefusion.still import reference_for, swap_still
 from services.facefusion.swapper import FaceRenderer, paste
 from services.facefusion.track import Tracker
+from shared.arrays import Image, Picture
 from shared.errors import JobFailed
 from shared.files.handles import InputFile
 from shared.media.decode import VideoSource, open_video
 from shared.media.encode import encode
-from shared.media.frame import Frame, Picture, as_stored, upright
+from shared.media.frame import Frame, as_stored, upright
 from shared.media.image import is_picture, picture_suffix, read_picture, write_picture
 from shared.media.provenance import Label
 from shared.pipeline.job import Job, Result

@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from services.facefusion.face import Face, Image
+from services.facefusion.face import Face
 from services.facefusion.face_analysis import Gallery, SwapContext, gallery_of, prepare_source
 from services.facefusion.model import FaceModel
 from services.facefusion.reference_face import target_key
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.safety import nsfw_gate, write_audit_entry
 from services.facefusion.still import frame_of, reference_for, swap_still
+from shared.arrays import Image
 from shared.errors import JobFailed
 from shared.media.image import write_picture
 from shared.media.provenance import Label

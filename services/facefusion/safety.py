@@ -1,13 +1,13 @@
 """What protects the people whose faces these are: the nudity check and an entry in the audit log."""
 
-import hashlib
 import logging
-import os
 from datetime import UTC, datetime
+from pathlib import Path
 
 from services.facefusion.model import FaceModel
 from services.facefusion.nsfw import NsfwGate
 from shared.files.handles import InputFile
+from shared.files.hashing import sha256_of
 from shared.pipeline.job import Job
 
 audit = logging.getLogger("kinora.audit")
@@ -22,8 +22,8 @@ def write_audit_entry(job: Job, source: InputFile, target: InputFile) -> None:
     """Write which source is put on which target and when, by hash, into the audit log and the task's details."""
     entry = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "source_sha256": sha256_of(source),
-        "target_sha256": sha256_of(target),
+        "source_sha256": sha256_of(Path(source.url)),
+        "target_sha256": sha256_of(Path(target.url)),
     }
     job.details["audit"] = entry
     audit.info(
@@ -34,12 +34,3 @@ def write_audit_entry(job: Job, source: InputFile, target: InputFile) -> None:
         entry["source_sha256"],
         entry["target_sha256"],
     )
-
-
-def sha256_of(file: InputFile) -> str:
-    """Hash an opened input without moving its file position."""
-    digest, position = hashlib.sha256(), 0
-    while block := os.pread(file.fd, 1 << 20, position):
-        digest.update(block)
-        position += len(block)
-    return digest.hexdigest()

@@ -7,7 +7,8 @@ import numpy as np
 
 from services.facefusion import network
 from services.facefusion.detect import LONG_SIDE, STRIDES, non_maximum_suppression, to_face
-from services.facefusion.face import Face, Float, Image
+from services.facefusion.face import Face, Float
+from shared.arrays import Image
 
 MIN_SCORE = 0.5
 ANCHORS = 2  # per cell

@@ -1,6 +1,5 @@
 """One picture: which frame, whose face, and the swap on it."""
 
-from services.facefusion.face import Image
 from services.facefusion.face_analysis import SwapContext, eight_bits, embedded_again, known_reference
 from services.facefusion.face_selector import FaceSelector
 from services.facefusion.model import FaceModel
@@ -8,6 +7,7 @@ from services.facefusion.reference_face import Reference
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.swapper import paste
 from services.facefusion.track import Tracker
+from shared.arrays import Image
 from shared.files.handles import InputFile
 from shared.media.decode import open_video
 from shared.media.frame import upright

@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from services.facefusion.face import Face, Float, Image
+from services.facefusion.face import Face, Float
+from shared.arrays import Image
 
 
 @dataclass(frozen=True)

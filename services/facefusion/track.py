@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from services.facefusion.attributes import Attributes
-from services.facefusion.face import Face, Float, Image, iou
+from services.facefusion.face import Face, Float, iou
 from services.facefusion.landmarks import LandmarkFinder, crop_of_landmarks, crop_of_landmarks5
 from services.facefusion.smoothing import OneEuro
 from services.facefusion.swapper import View
+from shared.arrays import Image
 from shared.media.shot_boundary import CutDetector
 
 SAME_FACE_IOU = 0.25  # of a track's box with a detection's: from here on it may be the same face

@@ -4,7 +4,6 @@ A package is downloaded and unpacked by name, never installed or imported. What 
 folder until the entry is stored, so an interrupted pull goes on instead of starting again.
 """
 
-import hashlib
 import subprocess
 import sys
 import tarfile
@@ -17,6 +16,7 @@ from typing import IO
 import httpx
 
 from shared.errors import Unavailable
+from shared.files.hashing import sha256_of
 
 CHUNK = 1 << 20  # bytes
 PACKAGE_TIMEOUT_SECONDS = 1800
@@ -186,12 +186,6 @@ def take_member(archive: Path, member: str, target: Path) -> None:
     except (zipfile.BadZipFile, tarfile.TarError) as error:
         archive.unlink()
         raise SourceFailed(f"{archive.name} is damaged") from error
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _copy(stream: IO[bytes], target: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 
 from shared.errors import Unavailable
-from shared.weights.download import URL_TIMEOUT_SECONDS, OnBytes, SourceFailed, download, sha256_of
+from shared.files.hashing import sha256_of
+from shared.weights.download import URL_TIMEOUT_SECONDS, OnBytes, SourceFailed, download
 
 HUB_URL = "https://huggingface.co"
 COMMIT_DIGITS = 40

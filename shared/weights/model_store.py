@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from shared.weights.download import sha256_of
+from shared.files.hashing import sha256_of
 
 RECORD = "kinora.json"  # file name -> size, sha256 and time of the last change, of everything stored; written last
 SETTLED_NS = 1_000_000_000

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.errors import JobFailed
+from shared.files.hashing import sha256_of
 from shared.weights.catalogue import Entry, entry
-from shared.weights.download import sha256_of
 from shared.weights.model_store import StoredModel, record, touched
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ import av
 import numpy as np
 from PIL import Image as Pillow
 
-from services.facefusion.face import Image
 from services.facefusion.model import FaceModel, load
 from services.facefusion.pipeline import swap_faces
 from services.facefusion.preview import preview_swap
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.swapper import View
 from shared import weights
+from shared.arrays import Image
 from shared.pipeline.direct_job import DirectJob
 from shared.pipeline.job import Result
 from shared.settings import Settings

@@ -5,9 +5,9 @@ import pytest
 
 from services.facefusion.classic import ClassicSwapper
 from services.facefusion.embed import cosine_distance
-from services.facefusion.face import Image
 from services.facefusion.landmarks import INNER_LIPS, LEFT_EYE, opening
 from services.facefusion.swapper import Patch, View, paste
+from shared.arrays import Image
 from tests.support.faces import difference, frames_of, largest, man, model, woman
 
 

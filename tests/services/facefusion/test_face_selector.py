@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from services.facefusion.attributes import Attributes
-from services.facefusion.face import Image
 from services.facefusion.face_selector import FaceSelector, SelectionCriteria
 from services.facefusion.order_and_filters import Filters
 from services.facefusion.track import Track, Tracker
+from shared.arrays import Image
 from tests.support.faces import largest, man, model, pair, woman
 
 

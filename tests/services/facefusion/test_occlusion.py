@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 
 from services.facefusion.classic import to_lab
-from services.facefusion.face import Float, Image
+from services.facefusion.face import Float
 from services.facefusion.landmarks import crop_of_landmarks
 from services.facefusion.mesh import to_atlas
 from services.facefusion.occlusion import ATLAS_SIDE, OcclusionMemory, hair, oval
+from shared.arrays import Image
 from tests.support.faces import frames_of, largest, model
 
 # Where the hand is in the atlas of these frames of clip-woman-hands, drawn by eye.

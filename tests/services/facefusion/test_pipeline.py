@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from services.facefusion.face import Image
 from services.facefusion.face_analysis import SwapContext, gallery_of, prepare_source
 from services.facefusion.pipeline import VideoSwapper, swap_faces
 from services.facefusion.preview import preview_swap
 from services.facefusion.request import FaceFusionRequest
 from shared import weights
+from shared.arrays import Image
 from shared.demo.clips import facts
 from shared.errors import JobFailed
 from shared.media.decode import open_video

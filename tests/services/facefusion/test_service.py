@@ -8,8 +8,8 @@ import httpx
 import numpy as np
 import pytest
 
-from services.facefusion.face import Image
 from shared import weights
+from shared.arrays import Image
 from shared.demo.clips import facts
 from shared.testing.callback_receiver import Receiver
 from tests.support.faces import difference, frames_of, man, pair, portrait, read, save, woman

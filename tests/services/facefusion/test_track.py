@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from services.facefusion.face import Face, Image
+from services.facefusion.face import Face
 from services.facefusion.smoothing import OneEuro
 from services.facefusion.track import LONGEST_GAP, Tracker
+from shared.arrays import Image
 from tests.support.faces import frames_of, model
 
 BLANK: Image = np.zeros((90, 160, 3), np.uint8)

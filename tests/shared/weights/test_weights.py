@@ -20,9 +20,10 @@ from typer.testing import CliRunner
 from shared import weights
 from shared.cli.weights import app
 from shared.errors import JobFailed, Rejected, Unavailable
+from shared.files.hashing import sha256_of
 from shared.networks.ncnn_weights import Convolution, PReLU, read_layers, rrdb_state
 from shared.weights.convert import convert
-from shared.weights.download import Fetcher, RemoteFile, Source, sha256_of
+from shared.weights.download import Fetcher, RemoteFile, Source
 
 CONTENT = np.random.default_rng(7).bytes(3 << 20)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
