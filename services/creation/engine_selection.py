@@ -58,7 +58,7 @@ def _missing(key: str, settings: Settings) -> Rejected:
     """Say what is missing with the one command that brings it, or with the setting that names what is not there."""
     drafts = key == "creation_no_text_model" and _drafts(TEXT, settings) and not has_gpu(settings)
     wanted = settings.creation_draft_model if drafts else settings.creation_model
-    if wanted not in weights.catalogue():
+    if wanted not in weights.entries():
         setting = "KINORA_CREATION_DRAFT_MODEL" if drafts else "KINORA_CREATION_MODEL"
         return Rejected("creation_model_absent", setting=setting, model=wanted)
     return Rejected(key, name=wanted)

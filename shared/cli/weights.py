@@ -27,7 +27,7 @@ def show() -> None:
     table = Table(
         Column("name", no_wrap=True), "for", Column("licence", no_wrap=True), Column("MB", justify="right"), "here"
     )
-    for entry in weights.catalogue().values():
+    for entry in weights.entries().values():
         licence = entry.licence if entry.commercial else f"[yellow]{entry.licence}[/yellow]"
         here = "[green]yes[/green]" if weights.exists(entry.name) else "default" if entry.default else ""
         table.add_row(entry.name, entry.purpose, licence, f"{entry.size / 1e6:,.1f}", here)
@@ -46,7 +46,7 @@ def pull(
     ] = None,
 ) -> None:
     """Fetch, verify and store the named entries; without a name what the defaults need."""
-    entries = list(weights.catalogue().values())
+    entries = list(weights.entries().values())
     free = [entry for entry in entries if not entry.needs_consent and not entry.is_model]
     chosen = names or [entry.name for entry in entries if entry.default or (everything and entry in free)]
     hub_url = Settings.load().hub_url
@@ -79,7 +79,7 @@ def add(
 def verify(names: Names = None) -> None:
     """Hash every stored file again; exit 1 when one is missing or not what the catalogue says."""
     console = Console()
-    chosen = names or [name for name in weights.catalogue() if weights.exists(name)]
+    chosen = names or [name for name in weights.entries() if weights.exists(name)]
     failed = False
     for name in chosen:
         with _problems_said():

@@ -30,7 +30,7 @@ def weights_here(settings: Settings) -> Iterator[Finding]:
 
 def licences(_settings: Settings) -> Iterator[Finding]:
     """Name what is here and may not earn money."""
-    here = [entry for entry in weights.catalogue().values() if entry.needs_consent and weights.exists(entry.name)]
+    here = [entry for entry in weights.entries().values() if entry.needs_consent and weights.exists(entry.name)]
     if here:
         names = ", ".join(f"{entry.name} ({entry.licence})" for entry in here)
         yield Finding("licences", "warning", f"not for commercial use: {names}; results made with them are not either")
@@ -42,7 +42,7 @@ def text_to_video(settings: Settings) -> Iterator[Finding]:
     """Say whether the generative engine has its model."""
     if "creation" not in settings.services or settings.creation_engine == "classic":
         return
-    known = [name for name in (settings.creation_model, settings.creation_draft_model) if name in weights.catalogue()]
+    known = [name for name in (settings.creation_model, settings.creation_draft_model) if name in weights.entries()]
     here = [name for name in known if weights.exists(name)]
     if here or not known:  # a folder, or a repository of the hub, is looked at when it is loaded
         named = ", ".join(here or [settings.creation_model])
@@ -56,11 +56,11 @@ def text_to_video(settings: Settings) -> Iterator[Finding]:
 
 def needed_by(settings: Settings) -> list[str]:
     """Return the entries without which a service that is to run here cannot."""
-    needed = [name for name, entry in weights.catalogue().items() if entry.default and entry.kind == "weights"]
+    needed = [name for name, entry in weights.entries().items() if entry.default and entry.kind == "weights"]
     if "upscale" in settings.services and settings.upscale_model != "auto":
         needed.append(UPSCALERS[settings.upscale_model])
     if "facefusion" in settings.services and settings.facefusion_swapper == "inswapper":
-        needed += [name for name in SWAPPER if name in weights.catalogue()]
+        needed += [name for name in SWAPPER if name in weights.entries()]
     return list(dict.fromkeys(needed))
 
 

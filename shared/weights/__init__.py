@@ -5,8 +5,8 @@ the original files and, for torch weights, one `weights.safetensors` made from t
 diffusers layout. Importing this package loads neither torch nor BentoML: the HTTP face may ask whether weights exist.
 """
 
-from shared.weights.catalogue import Entry, catalogue, entry
-from shared.weights.pull import add, pull
+from shared.weights.acquire import add, pull
+from shared.weights.catalogue import Entry, entries, entry
 from shared.weights.store import exists, folder, load_safetensors, path, verify
 
-__all__ = ["Entry", "add", "catalogue", "entry", "exists", "folder", "load_safetensors", "path", "pull", "verify"]
+__all__ = ["Entry", "add", "entries", "entry", "exists", "folder", "load_safetensors", "path", "pull", "verify"]

@@ -63,7 +63,7 @@ class Entry:
 
 
 @cache
-def catalogue() -> Mapping[str, Entry]:
+def entries() -> Mapping[str, Entry]:
     """Return every entry by name, in the order of `weights.toml`."""
     tables = tomllib.loads(Path(__file__).with_name("weights.toml").read_text(encoding="utf-8"))
     return {
@@ -91,6 +91,6 @@ def catalogue() -> Mapping[str, Entry]:
 def entry(name: str) -> Entry:
     """Look a name up; an unknown one is rejected with the names that exist."""
     try:
-        return catalogue()[name]
+        return entries()[name]
     except KeyError:
-        raise Rejected("weights_unknown", name=name, allowed=", ".join(catalogue())) from None
+        raise Rejected("weights_unknown", name=name, allowed=", ".join(entries())) from None

@@ -123,7 +123,7 @@ def test_the_models_of_a_service_are_baked_in(images: dict[str, Image], name: st
     torch = "torch" in images[name].distributions
     wanted = {
         entry.tag
-        for entry in weights.catalogue().values()
+        for entry in weights.entries().values()
         if entry.default and f'"{entry.name}"' in code and (torch or not entry.convert)
     }
     assert set(bentofile(name).get("models", [])) == wanted

@@ -24,6 +24,7 @@ from shared.files.hashing import sha256_of
 from shared.networks.ncnn_weights import Convolution, PReLU, read_layers, rrdb_state
 from shared.weights.convert import convert
 from shared.weights.download import Fetcher, RemoteFile, Source
+from tests.support.weights import use_catalogue
 
 CONTENT = np.random.default_rng(7).bytes(3 << 20)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -85,14 +86,14 @@ def offer(monkeypatch: pytest.MonkeyPatch, file: RemoteFile, **changes: object) 
         files=(file,),
     )
     catalogue: Mapping[str, weights.Entry] = {"toy": replace(toy, **changes)}  # type: ignore[arg-type]
-    monkeypatch.setattr(weights, "catalogue", lambda: catalogue)
+    use_catalogue(monkeypatch, catalogue)
 
 
 # The catalogue
 
 
 def test_every_entry_says_what_a_user_must_know() -> None:
-    for entry in weights.catalogue().values():
+    for entry in weights.entries().values():
         assert entry.purpose
         assert entry.licence
         assert entry.origin
@@ -105,7 +106,7 @@ def test_every_entry_says_what_a_user_must_know() -> None:
 
 
 def test_a_whole_model_says_where_it_comes_from_and_what_makes_it_whole() -> None:
-    models = [entry for entry in weights.catalogue().values() if entry.is_model]
+    models = [entry for entry in weights.entries().values() if entry.is_model]
     assert {entry.name for entry in models} == {"wan-vace-1.3b", "wan-vace-14b", "wan-draft-1.3b"}
     for entry in models:
         assert not entry.default
@@ -116,14 +117,14 @@ def test_a_whole_model_says_where_it_comes_from_and_what_makes_it_whole() -> Non
 
 
 def test_what_the_defaults_need_may_be_used_commercially_and_comes_without_a_url() -> None:
-    for entry in weights.catalogue().values():
+    for entry in weights.entries().values():
         if entry.default:
             assert not entry.needs_consent
             assert all(file.sources[0].wheel for file in entry.files)
 
 
 def test_weights_of_insightface_need_consent() -> None:
-    assert {entry.name for entry in weights.catalogue().values() if entry.needs_consent} == {
+    assert {entry.name for entry in weights.entries().values() if entry.needs_consent} == {
         "inswapper-128",
         "buffalo-l",
     }
@@ -371,7 +372,7 @@ def test_ncnn_files_that_disagree_are_refused() -> None:
 # The real ones, pulled before the tests run
 
 
-@pytest.mark.parametrize("name", [name for name, entry in weights.catalogue().items() if entry.default])
+@pytest.mark.parametrize("name", [name for name, entry in weights.entries().items() if entry.default])
 def test_the_pulled_defaults_are_what_the_catalogue_says(name: str) -> None:
     assert weights.verify(name) == []
     main = weights.path(name)

@@ -18,6 +18,7 @@ from shared import weights
 from shared.cli.weights import app
 from shared.errors import JobFailed, Rejected, Unavailable
 from shared.weights.hub import Hub, HubFile, Repository
+from tests.support.weights import use_catalogue
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
@@ -142,7 +143,7 @@ def entry(monkeypatch: pytest.MonkeyPatch) -> weights.Entry:
         parts=PARTS,
         about_bytes=200_000,
     )
-    monkeypatch.setattr(weights, "catalogue", lambda: {"toy-model": toy})
+    use_catalogue(monkeypatch, {"toy-model": toy})
     return toy
 
 
@@ -353,7 +354,7 @@ def test_files_of_the_catalogue_cannot_be_added(
 ) -> None:
     assert store.exists()
     files = weights.Entry("files", "weights", "a test", "MIT", "this test", commercial=True, default=False)
-    monkeypatch.setattr(weights, "catalogue", lambda: {"files": files, entry.name: entry})
+    use_catalogue(monkeypatch, {"files": files, entry.name: entry})
     with pytest.raises(Rejected, match="files is not a whole model; `kinora weights add` takes: toy-model"):
         weights.add("files", model)
 

@@ -50,7 +50,7 @@ def find(wanted: str, pipeline: str, settings: Settings) -> Checkpoint | None:
     `wanted` is a name of the catalogue, a folder (it begins with / or .) or a repository of the hub, which counts as
     here when it lies in the hub's cache or may be downloaded.
     """
-    if wanted in weights.catalogue():
+    if wanted in weights.entries():
         return Checkpoint(wanted, "store") if weights.exists(wanted) else None
     if wanted.startswith(("/", ".")):
         return Checkpoint(wanted, "folder") if _holds(Path(wanted), pipeline) else None

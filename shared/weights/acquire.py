@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shared.errors import Rejected, Unavailable
-from shared.weights.catalogue import Entry, catalogue, entry
+from shared.weights import catalogue
+from shared.weights.catalogue import Entry, entry
 from shared.weights.convert import CONVERTED, convert
 from shared.weights.diffusers_layout import files_of, missing_of, wrong_components
 from shared.weights.download import Fetcher, RemoteFile
@@ -59,7 +60,7 @@ def add(name: str, source: Path) -> Path:
     """
     found = entry(name)
     if not found.is_model:
-        models = ", ".join(entry.name for entry in catalogue().values() if entry.is_model)
+        models = ", ".join(entry.name for entry in catalogue.entries().values() if entry.is_model)
         raise Rejected("weights_no_model", name=name, allowed=models)
     missing = missing_of(source, found.parts)
     if missing:
