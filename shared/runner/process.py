@@ -224,7 +224,7 @@ class Runner:
         state, body = self._verdict(row, stop.reason, outcome)
         if state != "succeeded":
             self._withdraw(row, job)
-        memo = (outcome.memo, outcome.artifact_key) if isinstance(outcome, Result) else (None, "")
+        memo = (outcome.artifact, outcome.artifact_key) if isinstance(outcome, Result) else (None, "")
         ended = await self._pool.retry_until_committed(
             partial(self._end, row=row, job=job, state=state, body=body, memo=memo)
         )
@@ -290,7 +290,14 @@ class Runner:
             state, body = "cancelled", callbacks.failure(row, JobFailed("cancelled"), self._settings.language)
             memo = (None, "")
         await callbacks.finish_task(
-            connection, self._queue, row, state, body, details=job.details, memo=memo[0], artifact_key=memo[1] or None
+            connection,
+            self._queue,
+            row,
+            state,
+            body,
+            details=job.details,
+            artifact=memo[0],
+            artifact_key=memo[1] or None,
         )
         return state
 

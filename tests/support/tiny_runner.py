@@ -55,8 +55,8 @@ def work(job: Job, request: TinyRequest, model: Model) -> Result:
         Path(target.url).write_text(signature if request.behaviour == "sign" else request.note or "done")
     if request.behaviour == "publish_crash":
         os._exit(9)
-    memo = {"note": request.note} if job.kind == "preview" else None
-    return Result(video=target.name, memo=memo, artifact_key="tiny" if memo else "")
+    artifact = {"note": request.note} if job.kind == "preview" else None
+    return Result(video=target.name, artifact=artifact, artifact_key="tiny" if artifact else "")
 
 
 if __name__ == "__main__":

@@ -166,7 +166,7 @@ class TinyFace:
     async def tasks(self, query: dict[str, Any]) -> list[dict[str, Any]]:
         return [json.loads(view.model_dump_json()) for view in await self._desk.tasks(**query)]
 
-    async def memo(self, key: str, task_id: int | None = None) -> object:
+    async def artifact(self, key: str, task_id: int | None = None) -> object:
         return await self._desk.newest_artifact(key, task_id=task_id)
 
     async def pids(self) -> dict[str, int]:

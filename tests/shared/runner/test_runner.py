@@ -166,9 +166,9 @@ def test_a_preview_does_not_wait_behind_a_generation(service: TinyService, recei
         "generate": "running",
         "preview": "succeeded",
     }
-    assert service.ask("memo", key="tiny", task_id=14) == {"note": "look"}
-    assert service.ask("memo", key="tiny", task_id=15) is None
-    assert service.ask("memo", key="tiny") == {"note": "look"}
+    assert service.ask("artifact", key="tiny", task_id=14) == {"note": "look"}
+    assert service.ask("artifact", key="tiny", task_id=15) is None
+    assert service.ask("artifact", key="tiny") == {"note": "look"}
     service.cancel(14)
     receiver.wait_for(14, timeout_seconds=PATIENCE_SECONDS, count=2)
 
