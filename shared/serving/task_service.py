@@ -31,6 +31,7 @@ from shared.settings import Settings
 from shared.tasks import callbacks, rows, views
 from shared.tasks.cancellation import cancel_all, end_waiting
 from shared.tasks.rows import TaskRow
+from shared.tasks.submission import enqueue
 from shared.tasks.workspace import Workspace, check_disk_space
 from shared.vocabulary import ServiceName, TaskKind, TaskState
 
@@ -156,8 +157,9 @@ class TaskService:
                 raise refusal
             if await rows.waiting(connection, self._service, kind) >= self._settings.max_queued:
                 raise Busy("queue_full", limit=self._settings.max_queued)
-            row = await rows.insert(
+            await enqueue(
                 connection,
+                queue,
                 service=self._service,
                 kind=kind,
                 task_id=request.task_id,
@@ -166,7 +168,6 @@ class TaskService:
                 context=context,
                 version=version,
             )
-            await rows.note_job(connection, row, await queue.defer_run(connection, self._service, kind, version, row))
             return True
 
         self._meter.accepted(kind, repeat=not await pool.run_with_timeout(store))
