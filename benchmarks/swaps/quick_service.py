@@ -16,7 +16,8 @@ from shared.http.bentoml_service import ContractService
 from shared.http.task_routes import TaskRoutes
 from shared.pipeline.job import Job, Result
 from shared.process.lifetime import die_with_parent
-from shared.runner.process import TaskHandler, main
+from shared.runner.process import main
+from shared.runner.task_handler import TaskHandler
 from shared.settings import Settings
 
 STEPS, STEP_SECONDS = 20, 0.05  # a second for each ratio above 1

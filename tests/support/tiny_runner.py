@@ -12,7 +12,8 @@ from shared.contract.fields import Choice, Number, Text
 from shared.contract.request import TaskRequest
 from shared.errors import JobFailed
 from shared.pipeline.job import Job, Result
-from shared.runner.process import TaskHandler, main
+from shared.runner.process import main
+from shared.runner.task_handler import TaskHandler
 from shared.settings import Settings
 
 Model = float
@@ -60,5 +61,5 @@ def work(job: Job, request: TinyRequest, model: Model) -> Result:
 
 
 if __name__ == "__main__":
-    lane = TaskHandler(request=TinyRequest, load=load, work=work)
-    main("upscale", {"generate": lambda: lane, "preview": lambda: lane})
+    handler = TaskHandler(request=TinyRequest, load=load, work=work)
+    main("upscale", {"generate": lambda: handler, "preview": lambda: handler})
