@@ -21,6 +21,7 @@ from shared.queue.client import Queue
 from shared.settings import Settings
 from shared.tasks import heartbeats, rows
 from shared.tasks.recovery import TaskRecovery
+from shared.tasks.submission import enqueue
 from shared.testing import processes
 from shared.testing.callback_receiver import Receiver
 from shared.testing.stack import Stack
@@ -126,8 +127,9 @@ async def of_runners(home: Path) -> tuple[Cost, Cost]:
     database = Database(settings).start()
     pool = await Pool(database.uri, size=16).open()
     try:
-        workers, claimed = await settled_runners(pool)
-        recovery = TaskRecovery(settings, pool, Queue(pool.raw))
+        queue = Queue(pool.raw)
+        workers, claimed = await settled_runners(pool, queue)
+        recovery = TaskRecovery(settings, pool, queue)
 
         async def live(number: int) -> None:
             async with pool.raw.connection() as connection:
@@ -148,17 +150,17 @@ async def of_runners(home: Path) -> tuple[Cost, Cost]:
         database.stop()
 
 
-async def settled_runners(pool: Pool) -> tuple[list[int], list[rows.TaskRow]]:
+async def settled_runners(pool: Pool, queue: Queue) -> tuple[list[int], list[rows.TaskRow]]:
     """Register workers and have each run a task."""
     workers, running = [], []
     for number in range(1, RUNNERS + 1):
         async with pool.transaction() as connection:
             cursor = await connection.execute("SELECT worker_id FROM procrastinate_register_worker_v1()")
             workers.append((await cursor.fetchall())[0]["worker_id"])
-            row = await rows.insert(
-                connection, service="upscale", kind="generate", task_id=number, fingerprint="0" * 64,
-                request={"video_url": "/media/in/clip.mp4", "dist_dir": "/media/out", "ratio": 2}, context={},
-                version="1.0",
+            row = await enqueue(
+                connection, queue, service="upscale", kind="generate", task_id=number,
+                fingerprint="0" * 64, context={}, version="1.0",
+                request={"video_url": "/media/in/clip.mp4", "dist_dir": "/media/out", "ratio": 2},
             )  # fmt: skip
             claimed = await rows.claim(connection, row)
             assert claimed

@@ -16,15 +16,16 @@ from shared.http.bentoml_service import ContractService
 from shared.http.task_routes import TaskRoutes
 from shared.pipeline.job import Job, Result
 from shared.process.lifetime import die_with_parent
-from shared.runner.process import TaskHandler, main
+from shared.runner.process import main
+from shared.runner.task_handler import TaskHandler
 from shared.settings import Settings
 
 STEPS, STEP_SECONDS = 20, 0.05  # a second for each ratio above 1
 
-tasks = TaskRoutes("upscale")
+routes = TaskRoutes("upscale")
 
 
-@bentoml.asgi_app(tasks.app)
+@bentoml.asgi_app(routes.app)
 @bentoml.service(name="quick", workers=1, traffic={"timeout": 30}, service_class=ContractService)
 class Quick:
     """Hands videos back as they came."""
@@ -34,7 +35,7 @@ class Quick:
 
         settings = Settings.load()
         self.service = TaskService("upscale", settings, runner_module="benchmarks.swaps.quick_service")
-        tasks.serve(self.service, settings.language)
+        routes.serve(self.service, settings.language)
 
     @bentoml.on_startup
     async def start(self) -> None:

@@ -129,7 +129,7 @@ def wait_until_busy(instance: Stack) -> bool:
     while time.monotonic() < deadline:
         log = instance.log.read_text(errors="replace")
         begun = re.findall(r"task (\d+): attempt \d+ begins", log)
-        if begun and not re.search(rf"task {begun[-1]}: (succeeded|failed|cancelled|handed back)", log):
+        if begun and not re.search(rf"task {begun[-1]}: (succeeded|failed|cancelled|requeued)", log):
             return True
         time.sleep(0.02)
     return False

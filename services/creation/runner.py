@@ -1,7 +1,8 @@
 """Video creation: the runner process, which owns the engine. `python -m services.creation.runner`."""
 
 from services.creation.request import CreationRequest
-from shared.runner.process import TaskHandler, main
+from shared.runner.process import main
+from shared.runner.task_handler import TaskHandler
 
 
 def generate() -> TaskHandler:

@@ -13,12 +13,12 @@ from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from shared.serving.task_service import ValidatedRequest
+    from shared.serving.acceptance import ValidatedRequest
 
-tasks = TaskRoutes("creation")
+routes = TaskRoutes("creation")
 
 
-@bentoml.asgi_app(tasks.app)
+@bentoml.asgi_app(routes.app)
 @bentoml.service(name="creation", workers=1, traffic={"timeout": 30}, service_class=ContractService)
 class Creation:
     """Makes clips from texts, pictures and videos."""
@@ -29,7 +29,7 @@ class Creation:
 
         self.settings = Settings.load()
         self.service = TaskService("creation", self.settings)
-        tasks.serve(self.service, self.settings.language)
+        routes.serve(self.service, self.settings.language)
 
     @bentoml.on_startup
     async def start(self) -> None:

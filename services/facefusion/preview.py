@@ -45,7 +45,7 @@ def preview_swap(job: Job, request: FaceFusionRequest, model: FaceModel) -> Resu
     return Result(
         preview=output.name,
         references=write_crops(job, gallery),
-        memo={"frame": frame, "faces": [face.to_json() for face in known]},
+        artifact={"frame": frame, "faces": [face.to_json() for face in known]},
         artifact_key=key,
     )
 

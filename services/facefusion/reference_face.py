@@ -1,8 +1,8 @@
 """The faces that a user was shown, and the one that was picked.
 
-A preview stores the faces of its crops as a memo under the key of its target. When a later request is accepted, the
-HTTP face takes the picked one from the newest memo and stores it with the job (`job.context`). This module imports no
-vision library, because both sides use it.
+A preview stores the faces of its crops as an artifact under the key of its target. When a later request is accepted,
+the HTTP face takes the picked one from the newest artifact and stores it with the job (`job.context`). This module
+imports no vision library, because both sides use it.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from typing import Any, Self
 from services.facefusion.request import FaceFusionRequest
 from shared.errors import Rejected
 
-Memo = dict[str, Any]
-NewestArtifact = Callable[..., Awaitable[Memo | None]]
+Artifact = dict[str, Any]
+NewestArtifact = Callable[..., Awaitable[Artifact | None]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Reference:
 
 
 def target_key(name: str, size: int, mtime_ns: int) -> str:
-    """Return the key of a target's memos: a hash of name, size and time of change, the same on every host."""
+    """Return the key of a target's artifacts: a hash of name, size and time of change, the same on every host."""
     return hashlib.sha256(f"{name}\n{size}\n{mtime_ns}".encode()).hexdigest()
 
 
@@ -68,10 +68,10 @@ async def resolve_reference(
         return {}
     found = await asyncio.to_thread(target.stat)
     key = target_key(target.name, found.st_size, found.st_mtime_ns)
-    memo = await newest_artifact(key, task_id=request.task_id) or await newest_artifact(key)
-    if memo is None:
+    artifact = await newest_artifact(key, task_id=request.task_id) or await newest_artifact(key)
+    if artifact is None:
         return {}
-    faces: list[dict[str, Any]] = memo["faces"]
+    faces: list[dict[str, Any]] = artifact["faces"]
     if request.reference_face_position >= len(faces):
         raise Rejected(
             "facefusion_position",

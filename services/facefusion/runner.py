@@ -1,7 +1,8 @@
 """Face fusion: the runner processes, which own the models. `python -m services.facefusion.runner [--kind preview]`."""
 
 from services.facefusion.request import FaceFusionRequest
-from shared.runner.process import TaskHandler, main
+from shared.runner.process import main
+from shared.runner.task_handler import TaskHandler
 
 
 def generate() -> TaskHandler:

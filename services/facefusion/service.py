@@ -1,6 +1,6 @@
 """Face fusion: the HTTP face. Validates, accepts, answers; two runners do the work, one of them only previews."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bentoml
 
@@ -12,10 +12,13 @@ from shared.http.task_routes import TaskRoutes
 from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
 
-tasks = TaskRoutes("facefusion")
+if TYPE_CHECKING:
+    from shared.serving.acceptance import ValidatedRequest
+
+routes = TaskRoutes("facefusion")
 
 
-@bentoml.asgi_app(tasks.app)
+@bentoml.asgi_app(routes.app)
 @bentoml.service(name="facefusion", workers=1, traffic={"timeout": 30}, service_class=ContractService)
 class FaceFusion:
     """Puts one person's face on another's."""
@@ -26,7 +29,7 @@ class FaceFusion:
 
         settings = Settings.load()
         self.service = TaskService("facefusion", settings, kinds=("generate", "preview"))
-        tasks.serve(self.service, settings.language)
+        routes.serve(self.service, settings.language)
 
     @bentoml.on_startup
     async def start(self) -> None:
@@ -47,7 +50,7 @@ class FaceFusion:
     async def submit(self, request: FaceFusionRequest, /) -> Answer:
         """Accept a preview of one frame, or the generation of the whole."""
 
-        async def prepare(checked: Any) -> dict[str, Any]:  # a `shared.serving.task_service.ValidatedRequest`
+        async def prepare(checked: "ValidatedRequest") -> dict[str, Any]:
             return await resolve_reference(request, checked.paths["target_file"], self.service.newest_artifact)
 
         return await self.service.accept(

@@ -1,7 +1,8 @@
 """Frame interpolation: the runner process, which owns the model. `python -m services.interpo.runner`."""
 
 from services.interpo.request import InterpoRequest
-from shared.runner.process import TaskHandler, main
+from shared.runner.process import main
+from shared.runner.task_handler import TaskHandler
 
 
 def generate() -> TaskHandler:

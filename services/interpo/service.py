@@ -9,10 +9,10 @@ from shared.http.task_routes import TaskRoutes
 from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
 
-tasks = TaskRoutes("interpo")
+routes = TaskRoutes("interpo")
 
 
-@bentoml.asgi_app(tasks.app)
+@bentoml.asgi_app(routes.app)
 @bentoml.service(name="interpo", workers=1, traffic={"timeout": 30}, service_class=ContractService)
 class Interpo:
     """Multiplies the frame rate of videos."""
@@ -23,7 +23,7 @@ class Interpo:
 
         settings = Settings.load()
         self.service = TaskService("interpo", settings)
-        tasks.serve(self.service, settings.language)
+        routes.serve(self.service, settings.language)
 
     @bentoml.on_startup
     async def start(self) -> None:

@@ -1,7 +1,8 @@
 """Upscaling: the runner process, which owns the model. `python -m services.upscale.runner`."""
 
 from services.upscale.request import UpscaleRequest
-from shared.runner.process import TaskHandler, main
+from shared.runner.process import main
+from shared.runner.task_handler import TaskHandler
 
 
 def generate() -> TaskHandler:

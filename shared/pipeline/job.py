@@ -29,7 +29,7 @@ class Result:
     video: str = ""
     preview: str = ""
     references: tuple[str, ...] = ()
-    memo: dict[str, Any] | None = None  # kept with the task for later requests, never sent to the backend
+    artifact: dict[str, Any] | None = None  # kept with the task for later requests, never sent to the backend
     artifact_key: str = ""  # under which later requests look it up (`TaskService.newest_artifact`)
 
 

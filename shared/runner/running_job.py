@@ -18,34 +18,42 @@ StopReason = Literal["cancelled", "out_of_time", "draining", "fenced"]
 
 
 class CancellationToken:
-    """Raised at most once, from the runner's loop; the pipeline's thread sees it at its next check."""
+    """Cancelled at most once, from the runner's event loop; the model's thread sees it at its next check.
+
+    `reason` and the time are written before the event is set and never after, and the thread reads them only once it
+    has seen the event: it never sees one without the other.
+    """
 
     def __init__(self) -> None:
         self.reason: StopReason | None = None
-        self._since = 0.0
-        self._raised = threading.Event()
+        self._cancelled_at = 0.0
+        self._cancelled = threading.Event()
 
     def cancel(self, reason: StopReason) -> None:
         """Ask the pipeline to stop; the first reason counts."""
-        if not self._raised.is_set():
+        if not self._cancelled.is_set():
             self.reason = reason
-            self._since = time.monotonic()
-            self._raised.set()
+            self._cancelled_at = time.monotonic()
+            self._cancelled.set()
 
     def overdue(self, grace_seconds: float) -> bool:
         """Whether the pipeline has not stopped for so long after it was asked to."""
-        return self._raised.is_set() and time.monotonic() - self._since > grace_seconds
+        return self._cancelled.is_set() and time.monotonic() - self._cancelled_at > grace_seconds
 
     def check(self) -> None:
-        if self._raised.is_set():
+        """Raise JobStopped once cancelled."""
+        if self._cancelled.is_set():
             raise JobStopped(self.reason)
 
 
 class RunningJob:
-    """A claimed row with its folders. `confirm` blocks until the row says whether this attempt still holds it."""
+    """A claimed row with its folders. `confirm` blocks until the row says whether this attempt may still publish.
+
+    The model's thread writes; the event loop reads `progress`, and the rest when the pipeline has ended or is given up.
+    """
 
     def __init__(
-        self, row: TaskRow, settings: Settings, workdir: Path, stop: CancellationToken, confirm: Callable[[], None]
+        self, row: TaskRow, settings: Settings, workdir: Path, token: CancellationToken, confirm: Callable[[], None]
     ) -> None:
         self.service: str = row.service
         self.kind: str = row.kind
@@ -55,7 +63,7 @@ class RunningJob:
         self.context = row.context
         self.workdir = workdir
         self.progress = Progress()
-        self._stop = stop
+        self._token = token
         self._confirm = confirm
         self._roots = MediaRoots(settings)
         self._request = row.request
@@ -78,7 +86,7 @@ class RunningJob:
         self.progress.report(progress)
 
     def check(self) -> None:
-        self._stop.check()
+        self._token.check()
 
     def _may_publish(self) -> None:
         self.check()

@@ -23,6 +23,9 @@ class Supervisor:
     """One runner as a child process, in a session of its own.
 
     Its standard input is a pipe that only this process holds: when we die, however, the runner notices at once.
+
+    A thread of its own starts the runner and waits for its end; it alone writes `_up`, `_restarts` and `_child`. Other
+    threads only read them and may act on the value before a change: a signal to a child that has ended does nothing.
     """
 
     def __init__(self, module: str, kind: str, settings: Settings) -> None:
@@ -53,7 +56,7 @@ class Supervisor:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask the runner to finish or hand back its task and wait for its end; kill it when it takes too long."""
+        """Ask the runner to finish or requeue its task and wait for its end; kill it when it takes too long."""
         self._stopping.set()
         deadline = time.monotonic() + self._patience
         while self._thread.is_alive():
@@ -61,10 +64,10 @@ class Supervisor:
             self._thread.join(timeout=1)
 
     def replace(self) -> None:
-        """Kill a runner that does not react any more; its successor settles what it left."""
+        """Kill a runner that does not react any more; its successor recovers what it left."""
         self._send(signal.SIGKILL)
 
-    def abandon(self) -> None:
+    def detach(self) -> None:
         """Let the runner drain on its own: the pipe ends with this process."""
         self._stopping.set()
 

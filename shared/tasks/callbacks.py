@@ -57,12 +57,12 @@ async def finish_task(
     body: Callback,
     *,
     details: dict[str, Any] | None = None,
-    memo: dict[str, Any] | None = None,
+    artifact: dict[str, Any] | None = None,
     artifact_key: str | None = None,
 ) -> bool:
     """Bring a task to its one end and queue the news of it, in the caller's transaction; False when it had ended."""
     ended = await rows.end(
-        connection, row, state, body.model_dump(), details=details, memo=memo, artifact_key=artifact_key
+        connection, row, state, body.model_dump(), details=details, artifact=artifact, artifact_key=artifact_key
     )  # fmt: skip
     if ended:
         await enqueue_callback(connection, queue, ended)

@@ -13,6 +13,7 @@ from shared.errors import JobFailed
 from shared.queue.client import DELIVER, RUN, AbandonedJob, PeriodicTask, Queue, run_queue
 from shared.settings import Settings
 from shared.tasks import callbacks, heartbeats, rows
+from shared.tasks.submission import enqueue_job
 from shared.tasks.workspace import Workspace
 from shared.vocabulary import TaskState
 
@@ -150,8 +151,7 @@ class TaskRecovery:
 
     async def _queue_anew(self, connection: Connection, row: rows.TaskRow) -> None:
         version = row.runs_on or self._settings.version
-        job = await self._queue.defer_run(connection, row.service, row.kind, version, row.id)
-        await rows.note_job(connection, row.id, job)
+        await enqueue_job(connection, self._queue, row.id, service=row.service, kind=row.kind, version=version)
 
     async def purge(self) -> tuple[int, int]:
         """Delete records and faces past their time; return how many of each."""

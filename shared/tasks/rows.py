@@ -161,7 +161,7 @@ async def end(
     result: dict[str, Any],
     *,
     details: dict[str, Any] | None = None,
-    memo: dict[str, Any] | None = None,
+    artifact: dict[str, Any] | None = None,
     artifact_key: str | None = None,
 ) -> TaskRow | None:
     """Bring an active row to its one end; None when it had ended. From then on its runner, if it has one, is fenced."""
@@ -171,7 +171,7 @@ async def end(
         " result = %s, details = COALESCE(%s, details), memo = %s, memo_key = %s"
         " WHERE id = %s AND state IN ('queued', 'running')",
         state, state, Json(result), None if details is None else Jsonb(storable(details)),
-        None if memo is None else Jsonb(storable(memo)), artifact_key, row.id,
+        None if artifact is None else Jsonb(storable(artifact)), artifact_key, row.id,
     )  # fmt: skip
 
 

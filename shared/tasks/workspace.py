@@ -50,7 +50,7 @@ class Workspace:
                 logger.info("swept leftovers of task %s: %s", row.task_id, ", ".join(swept))
 
     def stale(self) -> dict[UUID, Path]:
-        """Return the scratch folders on this machine that nobody made of late, by the run that they belong to."""
+        """Return the old scratch folders on this machine by the run that they belong to; young ones may be in use."""
         youngest = time.time() - STALE_SECONDS
         found = {}
         for path in self._work.glob("?" * 32):
@@ -59,7 +59,7 @@ class Workspace:
                     found[UUID(hex=path.name)] = path
         return found
 
-    def leave(self, row: TaskRow) -> None:
+    def remove_scratch(self, row: TaskRow) -> None:
         """Remove the scratch folder alone."""
         shutil.rmtree(self.folder(row), ignore_errors=True)
 

@@ -14,6 +14,7 @@ from shared.settings import Settings
 from shared.tasks import rows
 from shared.tasks.recovery import TaskRecovery
 from shared.tasks.rows import TaskRow
+from shared.tasks.submission import enqueue
 from shared.vocabulary import TaskKind
 
 VERSION = "1.0"
@@ -35,12 +36,10 @@ class TaskStore:
     ) -> UUID:
         """Queue a task of a service that nothing serves."""
         async with self.pool.transaction() as connection:
-            row = await rows.insert(
-                connection, service="interpo", kind=kind, task_id=task_id, fingerprint=str(task_id),
-                request={"dist_dir": str(self.dist_dir)}, context=context, version=version,
+            return await enqueue(
+                connection, self.queue, service="interpo", kind=kind, task_id=task_id,
+                fingerprint=str(task_id), request={"dist_dir": str(self.dist_dir)}, context=context, version=version,
             )  # fmt: skip
-            await rows.note_job(connection, row, await self.queue.defer_run(connection, "interpo", kind, version, row))
-        return row
 
     async def read(self, row: UUID) -> TaskRow:
         async with self.pool.transaction() as connection:

@@ -12,7 +12,8 @@ from shared.contract.fields import Choice, Number, Text
 from shared.contract.request import TaskRequest
 from shared.errors import JobFailed
 from shared.pipeline.job import Job, Result
-from shared.runner.process import TaskHandler, main
+from shared.runner.process import main
+from shared.runner.task_handler import TaskHandler
 from shared.settings import Settings
 
 Model = float
@@ -55,10 +56,10 @@ def work(job: Job, request: TinyRequest, model: Model) -> Result:
         Path(target.url).write_text(signature if request.behaviour == "sign" else request.note or "done")
     if request.behaviour == "publish_crash":
         os._exit(9)
-    memo = {"note": request.note} if job.kind == "preview" else None
-    return Result(video=target.name, memo=memo, artifact_key="tiny" if memo else "")
+    artifact = {"note": request.note} if job.kind == "preview" else None
+    return Result(video=target.name, artifact=artifact, artifact_key="tiny" if artifact else "")
 
 
 if __name__ == "__main__":
-    lane = TaskHandler(request=TinyRequest, load=load, work=work)
-    main("upscale", {"generate": lambda: lane, "preview": lambda: lane})
+    handler = TaskHandler(request=TinyRequest, load=load, work=work)
+    main("upscale", {"generate": lambda: handler, "preview": lambda: handler})

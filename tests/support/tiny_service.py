@@ -1,4 +1,4 @@
-"""A service without HTTP: a desk in a process of its own, spoken to in lines of JSON, that tests may kill."""
+"""A service without HTTP: a `TaskService` in a process of its own, for tests to order about in JSON and to kill."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self
@@ -22,11 +22,12 @@ from shared.process.lifetime import die_with_parent
 from shared.serving.task_service import TaskService
 from shared.settings import Settings
 from shared.testing.callback_receiver import Receiver
-from shared.testing.processes import Process, everything
+from shared.testing.processes import Process, descendants, everything
 from shared.vocabulary import TaskKind
 from tests.support.tiny_runner import TinyRequest
 
 ROOT = Path(__file__).parents[2]
+RUNNER = "tests.support.tiny_runner"
 PATIENCE_SECONDS = 60.0  # of a test on a machine that is busy with other things
 
 
@@ -43,7 +44,7 @@ class TinyService:
             "KINORA_STATE_DIR": str(self.state),
             "KINORA_MEDIA_ROOTS": str(home),
             "KINORA_CALLBACK_URL": receiver.url,
-            "KINORA_DEVICE": "cuda",  # the tiny lane needs no cores: it steps aside for nobody
+            "KINORA_DEVICE": "cuda",  # the tiny pipeline needs no cores: its priority stays
             **{f"KINORA_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self.process: subprocess.Popen[str] | None = None
@@ -134,8 +135,15 @@ class TinyService:
         raise AssertionError(f"task {task_id} is {task['state']} at {task['progress']}, not {state}\n{log}")
 
     def runner_pid(self, kind: str = "generate") -> int:
-        pids: Mapping[str, int] = self.ask("pids")
-        return pids[kind]
+        """Return the pid of the runner that the service keeps for this kind, waiting for one that is being started."""
+        assert self.process
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            for process in descendants(self.process.pid):
+                if f"{RUNNER} --kind {kind}" in process.command:
+                    return process.pid
+            time.sleep(0.02)
+        raise AssertionError(f"no runner for {kind}")
 
     def postgres_pid(self) -> int:
         return int((self.state / "postgres" / "postmaster.pid").read_text().split()[0])
@@ -151,42 +159,46 @@ class TinyService:
         return sorted(path.name for path in self.out.iterdir()) if self.out.exists() else []
 
 
-class TinyFace:
-    """Inside the process: answers orders by asking the desk."""
+def callbacks(receiver: Receiver, task_id: int) -> list[dict[str, Any]]:
+    """Wait for a task's first callback, and a moment for a second one that should not come."""
+    receiver.wait_for(task_id, timeout_seconds=PATIENCE_SECONDS)
+    time.sleep(0.3)
+    return [delivery.payload for delivery in receiver.of(task_id)]
 
-    def __init__(self, desk: TaskService) -> None:
-        self._desk = desk
+
+class TinyFace:
+    """Inside the process: answers orders by asking the service."""
+
+    def __init__(self, service: TaskService) -> None:
+        self._service = service
 
     async def accept(self, request: dict[str, Any], kind: TaskKind) -> str:
-        return (await self._desk.accept(TinyRequest.model_validate(request), inputs={}, kind=kind)).err_msg
+        return (await self._service.accept(TinyRequest.model_validate(request), inputs={}, kind=kind)).err_msg
 
     async def cancel(self, task_id: int, which: dict[str, Any]) -> str:
-        return (await self._desk.cancel(task_id, **which)).err_msg
+        return (await self._service.cancel(task_id, **which)).err_msg
 
     async def tasks(self, query: dict[str, Any]) -> list[dict[str, Any]]:
-        return [json.loads(view.model_dump_json()) for view in await self._desk.tasks(**query)]
+        return [json.loads(view.model_dump_json()) for view in await self._service.tasks(**query)]
 
-    async def memo(self, key: str, task_id: int | None = None) -> object:
-        return await self._desk.newest_artifact(key, task_id=task_id)
-
-    async def pids(self) -> dict[str, int]:
-        return dict(zip(("generate", "preview"), self._desk.runner_pids, strict=False))
+    async def artifact(self, key: str, task_id: int | None = None) -> object:
+        return await self._service.newest_artifact(key, task_id=task_id)
 
     async def metrics(self) -> str:
-        return await self._desk.metrics()
+        return await self._service.metrics()
 
     async def ready(self) -> bool:
-        return self._desk.ready()
+        return self._service.ready()
 
 
 async def serve() -> None:
-    """Serve one desk until SIGTERM or the end of standard input."""
+    """Serve until SIGTERM or the end of standard input."""
     die_with_parent()
     settings = Settings.load()
     logs.configure(settings, adopt_native=False, service="upscale")  # it speaks on standard output
-    desk = TaskService("upscale", settings, kinds=("generate", "preview"), runner_module="tests.support.tiny_runner")
-    await desk.start()
-    face = TinyFace(desk)
+    service = TaskService("upscale", settings, kinds=("generate", "preview"), runner_module=RUNNER)
+    await service.start()
+    face = TinyFace(service)
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[str] = asyncio.Queue()
 
@@ -204,7 +216,7 @@ async def serve() -> None:
             reply = f"{type(problem).__name__}: {problem}"
         sys.stdout.write(json.dumps(reply) + "\n")
         sys.stdout.flush()
-    await desk.stop()
+    await service.stop()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Several hosts, one database, shared media: one host is cut off and one killed in mid-job, and the others go on.
 
 The hosts are network namespaces of this machine, with real links and a real PostgreSQL over TCP between them. What runs
-on them is real but for the model: desks, runners, delivery lanes; `tests/support/tiny_runner.py` is the pipeline.
+on them is real but for the model: services, runners, callback workers; `tests/support/tiny_runner.py` is the pipeline.
 """
 
 import json

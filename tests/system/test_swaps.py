@@ -1,4 +1,4 @@
-"""Instances that come and go: a stopping one refuses at once, finishes or hands back its task, and nothing is lost."""
+"""Instances that come and go: a stopping one refuses at once, finishes or requeues its task, and nothing is lost."""
 
 import itertools
 import signal

@@ -86,8 +86,8 @@ def test_a_preview_brings_the_frame_and_a_crop_of_every_face_in_order(tmp_path: 
     assert [crop.shape for crop in crops] == [
         read(tmp_path / "out" / name).shape for name in reversed(mirrored.references)
     ]
-    assert result.memo is not None
-    assert [face["position"] for face in result.memo["faces"]] == [0, 1]
+    assert result.artifact is not None
+    assert [face["position"] for face in result.artifact["faces"]] == [0, 1]
     assert job.details["match"]["tracks"]
 
 
@@ -112,8 +112,8 @@ def test_a_preview_is_of_exactly_the_frame_that_was_asked_for(tmp_path: Path, so
         preview = read(tmp_path / "out" / result.preview)
         errors = [float(difference(preview, frame).mean()) for frame in frames]
         assert int(np.argmin(errors)) == shown
-        assert result.memo is not None
-        assert result.memo["frame"] == shown
+        assert result.artifact is not None
+        assert result.artifact["frame"] == shown
 
 
 def test_a_frame_without_a_match_is_shown_as_it_is_with_its_faces(tmp_path: Path, source: Path) -> None:
@@ -207,10 +207,10 @@ def test_the_reference_of_acceptance_counts_not_the_requests_own_frame(tmp_path:
     preview_target = save(tmp_path / "in" / "woman.png", woman())
     source = save(tmp_path / "in" / "other.png", np.ascontiguousarray(woman()[:, ::-1]))
     seen, _ = run(tmp_path / "out", source, preview_target)
-    assert seen.memo is not None
+    assert seen.artifact is not None
 
     target = save(tmp_path / "in" / "pair.png", pair())
-    result, _ = run(tmp_path / "out", source, target, programe=1, context={"reference": seen.memo["faces"][0]})
+    result, _ = run(tmp_path / "out", source, target, programe=1, context={"reference": seen.artifact["faces"][0]})
 
     left, right = halves(read(tmp_path / "out" / result.video))
     assert left < 0.01 < right
@@ -219,8 +219,8 @@ def test_the_reference_of_acceptance_counts_not_the_requests_own_frame(tmp_path:
 def test_a_reference_of_another_embedder_is_embedded_again(tmp_path: Path, source: Path) -> None:
     target = save(tmp_path / "in" / "pair.png", pair())
     seen, _ = run(tmp_path / "out", source, target)
-    assert seen.memo is not None
-    stale = seen.memo["faces"][1] | {"embedder": "other", "embedding": [1.0] * 512}
+    assert seen.artifact is not None
+    stale = seen.artifact["faces"][1] | {"embedder": "other", "embedding": [1.0] * 512}
 
     result, _ = run(tmp_path / "out", source, target, programe=1, context={"reference": stale})
 

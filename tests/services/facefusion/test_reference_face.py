@@ -33,21 +33,21 @@ def target(tmp_path: Path) -> Path:
     return path
 
 
-def resolve(target: Path, memos: dict[int | None, list[dict[str, Any]]], **fields: object) -> dict[str, Any]:
+def resolve(target: Path, galleries: dict[int | None, list[dict[str, Any]]], **fields: object) -> dict[str, Any]:
     """Resolve with galleries by task_id; None is whoever was last."""
     stat = target.stat()
 
     async def newest_artifact(key: str, *, task_id: int | None = None) -> dict[str, Any] | None:
         assert key == target_key(target.name, stat.st_size, stat.st_mtime_ns)
-        return {"frame": 3, "faces": memos[task_id]} if task_id in memos else None
+        return {"frame": 3, "faces": galleries[task_id]} if task_id in galleries else None
 
     body = {"task_id": 5, "dist_dir": "/x", "source_file": "/s", "target_file": str(target)} | fields
     return asyncio.run(resolve_reference(FaceFusionRequest.model_validate(body), target, newest_artifact))
 
 
 def test_the_tasks_own_gallery_comes_before_everybody_elses(target: Path) -> None:
-    memos = {5: MINE, None: ANOTHERS}
-    assert resolve(target, memos, reference_face_position=1) == {"reference": MINE[1]}
+    galleries = {5: MINE, None: ANOTHERS}
+    assert resolve(target, galleries, reference_face_position=1) == {"reference": MINE[1]}
 
 
 def test_without_an_own_gallery_the_targets_newest_counts(target: Path) -> None:

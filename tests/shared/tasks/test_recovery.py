@@ -264,7 +264,7 @@ def test_purging_forgets_faces_first_and_records_later_but_never_an_open_callbac
                     row,
                     "succeeded",
                     Callback(task_id=task_id),
-                    memo={"f": 1},
+                    artifact={"f": 1},
                     artifact_key="k",
                 )
                 finished = datetime.now(UTC) - timedelta(days=days)

@@ -1,0 +1,173 @@
+"""One attempt at a task: from the claimed row to its end, a requeue, or the discovery that it lost its fence."""
+
+import asyncio
+import logging
+import math
+import os
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Literal, NoReturn
+
+from shared.database.pool import Connection, Pool
+from shared.errors import Problem, Unavailable
+from shared.pipeline.job import JobStopped, Result
+from shared.queue.client import Queue
+from shared.runner.ending import Ending, cancelled, ending_of
+from shared.runner.gpu_lock import hold_gpu
+from shared.runner.model_thread import ModelThread
+from shared.runner.running_job import CancellationToken, RunningJob
+from shared.settings import Settings
+from shared.tasks import callbacks, rows
+from shared.tasks.rows import TaskRow
+from shared.tasks.workspace import Workspace, check_disk_space
+from shared.vocabulary import TaskState
+
+PROGRESS_SECONDS = 0.5  # how often progress is written and a cancel is seen
+GRACE_SECONDS = 5.0  # how long a pipeline may take to stop before its process ends
+FINAL_WRITE_SECONDS = 10.0  # how long the end of such a process waits for a storage that is away
+EXIT_UNRESPONSIVE = 70
+
+AttemptResult = Literal["ended", "requeued", "fenced"]  # fenced: the task belongs to another attempt by now
+
+logger = logging.getLogger(__name__)
+
+
+class Attempt:
+    """One attempt at a claimed task. The event loop watches it; its pipeline runs in the model's thread."""
+
+    def __init__(self, row: TaskRow, settings: Settings, pool: Pool, queue: Queue, model_thread: ModelThread) -> None:
+        self._row = row
+        self._settings = settings
+        self._pool = pool
+        self._queue = queue
+        self._model_thread = model_thread
+        self._workspace = Workspace(settings)
+        self._loop = asyncio.get_running_loop()
+        self._token = CancellationToken()
+        self._job = RunningJob(row, settings, self._workspace.folder(row), self._token, self._confirm_ownership)
+        # When the pipeline began; waiting for the GPU does not count. The model's thread writes it once, the event loop
+        # only compares it: to read the old value means to notice a time limit at the next turn.
+        self._began_at = math.inf
+
+    async def run(self) -> AttemptResult:
+        """Run the pipeline and store what comes of it. Ends the process around a pipeline that does not stop."""
+        thread = self._model_thread.submit(self._work)
+        while not (await asyncio.wait({thread}, timeout=PROGRESS_SECONDS))[0]:
+            if time.monotonic() - self._began_at > self._settings.task_timeout_seconds:
+                self._token.cancel("out_of_time")
+            if self._token.overdue(GRACE_SECONDS):
+                await self._exit_process()
+            await self._send_heartbeat()
+        return await self._conclude(await thread)
+
+    def requeue(self) -> None:
+        """Have the pipeline stop and the task wait for another attempt."""
+        self._token.cancel("draining")
+
+    def _work(self) -> Result | BaseException:
+        """Do what happens in the model's thread; return what came of it."""
+        try:
+            with hold_gpu(self._settings, self._row.kind, self._job.check):
+                self._began_at = time.monotonic()
+                self._job.check()
+                self._workspace.prepare(self._row)
+                check_disk_space([Path(self._row.request["dist_dir"]), self._settings.state_dir])
+                return self._model_thread.run_pipeline(self._job, self._row.request)
+        except BaseException as error:  # noqa: BLE001  # a task must have its end, whatever its pipeline does
+            return error
+        finally:
+            self._workspace.remove_scratch(self._row)
+
+    async def _conclude(self, outcome: Result | BaseException) -> AttemptResult:
+        """Store what came of the attempt, however long the storage is away."""
+        if isinstance(outcome, JobStopped) and self._token.reason in {"draining", "fenced"}:
+            self._withdraw_outputs()
+            if self._token.reason == "fenced":
+                return "fenced"
+            await self._pool.retry_until_committed(self._store_requeue)
+            logger.info("task %s: requeued", self._row.task_id)
+            return "requeued"
+        ending = ending_of(self._row, outcome, self._token.reason, self._settings)
+        if ending.state != "succeeded":
+            self._withdraw_outputs()
+        stored = await self._pool.retry_until_committed(partial(self._store_end, ending=ending))
+        if stored != ending.state:
+            self._withdraw_outputs()
+        if stored is None:
+            return "fenced"
+        logger.info("task %s: %s", self._row.task_id, stored)
+        return "ended"
+
+    def _withdraw_outputs(self) -> None:
+        """Remove what was published; a folder that refuses must not keep the task from its end."""
+        try:
+            self._job.outputs.withdraw()
+        except (OSError, Problem) as problem:
+            logger.warning("task %s: its files could not be removed: %s", self._row.task_id, problem)
+
+    async def _store_requeue(self, connection: Connection) -> None:
+        await rows.requeue(connection, self._row.id, attempt=self._row.attempt, crashed=False)
+
+    async def _store_end(self, connection: Connection, ending: Ending) -> TaskState | None:
+        """Store an end once; return the state that the task got, None when the attempt had lost its fence."""
+        now = await rows.read(connection, self._row.id, lock=True)
+        if now is None or now.attempt != self._row.attempt:
+            return None
+        if not now.active:  # the answer to our own commit was lost, or somebody else ended it
+            return now.state if now.result == ending.callback.model_dump() else None
+        if now.state != "running":
+            return None
+        if now.cancel and ending.state == "succeeded":
+            ending = cancelled(self._row, self._settings)
+        await callbacks.finish_task(
+            connection,
+            self._queue,
+            self._row,
+            ending.state,
+            ending.callback,
+            details=dict(self._job.details),  # a copy: a pipeline that does not stop may still write
+            artifact=ending.artifact,
+            artifact_key=ending.artifact_key,
+        )
+        return ending.state
+
+    async def _send_heartbeat(self) -> None:
+        """Write progress and learn whether to go on. While the storage is away the pipeline just goes on."""
+        with suppress(Unavailable):
+            async with self._pool.transaction() as connection:
+                now = await rows.record_heartbeat(connection, self._row, self._job.progress.value)
+            self._obey(now)
+
+    def _confirm_ownership(self) -> None:
+        """Block the model's thread until the row has said whether this attempt may publish."""
+        asyncio.run_coroutine_threadsafe(self._check_ownership(), self._loop).result()
+
+    async def _check_ownership(self) -> None:
+        now = await self._pool.retry_until_committed(partial(rows.read, row=self._row.id))
+        ours = now is not None and now.attempt == self._row.attempt and now.state == "running"
+        self._obey(now if ours else None)
+
+    def _obey(self, now: TaskRow | None) -> None:
+        """Cancel the pipeline when its row asks for it, or is no longer this attempt's (None)."""
+        if now is None:
+            self._token.cancel("fenced")
+        elif now.cancel:
+            self._token.cancel("cancelled")
+
+    async def _exit_process(self) -> NoReturn:
+        """End the process around a pipeline that does not stop, once the task has the end that it was promised."""
+        reason = self._token.reason
+        logger.error("task %s does not stop (%s): the runner exits", self._row.task_id, reason)
+        with suppress(Exception):  # nothing may keep the process alive; its successor recovers what was not stored
+            if reason == "draining":
+                await self._pool.retry_until_committed(self._store_requeue, seconds=FINAL_WRITE_SECONDS)
+            elif reason != "fenced":
+                ending = ending_of(self._row, JobStopped(), reason, self._settings)
+                store_end = partial(self._store_end, ending=ending)
+                await self._pool.retry_until_committed(store_end, seconds=FINAL_WRITE_SECONDS)
+        with suppress(OSError, Problem):
+            self._job.outputs.sweep()
+        self._workspace.remove_scratch(self._row)
+        os._exit(EXIT_UNRESPONSIVE)

@@ -1,0 +1,116 @@
+"""The runner: takes the tasks of one queue, one at a time, each for one attempt."""
+
+import asyncio
+import logging
+import os
+from contextlib import suppress
+from functools import partial
+from uuid import UUID
+
+from shared import logs
+from shared.database.pool import Pool
+from shared.errors import Unavailable
+from shared.queue.client import RUN, Queue, TryLater, Work, run_queue
+from shared.queue.worker_slot import Slot
+from shared.runner.attempt import EXIT_UNRESPONSIVE, Attempt
+from shared.runner.model_thread import ModelThread
+from shared.settings import Settings
+from shared.tasks import heartbeats, rows
+from shared.tasks.recovery import TaskRecovery
+from shared.vocabulary import ServiceName, TaskKind
+
+logger = logging.getLogger(__name__)
+
+
+class Runner:
+    """Works on the tasks of one kind, over a storage that is open and with a slot that is held.
+
+    Everything but the pipelines happens in the event loop, so nothing here is shared with a thread.
+    """
+
+    def __init__(
+        self, service: ServiceName, kind: TaskKind, settings: Settings, *, pool: Pool, slot: Slot, model: ModelThread
+    ) -> None:
+        self._service = service
+        self._kind = kind
+        self._settings = settings
+        self._pool = pool
+        self._slot = slot
+        self._model = model
+        self._queue = Queue(pool.raw)
+        self._recovery = TaskRecovery(settings, pool, self._queue)
+        self._attempt: Attempt | None = None  # the running one
+        self._drained = False  # the running attempt has had its time to finish
+
+    async def serve(self, stopping: asyncio.Event) -> None:
+        """Run tasks until `stopping` is set; then the running one has `drain_seconds` to finish, or is requeued."""
+        with suppress(Unavailable):  # another time
+            await self._recovery.remove_stale_workspaces()
+        if self._settings.preload:
+            await self._model.preload()
+        logger.info("%s: ready", self._slot.name)
+        work = Work(
+            queues=(run_queue(self._service, self._kind, self._settings.version),),
+            handlers={RUN: self._run},
+            periodic_tasks=self._recovery.periodic_tasks,
+            recover=self._recovery.recover_job,
+            every_heartbeat=(partial(self._record_version, stopping), self._recovery.reap_dead_workers),
+        )
+        drain = asyncio.create_task(self._drain(stopping), name="drain")
+        await self._queue.serve(work, self._slot, stopping)
+        drain.cancel()
+
+    async def _drain(self, stopping: asyncio.Event) -> None:
+        """Give the running attempt its time to finish, then requeue its task."""
+        await stopping.wait()
+        await asyncio.sleep(self._settings.drain_seconds)
+        self._drained = True
+        if self._attempt:
+            self._attempt.requeue()
+
+    async def _run(self, row_id: UUID) -> None:
+        """Make one attempt at a queued task. The queue's handler."""
+        row = await self._claim(row_id)
+        if row is None:
+            return
+        logs.this_process_runs(task_id=row.task_id, attempt=row.attempt)
+        logger.info("task %s: attempt %s begins", row.task_id, row.attempt)
+        self._attempt = Attempt(row, self._settings, self._pool, self._queue, self._model)
+        if self._drained:  # the time was over while the row was being claimed
+            self._attempt.requeue()
+        try:
+            match await self._attempt.run():
+                case "requeued":
+                    raise TryLater
+                case "fenced":
+                    await self._leave_fenced(row)
+        finally:
+            self._attempt = None
+            logs.this_process_runs()
+
+    async def _claim(self, row_id: UUID) -> rows.TaskRow | None:
+        """Return the row with its next attempt, None when it does not wait any more."""
+        async with self._pool.transaction() as connection:
+            if row := await rows.claim(connection, row_id):
+                return row
+        async with self._pool.transaction() as connection:
+            found = await rows.read(connection, row_id)
+        if found and found.state == "queued":  # it was cancelled while it was being requeued
+            await self._recovery.recover_run(row_id)
+        return None
+
+    async def _leave_fenced(self, row: rows.TaskRow) -> None:
+        """Leave a task that another attempt has taken over, as after a while without the network.
+
+        When the queue still counts the task's job as this process's, only the end of the process can have it recovered.
+        """
+        logger.error("task %s: attempt %s was taken over", row.task_id, row.attempt)
+        if await self._pool.retry_until_committed(partial(self._queue.owns_run, row=row.id)):
+            os._exit(EXIT_UNRESPONSIVE)
+
+    async def _record_version(self, stopping: asyncio.Event) -> None:
+        """Record that this version takes tasks; one that drains does not."""
+        if not stopping.is_set():
+            async with self._pool.transaction() as connection:
+                await heartbeats.use_async_commit(connection)
+                await heartbeats.record(connection, self._service, self._kind, self._settings.version)

@@ -1,0 +1,145 @@
+"""Acceptance of a request: everything that can be known about it is checked, then it is stored and enqueued, once."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from shared.contract.request import TaskRequest
+from shared.database.pool import Connection, Pool
+from shared.errors import Busy, JobFailed, Rejected
+from shared.files.media_roots import MediaRoots
+from shared.media.probe import MediaHeader, MediaKind, ProbePool
+from shared.queue.client import Queue
+from shared.settings import Settings
+from shared.tasks import callbacks, rows
+from shared.tasks.cancellation import end_waiting
+from shared.tasks.rows import TaskRow
+from shared.tasks.submission import enqueue
+from shared.tasks.workspace import check_disk_space
+from shared.vocabulary import ServiceName, TaskKind
+
+
+@dataclass(frozen=True)
+class ValidatedRequest:
+    """A request whose paths lead where they may and whose media has a readable header."""
+
+    request: TaskRequest
+    paths: Mapping[str, Path]  # field -> resolved input
+    headers: Mapping[str, MediaHeader]
+    dist_dir: Path
+    fingerprint: str  # of the body and of its inputs' sizes and times of change, hexadecimal
+
+
+Prepare = Callable[[ValidatedRequest], Awaitable[dict[str, Any]]]
+
+
+class Acceptance:
+    """Accepts the requests of one service."""
+
+    def __init__(self, service: ServiceName, settings: Settings) -> None:
+        self._service = service
+        self._settings = settings
+        self._roots = MediaRoots(settings)
+        self._probes = ProbePool(settings)
+
+    async def accept(
+        self,
+        pool: Pool,
+        queue: Queue,
+        request: TaskRequest,
+        *,
+        inputs: Mapping[str, MediaKind],
+        kind: TaskKind,
+        prepare: Prepare | None,
+    ) -> bool:
+        """Accept a task durably; return whether it is new, False for one that was known already.
+
+        Raises Rejected, UnreadableMedia, Busy or Unavailable. What `prepare` rejects is raised for a new task only.
+        """
+        checked = await self._check(request, inputs)
+        context, refusal = await _prepared(prepare, checked)
+
+        async def store(connection: Connection) -> bool:
+            await rows.lock_service(connection, self._service)
+            if await self._is_known(connection, queue, checked, kind):
+                return False
+            if refusal:
+                raise refusal
+            if await rows.waiting(connection, self._service, kind) >= self._settings.max_queued:
+                raise Busy("queue_full", limit=self._settings.max_queued)
+            await enqueue(
+                connection,
+                queue,
+                service=self._service,
+                kind=kind,
+                task_id=request.task_id,
+                fingerprint=checked.fingerprint,
+                request=request.model_dump(mode="json"),
+                context=context,
+                version=self._settings.version,
+            )
+            return True
+
+        return await pool.run_with_timeout(store)
+
+    async def close(self) -> None:
+        """End the processes that read media headers."""
+        await self._probes.close()
+
+    async def _check(self, request: TaskRequest, inputs: Mapping[str, MediaKind]) -> ValidatedRequest:
+        """Check everything that can be known before storing anything: paths, headers, disk."""
+        paths, dist_dir, fingerprint = await asyncio.to_thread(self._resolve, request, inputs)
+        headers = {field: await self._probes.probe(paths[field], kind) for field, kind in inputs.items()}
+        return ValidatedRequest(request, paths, headers, dist_dir, fingerprint)
+
+    def _resolve(self, request: TaskRequest, inputs: Iterable[str]) -> tuple[dict[str, Path], Path, str]:
+        """Look at the file system, which may be slow: return the inputs, the output folder, and the fingerprint."""
+        fields = request.model_dump(mode="json")
+        paths = {field: self._roots.input(field, fields[field]) for field in inputs}
+        dist_dir = self._roots.dist_dir("dist_dir", request.dist_dir)
+        stats = [path.stat() for path in paths.values()]
+        try:
+            check_disk_space([dist_dir], sum(stat.st_size for stat in stats))
+            check_disk_space([self._settings.state_dir])  # no copy of an input is made there
+        except JobFailed as problem:
+            raise Rejected(problem.key, **problem.facts) from problem
+        fields |= {field: str(path) for field, path in paths.items()} | {"dist_dir": str(dist_dir)}
+        identity = [fields, [(stat.st_size, stat.st_mtime_ns) for stat in stats]]
+        return paths, dist_dir, hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    async def _is_known(self, connection: Connection, queue: Queue, checked: ValidatedRequest, kind: TaskKind) -> bool:
+        """Answer a body that was posted before; True when there is nothing to run. Raises Rejected."""
+        task_id = checked.request.task_id
+        for row in await rows.active(connection, self._service, task_id, kind=kind):
+            if row.fingerprint == checked.fingerprint:
+                if row.cancel:
+                    raise Rejected("task_stopping", task_id=task_id)
+                return True
+            if kind == "generate":
+                raise Rejected("task_active", task_id=task_id, state=row.state)
+            if row.state == "queued":
+                await end_waiting(connection, queue, row, JobFailed("superseded"), self._settings.language)
+        last = await rows.newest_of(connection, self._service, kind, task_id, checked.fingerprint)
+        if last and last.state == "succeeded" and await asyncio.to_thread(_files_exist, checked.dist_dir, last):
+            await callbacks.enqueue_callback(connection, queue, last)
+            return True
+        return False
+
+
+async def _prepared(prepare: Prepare | None, checked: ValidatedRequest) -> tuple[dict[str, Any], Rejected | None]:
+    """Return the context of a task, or why there cannot be one."""
+    try:
+        return (await prepare(checked) if prepare else {}), None
+    except Rejected as refusal:
+        return {}, refusal
+
+
+def _files_exist(dist_dir: Path, row: TaskRow) -> bool:
+    """Whether every file that a callback told of is still there."""
+    result = row.result or {}
+    names = [result.get("video_url"), result.get("preview_image"), *cast("list[str]", result.get("reference_images"))]
+    return all((dist_dir / name).is_file() for name in names if name)

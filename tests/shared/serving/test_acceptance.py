@@ -1,0 +1,139 @@
+"""Acceptance: what a service accepts, once, and what it refuses. Real processes, real PostgreSQL."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from shared.serving import acceptance
+from shared.settings import Settings
+from shared.testing.callback_receiver import Receiver
+from tests.support.tiny_runner import TinyRequest
+from tests.support.tiny_service import PATIENCE_SECONDS, TinyService
+
+
+def test_the_same_body_while_it_waits_or_runs_is_accepted_and_runs_once(
+    service: TinyService, receiver: Receiver
+) -> None:
+    for _ in range(3):
+        assert service.post(1, seconds=0.5, note="same") == ""
+    service.wait_until(1, "running")
+    assert service.post(1, seconds=0.5, note="same") == ""
+    receiver.wait_for(1, timeout_seconds=PATIENCE_SECONDS)
+    time.sleep(0.5)
+    assert len(receiver.of(1)) == 1
+    assert service.task(1)["attempt"] == 1
+    assert len([name for name in service.files() if name.startswith("1_")]) == 1
+
+
+def test_another_body_under_a_task_id_at_work_is_refused_with_the_reason(service: TinyService) -> None:
+    service.post(2, seconds=1, note="one")
+    refusal = service.post(2, seconds=1, note="other")
+    assert refusal.startswith("Rejected: task_id 2 is still")
+
+
+def test_the_same_body_after_success_is_delivered_again_under_a_new_key(
+    service: TinyService, receiver: Receiver
+) -> None:
+    service.post(3, note="again")
+    first = receiver.wait_for(3, timeout_seconds=PATIENCE_SECONDS)
+    assert service.post(3, note="again") == ""
+    second = receiver.wait_for(3, timeout_seconds=PATIENCE_SECONDS, count=2)
+    assert second.body == first.body
+    assert second.key != first.key
+    assert service.task(3)["attempt"] == 1
+    assert len(service.sql("SELECT 1 FROM kinora_tasks WHERE task_id = 3")) == 1
+
+
+def test_the_same_body_runs_again_when_its_files_are_gone(service: TinyService, receiver: Receiver) -> None:
+    service.post(4)
+    first = receiver.wait_for(4, timeout_seconds=PATIENCE_SECONDS).payload["video_url"]
+    (service.out / first).unlink()
+    assert service.post(4) == ""
+    second = receiver.wait_for(4, timeout_seconds=PATIENCE_SECONDS, count=2).payload["video_url"]
+    assert second != first
+    assert (service.out / second).exists()
+
+
+@pytest.mark.parametrize(("task_id", "how"), [(5, "fail"), (6, "cancel")])
+def test_the_same_body_runs_again_after_a_failure_or_a_cancel(
+    service: TinyService, receiver: Receiver, task_id: int, how: str
+) -> None:
+    behaviour, seconds = ("fail", 0) if how == "fail" else ("work", 3)
+    for count in (1, 2):
+        assert service.post(task_id, behaviour=behaviour, seconds=seconds) == ""
+        if how == "cancel":
+            service.wait_until(task_id, "running")
+            service.cancel(task_id)
+        while len(receiver.of(task_id)) < count:
+            time.sleep(0.05)
+    assert len(service.sql("SELECT 1 FROM kinora_tasks WHERE task_id = %s", task_id)) == 2
+    assert len(service.tasks(task_id)) == 1  # only the newest run is shown
+    assert len({delivery.key for delivery in receiver.of(task_id)}) == 2
+
+
+def test_another_body_after_the_end_is_a_new_job(service: TinyService, receiver: Receiver) -> None:
+    service.post(7, note="one")
+    receiver.wait_for(7, timeout_seconds=PATIENCE_SECONDS)
+    assert service.post(7, note="two") == ""
+    name = receiver.wait_for(7, timeout_seconds=PATIENCE_SECONDS, count=2).payload["video_url"]
+    assert (service.out / name).read_text() == "two"
+
+
+def test_a_body_being_cancelled_is_not_accepted_again_before_its_end(service: TinyService) -> None:
+    service.post(8, behaviour="wedge", seconds=2)
+    service.wait_until(8, "running")
+    service.cancel(8)
+    assert service.post(8, behaviour="wedge", seconds=2).startswith("Rejected: task_id 8 is being cancelled")
+
+
+def test_a_full_queue_says_busy_and_previews_have_a_bound_of_their_own(
+    service: TinyService, receiver: Receiver
+) -> None:
+    service.post(10, seconds=2)
+    service.wait_until(10, "running")
+    for task_id in (11, 12, 13):
+        assert service.post(task_id, seconds=1) == ""
+    assert service.post(14).startswith("Busy: busy: 3 tasks")
+    assert service.post(11, seconds=1) == ""  # known already: takes no place
+    assert service.post(14, kind="preview") == ""
+    waiting = [task for task in service.tasks(state="queued") if task["kind"] == "generate"]
+    assert [(task["task_id"], task["queue_position"]) for task in waiting] == [(13, 3), (12, 2), (11, 1)]
+    receiver.wait_for(14, timeout_seconds=PATIENCE_SECONDS)
+    assert service.cancel(12) == ""
+    assert service.post(14) == ""
+
+
+def test_a_newer_preview_supersedes_a_waiting_older_one(service: TinyService, receiver: Receiver) -> None:
+    service.post(20, kind="preview", seconds=1)
+    service.wait_until(20, "running")
+    service.post(21, kind="preview", note="old")
+    service.post(21, kind="preview", note="new")
+    old, new = (receiver.wait_for(21, timeout_seconds=PATIENCE_SECONDS, count=count).payload for count in (1, 2))
+    assert old["err_code"] == -1
+    assert "newer preview" in old["err_msg"]
+    assert new["err_code"] == 0
+    assert sorted(task["state"] for task in service.tasks(21)) == ["cancelled", "succeeded"]
+
+
+def test_large_ids_and_odd_words_survive_the_way_through(service: TinyService, receiver: Receiver) -> None:
+    task_id = 2**63 - 1
+    service.post(task_id, note="名 'quoted' \\ \u2028 🎬")
+    assert receiver.wait_for(task_id, timeout_seconds=PATIENCE_SECONDS).payload["task_id"] == task_id
+    assert service.task(task_id)["task_id"] == task_id
+
+
+def test_only_the_output_folder_needs_room_for_a_copy_of_the_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {}
+
+    def note(folders: list[Path], need_bytes: int = 0) -> None:
+        asked.update(dict.fromkeys(folders, need_bytes))
+
+    monkeypatch.setattr(acceptance, "check_disk_space", note)
+    (tmp_path / "clip").write_bytes(b"x" * 1000)
+    settings = Settings(state_dir=tmp_path / "state", media_roots=(tmp_path,))
+    request = TinyRequest(task_id=1, dist_dir=str(tmp_path / "out"), note=str(tmp_path / "clip"))
+    acceptance.Acceptance("upscale", settings)._resolve(request, ["note"])
+    assert asked == {tmp_path / "out": 1000, tmp_path / "state": 0}
