@@ -15,7 +15,8 @@ audit = logging.getLogger("kinora.audit")
 
 def gate(job: Job, model: FaceModel, *, samples: int = 1) -> NsfwGate:
     """Open a gate for `samples` pictures of one job, as the settings ask."""
-    return NsfwGate(model.nsfw, job.settings.nsfw_threshold, job.settings.nsfw_share, expected=samples)
+    limits = job.settings.facefusion
+    return NsfwGate(model.nsfw, limits.nsfw_threshold, limits.nsfw_share, expected=samples)
 
 
 def note(job: Job, source: InputFile, target: InputFile) -> None:

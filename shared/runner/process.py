@@ -145,7 +145,7 @@ class Runner:
         """Take no more tasks; the running one has `drain_seconds` to finish. Calling this again changes nothing."""
         if not self._stopping.is_set():
             self._stopping.set()
-            asyncio.get_running_loop().call_later(self._settings.drain_seconds, self._hand_back)
+            asyncio.get_running_loop().call_later(self._settings.limits.drain_seconds, self._hand_back)
 
     async def run(self, row_id: UUID) -> None:
         """Run one queued task to its end, or hand it back. The queue's handler."""
@@ -180,7 +180,7 @@ class Runner:
             await asyncio.wait({thread}, timeout=PROGRESS_SECONDS)
             if thread.done():
                 break
-            if time.monotonic() - self._begun > self._settings.task_timeout_seconds:
+            if time.monotonic() - self._begun > self._settings.limits.task_timeout_seconds:
                 stop.cancel("out_of_time")
             if stop.overdue(GRACE_SECONDS):
                 await self._abandon(row, job, stop)
@@ -255,7 +255,7 @@ class Runner:
                     video_url=outcome.video,
                 )
             case JobStopped():
-                seconds = round(self._settings.task_timeout_seconds)
+                seconds = round(self._settings.limits.task_timeout_seconds)
                 problem: Problem = JobFailed(reason or "cancelled", seconds=seconds)
                 state: TaskState = "failed" if reason == "out_of_time" else "cancelled"
                 return state, callbacks.failure(row, problem, self._settings.language)

@@ -154,8 +154,8 @@ class TaskService:
                 return False
             if refusal:
                 raise refusal
-            if await rows.waiting(connection, self._service, kind) >= self._settings.max_queued:
-                raise Busy("queue_full", limit=self._settings.max_queued)
+            if await rows.waiting(connection, self._service, kind) >= self._settings.limits.max_queued:
+                raise Busy("queue_full", limit=self._settings.limits.max_queued)
             row = await rows.insert(
                 connection,
                 service=self._service,
