@@ -178,7 +178,7 @@ from pathlib import Path
 from services.interpo.model import load
 from services.interpo.pipeline import interpolate_video
 from services.interpo.request import InterpoRequest
-from shared.pipeline.job import DirectJob
+from shared.pipeline.direct_job import DirectJob
 from shared.settings import EncodingSettings, Settings
 
 class Hold:
