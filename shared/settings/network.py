@@ -17,8 +17,8 @@ OPEN_ON_PURPOSE = "none"  # as KINORA_TOKEN: the operator says that no token is 
 class AccessSettings(Group):
     """Where the router listens, and who may call"""
 
-    host: str = "127.0.0.1"
-    """The address or host name that the router listens on. One that is not loopback needs KINORA_TOKEN."""
+    host: Annotated[str, Field(json_schema_extra=written("an IP address or a host name"))] = "127.0.0.1"
+    """Where the router listens. A host that is not loopback needs `KINORA_TOKEN`."""
 
     port: Annotated[int, Field(ge=1, le=65535)] = 5000
     """The port that the router listens on."""
@@ -26,10 +26,12 @@ class AccessSettings(Group):
     token: Annotated[
         SecretStr | None, Field(json_schema_extra=written("secrets, separated by commas, or the word `none`"))
     ] = None
-    """The bearer tokens that callers may send. `none` says that no token is wanted, on purpose."""
+    """The bearer tokens, one of which callers must send. `none` opens a host that others reach without a token."""
 
-    allowed_hosts: Annotated[Names, Field(json_schema_extra={"written_default": "loopback names and KINORA_HOST"})] = ()
-    """Further values of the Host header to answer to. `*` allows any: then set a token."""
+    allowed_hosts: Annotated[
+        Names, Field(json_schema_extra={"written_default": "loopback names and `KINORA_HOST`"})
+    ] = ()
+    """Further values of the Host header to answer to. `*` allows every host: then set a token."""
 
     @model_validator(mode="after")
     def _guard_open_host(self) -> Self:
@@ -79,16 +81,16 @@ class UpstreamSettings(Group):
     model_config = named_after("KINORA_{}_URL")
 
     creation: Upstreams = ()
-    """Where video creation runs, in one version or in several with the weight of each."""
+    """Where video creation runs when it is not on this machine: one version, or several with their weights."""
 
     facefusion: Upstreams = ()
-    """Where face fusion runs, likewise."""
+    """The same for face fusion."""
 
     interpo: Upstreams = ()
-    """Where interpolation runs, likewise."""
+    """The same for interpolation."""
 
     upscale: Upstreams = ()
-    """Where upscaling runs, likewise."""
+    """The same for upscaling."""
 
     def of(self, service: ServiceName) -> tuple[WeightedUpstream, ...]:
         """Return the versions of a service that run elsewhere; empty means that it runs on this machine."""

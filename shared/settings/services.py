@@ -25,19 +25,19 @@ class CreationSettings(Group):
     model_config = named_after("KINORA_CREATION_{}")
 
     engine: Literal["auto", "classic", "wan"] = "auto"
-    """Which engine makes clips. `auto` takes wan where its weights are; with `wan` nothing is made without them."""
+    """Which engine makes clips. `auto` takes wan where its weights were pulled; `wan` refuses tasks without them."""
 
     plan: Literal["auto", "speed", "balanced", "low", "draft"] = "auto"
     """How wan uses memory. `auto` chooses by the free memory of the GPU; `draft` makes small clips on a CPU."""
 
     model: ModelName = "wan-vace-1.3b"
-    """The model of the plans speed, balanced and low."""
+    """The model of the plans `speed`, `balanced` and `low`."""
 
     draft_model: ModelName = "wan-draft-1.3b"
-    """The model of the plan draft."""
+    """The model of the plan `draft`, a `WanPipeline`."""
 
     download: bool = False
-    """Whether a runner may fetch a repository that is not in the hub's cache on this machine."""
+    """Whether a runner may fetch a repository of the hub; otherwise only the hub's cache on this machine counts."""
 
     steps: Annotated[PositiveInt | None, Field(json_schema_extra={"written_default": "the plan's"})] = None
     """Denoising steps: more are finer and slower."""
@@ -46,7 +46,7 @@ class CreationSettings(Group):
         PositiveInt | None,
         Field(json_schema_extra={"written_default": "what the model was trained for: 832x480 (1.3B), 1280x720 (14B)"}),
     ] = None
-    """About how many pixels a generated frame has; the aspect ratio decides its width and height."""
+    """About how many pixels a generated frame has. The aspect ratio decides its shape, in steps of 16."""
 
     max_seconds: PositiveFloat = 30
     """The longest source of video-to-video, in seconds."""
@@ -61,7 +61,7 @@ class FaceFusionSettings(Group):
     """How a face is replaced. `auto` takes inswapper where its non-commercial weights were pulled and a GPU runs it."""
 
     sharpen: bool = False
-    """Whether inswapper's faces are enlarged with Real-ESRGAN x4plus: a GPU's work."""
+    """Whether faces of inswapper are repaired with Real-ESRGAN x4plus, which takes 50 s a face on a busy CPU."""
 
     nsfw_check: Annotated[bool, Field(validation_alias="KINORA_NSFW_CHECK")] = True
     """Whether the source and one frame a second of the target are searched for nudity."""

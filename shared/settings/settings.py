@@ -27,13 +27,13 @@ class Settings(Group):
     """What every process uses"""
 
     media_roots: Folders = (Path("media"),)
-    """The folders that request paths must lie in."""
+    """The folders that request paths must lie in. A relative one begins where Kinora is started."""
 
     path_map: PathMap = ()
-    """Translates the prefixes of a backend's paths, those of Windows among them, to ours."""
+    """Replaces the prefixes of a backend's paths, those of Windows among them, with ours."""
 
     state_dir: Folder = Path("state")
-    """Database, work files and locks. Hosts never share it."""
+    """Database, work files and locks. Hosts must not share it."""
 
     database_url: Annotated[
         SecretStr | None,
@@ -59,7 +59,7 @@ class Settings(Group):
     preload: bool = False
     """Whether models are loaded at start instead of with the first task."""
 
-    hub_url: str = "https://huggingface.co"
+    hub_url: Annotated[str, Field(json_schema_extra=written("a URL"))] = "https://huggingface.co"
     """The hub that whole models are pulled from, or a mirror of it."""
 
     # Part of a notification channel's name, of which PostgreSQL takes 63 bytes.
@@ -71,10 +71,10 @@ class Settings(Group):
             json_schema_extra=written("at most 20 letters, digits and `._+-`", default="the installed release"),
         ),
     ] = Field(default_factory=installed_version)
-    """Which version accepts tasks here. Tasks run on the version that accepted them."""
+    """The version that accepts tasks here; they run on the version that accepted them."""
 
     master_pid: int | None = None
-    """Set by `kinora serve` for the processes that it starts: they end with that process."""
+    """Set by `kinora serve`, for itself: what it starts ends with the process of this id."""
 
     access: AccessSettings = AccessSettings()
     callbacks: CallbackSettings = CallbackSettings()

@@ -12,7 +12,7 @@ class LimitSettings(Group):
     """How much, how long"""
 
     max_queued: PositiveInt = 100
-    """Waiting tasks of a service; beyond it the answer is "busy"."""
+    """The most waiting tasks of one service; beyond it the answer is "busy"."""
 
     task_timeout_seconds: PositiveFloat = 14400
     """The longest run of a task, in seconds."""
@@ -36,10 +36,10 @@ class EncodingSettings(Group):
     preset: Annotated[str, Field(json_schema_extra=written("a preset of x264, from `ultrafast` to `placebo`"))] = (
         "veryfast"
     )
-    """How much time the encoder may take: slower is smaller. Other encoders get their nearest equivalent."""
+    """How much time the encoder takes: slower makes smaller files. Other encoders get their nearest equivalent."""
 
     crf: Annotated[int, Field(ge=0, le=51)] = 18
-    """Constant rate factor: lower is better and larger."""
+    """Constant rate factor: a lower one makes better and larger files."""
 
     visible_label: bool = False
     """Whether a label in the picture says that a machine made it, beside the one in the metadata."""
