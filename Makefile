@@ -10,15 +10,33 @@ REGISTRY ?=
 ENGINE ?= docker
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup weights serve demo test lint pins bento containerize chaos bench clean
+# Which build of torch the environment has: `pypi`, on PyPI the one for CUDA, or `cpu`, from PyTorch's own index. Without
+# TORCH a new environment gets PyPI's and an old one keeps what it has. Another build begins with an empty environment:
+# to pip both are the pinned version, and it would keep the one that is there.
+CPU_WHEELS := https://download.pytorch.org/whl/cpu
+NVIDIA := /dev/nvidiactl
+BUILT := $(shell cat $(VENV)/.torch 2>/dev/null)
+ifdef TORCH
+  ANEW := $(if $(filter $(TORCH),$(BUILT)),,anew)
+else
+  TORCH := $(or $(BUILT),pypi)
+  SUGGEST_CPU := $(if $(BUILT)$(wildcard $(NVIDIA)),,yes)
+endif
+$(if $(filter-out cpu pypi,$(TORCH)),$(error TORCH=$(TORCH): write TORCH=cpu or TORCH=pypi))
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
+
+.PHONY: help setup anew weights serve demo test lint pins docs bento containerize chaos bench clean
 help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-setup: $(VENV)/.ready ## Create .venv with the pinned tools
+setup: $(VENV)/.ready ## Create .venv with the pinned tools: 6 GB, or 3 GB with TORCH=cpu (TORCH=pypi changes back)
 
-$(VENV)/.ready: pyproject.toml requirements.lock
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[all,dev]'
+$(VENV)/.ready: pyproject.toml requirements.lock $(ANEW)
+	$(if $(SUGGEST_CPU),@echo "No NVIDIA GPU here: PyPI's torch is for CUDA and makes 6 GB; with TORCH=cpu it is 3 GB.")
+	$(PYTHON) -m venv $(if $(ANEW),--clear) $(VENV)
+	echo $(TORCH) > $(VENV)/.torch
+	$(if $(filter cpu,$(TORCH)),$(PIP) --no-deps --index-url $(CPU_WHEELS) torch)
+	$(PIP) --editable '.[all,dev]'
 	touch $@
 
 weights: setup ## Fetch the models and clips that the demo and the tests need, verified
@@ -44,6 +62,9 @@ chaos: weights ## Kill everything KILLS times under load and check that nothing 
 pins: setup ## Write deploy/*/requirements.txt from pyproject.toml and requirements.lock
 	$(BIN)/python -m deploy.pins
 
+docs: setup ## Write docs/settings.md from shared/settings/
+	$(BIN)/python -m deploy.settings_page
+
 bento: weights ## Build the bento of every service, and the personal edition with all in one
 	@set -e; for image in $(IMAGES); do \
 	  file=deploy/$$image/bentofile.yaml; services=; \
@@ -60,7 +81,7 @@ containerize: bento ## Make an image of each bento; needs docker, or ENGINE=podm
 	done
 
 bench: weights ## Measure; writes benchmarks/results/ and docs/benchmarks.md
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[bench]'
+	$(PIP) --editable '.[bench]'
 	$(BIN)/python -m benchmarks.run
 
 clean: ## Remove what the targets above made, except media and state

@@ -38,7 +38,7 @@ from shared.media.image import read_picture
 from shared.media.provenance import Label
 from shared.pipeline.direct_job import DirectJob
 from shared.pipeline.job import Result
-from shared.settings import Settings
+from shared.settings import FaceFusionSettings, Settings
 
 Vector = npt.NDArray[np.float64]
 FaceDescriptor = Callable[[Image, Face], Vector]
@@ -65,7 +65,7 @@ class Setup:
 
 def measure() -> Report:
     """Run every measurement: about three minutes on two idle cores."""
-    settings = Settings(facefusion_swapper="classic")
+    settings = Settings(facefusion=FaceFusionSettings(swapper="classic"))
     rows: list[list[str]] = []
     notes = ["Classic swapper. CPU time is that of all threads; wall time suffers from whatever else runs."]
     with tempfile.TemporaryDirectory() as folder:

@@ -117,7 +117,7 @@ def measure_speed(size: tuple[int, int]) -> dict[str, float]:
     with TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"
         _write(clip, pictures)
-        job = DirectJob(Path(folder), Settings())
+        job = DirectJob(Path(folder), Settings.load())
         model = Interpolator(_network(), choose_compute("auto"))
         request = InterpoRequest(task_id=1, video_url=str(clip), rate=2, dist_dir=folder)
         begin = time.perf_counter()

@@ -30,7 +30,7 @@ from shared.arrays import Image
 from shared.networks.compute import Compute
 from shared.networks.upscaler import Upscaler
 from shared.pipeline.direct_job import DirectJob
-from shared.settings import Settings
+from shared.settings import Settings, UpscaleSettings
 
 NAME = "realesr-animevideov3"
 SIZE = (320, 180)
@@ -44,7 +44,7 @@ Engine = Callable[[Image], Image]
 def measure() -> Report:
     """Take everybody's time for one frame in turns, then for a short clip from file to file."""
     frames = clip_frames(END_TO_END_FRAMES)
-    model = load(Settings(device="cpu", upscale_model="animevideov3"))
+    model = load(Settings(device="cpu", upscale=UpscaleSettings(model="animevideov3")))
     engines: dict[str, Engine] = {
         f"kinora ({model.compute.name})": lambda frame: model(frame, 4),
         "ncnn fp32": ncnn_engine(),
@@ -128,7 +128,7 @@ def end_to_end(engine: Engine, clip: Path, folder: Path, model: Upscaler) -> Non
             return engine(frame)
 
     request = UpscaleRequest(task_id=1, dist_dir=str(folder), video_url=str(clip), ratio=4)
-    DirectJob(folder, Settings(), service="upscale").run(upscale_video, request, Peer())  # type: ignore[arg-type]
+    DirectJob(folder, Settings.load(), service="upscale").run(upscale_video, request, Peer())  # type: ignore[arg-type]
 
 
 def ncnn_engine() -> Engine:

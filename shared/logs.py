@@ -123,10 +123,10 @@ def configure_bentoml(settings: Settings, **always: object) -> None:
 
 def secrets_of(settings: Settings) -> list[str]:
     """Return every word of the settings that must not be read in a log."""
-    secrets = list(settings.tokens)
-    if settings.webhook_secret:
-        secrets += settings.webhook_secret.get_secret_value().split()
-    for url in (settings.database_url.get_secret_value() if settings.database_url else "", settings.callback_url):
+    secrets = list(settings.access.tokens)
+    if settings.callbacks.webhook_secret:
+        secrets += settings.callbacks.webhook_secret.get_secret_value().split()
+    for url in (settings.database_url.get_secret_value() if settings.database_url else "", settings.callbacks.url):
         if password := urlsplit(url).password:
             secrets += [password, unquote(password)]
     return secrets

@@ -26,8 +26,8 @@ def check_material(headers: Mapping[str, MediaHeader], settings: Settings) -> No
         if min(header.width, header.height) < SMALLEST_SIDE:
             size = {"width": header.width, "height": header.height, "limit": SMALLEST_SIDE}
             raise Rejected("creation_source_too_small", field=field, **size)
-        if header.kind == "video" and header.duration_seconds > settings.creation_max_seconds:
-            limit = settings.creation_max_seconds
+        if header.kind == "video" and header.duration_seconds > settings.creation.max_seconds:
+            limit = settings.creation.max_seconds
             raise Rejected("creation_video_too_long", seconds=header.duration_seconds, limit=limit)
 
 

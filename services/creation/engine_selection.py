@@ -28,19 +28,19 @@ CLASSIC = Maker("classic")
 
 def maker_of(category: int, settings: Settings) -> Maker:
     """Return who makes clips of a category; Rejected, with what to do, where nobody does."""
-    if settings.creation_engine == "classic":
+    if settings.creation.engine == "classic":
         if category == TEXT:
             raise Rejected("creation_classic_text")
         return CLASSIC
-    vace = None if settings.creation_plan == "draft" else find(settings.creation_model, VACE, settings)
-    draft = find(settings.creation_draft_model, PLAIN, settings) if _drafts(category, settings) else None
+    vace = None if settings.creation.plan == "draft" else find(settings.creation.model, VACE, settings)
+    draft = find(settings.creation.draft_model, PLAIN, settings) if _drafts(category, settings) else None
     if draft and not (vace and has_gpu(settings)):
         return Maker("draft", draft)
     if vace:
         return Maker("wan", vace)
     if category == TEXT:
         raise _missing("creation_no_text_model", settings)
-    if settings.creation_engine == "wan" and settings.creation_plan != "draft":
+    if settings.creation.engine == "wan" and settings.creation.plan != "draft":
         raise _missing("creation_no_model", settings)
     return CLASSIC
 
@@ -51,13 +51,13 @@ def has_gpu(settings: Settings) -> bool:
 
 
 def _drafts(category: int, settings: Settings) -> bool:
-    return category == TEXT and settings.creation_plan in {"auto", "draft"}
+    return category == TEXT and settings.creation.plan in {"auto", "draft"}
 
 
 def _missing(key: str, settings: Settings) -> Rejected:
     """Say what is missing with the one command that brings it, or with the setting that names what is not there."""
     drafts = key == "creation_no_text_model" and _drafts(TEXT, settings) and not has_gpu(settings)
-    wanted = settings.creation_draft_model if drafts else settings.creation_model
+    wanted = settings.creation.draft_model if drafts else settings.creation.model
     if wanted not in weights.entries():
         setting = "KINORA_CREATION_DRAFT_MODEL" if drafts else "KINORA_CREATION_MODEL"
         return Rejected("creation_model_absent", setting=setting, model=wanted)

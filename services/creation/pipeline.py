@@ -39,7 +39,7 @@ def create_video(job: Job, request: CreationRequest, studio: Studio) -> Result:
         shot = _shot(request, engine, seed, ratio=request.ratio or fit_ratio(picture.shape[1], picture.shape[0]))
         return _publish(job, shot, engine, engine.from_picture(shot, picture, step))
     with job.input(request.video_url) as file, open_video(file) as source:
-        limit = job.settings.creation_max_seconds
+        limit = job.settings.creation.max_seconds
         ratio = request.ratio or fit_ratio(*_shown_size(source))
         shot = _shot(request, engine, seed, ratio=ratio, duration_seconds=source.duration_seconds or limit)
         footage = SourceFootage(source, shot, studio.between)

@@ -49,7 +49,7 @@ def load(settings: Settings) -> FaceModel:
     cuda = settings.device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     landmarks = LandmarkFinder(weights.path("face-landmarks-468"))
     attributes = AttributeReader(weights.path("age-v1"), weights.path("gender-v1"))
-    nsfw = NsfwScorer(weights.path("open-nsfw")) if settings.nsfw_check else None
+    nsfw = NsfwScorer(weights.path("open-nsfw")) if settings.facefusion.nsfw_check else None
     if wants_inswapper(settings, cuda=cuda):
         embed = ArcFace(weights.path("buffalo-l", "w600k_r50.onnx"), cuda=cuda)
         return FaceModel(
@@ -63,7 +63,7 @@ def load(settings: Settings) -> FaceModel:
                 weights.path("inswapper-128"),
                 embed,
                 cuda=cuda,
-                sharpen=sharpener(settings) if settings.facefusion_sharpen else None,
+                sharpen=sharpener(settings) if settings.facefusion.sharpen else None,
             ),
         )
     return FaceModel(
@@ -79,9 +79,9 @@ def load(settings: Settings) -> FaceModel:
 
 def wants_inswapper(settings: Settings, *, cuda: bool) -> bool:
     """`auto` takes the neural swapper where its weights were pulled, which accepts their licence, and a GPU runs it."""
-    if settings.facefusion_swapper == "auto":
+    if settings.facefusion.swapper == "auto":
         return cuda and weights.exists("inswapper-128") and weights.exists("buffalo-l")
-    return settings.facefusion_swapper == "inswapper"
+    return settings.facefusion.swapper == "inswapper"
 
 
 def sharpener(settings: Settings) -> Callable[[Float], Float]:

@@ -15,7 +15,9 @@ audit = logging.getLogger("kinora.audit")
 
 def nsfw_gate(job: Job, model: FaceModel, *, samples: int = 1) -> NsfwGate:
     """Return a gate for `samples` pictures of one job, as the settings ask."""
-    return NsfwGate(model.nsfw, job.settings.nsfw_threshold, job.settings.nsfw_share, expected=samples)
+    return NsfwGate(
+        model.nsfw, job.settings.facefusion.nsfw_threshold, job.settings.facefusion.nsfw_share, expected=samples
+    )
 
 
 def write_audit_entry(job: Job, source: InputFile, target: InputFile) -> None:

@@ -25,7 +25,7 @@ def start_here(name: ServiceName) -> "Dependency[Any] | None":
     """
     settings = Settings.load()
     installed = (files("services") / name / "service.py").is_file()
-    if not installed or name not in settings.services or settings.upstreams(name):
+    if not installed or name not in settings.services or settings.upstreams.of(name):
         return None
     try:
         found = vars(import_module(f"services.{name}.service")).values()

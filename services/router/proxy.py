@@ -66,7 +66,7 @@ class Proxy:
     async def _open(self, app: Starlette) -> AsyncIterator[None]:
         settings = Settings.load()
         app.state.language = settings.language
-        self._own_headers = {"authorization": f"Bearer {settings.tokens[0]}"} if settings.tokens else {}
+        self._own_headers = {"authorization": f"Bearer {settings.access.tokens[0]}"} if settings.access.tokens else {}
         self._services = {
             name: ServiceVersions(name, shares, self._metrics) for name, shares in self._addresses(settings).items()
         }

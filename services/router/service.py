@@ -19,7 +19,7 @@ LOCAL = {name: start_here(name) for name in SERVICES}
 def addresses(settings: Settings) -> dict[ServiceName, tuple[WeightedUpstream, ...]]:
     """Return where every service listens, in all its versions, those of other machines included."""
     here = {name: (WeightedUpstream(url, 1),) for name in SERVICES if (url := listening_at(LOCAL[name]))}
-    elsewhere = {name: shares for name in SERVICES if (shares := settings.upstreams(name))}
+    elsewhere = {name: shares for name in SERVICES if (shares := settings.upstreams.of(name))}
     report_absent(settings, here | elsewhere)
     return here | elsewhere
 

@@ -23,7 +23,7 @@ def load(settings: Settings) -> Upscaler:
     """
     compute = choose_compute(settings.device)
     on_cpu = compute.device.type == "cpu"
-    chosen = settings.upscale_model
+    chosen = settings.upscale.model
     if chosen == "auto":
         chosen = "animevideov3" if on_cpu else "x4plus"
     name, overlap = MODELS[chosen]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from shared.doctor.finding import Finding
-from shared.settings import Settings
+from shared.settings import Settings, describe_errors
 
 MARKS = {"ok": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "broken": "[red]✗[/red]"}
 
@@ -23,9 +23,7 @@ def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="For machines
         try:
             settings = Settings.load()
         except ValidationError as error:
-            for wrong in error.errors():
-                name = "_".join(str(part) for part in wrong["loc"][:1]).upper()
-                yield Finding("settings", "broken", f"KINORA_{name}: {wrong['msg']}" if name else wrong["msg"])
+            yield from (Finding("settings", "broken", sentence) for sentence in describe_errors(error))
             return
         yield from examine(settings)
 

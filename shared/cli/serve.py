@@ -11,7 +11,7 @@ import typer
 from pydantic import ValidationError
 
 import services
-from shared.settings import Settings
+from shared.settings import Settings, describe_errors
 
 TARGET = "services.router.service:Router"
 
@@ -20,13 +20,10 @@ def serve() -> None:
     """Start everything for daily use, on KINORA_HOST and KINORA_PORT."""
     try:
         settings = Settings.load()
-        address = listen_address(settings.host)
+        address = listen_address(settings.access.host)
     except ValidationError as error:
-        for wrong in error.errors():
-            name = "_".join(str(part) for part in wrong["loc"][:1]).upper()
-            typer.echo(
-                f"KINORA_{name}: {wrong['msg']}" if name else wrong["msg"].removeprefix("Value error, "), err=True
-            )
+        for sentence in describe_errors(error):
+            typer.echo(sentence, err=True)
         raise typer.Exit(2) from error
     except OSError as error:
         typer.echo(f"KINORA_HOST: {error}", err=True)
@@ -34,7 +31,7 @@ def serve() -> None:
     if "media_roots" not in settings.model_fields_set:
         with suppress(OSError):  # `kinora doctor` says what is wrong with it
             settings.media_roots[0].mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "bentoml", "serve", TARGET, "--host", address, "--port", str(settings.port)]
+    command = [sys.executable, "-m", "bentoml", "serve", TARGET, "--host", address, "--port", str(settings.access.port)]
     # The process becomes BentoML's master: whoever started it ends all by ending it.
     os.chdir(Path(services.__file__).parent.parent)
     os.execve(sys.executable, command, os.environ | environment(settings))  # noqa: S606  # no shell is wanted

@@ -55,10 +55,10 @@ class CallbackSender:
     def __init__(
         self, settings: Settings, pool: Pool, attempted: Callable[[str], None] = lambda _outcome: None
     ) -> None:
-        self._url = settings.callback_url
+        self._url = settings.callbacks.url
         self._pool = pool
         self._attempted = attempted
-        secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""
+        secret = settings.callbacks.webhook_secret.get_secret_value() if settings.callbacks.webhook_secret else ""
         self._signers = [Webhook(part) for part in secret.split()]  # several while a secret is being rotated
         # A new connection each time: a kept one may be closed by the receiver just when it is used.
         self._client = httpx.AsyncClient(

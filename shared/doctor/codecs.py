@@ -32,7 +32,7 @@ def judge_codecs(answer: dict[str, Any], settings: Settings) -> Iterator[Finding
     brought = [name for name, codec in ENCODERS.items() if codec in here]
     libavcodec = answer["libraries"].get("libavcodec", "?")
     text = f"PyAV {answer['version']}, libavcodec {libavcodec}, encoders {', '.join(brought) or 'none'}"
-    chosen = "x264" if settings.encoder == "auto" else settings.encoder
+    chosen = "x264" if settings.encoding.encoder == "auto" else settings.encoding.encoder
     if missing := sorted(NEEDED - here):
         yield Finding("codecs", "broken", f"{text}: cannot read {', '.join(missing)}; install PyAV from its wheel")
     elif chosen not in brought:

@@ -126,7 +126,7 @@ def judge_torch(answer: dict[str, Any], driver: Driver | None, settings: Setting
         yield Finding("torch", "ok", f"{name} for CUDA {answer['built_for']} on {', '.join(answer['names'])}")
         return
     if answer["built_for"] is None:
-        why = "it was installed without CUDA: install the build of torch for your CUDA version"
+        why = "it was installed without CUDA: run `make setup TORCH=pypi`, or install the build for your CUDA version"
     elif driver and _version(answer["built_for"]) > driver.cuda:
         newest = f"{driver.cuda[0]}.{driver.cuda[1]}"
         why = (

@@ -1,7 +1,6 @@
 """The ways in and out: port, token and host names, the callback's receiver, the webhook secret."""
 
 import base64
-import ipaddress
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,7 +8,7 @@ from contextlib import suppress
 import httpx
 
 from shared.doctor.finding import Finding
-from shared.settings import Settings
+from shared.settings import AccessSettings, Settings
 
 ASK_SECONDS = 3.0
 SHORTEST_TOKEN = 16
@@ -17,14 +16,15 @@ SHORTEST_TOKEN = 16
 
 def access(settings: Settings) -> Iterator[Finding]:
     """Look at who could call: a service that the network can reach needs a token."""
-    where = f"{settings.host}:{settings.port}"
-    weak = [token for token in settings.tokens if len(token) < SHORTEST_TOKEN]
-    if is_loopback(settings.host):
+    given = settings.access
+    where = f"{given.host}:{given.port}"
+    weak = [token for token in given.tokens if len(token) < SHORTEST_TOKEN]
+    if given.is_loopback:
         yield Finding("access", "ok", f"{where}: this machine alone can call")
-    elif settings.token is None:
+    elif given.token is None:
         text = f"{where} is open to the network without a token: set KINORA_TOKEN, or to none on purpose"
         yield Finding("access", "broken", text)
-    elif not settings.tokens:
+    elif not given.tokens:
         yield Finding(
             "access", "warning", f"{where} is open to the network, and KINORA_TOKEN says that anybody may call"
         )
@@ -33,23 +33,24 @@ def access(settings: Settings) -> Iterator[Finding]:
         yield Finding("access", "warning", text)
     else:
         yield Finding("access", "ok", f"{where}: open to the network, KINORA_TOKEN is set")
-    if "*" in settings.allowed_hosts and not settings.tokens:
+    if "*" in given.allowed_hosts and not given.tokens:
         text = "KINORA_ALLOWED_HOSTS is * and there is no token: web pages could post tasks; name the hosts"
         yield Finding("access", "warning", text)
 
 
 def port(settings: Settings) -> Iterator[Finding]:
     """Look whether the router's port is free, or who has it."""
-    where = f"{settings.host}:{settings.port}"
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    host, number = settings.access.host, settings.access.port
+    where = f"{host}:{number}"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just left counts as free
         try:
-            probe.bind((settings.host, settings.port))
+            probe.bind((host, number))
         except PermissionError:
             yield Finding("port", "broken", f"{where}: only root may listen below 1024; take a higher KINORA_PORT")
         except OSError as error:
-            yield _holder(settings, where, error)
+            yield _holder(settings.access, where, error)
         else:
             yield Finding("port", "ok", f"{where} is free")
 
@@ -57,14 +58,14 @@ def port(settings: Settings) -> Iterator[Finding]:
 def callback(settings: Settings) -> Iterator[Finding]:
     """Ask who is where callbacks go, with a GET: no task is told of."""
     try:
-        answer = httpx.get(settings.callback_url, timeout=ASK_SECONDS, trust_env=False, follow_redirects=False)
+        answer = httpx.get(settings.callbacks.url, timeout=ASK_SECONDS, trust_env=False, follow_redirects=False)
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
-        text = f"nobody answers at {shown(settings.callback_url)} ({reason}): callbacks will wait and be tried again"
+        text = f"nobody answers at {shown(settings.callbacks.url)} ({reason}): callbacks will wait and be tried again"
         yield Finding("callback", "warning", f"{text}; start the backend or mend KINORA_CALLBACK_URL")
         return
     server = f" by {answer.headers['server']}" if "server" in answer.headers else ""
-    text = f"{shown(settings.callback_url)} answers a GET with HTTP {answer.status_code}{server}"
+    text = f"{shown(settings.callbacks.url)} answers a GET with HTTP {answer.status_code}{server}"
     if answer.is_redirect:
         text += ": redirects are not followed, put the last address into KINORA_CALLBACK_URL"
         yield Finding("callback", "warning", text)
@@ -78,11 +79,11 @@ def callback(settings: Settings) -> Iterator[Finding]:
 
 def signature(settings: Settings) -> Iterator[Finding]:
     """Look whether callbacks are signed, and can be."""
-    if settings.webhook_secret is None:
+    if settings.callbacks.webhook_secret is None:
         text = "callbacks are not signed; set KINORA_WEBHOOK_SECRET where others can reach the backend"
         yield Finding("signature", "ok", text)
         return
-    parts = settings.webhook_secret.get_secret_value().split()
+    parts = settings.callbacks.webhook_secret.get_secret_value().split()
     for part in parts:
         try:
             key = base64.b64decode(
@@ -100,22 +101,16 @@ def signature(settings: Settings) -> Iterator[Finding]:
         yield Finding("signature", "broken", "KINORA_WEBHOOK_SECRET is empty: unset it, or write whsec_ and base64")
 
 
-def is_loopback(host: str) -> bool:
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
-
-
 def shown(url: str) -> str:
     """Return a URL without the password that it may carry."""
     return str(httpx.URL(url).copy_with(userinfo=b""))
 
 
-def _holder(settings: Settings, where: str, error: OSError) -> Finding:
+def _holder(access: AccessSettings, where: str, error: OSError) -> Finding:
     """Say who has the port: ourselves, started already, or somebody else."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    host = f"[{access.host}]" if ":" in access.host else access.host.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
     with suppress(httpx.HTTPError):
-        answer = httpx.get(f"http://{host}:{settings.port}/readyz", timeout=ASK_SECONDS, trust_env=False)
+        answer = httpx.get(f"http://{host}:{access.port}/readyz", timeout=ASK_SECONDS, trust_env=False)
         if answer.is_success:
             return Finding("port", "ok", f"{where}: Kinora, or a program like it, answers there already and is ready")
     return Finding(

@@ -40,14 +40,14 @@ def licences(_settings: Settings) -> Iterator[Finding]:
 
 def text_to_video(settings: Settings) -> Iterator[Finding]:
     """Say whether the generative engine has its model."""
-    if "creation" not in settings.services or settings.creation_engine == "classic":
+    if "creation" not in settings.services or settings.creation.engine == "classic":
         return
-    known = [name for name in (settings.creation_model, settings.creation_draft_model) if name in weights.entries()]
+    known = [name for name in (settings.creation.model, settings.creation.draft_model) if name in weights.entries()]
     here = [name for name in known if weights.exists(name)]
     if here or not known:  # a folder, or a repository of the hub, is looked at when it is loaded
-        named = ", ".join(here or [settings.creation_model])
+        named = ", ".join(here or [settings.creation.model])
         yield Finding("text to video", "ok", f"{named} is the model of the generative engine")
-    elif settings.creation_engine == "wan":
+    elif settings.creation.engine == "wan":
         yield Finding("text to video", "broken", f"KINORA_CREATION_ENGINE is wan: run `{command(known[0])}`")
     else:
         text = f"off, and its requests are rejected; to have it, run `{command(known[0])}`"
@@ -57,9 +57,9 @@ def text_to_video(settings: Settings) -> Iterator[Finding]:
 def needed_by(settings: Settings) -> list[str]:
     """Return the entries without which a service that is to run here cannot."""
     needed = [name for name, entry in weights.entries().items() if entry.default and entry.kind == "weights"]
-    if "upscale" in settings.services and settings.upscale_model != "auto":
-        needed.append(UPSCALERS[settings.upscale_model])
-    if "facefusion" in settings.services and settings.facefusion_swapper == "inswapper":
+    if "upscale" in settings.services and settings.upscale.model != "auto":
+        needed.append(UPSCALERS[settings.upscale.model])
+    if "facefusion" in settings.services and settings.facefusion.swapper == "inswapper":
         needed += [name for name in SWAPPER if name in weights.entries()]
     return list(dict.fromkeys(needed))
 

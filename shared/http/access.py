@@ -17,10 +17,10 @@ class AccessPolicy:
     """The rules of one settings object."""
 
     def __init__(self, settings: Settings) -> None:
-        self._tokens = tuple(token.encode() for token in settings.tokens)
+        self._tokens = tuple(token.encode() for token in settings.access.tokens)
         # A browser that was led here by a foreign name (DNS rebinding) sends that name, never a loopback one.
-        self._named = frozenset(name.lower() for name in settings.allowed_hosts)
-        self._hosts = self._named | LOOPBACK_NAMES | {settings.host.lower()}
+        self._named = frozenset(name.lower() for name in settings.access.allowed_hosts)
+        self._hosts = self._named | LOOPBACK_NAMES | {settings.access.host.lower()}
 
     def check(self, path: str, headers: Headers) -> None:
         """Raise HttpProblem with 401 or 403 unless this caller may go on."""

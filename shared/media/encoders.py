@@ -38,31 +38,32 @@ def choose_encoder(settings: Settings, bit_depth: int) -> Encoder:
     `auto` is NVENC where the hardware really opens it, x264 elsewhere and for more than 8 bits, which NVENC's H.264
     does not have.
     """
-    if settings.preset not in _PRESETS:
-        raise JobFailed("unknown_preset", preset=settings.preset, allowed=", ".join(_PRESETS))
-    choice = settings.encoder
+    wanted = settings.encoding
+    if wanted.preset not in _PRESETS:
+        raise JobFailed("unknown_preset", preset=wanted.preset, allowed=", ".join(_PRESETS))
+    choice = wanted.encoder
     if choice == "auto":
         hardware = settings.device != "cpu" and bit_depth <= _BYTE and _opens("h264_nvenc")
         choice = "nvenc" if hardware else "x264"
     planar = "yuv420p10le" if bit_depth > _BYTE else "yuv420p"
-    crf = str(settings.crf)
+    crf = str(wanted.crf)
     match choice:
         case "x265":
-            options = {"preset": settings.preset, "crf": crf, "x265-params": "log-level=error"}
+            options = {"preset": wanted.preset, "crf": crf, "x265-params": "log-level=error"}
             encoder = Encoder("libx265", options, planar, "hvc1")
         case "svtav1":
             options = {
-                "preset": str(_SVT_PRESETS[settings.preset]),
-                "crf": str(round(settings.crf * _SVT_CRF_SCALE)),
+                "preset": str(_SVT_PRESETS[wanted.preset]),
+                "crf": str(round(wanted.crf * _SVT_CRF_SCALE)),
             }
             encoder = Encoder("libsvtav1", options, planar)
         case "nvenc":
-            options = {"preset": f"p{_NVENC_PRESETS[settings.preset]}", "rc": "vbr", "cq": crf, "b": "0"}
+            options = {"preset": f"p{_NVENC_PRESETS[wanted.preset]}", "rc": "vbr", "cq": crf, "b": "0"}
             deep = bit_depth > _BYTE
             name = "hevc_nvenc" if deep else "h264_nvenc"
             encoder = Encoder(name, options, "p010le" if deep else "yuv420p", "hvc1" if deep else None)
         case _:
-            return Encoder("libx264", {"preset": settings.preset, "crf": crf}, planar)
+            return Encoder("libx264", {"preset": wanted.preset, "crf": crf}, planar)
     if choice == "nvenc" and not _opens(encoder.name):  # the others come with PyAV
         raise JobFailed("encoder_unavailable", encoder=choice)
     return encoder

@@ -29,7 +29,8 @@ class Label:
     @classmethod
     def of(cls, settings: Settings, target: OutputFile) -> "Label":
         """Label an output by its own name, which holds service, task and attempt, and so leads back to its run."""
-        return cls(settings.content_producer, re.sub(r"[^!-~]", "", target.stem) or "unnamed", settings.visible_label)
+        wanted = settings.encoding
+        return cls(wanted.content_producer, re.sub(r"[^!-~]", "", target.stem) or "unnamed", wanted.visible_label)
 
     def implicit(self) -> str:
         """Return the value of the metadata key `AIGC`: a JSON object of strings, without spaces."""

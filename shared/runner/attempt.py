@@ -55,7 +55,7 @@ class Attempt:
         """Run the pipeline and store what comes of it. Ends the process around a pipeline that does not stop."""
         thread = self._model_thread.submit(self._work)
         while not (await asyncio.wait({thread}, timeout=PROGRESS_SECONDS))[0]:
-            if time.monotonic() - self._began_at > self._settings.task_timeout_seconds:
+            if time.monotonic() - self._began_at > self._settings.limits.task_timeout_seconds:
                 self._token.cancel("out_of_time")
             if self._token.overdue(GRACE_SECONDS):
                 await self._exit_process()

@@ -32,7 +32,7 @@ def ending_of(row: TaskRow, outcome: Result | BaseException, reason: StopReason 
         case Result():
             return _success(row, outcome)
         case JobStopped() if reason == "out_of_time":
-            problem: Problem = JobFailed("out_of_time", seconds=round(settings.task_timeout_seconds))
+            problem: Problem = JobFailed("out_of_time", seconds=round(settings.limits.task_timeout_seconds))
         case JobStopped():
             return cancelled(row, settings)
         case Problem():

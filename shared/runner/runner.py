@@ -63,7 +63,7 @@ class Runner:
     async def _drain(self, stopping: asyncio.Event) -> None:
         """Give the running attempt its time to finish, then requeue its task."""
         await stopping.wait()
-        await asyncio.sleep(self._settings.drain_seconds)
+        await asyncio.sleep(self._settings.limits.drain_seconds)
         self._drained = True
         if self._attempt:
             self._attempt.requeue()

@@ -69,8 +69,8 @@ class Acceptance:
                 return False
             if refusal:
                 raise refusal
-            if await rows.waiting(connection, self._service, kind) >= self._settings.max_queued:
-                raise Busy("queue_full", limit=self._settings.max_queued)
+            if await rows.waiting(connection, self._service, kind) >= self._settings.limits.max_queued:
+                raise Busy("queue_full", limit=self._settings.limits.max_queued)
             await enqueue(
                 connection,
                 queue,

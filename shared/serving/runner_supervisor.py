@@ -31,7 +31,7 @@ class Supervisor:
     def __init__(self, module: str, kind: str, settings: Settings) -> None:
         self._command = [sys.executable, "-m", module, "--kind", kind, "--exit-on-stdin-eof"]
         self._name = f"{module} {kind}"
-        self._patience = settings.drain_seconds + STOP_MARGIN_SECONDS
+        self._patience = settings.limits.drain_seconds + STOP_MARGIN_SECONDS
         self._stopping = threading.Event()
         self._up = False
         self._restarts = 0

@@ -156,9 +156,10 @@ class TaskRecovery:
     async def purge(self) -> tuple[int, int]:
         """Delete records and faces past their time; return how many of each."""
         async with self._pool.transaction() as connection:
+            limits = self._settings.limits
             records, faces = await rows.purge(
-                connection, keep_days=self._settings.keep_days, faces_keep_days=self._settings.faces_keep_days
+                connection, keep_days=limits.keep_days, faces_keep_days=limits.faces_keep_days
             )
-            await heartbeats.forget(connection, self._settings.keep_days)
+            await heartbeats.forget(connection, limits.keep_days)
         logger.info("purged %s task records and the faces of %s", records, faces)
         return records, faces

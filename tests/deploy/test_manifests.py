@@ -133,13 +133,13 @@ def test_the_settings_of_the_compose_file_exist_and_can_be_read(
     for service in (*SERVICES, "router"):
         given |= compose["services"][service]["environment"]
     for name, value in given.items():
-        assert name.removeprefix("KINORA_").lower() in Settings.model_fields
+        assert name in Settings.variables()
         default = re.fullmatch(r"(.*)\$\{\w+(?::-([^}]*)|:\?[^}]*)\}(.*)", value)
         filled = f"{default[1]}{default[2] or 'whsec_c2VjcmV0'}{default[3]}" if default else value
         monkeypatch.setenv(name, filled)
     settings = Settings.load()
     assert settings.gpu_exclusive
-    assert [share.url for share in settings.upstreams("upscale")] == ["http://upscale:3000"]
+    assert [share.url for share in settings.upstreams.of("upscale")] == ["http://upscale:3000"]
 
 
 # Kubernetes
@@ -243,13 +243,13 @@ def test_the_settings_of_the_manifests_exist_and_lead_to_services_that_exist(
 ) -> None:
     data = of(manifests, "ConfigMap", "settings")["data"]
     for name, value in data.items():
-        assert name.removeprefix("KINORA_").lower() in Settings.model_fields
+        assert name in Settings.variables()
         monkeypatch.setenv(name, value)
     settings = Settings.load()
     for service in SERVICES:
-        [share] = settings.upstreams(service)
+        [share] = settings.upstreams.of(service)
         host, port = share.url.removeprefix("http://").split(":")
-        assert {"*", host} & set(settings.allowed_hosts)
+        assert {"*", host} & set(settings.access.allowed_hosts)
         target = of(manifests, "Service", host)["spec"]
         assert [entry["port"] for entry in target["ports"]] == [int(port)]
         for track in TRACKS:

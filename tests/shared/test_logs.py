@@ -19,7 +19,7 @@ from shared.database.database import Database
 from shared.database.pool import Pool
 from shared.errors import Unavailable
 from shared.logs import JsonLines, about, secrets_of
-from shared.settings import Settings
+from shared.settings import AccessSettings, CallbackSettings, Settings
 from shared.testing.callback_receiver import Receiver, well_behaved
 from shared.testing.stack import Stack
 from tests.support.tiny_service import PATIENCE_SECONDS, TinyService
@@ -165,10 +165,11 @@ def test_what_native_code_threads_and_warnings_say_becomes_lines_of_the_task_at_
 
 def test_a_secret_that_somebody_logs_is_hidden_also_in_an_exception(caplog: pytest.LogCaptureFixture) -> None:
     settings = Settings(
-        token=SecretStr(f"{TOKEN}, other"),
-        webhook_secret=SecretStr(f"{SECRET} whsec_second"),
+        access=AccessSettings(token=SecretStr(f"{TOKEN}, other")),
+        callbacks=CallbackSettings(
+            webhook_secret=SecretStr(f"{SECRET} whsec_second"), url="http://user:hook-password@backend/notify"
+        ),
         database_url=SecretStr("postgresql://kinora:p%40ssword@db/kinora"),
-        callback_url="http://user:hook-password@backend/notify",
     )
     logger = logging.getLogger("test.logs")
     with about(task_id=3):

@@ -20,9 +20,9 @@ from shared import weights
 from shared.arrays import Image
 from shared.pipeline.direct_job import DirectJob
 from shared.pipeline.job import Result
-from shared.settings import Settings
+from shared.settings import EncodingSettings, FaceFusionSettings, Settings
 
-SETTINGS = Settings(preset="ultrafast", facefusion_swapper="classic")
+SETTINGS = Settings(encoding=EncodingSettings(preset="ultrafast"), facefusion=FaceFusionSettings(swapper="classic"))
 
 
 @cache

@@ -10,7 +10,7 @@ from uuid import UUID
 from shared.database.database import Database
 from shared.database.pool import Pool
 from shared.queue.client import RUN, Queue, Work, run_queue
-from shared.settings import Settings
+from shared.settings import LimitSettings, Settings
 from shared.tasks import rows
 from shared.tasks.recovery import TaskRecovery
 from shared.tasks.rows import TaskRow
@@ -92,7 +92,12 @@ Run = Callable[[Callable[[TaskStore], Awaitable[None]]], None]
 @contextmanager
 def open_store(home: Path, *, empty: bool = True) -> Iterator[Run]:
     """Start a PostgreSQL; yield what runs a test's own coroutine over an empty queue, or over what is there."""
-    settings = Settings(state_dir=home / "state", media_roots=(home,), keep_days=30, faces_keep_days=7, version=VERSION)
+    settings = Settings(
+        state_dir=home / "state",
+        media_roots=(home,),
+        limits=LimitSettings(keep_days=30, faces_keep_days=7),
+        version=VERSION,
+    )
     database = Database(settings).start()
 
     async def inside(test: Callable[[TaskStore], Awaitable[None]]) -> None:

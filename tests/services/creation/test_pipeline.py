@@ -19,10 +19,10 @@ from services.creation.request import CreationRequest
 from shared.errors import JobFailed, Rejected, UnreadableMedia
 from shared.media.media_info import MediaHeader
 from shared.pipeline.direct_job import DirectJob
-from shared.settings import Settings
+from shared.settings import CreationSettings, EncodingSettings, Settings
 from tests.support import clips
 
-SETTINGS = Settings(preset="ultrafast")
+SETTINGS = Settings(encoding=EncodingSettings(preset="ultrafast"))
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ def test_a_video_beyond_the_limit_is_refused_with_the_limit() -> None:
 def test_a_video_whose_header_lied_ends_at_the_limit(create: Create, tmp_path: Path) -> None:
     source = clips.clip(tmp_path / "in.mp4", seconds=1, sound=None, size=(64, 48))
     with pytest.raises(JobFailed, match=r"the limit is 0\.5 s"):
-        create(settings=Settings(creation_max_seconds=0.5), category=3, video_url=str(source), fps=24)
+        create(settings=Settings(creation=CreationSettings(max_seconds=0.5)), category=3, video_url=str(source), fps=24)
 
 
 def test_a_picture_of_one_pixel_is_refused() -> None:

@@ -20,10 +20,10 @@ from shared.arrays import Picture
 from shared.errors import UnreadableMedia
 from shared.pipeline.direct_job import DirectJob
 from shared.process.malloc import KEEP_FREED_MEMORY
-from shared.settings import Settings
+from shared.settings import EncodingSettings, Settings
 from tests.support import clips
 
-SETTINGS = Settings(preset="ultrafast", crf=4, device="cpu")
+SETTINGS = Settings(device="cpu", encoding=EncodingSettings(preset="ultrafast", crf=4))
 MEMORY_LIMIT = 1200  # MB at 1280x720, the figure
 
 
@@ -178,8 +178,8 @@ from pathlib import Path
 from services.interpo.model import load
 from services.interpo.pipeline import interpolate_video
 from services.interpo.request import InterpoRequest
-from shared.pipeline.job import DirectJob
-from shared.settings import Settings
+from shared.pipeline.direct_job import DirectJob
+from shared.settings import EncodingSettings, Settings
 
 class Hold:
     name = "hold"
@@ -187,7 +187,7 @@ class Hold:
         return [first + 1 for _ in timesteps]
 
 source, out, model = sys.argv[1:]
-settings = Settings(preset="ultrafast", device="cpu")
+settings = Settings(device="cpu", encoding=EncodingSettings(preset="ultrafast"))
 request = InterpoRequest(task_id=1, video_url=source, rate=2, dist_dir=out)
 DirectJob(Path(out), settings).run(interpolate_video, request, load(settings) if model == "real" else Hold())
 # Not getrusage: a child's figure begins with what its parent weighed.

@@ -17,7 +17,7 @@ from shared.networks.compute import Compute, choose_compute
 from shared.networks.upscaler import Upscaler
 from shared.pipeline.direct_job import DirectJob
 from shared.pipeline.job import JobStopped
-from shared.settings import Settings
+from shared.settings import Settings, UpscaleSettings
 from tests.support.clips import from_pictures, ten_bit, variable_rate
 
 
@@ -116,4 +116,4 @@ def test_the_real_model_is_chosen_by_the_setting_and_runs_end_to_end(tmp_path: P
     job, video = upscale(clip, 3, model, tmp_path / "out")
     assert len(times(video)) == 4
     assert job.details["model"] == "realesr-animevideov3"
-    assert load(Settings(device="cpu", upscale_model="x4plus-anime")).overlap == 48
+    assert load(Settings(device="cpu", upscale=UpscaleSettings(model="x4plus-anime"))).overlap == 48

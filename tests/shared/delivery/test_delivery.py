@@ -20,7 +20,7 @@ from shared.delivery import sender, worker
 from shared.delivery.sender import Undelivered, check_answer, pause
 from shared.delivery.worker import CallbackWorker
 from shared.queue.client import Queue
-from shared.settings import Settings
+from shared.settings import CallbackSettings, Settings
 from shared.tasks import callbacks, rows
 from shared.tasks.recovery import TaskRecovery
 from shared.testing.callback_receiver import Behaviour, Receiver, well_behaved
@@ -107,7 +107,8 @@ def post(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterat
     patch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # nothing listens there: a courier that used it would fail
     patch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     settings = Settings(
-        state_dir=tmp_path_factory.mktemp("post") / "state", callback_url=receiver.url, webhook_secret=" ".join(SECRETS)
+        state_dir=tmp_path_factory.mktemp("post") / "state",
+        callbacks=CallbackSettings(url=receiver.url, webhook_secret=" ".join(SECRETS)),
     )
     database = Database(settings).start()
     lane = CallbackWorker(settings, "upscale", database.uri)
@@ -275,7 +276,9 @@ def test_answers_that_do_not_take_a_callback(answer: bytes) -> None:
 def test_a_lane_gives_a_last_callback_a_moment_to_leave(
     tmp_path_factory: pytest.TempPathFactory, receiver: Receiver
 ) -> None:
-    settings = Settings(state_dir=tmp_path_factory.mktemp("last") / "state", callback_url=receiver.url)
+    settings = Settings(
+        state_dir=tmp_path_factory.mktemp("last") / "state", callbacks=CallbackSettings(url=receiver.url)
+    )
     database = Database(settings).start()
     post = Post(database, settings, receiver)
     lane = CallbackWorker(settings, "upscale", database.uri)

@@ -23,7 +23,14 @@ from shared.database.database import Database
 from shared.doctor import codecs, database, examination, folders, machine, network, weights
 from shared.doctor.finding import Finding, ask_aside
 from shared.doctor.machine import Driver
-from shared.settings import Settings
+from shared.settings import (
+    AccessSettings,
+    CallbackSettings,
+    CreationSettings,
+    EncodingSettings,
+    FaceFusionSettings,
+    Settings,
+)
 from shared.testing.callback_receiver import Receiver
 from shared.testing.stack import free_port
 from shared.weights import entry
@@ -32,7 +39,9 @@ from tests.support.asgi_server import serving
 
 def test_a_sound_installation_is_told_so(tmp_path: Path) -> None:
     with Receiver() as receiver:
-        settings = Settings(media_roots=(tmp_path,), state_dir=tmp_path / "state", callback_url=receiver.url)
+        settings = Settings(
+            media_roots=(tmp_path,), state_dir=tmp_path / "state", callbacks=CallbackSettings(url=receiver.url)
+        )
         findings = list(examination.examine(settings))
     assert {finding.subject for finding in findings if finding.level == "broken"} == set()
     assert receiver.deliveries == [], "the doctor only knocks"
@@ -140,14 +149,16 @@ def test_clocks_that_disagree_are_told_of(skew: float, level: str, word: str) ->
 
 
 def test_a_silent_backend_is_a_warning_because_callbacks_wait() -> None:
-    [finding] = network.callback(Settings(callback_url=f"http://127.0.0.1:{free_port()}/api/ai/notify"))
+    [finding] = network.callback(
+        Settings(callbacks=CallbackSettings(url=f"http://127.0.0.1:{free_port()}/api/ai/notify"))
+    )
     assert finding.level == "warning"
 
 
 def test_what_answered_where_callbacks_go_is_said_without_the_password_in_the_url() -> None:
     with Receiver() as receiver:
         url = receiver.url.replace("http://", "http://user:secret-word@")
-        [finding] = network.callback(Settings(callback_url=url))
+        [finding] = network.callback(Settings(callbacks=CallbackSettings(url=url)))
     assert finding.level == "ok"
     assert "HTTP 501" in finding.sentence
     assert "secret-word" not in finding.sentence
@@ -160,7 +171,7 @@ def test_a_proxy_without_its_backend_and_a_redirect_are_warnings(status: int, le
         return Response(status_code=status, headers={"location": "/elsewhere"} if status == 302 else None)
 
     with serving(Starlette(routes=[Route("/notify", answer)])) as url:
-        [finding] = network.callback(Settings(callback_url=f"{url}/notify"))
+        [finding] = network.callback(Settings(callbacks=CallbackSettings(url=f"{url}/notify")))
     assert finding.level == level
     assert str(status) in finding.sentence
 
@@ -170,12 +181,12 @@ def test_a_port_that_somebody_else_has_is_broken_and_our_own_is_not() -> None:
         return Response()
 
     with socket.create_server(("127.0.0.1", 0)) as other:
-        [finding] = network.port(Settings(port=other.getsockname()[1]))
+        [finding] = network.port(Settings(access=AccessSettings(port=other.getsockname()[1])))
         assert (finding.level, "KINORA_PORT" in finding.sentence) == ("broken", True)
     with serving(Starlette(routes=[Route("/readyz", ready)])) as url:
-        [finding] = network.port(Settings(port=int(url.rpartition(":")[2])))
+        [finding] = network.port(Settings(access=AccessSettings(port=int(url.rpartition(":")[2]))))
         assert finding.level == "ok"
-    [finding] = network.port(Settings(port=free_port()))
+    [finding] = network.port(Settings(access=AccessSettings(port=free_port())))
     assert finding.level == "ok"
 
 
@@ -183,7 +194,9 @@ def test_a_port_that_somebody_else_has_is_broken_and_our_own_is_not() -> None:
     (None, "ok"), ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "ok"), ("whsec_!!", "broken"), (" ", "broken"),
 ])  # fmt: skip
 def test_a_secret_that_cannot_sign_is_found_before_the_first_callback(secret: str | None, level: str) -> None:
-    [finding] = network.signature(Settings(webhook_secret=SecretStr(secret) if secret else None))
+    [finding] = network.signature(
+        Settings(callbacks=CallbackSettings(webhook_secret=SecretStr(secret) if secret else None))
+    )
     assert finding.level == level
     assert (secret or "whsec_MfK").strip() not in finding.sentence or secret == " "
 
@@ -194,9 +207,8 @@ def test_a_secret_that_cannot_sign_is_found_before_the_first_callback(secret: st
     ("0.0.0.0", "secret-of-more-than-16", "ok"),
 ])  # fmt: skip
 def test_a_door_to_the_network_needs_a_token(host: str, token: str | None, level: str) -> None:
-    [finding] = network.access(
-        Settings.model_construct(host=host, port=5000, token=SecretStr(token) if token else None, allowed_hosts=())
-    )
+    given = AccessSettings.model_construct(host=host, token=SecretStr(token) if token else None)
+    [finding] = network.access(Settings.model_construct(access=given))
     assert finding.level == level
     assert "secret" not in finding.sentence
 
@@ -261,7 +273,7 @@ def test_what_is_asked_aside_may_print_what_it_likes() -> None:
 
 def test_an_encoder_that_pyav_lacks_is_named_with_those_that_it_has() -> None:
     answer = {"version": "1", "libraries": {"libavcodec": "62"}, "codecs": ["h264", "hevc", "aac", "libx264"]}
-    [finding] = codecs.judge_codecs(answer, Settings(encoder="x265"))
+    [finding] = codecs.judge_codecs(answer, Settings(encoding=EncodingSettings(encoder="x265")))
     assert finding.level == "broken"
     assert "KINORA_ENCODER to one of x264" in finding.sentence
     [finding] = codecs.judge_codecs(answer | {"codecs": ["h264", "libx264"]}, Settings())
@@ -315,12 +327,12 @@ def test_weights_that_a_setting_needs_are_named_with_the_command_and_the_licence
 ) -> None:
     monkeypatch.setattr("shared.weights.exists", lambda name: name not in {"inswapper-128", "wan-vace-1.3b"})
     monkeypatch.setattr("shared.weights.verify", lambda _name: [])
-    findings = list(weights.weights_here(Settings(facefusion_swapper="inswapper")))
+    findings = list(weights.weights_here(Settings(facefusion=FaceFusionSettings(swapper="inswapper"))))
     assert [finding.level for finding in findings] == ["broken"]
     licence = entry("inswapper-128").licence
     assert f"kinora weights pull inswapper-128 --accept-licence '{licence}'" in findings[0].sentence
     monkeypatch.setattr("shared.weights.exists", lambda _name: False)
-    [finding] = weights.text_to_video(Settings(creation_engine="wan"))
+    [finding] = weights.text_to_video(Settings(creation=CreationSettings(engine="wan")))
     assert (finding.level, "kinora weights pull" in finding.sentence) == ("broken", True)
     monkeypatch.setattr("shared.weights.exists", lambda _name: True)
     [finding] = weights.licences(Settings())

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -23,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.upscale.request import UpscaleRequest
 from shared.http.middleware import BODY_LIMIT_BYTES, ContractMiddleware
-from shared.settings import Settings
+from shared.settings import AccessSettings, Settings
 from shared.testing.stack import free_port
 from tests.support import failing_service
 from tests.support.asgi_server import serving
@@ -88,13 +89,9 @@ async def _inside(scope: Scope, receive: Receive, send: Send) -> None:
     await Starlette(routes=routes)(scope, receive, send)
 
 
-def settings(**changes: object) -> Settings:
-    return Settings.model_validate(changes)
-
-
 @pytest.fixture(scope="module")
 def plain() -> Iterator[httpx.Client]:
-    app = ContractMiddleware(_inside, settings(), {SUBMIT: UpscaleRequest})
+    app = ContractMiddleware(_inside, Settings(), {SUBMIT: UpscaleRequest})
     with serving(app) as url, httpx.Client(base_url=url, trust_env=False) as client:
         yield client
 
@@ -171,7 +168,7 @@ def test_who_sends_far_too_much_still_reads_the_answer(plain: httpx.Client) -> N
 
 def test_a_body_that_never_arrives_is_answered_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.http.middleware.BODY_SECONDS", 0.2)
-    with serving(ContractMiddleware(_inside, settings())) as url:
+    with serving(ContractMiddleware(_inside, Settings())) as url:
         host, port = url.removeprefix("http://").split(":")
         with closing(socket.create_connection((host, int(port)), timeout=10)) as connection:
             connection.sendall(f"POST /echo HTTP/1.1\r\nHost: {host}\r\nContent-Length: 10\r\n\r\nhalf".encode())
@@ -190,7 +187,7 @@ def test_a_caller_that_leaves_in_the_middle_of_its_body_disturbs_nobody(plain: h
 
 
 def test_sentences_are_chinese_where_the_settings_say_so() -> None:
-    with serving(ContractMiddleware(_inside, settings(language="zh"), {SUBMIT: UpscaleRequest})) as url:
+    with serving(ContractMiddleware(_inside, Settings(language="zh"), {SUBMIT: UpscaleRequest})) as url:
         assert refused(httpx.post(url + SUBMIT, json=BODY | {"ratio": 5})) == "ratio 的可选值为 1, 2, 3, 4，不能是 5"
         assert refused(httpx.get(url + "/nowhere"), 404) == "此路径不存在"
 
@@ -200,7 +197,7 @@ def test_sentences_are_chinese_where_the_settings_say_so() -> None:
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[httpx.Client]:
-    app = ContractMiddleware(_inside, settings(token="first, second"))
+    app = ContractMiddleware(_inside, Settings(access=AccessSettings(token=SecretStr("first, second"))))
     with serving(app) as url, httpx.Client(base_url=url, trust_env=False) as client:
         yield client
 
@@ -241,7 +238,7 @@ def test_everything_else_needs_one_even_what_does_not_exist(guarded: httpx.Clien
 
 @pytest.mark.parametrize("word", ["none", "None", " none "])
 def test_the_word_none_asks_for_no_token(word: str) -> None:
-    with serving(ContractMiddleware(_inside, settings(token=word))) as url:
+    with serving(ContractMiddleware(_inside, Settings(access=AccessSettings(token=SecretStr(word))))) as url:
         assert httpx.post(url + "/echo").status_code == 200
 
 
@@ -258,8 +255,8 @@ def test_a_foreign_host_is_answered_with_403(plain: httpx.Client, host: str) -> 
 
 
 def test_the_configured_host_and_the_allowed_hosts_may_be_called() -> None:
-    allowed = settings(host="192.0.2.7", token="none", allowed_hosts=("Kinora.example",))
-    with serving(ContractMiddleware(_inside, allowed)) as url:
+    allowed = AccessSettings(host="192.0.2.7", token=SecretStr("none"), allowed_hosts=("Kinora.example",))
+    with serving(ContractMiddleware(_inside, Settings(access=allowed))) as url:
         for host in ("192.0.2.7:5000", "kinora.example", "127.0.0.1"):
             assert httpx.post(url + "/echo", headers={"host": host}).status_code == 200
         refused(httpx.post(url + "/echo", headers={"host": "evil.example"}), 403)
@@ -275,7 +272,8 @@ def test_a_web_page_of_somebody_else_gets_403(plain: httpx.Client, origin: str) 
 
 def test_the_page_of_this_server_may_call_and_so_may_a_named_one(plain: httpx.Client) -> None:
     assert plain.post("/echo", headers={"origin": str(plain.base_url).rstrip("/")}).status_code == 200
-    with serving(ContractMiddleware(_inside, settings(allowed_hosts=("kinora.example",)))) as url:
+    named = Settings(access=AccessSettings(allowed_hosts=("kinora.example",)))
+    with serving(ContractMiddleware(_inside, named)) as url:
         assert httpx.post(url + "/echo", headers={"origin": "https://kinora.example"}).status_code == 200
 
 

@@ -20,7 +20,7 @@ from shared.media.encode import EncodeReport, encode
 from shared.media.frame import Frame
 from shared.media.provenance import Label
 from shared.pipeline.job import JobStopped
-from shared.settings import Settings
+from shared.settings import EncodingSettings, Settings
 from tests.support import clips
 from tests.support.clips import IRREGULAR, Pixels, clip, opened, output_in
 
@@ -213,7 +213,7 @@ def test_ten_bits_stay_ten_bits(tmp_path: Path) -> None:
     [("auto", "h264", "avc1"), ("x264", "h264", "avc1"), ("x265", "hevc", "hvc1"), ("svtav1", "av1", "av01")],
 )
 def test_the_encoder_is_the_one_that_was_asked_for(tmp_path: Path, encoder: str, codec: str, tag: str) -> None:
-    settings = Settings(encoder=encoder, preset="ultrafast", device="cpu")
+    settings = Settings(encoding=EncodingSettings(encoder=encoder, preset="ultrafast"), device="cpu")
     result, report = rewrite(clips.variable_rate(tmp_path / "vfr.mkv"), tmp_path, settings)
     with video_of(result) as stream:
         assert (stream.codec_context.codec.canonical_name, stream.codec_context.codec_tag) == (codec, tag)
@@ -225,12 +225,12 @@ def test_hardware_that_is_not_there_is_named(tmp_path: Path) -> None:
     if Path("/dev/nvidia0").exists():
         pytest.skip("there is such hardware")
     with output_in(tmp_path) as target, pytest.raises(JobFailed, match="nvenc"):
-        write_made(target, made(3), settings=Settings(encoder="nvenc"))
+        write_made(target, made(3), settings=Settings(encoding=EncodingSettings(encoder="nvenc")))
 
 
 def test_an_unknown_preset_is_named_with_the_known_ones(tmp_path: Path) -> None:
     with output_in(tmp_path) as target, pytest.raises(JobFailed, match=r"hasty.*veryfast"):
-        write_made(target, made(3), settings=Settings(preset="hasty"))
+        write_made(target, made(3), settings=Settings(encoding=EncodingSettings(preset="hasty")))
 
 
 def test_a_player_can_start_before_the_whole_file_is_there(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_room_that_ends_at_the_very_end_is_noticed_too(tmp_path: Path, missing: 
 
     def write() -> int:
         with output_in(tmp_path) as target:
-            settings = Settings(preset="ultrafast")
+            settings = Settings(encoding=EncodingSettings(preset="ultrafast"))
             write_made(target, (Frame(noise[n % 3], n, 1) for n in range(20)), (128, 96), settings=settings)
             return os.fstat(target.fd).st_size
 

@@ -19,7 +19,7 @@ from shared.media.frame import Frame, upright
 from shared.media.image import write_picture
 from shared.media.provenance import Label
 from shared.media.watermark import stamp
-from shared.settings import Settings
+from shared.settings import EncodingSettings, Settings
 from tests.support import clips
 from tests.support.clips import clip, opened, output_in
 
@@ -53,7 +53,7 @@ def changed(picture: Picture, ground: int = 60) -> Picture:
 
 def test_a_video_carries_exactly_one_label_and_keeps_its_other_metadata(tmp_path: Path) -> None:
     source = clip(tmp_path / "clip.mp4", metadata={"title": "标题", "comment": "kept"})
-    settings = Settings(content_producer="studio-7")
+    settings = Settings(encoding=EncodingSettings(content_producer="studio-7"))
     with opened(source) as file, open_video(file) as video, output_in(tmp_path, "7_upscale_0badcafe-1") as target:
         label = Label.of(settings, target)
         encode(video.frames(), target, like=video, size=(160, 90), settings=settings, label=label)
@@ -137,7 +137,7 @@ def test_the_visible_label_is_upright_for_the_viewer(rotation: int) -> None:
 
 @pytest.mark.parametrize("visible", [True, False])
 def test_the_visible_label_stands_for_at_least_two_seconds_at_the_start(tmp_path: Path, *, visible: bool) -> None:
-    settings = Settings(visible_label=visible, preset="ultrafast")
+    settings = Settings(encoding=EncodingSettings(visible_label=visible, preset="ultrafast"))
     with output_in(tmp_path) as target:
         label = Label.of(settings, target)
         encode(
@@ -155,7 +155,7 @@ def test_the_visible_label_stands_for_at_least_two_seconds_at_the_start(tmp_path
 
 
 def test_presented_frames_of_a_turned_source_are_labelled_as_they_stand(tmp_path: Path) -> None:
-    settings = Settings(visible_label=True, preset="ultrafast", crf=0)
+    settings = Settings(encoding=EncodingSettings(visible_label=True, preset="ultrafast", crf=0))
     turned = clips.rotated(tmp_path / "turned.mp4", 90)
     with opened(turned) as file, open_video(file) as source, output_in(tmp_path) as target:
         encode(

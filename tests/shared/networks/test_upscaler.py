@@ -26,7 +26,7 @@ from shared.networks.srvgg import SRVGG
 from shared.networks.tiles import plan
 from shared.networks.upscaler import Network, Upscaler
 from shared.process.malloc import KEEP_FREED_MEMORY
-from shared.settings import Settings
+from shared.settings import Settings, UpscaleSettings
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 NCNN_FILES = {
@@ -254,7 +254,9 @@ def test_the_result_is_sharper_than_bicubic(animevideo: tuple[Upscaler, Picture]
 @pytest.mark.parametrize("model", ["animevideov3", "x4plus-anime"])
 def test_cuda_in_half_precision_agrees_with_the_cpu(film: Picture, model: Any) -> None:
     small = film[:96, :128]
-    on_cpu, on_gpu = (load(Settings(device=device, upscale_model=model))(small, 4) for device in ("cpu", "cuda"))
+    on_cpu, on_gpu = (
+        load(Settings(device=device, upscale=UpscaleSettings(model=model)))(small, 4) for device in ("cpu", "cuda")
+    )
     assert psnr(on_gpu, on_cpu) > 45
 
 
@@ -263,8 +265,8 @@ import json
 from pathlib import Path
 import numpy as np
 from services.upscale.model import load
-from shared.settings import Settings
-model = load(Settings(device="cpu", upscale_model="animevideov3"))
+from shared.settings import Settings, UpscaleSettings
+model = load(Settings(device="cpu", upscale=UpscaleSettings(model="animevideov3")))
 frame = np.random.default_rng(1).integers(0, 255, (360, 640, 3), np.uint8)
 peaks = []
 for _ in range(6):

@@ -9,10 +9,10 @@ from shared.errors import JobFailed
 from shared.pipeline.job import JobStopped, Result
 from shared.runner.ending import ending_of
 from shared.runner.running_job import StopReason
-from shared.settings import Settings
+from shared.settings import LimitSettings, Settings
 from shared.tasks.rows import TaskRow
 
-SETTINGS = Settings(task_timeout_seconds=90, language="en")
+SETTINGS = Settings(limits=LimitSettings(task_timeout_seconds=90), language="en")
 ROW = TaskRow(
     id=uuid4(), service="upscale", kind="generate", task_id=7, fingerprint="", request={}, context={}, state="running",
     cancel=False, progress=0.0, pace=0.0, attempt=1, crashes=0, job_id=1, version="1.0", runs_on="1.0",

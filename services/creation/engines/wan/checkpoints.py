@@ -54,8 +54,8 @@ def find(wanted: str, pipeline: str, settings: Settings) -> Checkpoint | None:
         return Checkpoint(wanted, "store") if weights.exists(wanted) else None
     if wanted.startswith(("/", ".")):
         return Checkpoint(wanted, "folder") if _holds(Path(wanted), pipeline) else None
-    here = settings.creation_download or _is_cached(wanted)
-    return Checkpoint(wanted, "hub", may_download=settings.creation_download) if here else None
+    here = settings.creation.download or _is_cached(wanted)
+    return Checkpoint(wanted, "hub", may_download=settings.creation.download) if here else None
 
 
 def _holds(folder: Path, pipeline: str) -> bool:

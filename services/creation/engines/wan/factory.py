@@ -18,14 +18,14 @@ GUIDANCE = 5.0  # Wan 2.1's optimum
 
 def open_engine(checkpoint: Checkpoint, settings: Settings, between: Between, *, draft: bool) -> WanEngine:
     """Return the engine with the settings' plan; its model is loaded by `warm` or by the first take."""
-    area = settings.creation_pixels or AREAS[checkpoint.size]
+    area = settings.creation.pixels or AREAS[checkpoint.size]
     if draft:
         return WanEngine(Ladder(_draft_loader(checkpoint, settings), PLANS["draft"]), between, area=area, guidance=1.0)
     device, dtype = choose_device(settings)
-    plan = choose(settings.creation_plan, checkpoint.size, free_gpu_bytes(device))
+    plan = choose(settings.creation.plan, checkpoint.size, free_gpu_bytes(device))
 
     def load(plan: Plan) -> Generator:
-        return VaceGenerator(checkpoint, replace(plan, steps=settings.creation_steps or plan.steps), device, dtype)
+        return VaceGenerator(checkpoint, replace(plan, steps=settings.creation.steps or plan.steps), device, dtype)
 
     return WanEngine(Ladder(load, plan), between, area=area, guidance=GUIDANCE)
 

@@ -11,7 +11,7 @@ from services.creation.engine_selection import maker_of
 from services.creation.engines.wan.checkpoints import PLAIN, VACE, find
 from services.creation.request import PICTURE, TEXT, VIDEO, CreationRequest
 from shared.errors import Rejected
-from shared.settings import Settings
+from shared.settings import CreationSettings, Settings
 
 
 def model(folder: Path, pipeline: str, *, heads: int = 12) -> Path:
@@ -51,11 +51,11 @@ def engines(settings: Settings) -> list[str]:
 
 
 def test_auto_takes_the_generative_engine_where_its_weights_are(vace: str) -> None:
-    assert engines(Settings(creation_model=vace)) == ["wan", "wan", "wan"]
+    assert engines(Settings(creation=CreationSettings(model=vace))) == ["wan", "wan", "wan"]
 
 
 def test_without_weights_pictures_and_videos_are_the_classic_engines_and_texts_nobodys() -> None:
-    settings = Settings(creation_model="/nowhere", creation_draft_model="/nowhere")
+    settings = Settings(creation=CreationSettings(model="/nowhere", draft_model="/nowhere"))
     assert [maker_of(category, settings).engine for category in (PICTURE, VIDEO)] == ["classic", "classic"]
     with pytest.raises(Rejected, match="/nowhere"):
         maker_of(TEXT, settings)
@@ -67,7 +67,7 @@ def test_a_refused_text_hears_the_one_command_for_its_machine(monkeypatch: pytes
     with pytest.raises(Rejected, match=r"run `kinora weights pull wan-draft-1\.3b`"):
         inputs(request, Settings())
     with pytest.raises(Rejected, match=r"run `kinora weights pull wan-vace-14b`"):
-        inputs(request, Settings(creation_plan="low", creation_model="wan-vace-14b"))
+        inputs(request, Settings(creation=CreationSettings(plan="low", model="wan-vace-14b")))
     monkeypatch.setattr(engine_selection, "NVIDIA", tmp_path)
     with pytest.raises(Rejected, match=r"run `kinora weights pull wan-vace-1\.3b`"):
         inputs(request, Settings())
@@ -76,30 +76,29 @@ def test_a_refused_text_hears_the_one_command_for_its_machine(monkeypatch: pytes
 def test_texts_are_drafts_on_a_cpu_and_whole_on_a_gpu(
     vace: str, plain: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    settings = Settings(creation_model=vace, creation_draft_model=plain)
+    settings = Settings(creation=CreationSettings(model=vace, draft_model=plain))
     assert engines(settings) == ["draft", "wan", "wan"]
-    assert engines(Settings(creation_model="/nowhere", creation_draft_model=plain)) == ["draft", "classic", "classic"]
+    assert engines(Settings(creation=CreationSettings(model="/nowhere", draft_model=plain))) == [
+        "draft",
+        "classic",
+        "classic",
+    ]
     monkeypatch.setattr(engine_selection, "NVIDIA", tmp_path)
     assert engines(settings) == ["wan", "wan", "wan"]
 
 
 def test_the_draft_plan_makes_texts_and_leaves_the_rest_to_the_classic_engine(vace: str, plain: str) -> None:
     for engine in ("auto", "wan"):
-        settings = Settings(
-            creation_engine=engine,
-            creation_plan="draft",
-            creation_model=vace,
-            creation_draft_model=plain,
-        )
+        settings = Settings(creation=CreationSettings(engine=engine, plan="draft", model=vace, draft_model=plain))
         assert engines(settings) == ["draft", "classic", "classic"]
 
 
 def test_an_engine_that_is_named_is_taken_or_nobody(vace: str) -> None:
-    assert maker_of(VIDEO, Settings(creation_engine="classic", creation_model=vace)).engine == "classic"
+    assert maker_of(VIDEO, Settings(creation=CreationSettings(engine="classic", model=vace))).engine == "classic"
     with pytest.raises(Rejected, match="KINORA_CREATION_ENGINE=classic"):
-        maker_of(TEXT, Settings(creation_engine="classic", creation_model=vace))
+        maker_of(TEXT, Settings(creation=CreationSettings(engine="classic", model=vace)))
     with pytest.raises(Rejected, match="no fitting model"):
-        maker_of(PICTURE, Settings(creation_engine="wan", creation_model="/nowhere"))
+        maker_of(PICTURE, Settings(creation=CreationSettings(engine="wan", model="/nowhere")))
 
 
 def test_a_folder_counts_only_when_it_is_whole_and_of_the_right_kind(vace: str, plain: str, tmp_path: Path) -> None:
@@ -122,6 +121,6 @@ def test_a_repository_of_the_hub_is_offered_only_where_it_is_cached_or_may_be_fe
     name = "Nobody-At-All/Wan2.1-VACE-14B-diffusers"
     assert find(name, VACE, Settings()) is None
     assert find("no such/name/at all", VACE, Settings()) is None
-    found = find(name, VACE, Settings(creation_download=True))
+    found = find(name, VACE, Settings(creation=CreationSettings(download=True)))
     assert found
     assert (found.where, found.size, found.may_download) == ("hub", "14b", True)

@@ -1,18 +1,19 @@
 """The settings: what the environment may say, and what must be said before the service opens to others."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
-from shared.settings import Settings
+from shared.settings import Settings, describe_errors
 from shared.vocabulary import SERVICES, ServiceName
 
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [*Settings.model_fields]:
-        monkeypatch.delenv(f"KINORA_{name.upper()}", raising=False)
+    for name in Settings.variables():
+        monkeypatch.delenv(name, raising=False)
 
 
 def load(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
@@ -23,27 +24,80 @@ def load(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
 
 def test_without_any_setting_the_defaults_suit_the_published_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load(monkeypatch)
-    assert (settings.host, settings.port) == ("127.0.0.1", 5000)
-    assert settings.callback_url == "http://127.0.0.1:8088/api/ai/notify"
+    assert (settings.access.host, settings.access.port) == ("127.0.0.1", 5000)
+    assert settings.callbacks.url == "http://127.0.0.1:8088/api/ai/notify"
     assert settings.media_roots == (Path.cwd() / "media",)
     assert settings.state_dir == Path.cwd() / "state"
     assert settings.services == SERVICES
-    assert (settings.tokens, settings.language) == ((), "en")
+    assert (settings.access.tokens, settings.language) == ((), "en")
 
 
-def test_every_setting_of_the_table_is_known() -> None:
+def test_the_variables_are_these_and_no_others() -> None:
+    """Whatever group the code puts a setting into, its variable stays."""
     documented = """
         MEDIA_ROOTS STATE_DIR DATABASE_URL HOST PORT CALLBACK_URL TOKEN WEBHOOK_SECRET MAX_QUEUED TASK_TIMEOUT_SECONDS
         DRAIN_SECONDS DEVICE GPU_EXCLUSIVE PRELOAD UPSCALE_MODEL ENCODER PRESET CRF CREATION_MAX_SECONDS KEEP_DAYS
         FACES_KEEP_DAYS LANGUAGE PATH_MAP ALLOWED_HOSTS VISIBLE_LABEL CONTENT_PRODUCER CREATION_URL FACEFUSION_URL
-        INTERPO_URL UPSCALE_URL
+        INTERPO_URL UPSCALE_URL VERSION SERVICES MASTER_PID LOG_FORMAT HUB_URL FACEFUSION_SWAPPER FACEFUSION_SHARPEN
+        CREATION_ENGINE CREATION_PLAN CREATION_MODEL CREATION_DRAFT_MODEL CREATION_DOWNLOAD CREATION_STEPS
+        CREATION_PIXELS NSFW_CHECK NSFW_THRESHOLD NSFW_SHARE
     """
-    assert {name.lower() for name in documented.split()} <= set(Settings.model_fields)
+    assert {f"KINORA_{name}" for name in documented.split()} == set(Settings.variables())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "read"),
+    [
+        ("STATE_DIR", "/s", lambda settings: settings.state_dir == Path("/s")),
+        ("PORT", "6000", lambda settings: settings.access.port == 6000),
+        ("CALLBACK_URL", "http://h/x", lambda settings: settings.callbacks.url == "http://h/x"),
+        ("WEBHOOK_SECRET", "whsec_x", lambda settings: settings.callbacks.webhook_secret == SecretStr("whsec_x")),
+        ("KEEP_DAYS", "1.5", lambda settings: settings.limits.keep_days == 1.5),
+        ("CRF", "20", lambda settings: settings.encoding.crf == 20),
+        ("CREATION_STEPS", "9", lambda settings: settings.creation.steps == 9),
+        ("FACEFUSION_SHARPEN", "true", lambda settings: settings.facefusion.sharpen),
+        ("NSFW_SHARE", "0", lambda settings: settings.facefusion.nsfw_share == 0),
+        ("UPSCALE_MODEL", "x4plus", lambda settings: settings.upscale.model == "x4plus"),
+    ],
+)
+def test_a_variable_is_read_into_its_group(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, read: Callable[[Settings], bool]
+) -> None:
+    assert read(load(monkeypatch, **{name: value}))
+    monkeypatch.delenv(f"KINORA_{name}")
+    monkeypatch.setenv(f"kinora_{name.lower()}", value)
+    assert read(Settings.load())
+
+
+def test_only_load_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KINORA_CRF", "20")
+    monkeypatch.setenv("CRF", "21")
+    assert Settings().encoding.crf == 18
+    assert Settings.load().encoding.crf == 20
 
 
 def test_settings_never_change_once_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(monkeypatch)
     with pytest.raises(ValidationError, match="frozen"):
-        load(monkeypatch).port = 6000  # type: ignore[misc]
+        settings.state_dir = Path("/elsewhere")  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.access.port = 6000  # type: ignore[misc]
+
+
+def test_a_setting_that_is_not_there_cannot_be_given_by_mistake() -> None:
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        Settings.model_validate({"crf": 20})
+
+
+def test_every_wrong_variable_is_described_by_its_name_and_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError) as refused:
+        load(monkeypatch, CRF="s3cret", NSFW_SHARE="2", SERVICES="upscale,painting", HOST="0.0.0.0")
+    sentences = describe_errors(refused.value)
+    assert sentences[0].startswith("KINORA_SERVICES: Input should be 'creation'")
+    assert sentences[1].startswith("KINORA_HOST=0.0.0.0 can be reached from outside")
+    assert sentences[2].startswith("KINORA_CRF: Input should be a valid integer")
+    assert sentences[3] == "KINORA_NSFW_SHARE: Input should be less than 1"
+    assert "s3cret" not in " ".join(sentences)
 
 
 def test_media_roots_are_separated_by_colons_and_become_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +117,7 @@ def test_a_path_map_that_maps_nothing_is_refused(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "::1"])
 def test_loopback_needs_no_token(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    assert load(monkeypatch, HOST=host).tokens == ()
+    assert load(monkeypatch, HOST=host).access.tokens == ()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "kinora.example"])
@@ -78,7 +132,7 @@ def test_a_host_that_others_reach_needs_a_token(monkeypatch: pytest.MonkeyPatch,
 def test_a_token_or_the_word_none_opens_it(
     monkeypatch: pytest.MonkeyPatch, token: str, tokens: tuple[str, ...]
 ) -> None:
-    assert load(monkeypatch, HOST="0.0.0.0", TOKEN=token).tokens == tokens
+    assert load(monkeypatch, HOST="0.0.0.0", TOKEN=token).access.tokens == tokens
 
 
 def test_secrets_do_not_show_in_logs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,21 +147,21 @@ def test_secrets_do_not_show_in_logs(monkeypatch: pytest.MonkeyPatch) -> None:
      ("CALLBACK_URL", "http:///x"), ("CALLBACK_URL", "http://h:99999/x"), ("CALLBACK_URL", "")],
 )  # fmt: skip
 def test_a_value_that_means_nothing_is_refused_at_start(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    with pytest.raises(ValidationError, match=name.lower()):
+    with pytest.raises(ValidationError, match=f"KINORA_{name}"):
         load(monkeypatch, **{name: value})
 
 
 def test_a_service_that_runs_elsewhere_has_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load(monkeypatch, UPSCALE_URL="http://gpu-1:5003", INTERPO_URL="")
-    assert settings.upstreams("upscale") == (("http://gpu-1:5003", 1),)
-    assert settings.upstreams("interpo") == ()
+    assert settings.upstreams.of("upscale") == (("http://gpu-1:5003", 1),)
+    assert settings.upstreams.of("interpo") == ()
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_versions_of_a_service_may_share_its_tasks(monkeypatch: pytest.MonkeyPatch, service: ServiceName) -> None:
     value = " http://a:5003=90, http://[::1]:5003/gpu=10,file:///run/c.sock=0,"
     settings = load(monkeypatch, **{f"{service.upper()}_URL": value})
-    assert settings.upstreams(service) == (
+    assert settings.upstreams.of(service) == (
         ("http://a:5003", 90),
         ("http://[::1]:5003/gpu", 10),
         ("file:///run/c.sock", 0),
@@ -137,7 +191,7 @@ def test_the_versions_of_a_service_may_share_its_tasks(monkeypatch: pytest.Monke
 def test_an_address_that_means_nothing_is_refused_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, value: str, sentence: str
 ) -> None:
-    with pytest.raises(ValidationError, match="upscale_url") as refused:
+    with pytest.raises(ValidationError, match="KINORA_UPSCALE_URL") as refused:
         load(monkeypatch, UPSCALE_URL=value)
     assert sentence in str(refused.value)
 

@@ -1,0 +1,82 @@
+"""What only one of the services reads: its engines and models."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from shared.settings.group import Group, named_after
+from shared.settings.values import written
+
+ModelName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        json_schema_extra=written(
+            "a name of `kinora weights list`, a folder in diffusers layout (begins with `/` or `.`), "
+            "or a repository of the hub"
+        ),
+    ),
+]
+
+
+class CreationSettings(Group):
+    """Video creation"""
+
+    model_config = named_after("KINORA_CREATION_{}")
+
+    engine: Literal["auto", "classic", "wan"] = "auto"
+    """Which engine makes clips. `auto` takes wan where its weights were pulled; `wan` refuses tasks without them."""
+
+    plan: Literal["auto", "speed", "balanced", "low", "draft"] = "auto"
+    """How wan uses memory. `auto` chooses by the free memory of the GPU; `draft` makes small clips on a CPU."""
+
+    model: ModelName = "wan-vace-1.3b"
+    """The model of the plans `speed`, `balanced` and `low`."""
+
+    draft_model: ModelName = "wan-draft-1.3b"
+    """The model of the plan `draft`, a `WanPipeline`."""
+
+    download: bool = False
+    """Whether a runner may fetch a repository of the hub; otherwise only the hub's cache on this machine counts."""
+
+    steps: Annotated[PositiveInt | None, Field(json_schema_extra={"written_default": "the plan's"})] = None
+    """Denoising steps: more are finer and slower."""
+
+    pixels: Annotated[
+        PositiveInt | None,
+        Field(json_schema_extra={"written_default": "what the model was trained for: 832x480 (1.3B), 1280x720 (14B)"}),
+    ] = None
+    """About how many pixels a generated frame has. The aspect ratio decides its shape, in steps of 16."""
+
+    max_seconds: PositiveFloat = 30
+    """The longest source of video-to-video, in seconds."""
+
+
+class FaceFusionSettings(Group):
+    """Face fusion"""
+
+    model_config = named_after("KINORA_FACEFUSION_{}")
+
+    swapper: Literal["auto", "classic", "inswapper"] = "auto"
+    """How a face is replaced. `auto` takes inswapper where its non-commercial weights were pulled and a GPU runs it."""
+
+    sharpen: bool = False
+    """Whether faces of inswapper are repaired with Real-ESRGAN x4plus, which takes 50 s a face on a busy CPU."""
+
+    nsfw_check: Annotated[bool, Field(validation_alias="KINORA_NSFW_CHECK")] = True
+    """Whether the source and one frame a second of the target are searched for nudity."""
+
+    nsfw_threshold: Annotated[float, Field(gt=0, lt=1, validation_alias="KINORA_NSFW_THRESHOLD")] = 0.8
+    """The score above which one sample counts as nudity."""
+
+    nsfw_share: Annotated[float, Field(ge=0, lt=1, validation_alias="KINORA_NSFW_SHARE")] = 0.1
+    """A task ends when more than this share of its samples counts."""
+
+
+class UpscaleSettings(Group):
+    """Upscaling"""
+
+    model_config = named_after("KINORA_UPSCALE_{}")
+
+    model: Literal["auto", "animevideov3", "x4plus", "x4plus-anime"] = "auto"
+    """The network. `auto` takes x4plus on a GPU and animevideov3 on a CPU."""

@@ -1,0 +1,72 @@
+"""How a value is written in a variable where its type alone does not say it: lists, pairs, URLs, folders.
+
+`written` is for a reader: `docs/settings.md` shows it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from shared.upstreams import WeightedUpstream, read_upstreams
+from shared.vocabulary import ServiceName
+
+
+def written(words: str, default: str | None = None) -> dict[str, str]:
+    """Return what the page of settings says of a value and, where the code does not show it, of its default."""
+    return {"written": words} | ({"written_default": default} if default else {})
+
+
+def _split(separator: str) -> Callable[[object], object]:
+    def split(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(separator) if part.strip())
+
+    return split
+
+
+def _read_pairs(value: object) -> object:
+    r"""`D:\media=/mnt/media;E:\x=/mnt/x` becomes pairs of a caller's prefix and ours."""
+    if not isinstance(value, str):
+        return value
+    pairs = tuple(tuple(pair.split("=", 1)) for pair in value.split(";") if pair)
+    if any(len(pair) != 2 or not pair[0] or not pair[1].startswith("/") for pair in pairs):  # noqa: PLR2004  # a pair
+        raise ValueError("write it as PREFIX=/folder;PREFIX=/folder")
+    return pairs
+
+
+def _sendable(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:  # a port out of range raises
+        raise ValueError("write it as http://HOST:PORT/PATH or https://HOST/PATH")
+    return value
+
+
+Folder = Annotated[Path, AfterValidator(Path.absolute), Field(json_schema_extra=written("a folder"))]
+Folders = Annotated[
+    tuple[Folder, ...],
+    BeforeValidator(lambda value: tuple(filter(None, value.split(":"))) if isinstance(value, str) else value),
+    Field(json_schema_extra=written("folders, separated by colons")),
+]
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(_split(",")), Field(json_schema_extra=written("names, separated by commas"))
+]
+ServiceNames = Annotated[
+    tuple[ServiceName, ...],
+    BeforeValidator(_split(",")),
+    Field(json_schema_extra=written("names of services, separated by commas")),
+]
+PathMap = Annotated[
+    tuple[tuple[str, str], ...],
+    BeforeValidator(_read_pairs),
+    Field(json_schema_extra=written(r"pairs such as `D:\media=/mnt/media`, separated by semicolons")),
+]
+CallbackUrl = Annotated[str, AfterValidator(_sendable), Field(json_schema_extra=written("an HTTP or HTTPS URL"))]
+Upstreams = Annotated[
+    tuple[WeightedUpstream, ...],
+    BeforeValidator(lambda value: read_upstreams(value) if isinstance(value, str) else value),
+    Field(json_schema_extra=written("a URL, or URLs with weights such as `http://a:5003=90,http://b:5003=10`")),
+]
