@@ -1,4 +1,4 @@
-"""Creation: what a clip costs end to end with the classic engine, and how far its styles are from their figures.
+"""Creation: what a clip costs end to end with the classic engine, and how its styles measure.
 
 Each row is one request through the whole pipeline: decoding, the engine, encoding with the default settings.
 """
@@ -28,21 +28,21 @@ from shared.settings import Settings
 RUNS = 3
 SECONDS = 3.0
 SIZE = (1024, 576)
-STATIC = 2.0  # levels of 255 that a 4x4 block's mean may change and still stand
+STATIC = 2.0  # levels of 255 by which the mean of a static 4x4 block may change
 
 Frames = list[NDArray[np.uint8]]
 CASES: dict[str, dict[str, Any]] = {
     "picture, zoom in and pan left": {"category": 2, "camera": "zoom in, pan left", "movement": 2},
-    "picture, living": {"category": 2},
+    "picture, no camera": {"category": 2},
     "video, cleaned up": {"category": 3, "video_style": PLAIN},
     "video, anime": {"category": 3, "video_style": ANIME},
     "video, pixel art": {"category": 3, "video_style": PIXEL},
 }
-REACH = {"picture, zoom in and pan left": 5, "picture, living": 5, "video, anime": 20, "video, pixel art": 8}
+REACH = {"picture, zoom in and pan left": 5, "picture, no camera": 5, "video, anime": 20, "video, pixel art": 8}
 
 
 def measure() -> Report:
-    """Time every case and look at what came out."""
+    """Time every case and measure what came out."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         bunny = weights.path("clip-bigbuckbunny")
@@ -52,12 +52,12 @@ def measure() -> Report:
         rows, figures = [], {}
         for case, fields in CASES.items():
             media = {"image_url": str(picture), "video_url": str(video)}
-            walls, works, path = timed(folder, {"task_id": 1, "dist_dir": name, "seed": 7, **media, **fields})
-            made = decoded(path)
-            told = judged(case, nearest(source, len(made)), made)
+            walls, cpu_seconds, path = timed(folder, {"task_id": 1, "dist_dir": name, "seed": 7, **media, **fields})
+            result = decoded(path)
+            measured = measure_style(case, nearest(source, len(result)), result)
             reach = f"{REACH[case]} s" if case in REACH else ""
-            rows.append([case, spread(walls), spread(works), reach, told])
-            figures[case] = {"seconds": walls, "cpu_seconds": works, "judged": told}
+            rows.append([case, spread(walls), spread(cpu_seconds), reach, measured])
+            figures[case] = {"seconds": walls, "cpu_seconds": cpu_seconds, "judged": measured}
     return Report(
         name="creation",
         title=f"Creation, classic engine: {SECONDS:g} s at {SIZE[0]}x{SIZE[1]}, 24 fps",
@@ -75,24 +75,25 @@ def timed(folder: Path, body: dict[str, Any]) -> tuple[list[float], list[float],
     """Run a request several times; return wall-clock seconds, CPU seconds and the last result."""
     settings = Settings.load()
     request = CreationRequest.model_validate(body)
-    walls, works = [], []
+    walls, cpu_seconds = [], []
     for _ in range(RUNS):
-        begin, worked = time.perf_counter(), time.process_time()
+        begin, cpu_begin = time.perf_counter(), time.process_time()
         job = DirectJob(folder, settings, service="creation")
         result = job.run(create_video, request, load(settings))
         walls.append(time.perf_counter() - begin)
-        works.append(time.process_time() - worked)
-    return walls, works, folder / result.video
+        cpu_seconds.append(time.process_time() - cpu_begin)
+    return walls, cpu_seconds, folder / result.video
 
 
-def judged(case: str, source: Frames, made: Frames) -> str:
-    """Return what can be said of a style in figures."""
+def measure_style(case: str, source: Frames, result: Frames) -> str:
+    """Return the figures of a style in words."""
     if "pixel" in case:
-        flat = statistics.mean(float((np.ptp(blocks(frame), axis=2).max(axis=-1) <= 16).mean()) for frame in made[::8])  # noqa: PLR2004
-        return f"{flat:.1%} of 4x4 blocks near-uniform, {block_changes(source, made):.1%} of static blocks change"
+        spreads = [np.ptp(blocks(frame), axis=2).max(axis=-1) for frame in result[::8]]
+        flat = mean(float((levels <= 16).mean()) for levels in spreads)  # noqa: PLR2004
+        return f"{flat:.1%} of 4x4 blocks near-uniform, {block_changes(source, result):.1%} of static blocks change"
     if "anime" in case:
-        gain = mean(sparsity(frame) for frame in made[::8]) / mean(sparsity(frame) for frame in source[::8])
-        calm = flicker(made, source) / flicker(source, source)
+        gain = mean(sparsity(frame) for frame in result[::8]) / mean(sparsity(frame) for frame in source[::8])
+        calm = flicker(result, source) / flicker(source, source)
         return f"gradients {gain:.2f} times as sparse, flicker {calm:.2f} of the source's"
     return ""
 
@@ -113,16 +114,16 @@ def blocks(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return frame.reshape(rows, 4, columns, 4, 3).swapaxes(1, 2).reshape(rows, columns, 16, 3)
 
 
-def block_changes(source: Frames, made: Frames) -> float:
-    """Return the share of blocks that stand in the source and change by more than coding noise in the result."""
-    before, after = (np.stack([blocks(frame).mean(axis=2) for frame in frames]) for frames in (source, made))
+def block_changes(source: Frames, result: Frames) -> float:
+    """Return the share of the source's static blocks that change by more than coding noise in the result."""
+    before, after = (np.stack([blocks(frame).mean(axis=2) for frame in frames]) for frames in (source, result))
     static = np.abs(np.diff(before, axis=0)).max(axis=-1) < STATIC
-    changed = np.abs(np.diff(after, axis=0)).max(axis=-1) > 8  # noqa: PLR2004  # levels: the palette's colours lie farther apart
+    changed = np.abs(np.diff(after, axis=0)).max(axis=-1) > 8  # noqa: PLR2004  # levels: the palette's colours are farther apart
     return float(changed[static].mean())
 
 
 def flicker(frames: Frames, source: Frames) -> float:
-    """Return the mean change of those pixels around which the source stands."""
+    """Return the mean change of those pixels around which the source is static."""
     changes = []
     for (a, b), (before, after) in zip(pairwise(frames), pairwise(source), strict=False):
         static = cv2.GaussianBlur(np.abs(light(after) - light(before)), (0, 0), 2) < 1.5  # noqa: PLR2004
@@ -131,7 +132,7 @@ def flicker(frames: Frames, source: Frames) -> float:
 
 
 def sparsity(frame: NDArray[np.uint8]) -> float:
-    """Return Hoyer's measure of the gradients: 0 where all are alike, 1 where a single one is not nothing."""
+    """Return Hoyer's measure of the gradients: 0 where all are equal, 1 where a single one is not zero."""
     grey = light(frame)
     gradients = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     root = float(np.sqrt(gradients.size))

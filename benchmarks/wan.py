@@ -1,6 +1,6 @@
 """Creation, wan engine, at full size with random weights: the draft plan on a CPU, the other plans on a GPU.
 
-About ten minutes on two cores, of which nine are the draft. With a GPU the report has its name.
+About ten minutes on two cores, of which nine are the draft. With a GPU the report is named after it.
 """
 
 import json
@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 from benchmarks.report import Report
-from services.creation.engines.wan.plans import GIB, LADDER, PLANS, Plan, Size
+from services.creation.engines.wan.plans import FALLBACK_ORDER, GIB, PLANS, Plan, Size
 
 DRAFT = {"run": "draft", "shape": "1.3b", "size": [832, 480], "frames": 49}
 LAYER = {"run": "layer", "shape": "1.3b", "size": [832, 480], "frames": 49}
-PRECISIONS = (("float32", "float32"), ("float32", "bfloat16"), ("bfloat16", "bfloat16"))  # computed in, kept in
-TAKES: dict[Size, tuple[list[int], int]] = {"1.3b": ([832, 480], 49), "14b": ([1280, 720], 49)}  # size, frames
+PRECISIONS = (("float32", "float32"), ("float32", "bfloat16"), ("bfloat16", "bfloat16"))  # computed in, stored in
+CLIPS: dict[Size, tuple[list[int], int]] = {"1.3b": ([832, 480], 49), "14b": ([1280, 720], 49)}  # size, frames
 TIMED_STEPS = 4
 RUN_SECONDS = 1800
 LAYERS = 30
@@ -52,40 +52,31 @@ def measure() -> Report:
 
 
 def precisions(rows: list[list[str]], figures: dict[str, Any], _notes: list[str]) -> None:
-    """Compare what a CPU computes in and keeps weights in, by one block of the transformer."""
+    """Compare the precisions that a CPU computes in and stores weights in, by one block of the transformer."""
     for compute, storage in PRECISIONS:
         name = f"CPU, one of {LAYERS} blocks, {compute} from {storage}"
-        told = run({**LAYER, "compute": compute, "storage": storage}, device="cpu")
-        figures[name] = told
-        rows.append(
-            [
-                name,
-                said(told, lambda told: f"{told['seconds']:.2f}"),
-                "",
-                "",
-                said(told, lambda told: f"{told['cpu_seconds']:.2f}"),
-                "",
-                "",
-            ]
-        )
+        result = run({**LAYER, "compute": compute, "storage": storage}, device="cpu")
+        figures[name] = result
+        rows.append([name, figure(result, "seconds"), "", "", figure(result, "cpu_seconds"), "", ""])
 
 
 def draft_row(rows: list[list[str]], figures: dict[str, Any], notes: list[str]) -> None:
     """Measure the draft plan on the CPU."""
-    told = run(DRAFT, device="cpu")
-    figures["draft"] = told
-    if "failed" in told:
-        rows.append(["CPU, draft", told["failed"], "", "", "", "", REACH])
+    result = run(DRAFT, device="cpu")
+    figures["draft"] = result
+    if "failed" in result:
+        rows.append(["CPU, draft", result["failed"], "", "", "", "", REACH])
         return
-    made = sum(told["steps"]) + told["decode"]
+    seconds = sum(result["steps"]) + result["decode"]
+    shape = f"{result['size']}, {result['frames']} frames, {len(result['steps'])} steps"
     rows.append(
         [
-            f"CPU, draft: {told['size']}, {told['frames']} frames, {len(told['steps'])} steps, {told['compute']}",
-            f"{statistics.median(told['steps']):.1f}",
-            f"{told['decode']:.1f}",
-            f"{made:.0f} s, then {told['upscale_a_frame'] * CLIP_FRAMES:.0f} s of upscaling",
-            f"{sum(told['cpu_seconds']['steps']) + told['cpu_seconds']['decode']:.0f}",
-            f"{told['peak_gib'] * GIB / 1e9:.1f} GB",
+            f"CPU, draft: {shape}, {result['compute']}",
+            f"{statistics.median(result['steps']):.1f}",
+            f"{result['decode']:.1f}",
+            f"{seconds:.0f} s, then {result['upscale_a_frame'] * CLIP_FRAMES:.0f} s of upscaling",
+            f"{sum(result['cpu_seconds']['steps']) + result['cpu_seconds']['decode']:.0f}",
+            f"{result['peak_gib'] * GIB / 1e9:.1f} GB",
             REACH,
         ]
     )
@@ -103,48 +94,47 @@ def gpu_rows(rows: list[list[str]], figures: dict[str, Any], notes: list[str]) -
         )
         return
     total = torch.cuda.get_device_properties(0).total_memory / GIB
-    for shape, (size, frames) in TAKES.items():
-        for plan in (PLANS[name] for name in LADDER):
+    for shape, (size, frames) in CLIPS.items():
+        for plan in (PLANS[name] for name in FALLBACK_ORDER):
             name = f"{shape}, {plan.name}: {size[0]}x{size[1]}, {frames} frames"
             if plan.needs[shape] > total:
                 rows.append([name, f"needs {plan.needs[shape]:g} GiB of GPU memory", "", "", "", "", ""])
                 continue
-            asked = {"run": "vace", "shape": shape, "plan": plan.name, "size": size, "frames": frames}
-            told = run({**asked, "steps": TIMED_STEPS}, device="cuda")
-            figures[name] = told
-            rows.append(gpu_row(name, plan, told))
+            options = {"run": "vace", "shape": shape, "plan": plan.name, "size": size, "frames": frames}
+            result = run({**options, "steps": TIMED_STEPS}, device="cuda")
+            figures[name] = result
+            rows.append(gpu_row(name, plan, result))
     notes.append(
         "On the GPU: two passes a step for guidance; the first-block cache, which saves what a picture lets it, is off"
     )
 
 
-def gpu_row(name: str, plan: Plan, told: dict[str, Any]) -> list[str]:
-    """Say what a plan costs; a clip is its steps and one decoding."""
-    if "failed" in told:
-        return [name, told["failed"], "", "", "", "", ""]
-    step = statistics.median(told["steps"])
-    clip = f"{step * plan.steps + told['decode']:.0f} s in {plan.steps} steps"
-    memory = f"{told['peak_gpu_gib']:.1f} GiB, host {told['peak_gib']:.0f} GiB"
-    return [name, f"{step:.2f}", f"{told['decode']:.1f}", clip, "", memory, ""]
+def gpu_row(name: str, plan: Plan, result: dict[str, Any]) -> list[str]:
+    """Return the row of a plan; a clip is its steps and one decoding."""
+    if "failed" in result:
+        return [name, result["failed"], "", "", "", "", ""]
+    step = statistics.median(result["steps"])
+    clip = f"{step * plan.steps + result['decode']:.0f} s in {plan.steps} steps"
+    memory = f"{result['peak_gpu_gib']:.1f} GiB, host {result['peak_gib']:.0f} GiB"
+    return [name, f"{step:.2f}", f"{result['decode']:.1f}", clip, "", memory, ""]
 
 
-def said(told: dict[str, Any], words: Any) -> str:
-    """Return a run's figures in words, or why there are none."""
-    text: str = told.get("failed") or words(told)
-    return text
+def figure(result: dict[str, Any], name: str) -> str:
+    """Return one of a run's figures as text, or why there is none."""
+    return str(result.get("failed") or f"{result[name]:.2f}")
 
 
-def run(asked: dict[str, Any], *, device: str) -> dict[str, Any]:
-    """Return what a run tells; `failed` says why it told nothing."""
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.wan_runs", json.dumps(asked)]
+def run(options: dict[str, Any], *, device: str) -> dict[str, Any]:
+    """Return the figures of a run, or `failed` with the reason why there are none."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.wan_runs", json.dumps(options)]
     environment = os.environ | {"KINORA_DEVICE": device}
     try:
-        ran = subprocess.run(
+        completed = subprocess.run(
             command, capture_output=True, text=True, timeout=RUN_SECONDS, check=False, env=environment
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return {"failed": f"more than {RUN_SECONDS} s"}
-    if ran.returncode:
-        return {"failed": (ran.stderr.strip().splitlines() or [f"ended with {ran.returncode}"])[-1][:200]}
-    told: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    return told
+    if completed.returncode:
+        return {"failed": (completed.stderr.strip().splitlines() or [f"ended with {completed.returncode}"])[-1][:200]}
+    result: dict[str, Any] = json.loads(completed.stdout.splitlines()[-1])
+    return result

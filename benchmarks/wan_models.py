@@ -1,7 +1,7 @@
 """Wan at full size with random weights: time and memory of a network do not depend on its values.
 
-The weights repeat one random block of memory, so that 14 billion of them are there in seconds; zeros would be quicker
-to read than real ones are, since untouched memory is one page.
+The weights repeat one random block of memory, so that 14 billion of them are made in seconds; zeros would be read
+faster than real weights, since untouched memory is one page.
 """
 
 from typing import Any, Literal
@@ -59,16 +59,16 @@ def embedding(shape: Shape) -> Tensor:
 
 
 def _filled(kind: Any, config: dict[str, Any], dtype: torch.dtype) -> Any:
-    """Build a network without memory, then give each parameter its own, in the precision in which it is loaded."""
+    """Build a network without memory, then allocate each parameter in the precision in which it is loaded."""
     with init_empty_weights(include_buffers=False):
         network = kind(**config)
     block = torch.randn(BLOCK) * SPREAD
-    whole = kind._keep_in_fp32_modules or []  # noqa: SLF001  # what from_pretrained reads, too
+    fp32 = kind._keep_in_fp32_modules or []  # noqa: SLF001  # what from_pretrained reads, too
     for name, parameter in list(network.named_parameters()):
-        kept = torch.float32 if any(part in name.split(".") for part in whole) else dtype
-        values = torch.empty(parameter.shape, dtype=kept)
+        precision = torch.float32 if any(part in name.split(".") for part in fp32) else dtype
+        values = torch.empty(parameter.shape, dtype=precision)
         flat = values.view(-1)
         for begin in range(0, flat.numel(), BLOCK):
             flat[begin : begin + BLOCK].copy_(block[: flat.numel() - begin])
-        set_module_tensor_to_device(network, name, "cpu", value=values, dtype=kept)
+        set_module_tensor_to_device(network, name, "cpu", value=values, dtype=precision)
     return network.eval()

@@ -1,7 +1,7 @@
 """One run of the wan benchmark, in a process of its own: `python -m benchmarks.wan_runs '{"run": "draft", …}'`.
 
-The last line of its output is the outcome as JSON. A run of its own has a high-water mark of its own, and one that does
-not fit the memory takes nothing else with it.
+The last line of its output is the result as JSON. A process of its own has its own peak of memory, and if it
+runs out of memory nothing else ends with it.
 """
 
 import json
@@ -16,12 +16,12 @@ import torch
 
 from benchmarks import wan_models
 from benchmarks.wan_models import Shape
+from services.creation.engines.wan.dmd_scheduler import LORA, DMDScheduler
 from services.creation.engines.wan.draft import UPSCALER, denoise
-from services.creation.engines.wan.draft_loading import assemble, choose_precision, keep_blocks_in_half
-from services.creation.engines.wan.draft_sampler import LORA, FewSteps
+from services.creation.engines.wan.draft_loading import assemble, choose_precision, store_blocks_in_bf16
 from services.creation.engines.wan.draft_size import draft_size, enlarge
-from services.creation.engines.wan.generation_request import Take
-from services.creation.engines.wan.loading import arrange, choose_device
+from services.creation.engines.wan.generation_request import GenerationRequest
+from services.creation.engines.wan.loading import apply_plan, choose_device
 from services.creation.engines.wan.plans import PLANS, PlanName, Size
 from shared import weights
 from shared.networks.compute import choose_compute
@@ -38,12 +38,12 @@ def draft(shape: Shape, *, size: tuple[int, int], frames: int) -> dict[str, Any]
     compute = choose_precision(Settings.load())
     vae = wan_models.vae(shape).to(compute.dtype)
     pipe = assemble(wan_models.plain_transformer(shape, torch.bfloat16), vae, compute)
-    pipe.scheduler = FewSteps(LORA)
-    take = Take(prompt="", negative_prompt="", guidance=1.0, seed=1, size=size, frame_count=frames)
+    pipe.scheduler = DMDScheduler(LORA)
+    request = GenerationRequest(prompt="", negative_prompt="", guidance=1.0, seed=1, size=size, frame_count=frames)
     ends = [clocks()]
-    pictures = denoise(pipe, take, wan_models.embedding(shape), lambda _share: ends.append(clocks()))
+    pictures = denoise(pipe, request, wan_models.embedding(shape), lambda _progress: ends.append(clocks()))
     ends.append(clocks())
-    walls, works = np.diff(ends, axis=0).T.round(2).tolist()
+    walls, cpu_seconds = np.diff(ends, axis=0).T.round(2).tolist()
     peak = peak_gib()
     network = SRVGG.from_weights(weights.load_safetensors(UPSCALER)).anchored()
     upscale = Upscaler(network, choose_compute(Settings.load().device), name=UPSCALER)
@@ -56,7 +56,7 @@ def draft(shape: Shape, *, size: tuple[int, int], frames: int) -> dict[str, Any]
         "frames": len(pictures),
         "steps": walls[:-1],
         "decode": walls[-1],
-        "cpu_seconds": {"steps": works[:-1], "decode": works[-1]},
+        "cpu_seconds": {"steps": cpu_seconds[:-1], "decode": cpu_seconds[-1]},
         "upscale_a_frame": round((time.perf_counter() - begin) / min(UPSCALED, frames), 3),
         "peak_gib": peak,
         "peak_with_upscaler_gib": peak_gib(),
@@ -64,11 +64,11 @@ def draft(shape: Shape, *, size: tuple[int, int], frames: int) -> dict[str, Any]
 
 
 def layer(shape: Shape, *, compute: str, storage: str, size: tuple[int, int], frames: int) -> dict[str, Any]:
-    """Time one block of the transformer, computed and kept in precisions: the better of two passes."""
-    kept, computed = getattr(torch, storage), getattr(torch, compute)
-    network = wan_models.plain_transformer(shape, kept, layers=1)
-    if kept != computed:
-        keep_blocks_in_half(network)
+    """Time one block of the transformer in the given precisions: the faster of two passes."""
+    stored, computed = getattr(torch, storage), getattr(torch, compute)
+    network = wan_models.plain_transformer(shape, stored, layers=1)
+    if stored != computed:
+        store_blocks_in_bf16(network)
     width, height = draft_size(size)
     latents = torch.randn(1, 16, (frames - 1) // 4 + 1, height // 8, width // 8, dtype=computed)
     conditions = {
@@ -81,22 +81,25 @@ def layer(shape: Shape, *, compute: str, storage: str, size: tuple[int, int], fr
         for _ in range(2):
             network(**conditions, return_dict=False)
             ends.append(clocks())
-    walls, works = np.diff(ends, axis=0).T.round(2).tolist()
-    return {"seconds": min(walls), "cpu_seconds": min(works)}
+    walls, cpu_seconds = np.diff(ends, axis=0).T.round(2).tolist()
+    return {"seconds": min(walls), "cpu_seconds": min(cpu_seconds)}
 
 
 def vace(shape: Shape, *, plan: PlanName, steps: int, size: tuple[int, int], frames: int) -> dict[str, Any]:
-    """Time some steps and the decoding of a take under a plan, its cache of blocks off: that depends on the values."""
+    """Time some steps and the decoding of a clip under a plan.
+
+    The first-block cache is off: what it saves depends on the values.
+    """
     device, dtype = choose_device(Settings.load())
     pipe = wan_models.vace_pipeline(shape, dtype)
     named: Size = "14b" if shape == "14b" else "1.3b"
-    arrange(pipe, replace(PLANS[plan], cache_threshold=None), named, device, dtype)
+    apply_plan(pipe, replace(PLANS[plan], cache_threshold=None), named, device, dtype)
     text = wan_models.embedding(shape).to(device)
     conditions = {"prompt_embeds": text, "negative_prompt_embeds": text, "guidance_scale": GUIDANCE}
     ends: list[float] = []
 
-    def told(_pipe: object, _index: int, _time: object, _tensors: object) -> dict[str, Any]:
-        settle(device)
+    def on_step(_pipe: object, _index: int, _time: object, _tensors: object) -> dict[str, Any]:
+        synchronize(device)
         ends.append(time.perf_counter())
         return {}
 
@@ -112,10 +115,10 @@ def vace(shape: Shape, *, plan: PlanName, steps: int, size: tuple[int, int], fra
             num_frames=frames,
             num_inference_steps=count,
             generator=torch.Generator().manual_seed(1),
-            callback_on_step_end=told,
+            callback_on_step_end=on_step,
             output_type="pt",
         )
-        settle(device)
+        synchronize(device)
         done = time.perf_counter()
     on_gpu = device.type == "cuda"
     return {
@@ -128,18 +131,18 @@ def vace(shape: Shape, *, plan: PlanName, steps: int, size: tuple[int, int], fra
 
 
 def clocks() -> tuple[float, float]:
-    """Return the time, and what all threads of this process have worked, in seconds."""
+    """Return the wall-clock time and the CPU time of all threads of this process, in seconds."""
     return time.perf_counter(), time.process_time()
 
 
-def settle(device: torch.device) -> None:
-    """Wait until the device has done what it was told."""
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def peak_gib() -> float:
-    """Return this process's own high-water mark."""
+    """Return the peak resident memory of this process."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
     return round(int(line.split()[1]) / 2**20, 2)
@@ -148,6 +151,6 @@ def peak_gib() -> float:
 RUNS = {"draft": draft, "layer": layer, "vace": vace}
 
 if __name__ == "__main__":
-    asked = json.loads(sys.argv[1])
-    run = RUNS[asked.pop("run")]
-    print(json.dumps(run(asked.pop("shape"), size=tuple(asked.pop("size")), **asked)))  # type: ignore[operator]
+    options = json.loads(sys.argv[1])
+    run = RUNS[options.pop("run")]
+    print(json.dumps(run(options.pop("shape"), size=tuple(options.pop("size")), **options)))  # type: ignore[operator]

@@ -1,9 +1,9 @@
-"""What is decided when a clip is accepted: that an engine can make it, that its material will do, and its seed."""
+"""What is decided when a clip is accepted: whether an engine can make it, whether its source will do, its seed."""
 
 import secrets
 from collections.abc import Mapping
 
-from services.creation.engine_selection import maker_of
+from services.creation.engine_selection import choose_engine
 from services.creation.request import PICTURE, TEXT, CreationRequest
 from shared.errors import Rejected
 from shared.media.media_info import MediaHeader, MediaKind
@@ -13,15 +13,18 @@ SMALLEST_SIDE = 16  # pixels of a source
 
 
 def inputs(request: CreationRequest, settings: Settings) -> Mapping[str, MediaKind]:
-    """Name the fields whose media the request is made from, and what they must be; Rejected where nobody makes it."""
-    maker_of(request.category, settings)
+    """Return the fields that name the request's media, with the kind each must be.
+
+    Raises Rejected where no engine can make the clip.
+    """
+    choose_engine(request.category, settings)
     if request.category == TEXT:
         return {}
     return {"image_url": "image"} if request.category == PICTURE else {"video_url": "video"}
 
 
-def check_material(headers: Mapping[str, MediaHeader], settings: Settings) -> None:
-    """Raise Rejected for a source that is too small to show, or a video longer than is allowed."""
+def check_source(headers: Mapping[str, MediaHeader], settings: Settings) -> None:
+    """Raise Rejected for a source with a side under 16 pixels, or a video longer than the settings allow."""
     for field, header in headers.items():
         if min(header.width, header.height) < SMALLEST_SIDE:
             size = {"width": header.width, "height": header.height, "limit": SMALLEST_SIDE}

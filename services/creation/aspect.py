@@ -6,8 +6,8 @@ import unicodedata
 from fractions import Fraction
 
 NARROWEST, WIDEST = Fraction(2, 5), Fraction(5, 2)
-STEP = 16  # pixels: what video models and the pixel grid divide by
-AREA_TOLERANCE = 0.07  # how far from the engine's area a size may lie to fit the ratio better
+STEP = 16  # pixels: sides are multiples of it, as video models and the cells of pixel art need
+AREA_TOLERANCE = 0.07  # how far from the wanted area a size may be for a better fit of the ratio, as a logarithm
 
 _RATIO = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*:\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*", re.ASCII)
 
@@ -38,7 +38,7 @@ def size_for(ratio: Fraction, area: int) -> tuple[int, int]:
     ]
 
     def misfit(size: tuple[int, int]) -> tuple[bool, float, float]:
-        off_area = abs(math.log(size[0] * size[1] / area))
-        return off_area > AREA_TOLERANCE, abs(math.log(size[0] / size[1] / ratio)), off_area
+        area_error = abs(math.log(size[0] * size[1] / area))
+        return area_error > AREA_TOLERANCE, abs(math.log(size[0] / size[1] / ratio)), area_error
 
     return min(candidates, key=misfit)

@@ -81,7 +81,7 @@ def _object_phrases(text: str) -> Iterator[str]:
 
 
 def _compact(phrase: str) -> str:
-    """Drop what callers write in many ways: spaces, hyphens, and the subject of a Chinese phrase."""
+    """Drop spaces, hyphens and the subject of a Chinese phrase, which callers write in many ways."""
     word = "".join(c for c in phrase if c.isalnum())
     for subject in CHINESE_SUBJECTS:
         word = word.removeprefix(subject)
@@ -94,7 +94,7 @@ def _sideways(direction: int) -> str | None:
 
 _STILL = ("none", "static", "fixed", "still", "无", "没有", "固定", "静止", "不动", "固定镜头", "静止镜头")
 
-# The English words of the contract, and the ones Chinese film makers use for the same.
+# The English words of the contract, and those that Chinese film makers use for the same motions.
 _ZOOM = {
     1: ("zoom in", "推", "推近", "推进", "推镜头", "拉近", "放大", "变焦推进", "向前", "前推", "缩放放大"),
     -1: ("zoom out", "拉", "拉远", "拉镜头", "推远", "缩小", "变焦拉远", "向后", "后拉", "缩放缩小"),

@@ -1,4 +1,4 @@
-"""What an engine is asked for and what it must answer; the pipeline knows nothing else about one."""
+"""What an engine is asked for and what it returns; the pipeline knows nothing else about one."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from services.creation.camera import Camera
 from services.creation.request import CreationRequest
 
 Image = NDArray[np.uint8]  # (height, width, 3) RGB
-Step = Callable[[float], None]  # told how far the work is, 0-1, as often as it may be stopped: raises to stop it
+OnProgress = Callable[[float], None]  # called often with the progress, 0-1; what it raises stops the work
 
 
 @dataclass(frozen=True)
-class Shot:
-    """The clip that was asked for, in an engine's terms. Two equal shots of one material give equal frames."""
+class ClipSpec:
+    """The clip that was asked for, in an engine's terms. Equal specs of the same source give equal frames."""
 
     size: tuple[int, int]  # width, height
     frame_rate: int
@@ -31,26 +31,26 @@ class Shot:
     guidance: int  # 8-24
 
 
-class Footage(Protocol):
-    """A video as material: upright, with square pixels, at any frame rate."""
+class SourceFrames(Protocol):
+    """The frames of a video to work from: upright, with square pixels, at any frame rate."""
 
     def frames(self, frame_rate: int) -> Iterator[Image]:
-        """Yield the frames at the size of the source or smaller; at the shot's rate about `Shot.frame_count`."""
+        """Yield the frames at the source's size or smaller; at the spec's rate about `ClipSpec.frame_count` of them."""
 
     def samples(self) -> Sequence[Image]:
-        """Return a few frames from all over the clip, to look at before it is worked on."""
+        """Return a few frames spread over the whole video, to analyse before the work begins."""
 
 
 class Engine(Protocol):
-    """Makes frames of exactly `Shot.size`, one for each of `Shot.frame_count` (with footage, one for each of its)."""
+    """Makes frames of exactly `ClipSpec.size`: `ClipSpec.frame_count` of them, or one for each frame of a video."""
 
     name: str
     area: int  # pixels of a frame, about
-    tells_progress: bool  # through `step`; otherwise each frame counts as it comes
+    reports_progress: bool  # through `on_progress`; otherwise the pipeline counts frames
 
     @property
     def details(self) -> Mapping[str, Any]:
-        """Tell what worked, for the task's details: model, plan; true once the last frame is made."""
+        """Return the model, the plan and so on for the task's details; final once the last frame is made."""
 
     def ignored(self, request: CreationRequest) -> list[str]:
         """Name the given fields that this engine cannot act on."""
@@ -58,13 +58,13 @@ class Engine(Protocol):
     def warm(self) -> None:
         """Load what the first clip would load."""
 
-    def from_text(self, shot: Shot, step: Step) -> Iterator[Image]:
-        """Make a clip of a prompt; raise JobFailed where the engine makes none."""
+    def from_text(self, spec: ClipSpec, on_progress: OnProgress) -> Iterator[Image]:
+        """Make a clip of a prompt. Raises JobFailed where the engine cannot."""
 
-    def from_picture(self, shot: Shot, picture: Image, step: Step) -> Iterator[Image]:
+    def from_picture(self, spec: ClipSpec, picture: Image, on_progress: OnProgress) -> Iterator[Image]:
         """Set a picture in motion."""
 
-    def from_video(self, shot: Shot, footage: Footage, step: Step) -> Iterator[Image]:
+    def from_video(self, spec: ClipSpec, source: SourceFrames, on_progress: OnProgress) -> Iterator[Image]:
         """Restyle a video."""
 
 
@@ -74,6 +74,6 @@ def frame_count(duration_seconds: Fraction | float, frame_rate: int) -> int:
 
 
 def not_default(request: CreationRequest, names: Sequence[str]) -> list[str]:
-    """Return those of the fields that hold something else than they do when they are not given."""
+    """Return those of the fields whose value is not the default."""
     defaults: dict[str, Any] = {name: field.default for name, field in CreationRequest.model_fields.items()}
     return [name for name in names if getattr(request, name) != defaults[name]]

@@ -1,70 +1,70 @@
-"""Video creation: the engines of the settings, ready to work."""
+"""Video creation: the engines that the settings choose, loaded when they are needed."""
 
 from collections.abc import Iterator
 
 from services.creation.engine import Engine, Image
-from services.creation.engine_selection import Maker, maker_of
+from services.creation.engine_selection import EngineChoice, choose_engine
 from services.creation.engines.classic.engine import ClassicEngine
 from services.creation.request import PICTURE, TEXT, VIDEO
-from services.creation.source_frames import Between
+from services.creation.source_frames import Interpolate
 from shared import weights
 from shared.errors import Rejected
 from shared.settings import Settings
 
 
-class Studio:
-    """Whoever makes clips on this machine, each opened once and kept; and the network that fills a slow video."""
+class EnginePool:
+    """The engines of this machine, each opened once and kept, and the network that adds frames to a slow video."""
 
     def __init__(self, settings: Settings) -> None:
-        self.between: Between = LazyInterpolator(settings)
+        self.interpolate: Interpolate = LazyInterpolator(settings)
         self._settings = settings
-        self._engines: dict[Maker, Engine] = {}
+        self._engines: dict[EngineChoice, Engine] = {}
 
     def engine(self, category: int) -> Engine:
-        """Return who makes clips of a category; Rejected where nobody does, for weights may have gone."""
-        maker = maker_of(category, self._settings)
-        if maker not in self._engines:
-            self._engines[maker] = self._open(maker)
-        return self._engines[maker]
+        """Return the engine for a category. Raises Rejected where there is none: weights may have been removed."""
+        choice = choose_engine(category, self._settings)
+        if choice not in self._engines:
+            self._engines[choice] = self._open(choice)
+        return self._engines[choice]
 
     def warm(self) -> None:
         """Load every model that some category needs."""
         for category in (TEXT, PICTURE, VIDEO):
             try:
                 engine = self.engine(category)
-            except Rejected:  # nobody makes these: nothing to load
+            except Rejected:  # no engine makes these: nothing to load
                 continue
             engine.warm()
 
-    def _open(self, maker: Maker) -> Engine:
-        if maker.checkpoint is None:
+    def _open(self, choice: EngineChoice) -> Engine:
+        if choice.checkpoint is None:
             return ClassicEngine()
         from services.creation.engines.wan.factory import open_engine  # noqa: PLC0415  # diffusers: five seconds
 
-        return open_engine(maker.checkpoint, self._settings, self.between, draft=maker.engine == "draft")
+        return open_engine(choice.checkpoint, self._settings, self.interpolate, draft=choice.engine == "draft")
 
 
-def load(settings: Settings) -> Studio:
-    """Return a studio; its models come with the first task that needs them, or now with `KINORA_PRELOAD`."""
-    studio = Studio(settings)
+def load(settings: Settings) -> EnginePool:
+    """Return the pool; models are loaded by the first task that needs them, or now with `KINORA_PRELOAD`."""
+    pool = EnginePool(settings)
     if settings.preload:
-        studio.warm()
-    return studio
+        pool.warm()
+    return pool
 
 
 class LazyInterpolator:
-    """RIFE, loaded when the first frame is missing: most clips need none, and then neither torch."""
+    """RIFE, loaded when the first frame is missing: most clips miss none, and then torch is not imported either."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._network: Between | None = None
+        self._network: Interpolate | None = None
 
     def __call__(self, first: Image, second: Image, position: float) -> Image:
-        """Return the picture at `position` between two frames; JobFailed where the weights were not pulled."""
+        """Return the picture at `position`, 0-1, between two frames. Raises JobFailed where the weights are missing."""
         self._network = self._network or self._load()
         return self._network(first, second, position)
 
-    def _load(self) -> Between:
+    def _load(self) -> Interpolate:
         from shared.networks.compute import choose_compute  # noqa: PLC0415  # torch, see above
         from shared.networks.interpolator import Interpolator  # noqa: PLC0415
         from shared.networks.rife import Rife  # noqa: PLC0415
@@ -72,8 +72,8 @@ class LazyInterpolator:
         network = Rife.from_weights(weights.load_safetensors("rife-4.0"))
         interpolator = Interpolator(network, choose_compute(self._settings.device), refine=False)
 
-        def between(first: Image, second: Image, position: float) -> Image:
-            made: Iterator[Image] = interpolator(first, second, [position])
-            return next(made)
+        def interpolate(first: Image, second: Image, position: float) -> Image:
+            frames: Iterator[Image] = interpolator(first, second, [position])
+            return next(frames)
 
-        return between
+        return interpolate

@@ -81,7 +81,7 @@ class CreationRequest(TaskRequest):
 
     @classmethod
     def _given(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Ignore the deprecated English prompts where the others are given, and want one prompt for a text's clip."""
+        """Ignore the deprecated English prompts where the others are given; require a prompt for a clip of a text."""
         replaced = {name: None for name in ("prompt_en", "ng_prompt_en") if data.get(name.replace("_en", "_cn"))}
         given = super()._given({**data, **replaced})
         prompt = given.get("prompt_cn") or given.get("prompt_en")
@@ -104,7 +104,7 @@ class CreationRequest(TaskRequest):
 
     @property
     def ratio(self) -> Fraction | None:
-        """The wanted aspect ratio; None where the source's own is kept."""
+        """The wanted aspect ratio; None where that of the source is kept."""
         if self.aspect_ratio:
             return parse_ratio(self.aspect_ratio)
         return Fraction(16, 9) if self.category == TEXT else None

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import bentoml
 
-from services.creation.acceptance import check_material, inputs, new_seed
+from services.creation.acceptance import check_source, inputs, new_seed
 from services.creation.request import CreationRequest
 from shared.contract.messages import Answer
 from shared.http.bentoml_service import ContractService
@@ -52,5 +52,5 @@ class Creation:
         return await self.service.accept(request, inputs=inputs(request, self.settings), prepare=self._prepare)
 
     async def _prepare(self, checked: "ValidatedRequest") -> dict[str, Any]:
-        check_material(checked.headers, self.settings)
+        check_source(checked.headers, self.settings)
         return {"seed": new_seed()}  # drawn once, so that a second attempt makes the same clip

@@ -1,4 +1,4 @@
-"""The benchmark of the wan engine runs with a tiny model as it will at full size, so that a GPU finds it working."""
+"""The benchmark of the wan engine runs with a tiny model as it will at full size, so that it works on a GPU too."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from diffusers import WanTransformer3DModel
 
 from benchmarks import wan, wan_models
 from benchmarks.wan_runs import RUNS
-from services.creation.engines.wan.plans import LADDER, PLANS
+from services.creation.engines.wan.plans import FALLBACK_ORDER, PLANS
 
 SMALL = {"shape": "tiny", "size": (160, 96), "frames": 9}
 
@@ -20,17 +20,17 @@ def _on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(name: str, **fields: Any) -> dict[str, Any]:
-    told: dict[str, Any] = RUNS[name](**SMALL, **fields)  # type: ignore[operator]
-    assert json.loads(json.dumps(told)) == told
-    return told
+    result: dict[str, Any] = RUNS[name](**SMALL, **fields)  # type: ignore[operator]
+    assert json.loads(json.dumps(result)) == result
+    return result
 
 
 def test_a_draft_is_timed_step_by_step() -> None:
-    told = run("draft")
-    assert len(told["steps"]) == len(told["cpu_seconds"]["steps"]) == 4
-    assert told["frames"] == 9
-    assert told["size"] == "160x96"
-    assert told["peak_gib"] > 0.1
+    result = run("draft")
+    assert len(result["steps"]) == len(result["cpu_seconds"]["steps"]) == 4
+    assert result["frames"] == 9
+    assert result["size"] == "160x96"
+    assert result["peak_gib"] > 0.1
 
 
 @pytest.mark.parametrize(("compute", "storage"), wan.PRECISIONS)
@@ -38,21 +38,21 @@ def test_a_block_is_timed_in_every_precision(compute: str, storage: str) -> None
     assert run("layer", compute=compute, storage=storage)["seconds"] >= 0
 
 
-@pytest.mark.parametrize("plan", LADDER)
+@pytest.mark.parametrize("plan", FALLBACK_ORDER)
 def test_a_plan_is_timed_and_becomes_a_row_of_the_table(plan: str) -> None:
-    told = run("vace", plan=plan, steps=3)
-    assert len(told["steps"]) == 3
-    row = wan.gpu_row("tiny", PLANS[plan], told | {"peak_gpu_gib": 1.0})  # type: ignore[index]
+    result = run("vace", plan=plan, steps=3)
+    assert len(result["steps"]) == 3
+    row = wan.gpu_row("tiny", PLANS[plan], result | {"peak_gpu_gib": 1.0})  # type: ignore[index]
     assert len(row) == len(wan.COLUMNS)
     assert row[-2].startswith("1.0 GiB")
 
 
 def test_a_run_that_fails_says_why_in_its_row() -> None:
-    told = wan.run(
+    result = wan.run(
         {"run": "vace", "shape": "tiny", "plan": "none", "size": [160, 96], "frames": 9, "steps": 1}, device="cpu"
     )
-    assert "none" in told["failed"]
-    assert told["failed"] in wan.gpu_row("tiny", PLANS["low"], told)
+    assert "none" in result["failed"]
+    assert result["failed"] in wan.gpu_row("tiny", PLANS["low"], result)
 
 
 @pytest.mark.parametrize(("shape", "billions"), [("1.3b", 1.42), ("14b", 14.29)])

@@ -1,7 +1,7 @@
 """Wan in miniature: pipelines of random weights in diffusers layout, real in everything but size.
 
 They load, tokenise Chinese, denoise, decode and save as the large ones do, in seconds on two cores. What they make is
-grey noise: it proves the way, never a picture, and is never served.
+grey noise: it proves that everything runs, says nothing of a picture, and is never served.
 """
 
 from pathlib import Path
@@ -28,14 +28,14 @@ TRANSFORMER = {
     "ffn_dim": 32,
     "rope_max_seq_len": 256,
 }
-LOUDNESS = 0.3  # of the weights: at the usual 0.02 no condition would move a pixel
+WEIGHT_STD = 0.3  # standard deviation of the weights: at the usual 0.02 no condition would change a pixel
 
 
 def build_vace(folder: Path) -> Path:
     """Save a `WanVACEPipeline` for texts, pictures and videos; the same weights every time."""
     torch.manual_seed(0)
     transformer = WanVACETransformer3DModel(num_layers=4, vace_layers=[0, 2], vace_in_channels=96, **TRANSFORMER)
-    nn.init.normal_(transformer.vace_patch_embedding.weight, std=LOUDNESS)
+    nn.init.normal_(transformer.vace_patch_embedding.weight, std=WEIGHT_STD)
     return _save(WanVACEPipeline, transformer, folder)
 
 
@@ -48,7 +48,7 @@ def build_plain(folder: Path) -> Path:
 def _save(pipeline: Any, transformer: nn.Module, folder: Path) -> Path:
     for module in transformer.modules():
         if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=LOUDNESS)
+            nn.init.normal_(module.weight, std=WEIGHT_STD)
     vae = AutoencoderKLWan(
         base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
     )

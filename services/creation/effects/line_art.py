@@ -8,15 +8,15 @@ import numpy as np
 
 from services.creation.effects.stabilise import Plane
 
-LINE_SIGMA, LINE_RATIO = 1.2, 1.6  # pixels: half a line's width, and the wider Gaussian's share
+LINE_SIGMA, LINE_RATIO = 1.2, 1.6  # half a line's width in pixels, and how much wider the second Gaussian is
 LINE_FAINT, LINE_FULL = 0.4, 1.9  # response in L at which a line begins and at which it is drawn in full
-LINE_BUSY = 1.8  # lines must stand out from their surroundings: grass is not hatched
-STROKE = (1.5, 3.0, 4.5)  # pixels along the tangent over which a line is smoothed, both ways
+LINE_BUSY = 1.8  # how many times the mean response around it a line must exceed: grass gets no hatching
+STROKE = (1.5, 3.0, 4.5)  # pixels along the tangent, in both directions, over which a line is smoothed
 STROKE_SIGMA = 3.0
 
 
 def ink(picture: Plane) -> Plane:
-    """Draw the lines of a picture (H, W, 3) float32 0-1; return how much ink lies where (H, W), 0-1."""
+    """Return the lines of a picture (H, W, 3) float32 0-1: the amount of ink at each pixel (H, W), 0-1."""
     light = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) * 100, (0, 0), 0.7)
     darker = cv2.subtract(
         cv2.GaussianBlur(light, (0, 0), LINE_SIGMA * LINE_RATIO), cv2.GaussianBlur(light, (0, 0), LINE_SIGMA)
@@ -25,11 +25,11 @@ def ink(picture: Plane) -> Plane:
     across, down = _tangents(light)
     columns, rows = _grid(width, height)
     strokes, total = darker.copy(), 1.0
-    for way in STROKE:
-        weight = math.exp(-(way**2) / (2 * STROKE_SIGMA**2))
-        for step in (way, -way):
-            there = cv2.scaleAdd(across, step, columns), cv2.scaleAdd(down, step, rows)
-            sample = cv2.remap(darker, *there, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    for distance in STROKE:
+        weight = math.exp(-(distance**2) / (2 * STROKE_SIGMA**2))
+        for offset in (distance, -distance):
+            position = cv2.scaleAdd(across, offset, columns), cv2.scaleAdd(down, offset, rows)
+            sample = cv2.remap(darker, *position, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             strokes, total = cv2.scaleAdd(sample, weight, strokes), total + weight
     strokes = strokes / np.float32(total)
     quarter = cv2.resize(np.abs(strokes), (width // 4, height // 4), interpolation=cv2.INTER_AREA)

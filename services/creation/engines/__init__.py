@@ -1,1 +1,1 @@
-"""The engines that can make a clip; which one works is a setting."""
+"""The engines that can make a clip; the settings say which one does."""

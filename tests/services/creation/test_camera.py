@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from services.creation.camera import Camera
-from services.creation.engine import Image, Shot
+from services.creation.engine import ClipSpec, Image
 from services.creation.engines.classic.engine import ClassicEngine
 from shared import weights
 
@@ -44,7 +44,7 @@ def pictures() -> list[Image]:
 
 
 def frames(picture: Image, words: str, *, movement: int = 2, seed: int = 7) -> list[Image]:
-    shot = Shot(
+    spec = ClipSpec(
         size=SIZE,
         frame_rate=8,
         frame_count=FRAMES,
@@ -56,7 +56,7 @@ def frames(picture: Image, words: str, *, movement: int = 2, seed: int = 7) -> l
         negative_prompt="",
         guidance=12,
     )
-    return list(ClassicEngine().from_picture(shot, picture, lambda _progress: None))
+    return list(ClassicEngine().from_picture(spec, picture, lambda _progress: None))
 
 
 def motion(clip: list[Image]) -> Motion:

@@ -1,4 +1,4 @@
-"""The styles of a video, judged by what makes them one: grids and palettes, flat washes, calm where nothing moves."""
+"""The styles of a video, measured: grids and palettes, flat washes, no flicker where nothing moves."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -9,7 +9,7 @@ import pytest
 
 from services.creation.camera import Camera
 from services.creation.effects.pixel_art import CELL, COLOURS
-from services.creation.engine import Image, Shot
+from services.creation.engine import ClipSpec, Image
 from services.creation.engines.classic.engine import ClassicEngine
 from services.creation.request import ANIME, PIXEL, PLAIN
 from shared import weights
@@ -19,8 +19,8 @@ FRAMES = 16
 NOISE = 3.0  # standard deviation of a camera's noise, in levels
 
 
-class Held:
-    """Footage that lies in memory."""
+class FramesInMemory:
+    """Source frames that are in memory."""
 
     def __init__(self, frames: list[Image]) -> None:
         self._frames = frames
@@ -40,13 +40,13 @@ def moving() -> list[Image]:
 
 @pytest.fixture(scope="module")
 def talking() -> list[Image]:
-    """A face, filmed by hand."""
+    """A face, filmed with a hand-held camera."""
     return read("clip-single-face")
 
 
 @pytest.fixture(scope="module")
 def still(moving: list[Image]) -> list[Image]:
-    """One picture under a sensor's noise: whatever changes in it is noise."""
+    """One picture with a sensor's noise: whatever changes in it is noise."""
     random = np.random.default_rng(0)
     picture = moving[8].astype(np.float32)
     return [
@@ -62,7 +62,7 @@ def read(name: str) -> list[Image]:
 
 
 def styled(frames: list[Image], style: int, *, seed: int = 3) -> list[Image]:
-    shot = Shot(
+    spec = ClipSpec(
         size=SIZE,
         frame_rate=24,
         frame_count=len(frames),
@@ -74,7 +74,7 @@ def styled(frames: list[Image], style: int, *, seed: int = 3) -> list[Image]:
         negative_prompt="",
         guidance=12,
     )
-    return list(ClassicEngine().from_video(shot, Held(frames), lambda _progress: None))
+    return list(ClassicEngine().from_video(spec, FramesInMemory(frames), lambda _progress: None))
 
 
 def light(frame: Image) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
@@ -95,7 +95,7 @@ def sparsity(frame: Image) -> float:
 
 
 def likeness(one: Image, other: Image) -> float:
-    """Correlation of what is seen from afar."""
+    """Correlation of the two pictures at a small size."""
     small = [cv2.resize(light(frame), (64, 36), interpolation=cv2.INTER_AREA).ravel() for frame in (one, other)]
     return float(np.asarray(np.corrcoef(np.array(small)))[0, 1])
 

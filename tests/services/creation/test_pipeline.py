@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from services.creation.acceptance import check_material, inputs
+from services.creation.acceptance import check_source, inputs
 from services.creation.engine import Image
 from services.creation.model import load
 from services.creation.pipeline import create_video
@@ -223,7 +223,7 @@ def test_what_is_no_picture_ends_the_job(create: Create, tmp_path: Path) -> None
 def test_a_video_beyond_the_limit_is_refused_with_the_limit() -> None:
     header = MediaHeader(kind="video", width=640, height=360, bit_depth=8, duration_seconds=31)
     with pytest.raises(Rejected, match=r"31\.0 s, the limit is 30 s \(KINORA_CREATION_MAX_SECONDS\)"):
-        check_material({"video_url": header}, Settings())
+        check_source({"video_url": header}, Settings())
 
 
 def test_a_video_whose_header_lied_ends_at_the_limit(create: Create, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_video_whose_header_lied_ends_at_the_limit(create: Create, tmp_path: P
 def test_a_picture_of_one_pixel_is_refused() -> None:
     header = MediaHeader(kind="image", width=1, height=1, bit_depth=8)
     with pytest.raises(Rejected, match="image_url is 1x1 pixels"):
-        check_material({"image_url": header}, Settings())
+        check_source({"image_url": header}, Settings())
 
 
 def test_a_text_is_refused_at_once_where_no_model_makes_clips_of_texts() -> None:

@@ -41,9 +41,9 @@ def ask(client: httpx.Client, task_id: int, dist_dir: Path) -> Ask:
 
 def callback(receiver: Receiver, task_id: int) -> dict[str, Any]:
     """Wait for a success."""
-    told = receiver.wait_for(task_id, timeout_seconds=CALLBACK_SECONDS).payload
-    assert told["err_code"] == 0, told
-    return told
+    payload = receiver.wait_for(task_id, timeout_seconds=CALLBACK_SECONDS).payload
+    assert payload["err_code"] == 0, payload
+    return payload
 
 
 def details(client: httpx.Client, task_id: int) -> dict[str, Any]:
@@ -62,8 +62,8 @@ def test_a_picture_becomes_a_clip_and_the_task_tells_its_seed(  # noqa: PLR0917 
         "camera": "推近，pan left", "aspect_ratio": "16：9", "seed": 0, "video_style": 0,
     }  # fmt: skip
     assert ask(**body) == ACCEPTED
-    told = callback(receiver, task_id)
-    result = facts(dist_dir / told["video_url"])
+    payload = callback(receiver, task_id)
+    result = facts(dist_dir / payload["video_url"])
     assert (result.width, result.height, result.frames) == (1024, 576, 24)
     found = details(client, task_id)
     assert found["engine"] == "classic"
@@ -74,8 +74,8 @@ def test_a_video_is_redrawn_with_its_sound(
     ask: Ask, receiver: Receiver, task_id: int, dist_dir: Path, clip: Path
 ) -> None:
     assert ask(category="3", video_url=str(clip), video_style=2, fps=12) == ACCEPTED
-    told = callback(receiver, task_id)
-    result = facts(dist_dir / told["video_url"])
+    payload = callback(receiver, task_id)
+    result = facts(dist_dir / payload["video_url"])
     assert result.sound
     assert abs(result.frames - 6) <= 1
 

@@ -1,1 +1,1 @@
-"""The embedded engine: camera moves over a picture and filters over a video, without a generative model."""
+"""The built-in engine: camera moves over a picture and filters over a video, without a generative model."""

@@ -14,36 +14,36 @@ from numpy.typing import NDArray
 
 from services.creation.effects.grade import Grade
 from services.creation.effects.line_art import ink
-from services.creation.effects.stabilise import Image, Plane, steady
+from services.creation.effects.stabilise import Image, Plane, temporal_denoise
 
-WASHES = 3  # rounds of the bilateral filter, at half size
+WASHES = 3  # iterations of the bilateral filter, at half size
 WASH_COLOUR, WASH_SPACE = 26, 3.5  # its sigmas: levels of 255, pixels of the half size
-GUIDE_EPSILON = 0.0025  # contrast (squared, 0-1) below which the guide's texture is washed away
-TONES, TONE_EDGE = 6, 3.8  # steps of luminance and how hard they are
-EDGE, EDGE_LIMIT = 0.8, 8.0  # crispness between the washes and its bound in L
+GUIDE_EPSILON = 0.0025  # squared contrast, 0-1, below which the guide's texture is smoothed away
+TONES, TONE_EDGE = 6, 3.8  # levels of luminance, and how hard the edges between them are
+EDGE, EDGE_LIMIT = 0.8, 8.0  # unsharp mask between the washes and its bound in L
 LIFT = 0.10  # how much the darker middle tones are lightened
-INK = 0.8  # how much of the light a full line takes
-ADAPTATION = 0.1  # of the way to a new frame's tones, every frame: no pumping
-GAIN_LIMIT = 1.4  # of contrast: a frame of one colour stays so
+INK = 0.8  # how much a full line darkens, 0-1
+ADAPTATION = 0.1  # weight of a new frame in the running tones: brightness does not pump
+GAIN_LIMIT = 1.4  # of contrast: a frame of one colour keeps it
 SATURATION = 1.15
 
 
-def animate(frames: Iterable[Image], seed: int) -> Iterator[Image]:
-    """Redraw frames (H, W, 3); what stands still is drawn the same way every time."""
+def draw_anime(frames: Iterable[Image], seed: int) -> Iterator[Image]:
+    """Yield the frames (H, W, 3) redrawn; what does not move is drawn the same in every frame."""
     grade = Grade.of(seed, saturation=SATURATION)
-    tones: NDArray[np.float64] | None = None  # L of the darkest and brightest 5 %: before, and as drawn
-    for picture in steady(frames):
+    tones: NDArray[np.float64] | None = None  # L of the 5th and 95th percentile: of the source, and as drawn
+    for picture in temporal_denoise(frames):
         lab = cv2.cvtColor(_wash(picture), cv2.COLOR_RGB2LAB)
         light = np.ascontiguousarray(lab[..., 0])
         drawn = _shade(light) * (1 - INK * ink(picture))
         now = np.array([np.percentile(plane[::4, ::4], (5, 95)) for plane in (light, drawn)])
         tones = now if tones is None else tones + ADAPTATION * (now - tones)
-        lab[..., 0] = _exposed(drawn, tones)
-        yield grade.finish(np.asarray(lab, np.float32))
+        lab[..., 0] = _match_tones(drawn, tones)
+        yield grade.apply(np.asarray(lab, np.float32))
 
 
 def _wash(picture: Plane) -> Plane:
-    """Flatten texture into washes of colour; contours keep the sharpness of the picture."""
+    """Flatten texture into washes of colour; contours stay as sharp as in the picture."""
     height, width = picture.shape[:2]
     guide = cv2.resize(picture, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     flat = cv2.convertScaleAbs(guide, alpha=255)
@@ -61,18 +61,18 @@ def _wash(picture: Plane) -> Plane:
 
 
 def _shade(light: Plane) -> Plane:
-    """Gather L (0-100) around a few tones, sharpen the borders between them and lift the dark middle tones."""
+    """Quantise L (0-100) softly to a few tones, sharpen the borders between them, lighten the darker middle tones."""
     step = 100 / TONES
     border = np.rint(light / step)
     tones = (border + np.tanh(TONE_EDGE * (light / step - border)) / (2 * math.tanh(TONE_EDGE / 2))) * step
     tones = tones.astype(np.float32)
     tones += np.clip(EDGE * (tones - cv2.GaussianBlur(tones, (0, 0), 2.0)), -EDGE_LIMIT, EDGE_LIMIT)
-    share = np.clip(tones / 100, 0, 1)
-    return np.asarray(100 * (share + LIFT * 4 * share * (1 - share) ** 2), np.float32)
+    tones = np.clip(tones / 100, 0, 1)
+    return np.asarray(100 * (tones + LIFT * 4 * tones * (1 - tones) ** 2), np.float32)
 
 
-def _exposed(drawn: Plane, tones: NDArray[np.float64]) -> Plane:
-    """Give the drawing the darkest and brightest tones of its model: neither crushed nor faded."""
+def _match_tones(drawn: Plane, tones: NDArray[np.float64]) -> Plane:
+    """Stretch the drawing to the darkest and brightest tones of its source."""
     (low, high), (drawn_low, drawn_high) = tones
     gain = min(max((high - low) / max(drawn_high - drawn_low, 1.0), 1 / GAIN_LIMIT), GAIN_LIMIT)
     return np.asarray(np.clip((low + high) / 2 + gain * (drawn - (drawn_low + drawn_high) / 2), 0, 100), np.float32)

@@ -1,4 +1,4 @@
-"""Where a model lies, and whether it is here. Loads no model: the HTTP face asks this for every request."""
+"""Where a model is stored, and whether it is here. Loads no model: the HTTP face asks this for every request."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from services.creation.engines.wan.plans import Size
 from shared import weights
 from shared.settings import Settings
 
-VACE, PLAIN = "WanVACEPipeline", "WanPipeline"  # what a folder in diffusers layout says that it holds
+VACE, PLAIN = "WanVACEPipeline", "WanPipeline"  # the pipeline that the index of a folder in diffusers layout names
 INDEX = "model_index.json"
 LARGE_WIDTH = 4096  # of the transformer's features: the 1.3B model has 1536, the 14B one 5120
 AREAS: dict[Size, int] = {"1.3b": 832 * 480, "14b": 1280 * 720}  # pixels that each model was trained for
@@ -26,12 +26,12 @@ class Checkpoint:
     may_download: bool = False
 
     def location(self) -> str:
-        """Return what `from_pretrained` loads; files of the store are hashed first, JobFailed where they are gone."""
+        """Return what `from_pretrained` loads; the store's files are hashed first, JobFailed where they are gone."""
         return str(weights.folder(self.name)) if self.where == "store" else self.name
 
     @property
     def size(self) -> Size:
-        """How large the model is: by its name, or by what the folder says of its transformer."""
+        """The size of the model: by its name, or by the transformer's config in the folder."""
         if self.where == "folder":
             config = json.loads((Path(self.name) / "transformer/config.json").read_text(encoding="utf-8"))
             width = config["num_attention_heads"] * config["attention_head_dim"]
@@ -40,7 +40,7 @@ class Checkpoint:
 
     @property
     def title(self) -> str:
-        """Return what the task's details call it: no folder of this machine."""
+        """The name in the task's details: not the path of a folder on this machine."""
         return Path(self.name).name if self.where == "folder" else self.name
 
 
@@ -59,7 +59,7 @@ def find(wanted: str, pipeline: str, settings: Settings) -> Checkpoint | None:
 
 
 def _holds(folder: Path, pipeline: str) -> bool:
-    """Whether every part that the folder's index names is there, and makes the wanted pipeline."""
+    """Whether the folder holds the wanted pipeline and every part that its index names."""
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -69,7 +69,7 @@ def _holds(folder: Path, pipeline: str) -> bool:
 
 
 def _is_cached(repository: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415  # only those pay who name a repository
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415  # slow to import, and only a repository needs it
     from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
 
     try:

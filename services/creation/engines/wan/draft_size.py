@@ -1,24 +1,22 @@
-"""From the small pictures of a draft to the size that was asked for."""
+"""The size of a draft, and from it to the size that was asked for."""
 
 import math
 from collections.abc import Callable, Iterator
-from fractions import Fraction
-
-import cv2
-import numpy as np
 
 from services.creation.aspect import STEP
+from services.creation.effects.viewport import cover
 from services.creation.engine import Image
 
-AREA = 320 * 192  # pixels of a draft, at most: every step costs more than in proportion to it
-FILLED = 0.88  # how much of that area is used at least, so that a shape may fit well
-RATIO = 4  # what the upscaling network makes of a side
+AREA = 320 * 192  # pixels of a draft, at most: the cost of a step grows faster than the area
+FILLED = 0.88  # share of that area that is used at least; less than all of it allows a better fit of the shape
+RATIO = 4  # by which the upscaling network multiplies each side
 
 
 def draft_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Return width and height of the draft of a picture: multiples of 16 within `AREA`, as near to its shape as can be.
+    """Return width and height of the draft for a picture of `size`: multiples of 16 within `AREA`.
 
-    320x192 for 16:9. The draft of a picture that is smaller than that has its size.
+    The shape is as near to that of the picture as this allows: 320x192 for 16:9. A picture smaller than that is
+    drafted at its own size.
     """
     area = min(AREA, size[0] * size[1])
     sides = range(STEP, area // STEP + 1, STEP)
@@ -33,24 +31,12 @@ def draft_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def enlarge(
-    frames: list[Image], size: tuple[int, int], upscale: Callable[[Image, int], Image], told: Callable[[int], None]
+    frames: list[Image], size: tuple[int, int], upscale: Callable[[Image, int], Image], on_frame: Callable[[int], None]
 ) -> Iterator[Image]:
-    """Yield the frames at `size` (width, height): upscaled, cropped to its shape and averaged down to it.
+    """Yield the frames at `size` (width, height): upscaled, cropped to its shape and resized to it.
 
-    `told` hears how many are done after each; it may raise to stop.
+    `on_frame` is called after each with the number that are done; what it raises stops the work.
     """
     for count, frame in enumerate(frames, start=1):
-        large = cropped(upscale(frame, RATIO), Fraction(*size))
-        smaller = size[0] <= large.shape[1]
-        resized = cv2.resize(large, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LANCZOS4)
-        yield np.asarray(resized, np.uint8)
-        told(count)
-
-
-def cropped(image: Image, ratio: Fraction) -> Image:
-    """Return the middle of a picture, as much of it as has the shape `ratio`."""
-    height, width = image.shape[:2]
-    wanted_width = min(width, round(height * ratio))
-    wanted_height = min(height, round(width / ratio))
-    left, top = (width - wanted_width) // 2, (height - wanted_height) // 2
-    return np.ascontiguousarray(image[top : top + wanted_height, left : left + wanted_width])
+        yield cover(upscale(frame, RATIO), size)
+        on_frame(count)

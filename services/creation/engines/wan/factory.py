@@ -1,4 +1,4 @@
-"""From a checkpoint and the settings to an engine; the way into everything that imports diffusers."""
+"""From a checkpoint and the settings to an engine; whatever imports diffusers is reached through here."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,26 +8,27 @@ from services.creation.engines.wan.engine import WanEngine
 from services.creation.engines.wan.generation_request import Generator
 from services.creation.engines.wan.generator import VaceGenerator
 from services.creation.engines.wan.loading import choose_device, free_gpu_bytes
-from services.creation.engines.wan.memory_fallback import Ladder
-from services.creation.engines.wan.plans import PLANS, Plan, choose
-from services.creation.source_frames import Between
+from services.creation.engines.wan.memory_fallback import MemoryFallback
+from services.creation.engines.wan.plans import PLANS, Plan, choose_plan
+from services.creation.source_frames import Interpolate
 from shared.settings import Settings
 
 GUIDANCE = 5.0  # Wan 2.1's optimum
 
 
-def open_engine(checkpoint: Checkpoint, settings: Settings, between: Between, *, draft: bool) -> WanEngine:
-    """Return the engine with the settings' plan; its model is loaded by `warm` or by the first take."""
+def open_engine(checkpoint: Checkpoint, settings: Settings, interpolate: Interpolate, *, draft: bool) -> WanEngine:
+    """Return the engine with the settings' plan; its model is loaded by `warm` or by the first request."""
     area = settings.creation.pixels or AREAS[checkpoint.size]
     if draft:
-        return WanEngine(Ladder(_draft_loader(checkpoint, settings), PLANS["draft"]), between, area=area, guidance=1.0)
+        model = MemoryFallback(_draft_loader(checkpoint, settings), PLANS["draft"])
+        return WanEngine(model, interpolate, area=area, guidance=1.0)
     device, dtype = choose_device(settings)
-    plan = choose(settings.creation.plan, checkpoint.size, free_gpu_bytes(device))
+    plan = choose_plan(settings.creation.plan, checkpoint.size, free_gpu_bytes(device))
 
     def load(plan: Plan) -> Generator:
         return VaceGenerator(checkpoint, replace(plan, steps=settings.creation.steps or plan.steps), device, dtype)
 
-    return WanEngine(Ladder(load, plan), between, area=area, guidance=GUIDANCE)
+    return WanEngine(MemoryFallback(load, plan), interpolate, area=area, guidance=GUIDANCE)
 
 
 def _draft_loader(checkpoint: Checkpoint, settings: Settings) -> Callable[[Plan], Generator]:

@@ -1,8 +1,8 @@
-"""The first-block cache: where the first block says nearly what it said a step ago, the others are not run again.
+"""The first-block cache: where the first block adds nearly what it added a step ago, the others are skipped.
 
-After ParaAttention's first-block cache, for VACE. The one of diffusers 0.42.1 takes its residual from the end of the
+After ParaAttention's first-block cache, for VACE. That of diffusers 0.42.1 takes its residual from the end of the
 stream, where VACE has already added its control hints; on a skipped step they are added again, and two identical
-calls differ. Here each block's own contribution is summed, so the hints of a skipped step come in once, and fresh.
+calls differ. Here each block's own contribution is summed, so that a skipped step adds its own hints, and once.
 """
 
 from collections.abc import Iterator
@@ -14,21 +14,19 @@ from torch import Tensor, nn
 
 
 class FirstBlockCache:
-    """The memory of one transformer's blocks, apart for each branch of the guidance."""
+    """What the blocks of one transformer added last, separately for each branch of the guidance."""
 
     def __init__(self, threshold: float) -> None:
         """Skip where the first block's contribution has changed by less than this share of itself."""
-        self.threshold = threshold
-        self.skipped = 0  # passes of the transformer since `reset`, in which only the first block ran
-        self.skipping = False
+        self.skipping = False  # whether this pass of the transformer runs the first block only
+        self._threshold = threshold
         self._branches: dict[str, tuple[Tensor, Tensor]] = {}  # the first block's contribution, that of all others
         self._branch = ""
         self._first: Tensor | None = None
         self._others: Tensor | None = None
 
     def reset(self) -> None:
-        """Forget everything: every take begins so, or it would depend on the one before."""
-        self.skipped = 0
+        """Forget everything: a request that did not begin so would depend on the one before."""
         self._branches.clear()
 
     @contextmanager
@@ -43,18 +41,17 @@ class FirstBlockCache:
     def begin(self, contribution: Tensor) -> None:
         """Decide, by what the first block added to the stream, whether the others are run."""
         before = self._branches.get(self._branch)
-        self.skipping = before is not None and self._change(before[0], contribution) < self.threshold
-        self.skipped += self.skipping
+        self.skipping = before is not None and self._change(before[0], contribution) < self._threshold
         self._first = contribution
         self._others = None if self.skipping else torch.zeros_like(contribution, dtype=torch.float32)
 
     def add(self, stream: Tensor, output: Tensor) -> None:
-        """Note what a later block added."""
+        """Add what a later block added to the stream."""
         if self._others is not None:
             self._others.add_(output).sub_(stream)
 
     def others(self) -> Tensor:
-        """Return what the later blocks added when they last ran."""
+        """Return what the later blocks together added when they last ran."""
         return self._branches[self._branch][1]
 
     @staticmethod
@@ -76,7 +73,7 @@ class First(nn.Module):
 
 
 class Later(nn.Module):
-    """Another block; the last one brings what all of them added before when they were skipped."""
+    """Another block; when they are skipped the last one adds what all of them added before."""
 
     def __init__(self, block: nn.Module, cache: FirstBlockCache, *, last: bool) -> None:
         super().__init__()
@@ -91,7 +88,7 @@ class Later(nn.Module):
 
 
 def cache_first_block(transformer: Any, threshold: float) -> FirstBlockCache:
-    """Put a cache around the blocks of a `WanVACETransformer3DModel`, in place, before they are compiled."""
+    """Wrap the blocks of a `WanVACETransformer3DModel` in a cache, in place; they must not be compiled yet."""
     cache = FirstBlockCache(threshold)
     first, *later = transformer.blocks
     transformer.blocks = nn.ModuleList(

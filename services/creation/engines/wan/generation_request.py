@@ -1,28 +1,28 @@
-"""A take: one run of denoising, and what makes one."""
+"""What a model is asked for in one run of denoising, and what a model must be."""
 
 import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
 
-from services.creation.engine import Image, Step
+from services.creation.engine import Image, OnProgress
 
-FRAME_RATE = 16  # what Wan's models were trained at, and the rate of every take
+FRAME_RATE = 16  # frames a second: what Wan's models were trained at, and what every run gives
 GROUP = 4  # frames that share a latent; the first frame has one of its own
 
 
 @dataclass(frozen=True)
 class Control:
-    """What leads a take besides words: a picture for each frame, None for one that is left to the model."""
+    """What guides a run besides words: a picture for each frame, None for one that is left to the model."""
 
-    leads: tuple[Image | None, ...]
-    kept: int = 0  # how many frames at the beginning are shown as they are instead of being imitated
-    liveliness: float = 1.0  # how far the model may depart from a kept picture; 1 is the model's own
+    control_frames: tuple[Image | None, ...]
+    kept: int = 0  # how many of the first frames are kept as they are; the others are imitated
+    motion_strength: float = 1.0  # how far the model may depart from a kept picture; 1 is the model's own
 
 
 @dataclass(frozen=True)
-class Take:
-    """What is denoised at once. Two equal takes give equal frames."""
+class GenerationRequest:
+    """What is denoised in one run. Equal requests give equal frames."""
 
     prompt: str
     negative_prompt: str
@@ -34,35 +34,35 @@ class Take:
 
 
 class Generator(Protocol):
-    """Makes takes with one loaded model."""
+    """Makes the frames of a request with one loaded model."""
 
     @property
     def details(self) -> dict[str, Any]:
-        """What is at work, for the task's details: model, plan, steps."""
+        """Return the model, the plan and the steps, for the task's details."""
 
     @property
     def ignores(self) -> tuple[str, ...]:
-        """Name the fields of a request that this model cannot act on."""
+        """Name the fields of a creation request that this model cannot act on."""
 
     def warm(self) -> None:
-        """Load what the first take would load."""
+        """Load what the first request would load."""
 
-    def __call__(self, take: Take, step: Step) -> list[Image]:
-        """Return the frames, (height, width, 3), at 16 a second; `step` is told the share, 0-1, that is done."""
+    def __call__(self, request: GenerationRequest, on_progress: OnProgress) -> list[Image]:
+        """Return the frames, (height, width, 3), at 16 a second; `on_progress` gets the progress of this run, 0-1."""
 
 
 def whole_groups(frames: float) -> int:
-    """Return the smallest length of a take, 4k+1, that is at least so many frames."""
+    """Return the smallest length of a run, 4k+1, that is at least so many frames."""
     return GROUP * max(0, math.ceil((frames - 1) / GROUP)) + 1
 
 
 def native_length(frame_count: int, frame_rate: int) -> int:
-    """Return how long a take must be to fill so many frames at another rate."""
+    """Return how many frames the model must make to fill `frame_count` at `frame_rate`."""
     return whole_groups(math.ceil(Fraction(frame_count * FRAME_RATE, frame_rate)))
 
 
 def model_guidance(guidance: int, optimum: float) -> float:
-    """Map the contract's 8-24 onto a model's scale: 8 is 0.6 of its optimum, 12 the optimum, 24 half as much more."""
+    """Map the contract's 8-24 to a model's scale: 8 is 0.6 of its optimum, 12 the optimum, 24 1.5 of it."""
     if guidance <= 12:  # noqa: PLR2004  # the contract's default
         return optimum * (0.6 + 0.4 * (guidance - 8) / 4)
     return optimum * (1 + 0.5 * (guidance - 12) / 12)

@@ -1,4 +1,4 @@
-"""The VACE pipeline as a callable: one take in, its frames out."""
+"""The VACE pipeline as a callable: a request in, its frames out."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,112 +9,108 @@ import torch
 from diffusers import WanVACEPipeline
 from torch import Tensor
 
-from services.creation.engine import Image, Step
+from services.creation.engine import Image, OnProgress
 from services.creation.engines.wan.checkpoints import Checkpoint
 from services.creation.engines.wan.first_block import FirstBlockCache
-from services.creation.engines.wan.generation_request import Control, Take
+from services.creation.engines.wan.generation_request import Control, GenerationRequest
+from services.creation.engines.wan.images import to_images
 from services.creation.engines.wan.loading import load_pipeline
 from services.creation.engines.wan.plans import Plan
 from services.creation.engines.wan.text_encoder import TextEncoder
 
-GREY = 0.5  # where nothing leads: zero to the model
+GREY = 0.5  # where there is no control frame: the model sees zero
 
 
 class VaceGenerator:
-    """Wan with VACE as a plan has it, loaded at the first take and kept. Not thread-safe."""
+    """Wan with VACE under a memory plan, loaded at the first request and kept. Not thread-safe."""
 
     ignores: tuple[str, ...] = ()
 
     def __init__(self, checkpoint: Checkpoint, plan: Plan, device: torch.device, dtype: torch.dtype) -> None:
-        self.plan = plan
+        self._plan = plan
         self._checkpoint, self._device, self._dtype = checkpoint, device, dtype
         self._encode = TextEncoder(checkpoint, plan.encoder, device)
 
     @property
     def details(self) -> dict[str, Any]:
-        return {"model": self._checkpoint.title, "plan": self.plan.name, "steps": self.plan.steps}
+        return {"model": self._checkpoint.title, "plan": self._plan.name, "steps": self._plan.steps}
 
     def warm(self) -> None:
         self._encode.warm()
         _ = self._loaded
 
-    def __call__(self, take: Take, step: Step) -> list[Image]:
-        """Encode, denoise, decode. Raises what `step` raises, and torch.OutOfMemoryError."""
-        wanted, unwanted = self._encode(take.prompt, take.negative_prompt)  # before the rest: it needs the memory
+    def __call__(self, request: GenerationRequest, on_progress: OnProgress) -> list[Image]:
+        """Encode, denoise, decode. Raises what `on_progress` raises, and torch.OutOfMemoryError."""
+        # Before the pipeline is loaded: the encoder needs its memory.
+        wanted, unwanted = self._encode(request.prompt, request.negative_prompt)
         pipe, cache = self._loaded
         if cache:
             cache.reset()
 
-        def told(_pipe: object, index: int, _time: object, _tensors: object) -> dict[str, Tensor]:
-            step((index + 1) / self.plan.steps)
+        def on_step(_pipe: object, index: int, _time: object, _tensors: object) -> dict[str, Tensor]:
+            on_progress((index + 1) / self._plan.steps)
             return {}
 
-        width, height = take.size
-        with _livelier(pipe, take.control.liveliness if take.control else 1.0):
+        width, height = request.size
+        with _motion_scaled(pipe, request.control.motion_strength if request.control else 1.0):
             frames = pipe(
-                **self._conditions(take.control),
+                **self._conditions(request.control),
                 prompt_embeds=wanted.to(self._device),
                 negative_prompt_embeds=unwanted.to(self._device),
-                guidance_scale=take.guidance,
+                guidance_scale=request.guidance,
                 width=width,
                 height=height,
-                num_frames=take.frame_count,
-                num_inference_steps=self.plan.steps,
-                generator=torch.Generator().manual_seed(take.seed),  # on the CPU: the same noise everywhere
-                callback_on_step_end=told,
+                num_frames=request.frame_count,
+                num_inference_steps=self._plan.steps,
+                generator=torch.Generator().manual_seed(request.seed),  # on the CPU: the same noise everywhere
+                callback_on_step_end=on_step,
                 output_type="pt",
             ).frames[0]
-        return _images(frames)
+        return to_images(frames)
 
     @cached_property
     def _loaded(self) -> tuple[WanVACEPipeline, FirstBlockCache | None]:
-        return load_pipeline(self._checkpoint, self.plan, self._device, self._dtype)
+        return load_pipeline(self._checkpoint, self._plan, self._device, self._dtype)
 
     def _conditions(self, control: Control | None) -> dict[str, Tensor]:
         """Return video (1, frames, 3, height, width) and mask (1, frames, 1, height, width), both 0-1."""
         if control is None:
             return {}
-        height, width = next(lead.shape[:2] for lead in control.leads if lead is not None)
-        count = len(control.leads)
+        height, width = next(frame.shape[:2] for frame in control.control_frames if frame is not None)
+        count = len(control.control_frames)
         video = torch.full((1, count, 3, height, width), GREY, device=self._device)
-        for index, lead in enumerate(control.leads):
-            if lead is not None:
-                video[0, index] = torch.from_numpy(lead).to(self._device).permute(2, 0, 1) / 255
+        for index, frame in enumerate(control.control_frames):
+            if frame is not None:
+                video[0, index] = torch.from_numpy(frame).to(self._device).permute(2, 0, 1) / 255
         mask = torch.ones((1, count, 1, height, width), device=self._device)
         mask[:, : control.kept] = 0
         return {"video": video, "mask": mask}
 
 
 @contextmanager
-def _livelier(pipe: WanVACEPipeline, liveliness: float) -> Iterator[None]:
-    """Have the pipeline's conditioning scaled for one take."""
+def _motion_scaled(pipe: WanVACEPipeline, motion_strength: float) -> Iterator[None]:
+    """Scale the pipeline's conditioning while one request runs."""
     prepare = pipe.prepare_video_latents
 
-    def prepared(*arguments: Any, **named: Any) -> Tensor:
-        return enliven(prepare(*arguments, **named), liveliness)
+    def prepare_scaled(*args: Any, **kwargs: Any) -> Tensor:
+        return scale_motion(prepare(*args, **kwargs), motion_strength)
 
-    pipe.prepare_video_latents = prepared
+    pipe.prepare_video_latents = prepare_scaled
     try:
         yield
     finally:
         pipe.prepare_video_latents = prepare
 
 
-def enliven(latents: Tensor, liveliness: float) -> Tensor:
-    """Scale how far the conditioning (1, 2C, T, H, W) departs from its first instant, about the mean of the departure.
+def scale_motion(latents: Tensor, motion_strength: float) -> Tensor:
+    """Scale how far the conditioning (1, 2C, T, H, W) departs from its first latent frame, about the mean departure.
 
-    The first instant, which holds a kept picture, and the mean, which is the light of the scene, stay as they are;
-    what grows is the contrast between the picture and what follows, and with it the motion.
+    The first latent frame, which holds a kept picture, and the mean, which is the light of the scene, stay as they
+    are; the contrast between the picture and what follows grows, and with it the motion.
     """
-    if liveliness == 1:
+    if motion_strength == 1:
         return latents
     first, later = latents[:, :, :1], latents[:, :, 1:]
     departure = later - first
     mean = departure.mean(dim=(3, 4), keepdim=True)
-    return torch.cat([first, first + mean + liveliness * (departure - mean)], dim=2)
-
-
-def _images(frames: Tensor) -> list[Image]:
-    """Round (N, 3, H, W) 0-1 to pictures on the device, so that a byte a value travels and not four."""
-    pictures = frames.mul(255).round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-    return list(pictures.cpu().numpy())
+    return torch.cat([first, first + mean + motion_strength * (departure - mean)], dim=2)

@@ -1,4 +1,4 @@
-"""From a checkpoint and a plan to a pipeline that is ready: the only file that turns a plan's words into deeds."""
+"""From a checkpoint and a plan to a pipeline that is ready: the only module that applies a plan."""
 
 import logging
 from typing import Any
@@ -17,9 +17,8 @@ from services.creation.engines.wan.plans import Plan, Size
 from shared.networks.compute import choose_compute, cpu_multiplies_bfloat16
 from shared.settings import Settings
 
-FLOW_SHIFT = {"1.3b": 3.0, "14b": 5.0}  # 480p, 720p: larger pictures need their noise for longer
-
-KEPT_WHOLE = ("norm", "relative_attention_bias")  # layers of the text encoder
+FLOW_SHIFT = {"1.3b": 3.0, "14b": 5.0}  # 480p, 720p: larger pictures need more steps at high noise
+KEEP_FP32 = ("norm", "relative_attention_bias")  # layers of the text encoder
 
 logger = logging.getLogger("bentoml.kinora.wan")
 
@@ -27,48 +26,48 @@ logger = logging.getLogger("bentoml.kinora.wan")
 def choose_device(settings: Settings) -> tuple[torch.device, torch.dtype]:
     """Return where the transformer runs and in which precision: Wan overflows in fp16."""
     device = choose_compute(settings.device).device
-    half = device.type == "cuda" or cpu_multiplies_bfloat16()
-    return device, torch.bfloat16 if half else torch.float32
+    has_bf16 = device.type == "cuda" or cpu_multiplies_bfloat16()
+    return device, torch.bfloat16 if has_bf16 else torch.float32
 
 
 def free_gpu_bytes(device: torch.device) -> int | None:
-    """Return what is free on a GPU, None for a CPU."""
+    """Return the free memory of a GPU, None for a CPU."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
 def load_pipeline(
     checkpoint: Checkpoint, plan: Plan, device: torch.device, dtype: torch.dtype
 ) -> tuple[WanVACEPipeline, FirstBlockCache | None]:
-    """Load transformer, VAE and scheduler, and arrange them by plan; texts are encoded apart (`texts.py`)."""
-    _quiet()
+    """Load transformer, VAE and scheduler and apply the plan; texts are encoded separately (`text_encoder.py`)."""
+    _silence_libraries()
     location, offline = checkpoint.location(), not checkpoint.may_download
     logger.info("loading %s on %s with plan %s", checkpoint.title, device, plan.name)
     vae = AutoencoderKLWan.from_pretrained(location, subfolder="vae", dtype=torch.float32, local_files_only=offline)
     pipe = WanVACEPipeline.from_pretrained(
         location, vae=vae, text_encoder=None, tokenizer=None, dtype=dtype, local_files_only=offline
     )
-    return pipe, arrange(pipe, plan, checkpoint.size, device, dtype)
+    return pipe, apply_plan(pipe, plan, checkpoint.size, device, dtype)
 
 
-def arrange(
+def apply_plan(
     pipe: WanVACEPipeline, plan: Plan, size: Size, device: torch.device, dtype: torch.dtype
 ) -> FirstBlockCache | None:
-    """Place and tune a pipeline, in place, as the plan says; return the cache that it got."""
+    """Place and configure a pipeline as the plan says, in place; return its first-block cache, if the plan has one."""
     pipe.set_progress_bar_config(disable=True)
     pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, flow_shift=FLOW_SHIFT[size])
     if plan.tiling:
         pipe.vae.enable_tiling()
-    storage = _storage(plan, device, dtype)
+    storage = _storage_dtype(plan, device, dtype)
     if storage != dtype:
         pipe.transformer.enable_layerwise_casting(storage_dtype=storage, compute_dtype=dtype)
     cache = cache_first_block(pipe.transformer, plan.cache_threshold) if plan.cache_threshold else None
     if device.type == "cuda":
-        _place(pipe, plan, device)
+        _place_on_gpu(pipe, plan, device)
     return cache
 
 
-def _place(pipe: WanVACEPipeline, plan: Plan, device: torch.device) -> None:
-    """Do what only a GPU can."""
+def _place_on_gpu(pipe: WanVACEPipeline, plan: Plan, device: torch.device) -> None:
+    """Apply what only a GPU has: offloading, its attention kernels, compiling."""
     if plan.offload:
         pipe.transformer.enable_group_offload(
             onload_device=device,
@@ -86,40 +85,40 @@ def _place(pipe: WanVACEPipeline, plan: Plan, device: torch.device) -> None:
 
 
 def load_encoder(checkpoint: Checkpoint, device: torch.device) -> Any:
-    """Load the half of a pipeline that turns texts into embeddings: `encode_prompt`. 11 GB in bf16."""
-    _quiet()
+    """Load a pipeline of the text encoder alone, for its `encode_prompt`. 11 GB in bf16."""
+    _silence_libraries()
     location, offline = checkpoint.location(), not checkpoint.may_download
-    # As published: by its own class transformers 5 would rebuild it from the vocabulary, with other rules.
+    # As published: with its own class, transformers 5 would rebuild it from the vocabulary by other rules.
     tokenizer = PreTrainedTokenizerFast.from_pretrained(location, subfolder="tokenizer", local_files_only=offline)
-    half = DiffusionPipeline.from_pretrained(
+    encoder = DiffusionPipeline.from_pretrained(
         location, tokenizer=tokenizer, transformer=None, vae=None, dtype=torch.bfloat16, local_files_only=offline
     )
     if device.type == "cpu" and not cpu_multiplies_bfloat16():
-        _compute_in_fp32(half.text_encoder)
-    return half.to(device)
+        _compute_in_fp32(encoder.text_encoder)
+    return encoder.to(device)
 
 
 def _compute_in_fp32(encoder: nn.Module) -> None:
-    """Have a CPU compute in fp32 from weights in bf16: emulated bf16 is ten times slower, fp32 twice as large."""
+    """Compute in fp32 from bf16 weights: on a CPU emulated bf16 is ten times slower, fp32 weights twice as large."""
     for name, module in encoder.named_modules():
-        if any(part in name for part in KEPT_WHOLE):
+        if any(part in name for part in KEEP_FP32):
             module.float()
-        if name.endswith(".wo"):  # T5 brings its input to the precision in which these weights are kept
+        if name.endswith(".wo"):  # T5 converts the input to the precision in which these weights are stored
             module.register_forward_pre_hook(lambda _module, inputs: (inputs[0].float(),))
     apply_layerwise_casting(
-        encoder, storage_dtype=torch.bfloat16, compute_dtype=torch.float32, skip_modules_pattern=KEPT_WHOLE
+        encoder, storage_dtype=torch.bfloat16, compute_dtype=torch.float32, skip_modules_pattern=KEEP_FP32
     )
 
 
-def _storage(plan: Plan, device: torch.device, dtype: torch.dtype) -> torch.dtype:
-    """Return how the transformer's weights are kept: fp8 is for small GPUs, a CPU has room for bf16."""
+def _storage_dtype(plan: Plan, device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """Return how the transformer's weights are stored: fp8 is for small GPUs, a CPU has the memory for bf16."""
     if device.type == "cpu":
         return torch.bfloat16
     return getattr(torch, plan.storage) if plan.storage else dtype
 
 
-def _quiet() -> None:
-    """Keep two libraries' progress bars and advice out of the runner's log."""
-    for chatty in (diffusers_logging, transformers_logging):
-        chatty.set_verbosity_error()
-        chatty.disable_progress_bar()
+def _silence_libraries() -> None:
+    """Keep the progress bars and warnings of two libraries out of the runner's log."""
+    for library in (diffusers_logging, transformers_logging):
+        library.set_verbosity_error()
+        library.disable_progress_bar()

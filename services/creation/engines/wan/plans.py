@@ -1,6 +1,6 @@
-"""Memory plans as data: what a model's parts do on how much memory, and which plan a machine gets.
+"""Memory plans as data: how a model is loaded and run with how much memory, and which plan a machine gets.
 
-Nothing here loads anything: `loading.py` does what a plan says.
+Nothing here loads anything: `loading.py` applies a plan.
 """
 
 import logging
@@ -18,22 +18,22 @@ logger = logging.getLogger("bentoml.kinora.wan")
 
 @dataclass(frozen=True)
 class Plan:
-    """What a loaded model keeps where, and how it computes. All but `steps` leave the picture (nearly) as it is.
+    """Where a loaded model keeps its parts, and how it computes. Only `steps` changes the picture visibly.
 
-    What only a GPU has (offloading, compiling, its attention kernels) is passed over on a CPU.
+    What only a GPU has (offloading, compiling, its attention kernels) is ignored on a CPU.
     """
 
     name: PlanName
-    needs: Mapping[Size, float]  # GiB of free GPU memory for three seconds; absent: not for this model
+    needs: Mapping[Size, float]  # GiB of free GPU memory for a clip of three seconds; absent: not for this model
     steps: int = 30  # of denoising
     encoder: Literal["resident", "on_demand", "on_cpu"] = "on_demand"  # 11 GB that only a new prompt needs
-    offload: Literal["block_level", "leaf_level"] | None = None  # weights wait in host memory, fetched ahead of use
+    offload: Literal["block_level", "leaf_level"] | None = None  # weights are in host memory and fetched ahead of use
     storage: Literal["float8_e4m3fn"] | None = None  # of the transformer's weights; computed in bf16
     tiling: bool = True  # the VAE decodes in tiles
-    window: int = 81  # longest take in frames, 4k+1; a longer video is made of several
+    window: int = 81  # frames of one run at most, 4k+1; a longer video takes several
     attention: str | None = None  # a backend of diffusers that needs no download
     compiled: bool = False  # the repeated blocks of the transformer
-    cache_threshold: float | None = None  # relative change of the first block below which the others are not run again
+    cache_threshold: float | None = None  # relative change of the first block below which the others are skipped
 
 
 PLANS: Mapping[PlanName, Plan] = {
@@ -57,22 +57,22 @@ PLANS: Mapping[PlanName, Plan] = {
             storage="float8_e4m3fn",
             window=49,
         ),
-        # The plain text-to-video transformer, distilled, on a CPU: `draft.py`.
+        # The distilled text-to-video transformer on a CPU: `draft.py`.
         Plan(name="draft", needs={}, steps=4, tiling=False, window=49),
     )
 }
-LADDER: tuple[PlanName, ...] = ("speed", "balanced", "low")  # an out-of-memory error steps one down
+FALLBACK_ORDER: tuple[PlanName, ...] = ("speed", "balanced", "low")  # what follows when a plan runs out of memory
 
 
-def choose(wanted: Literal["auto"] | PlanName, size: Size, free_gpu_bytes: int | None) -> Plan:
-    """Return the wanted plan; for `auto` the fastest whose need is free, and `low` where there is no GPU (None)."""
+def choose_plan(wanted: Literal["auto"] | PlanName, size: Size, free_gpu_bytes: int | None) -> Plan:
+    """Return the wanted plan; for `auto` the fastest whose memory is free, and `low` where there is no GPU (None)."""
     if wanted != "auto":
         return PLANS[wanted]
     if free_gpu_bytes is None:
-        logger.info("plan low: there is no GPU, everything runs in host memory")
+        logger.info("plan low: no GPU, everything runs in host memory")
         return PLANS["low"]
     free = free_gpu_bytes / GIB
-    for name in LADDER:
+    for name in FALLBACK_ORDER:
         plan = PLANS[name]
         if plan.needs[size] <= free:
             logger.info(
@@ -83,8 +83,8 @@ def choose(wanted: Literal["auto"] | PlanName, size: Size, free_gpu_bytes: int |
     return PLANS["low"]
 
 
-def step_down(plan: Plan) -> Plan | None:
-    """Return the next plan of the ladder, which needs less memory; None where there is none."""
-    if plan.name not in LADDER[:-1]:
+def smaller_plan(plan: Plan) -> Plan | None:
+    """Return the plan to fall back to, which needs less memory; None where there is none."""
+    if plan.name not in FALLBACK_ORDER[:-1]:
         return None
-    return PLANS[LADDER[LADDER.index(plan.name) + 1]]
+    return PLANS[FALLBACK_ORDER[FALLBACK_ORDER.index(plan.name) + 1]]

@@ -1,12 +1,9 @@
-"""What is said to the model beside the caller's own words: movement, camera and style, in the caller's language."""
-
-from typing import Literal
+"""The prompts that the model gets: the caller's, with movement, camera and style added in the caller's language."""
 
 from services.creation.camera import Camera
-from services.creation.engine import Shot
+from services.creation.engine import ClipSpec
 from services.creation.request import ANIME, PIXEL
-
-Tongue = Literal["zh", "en"]
+from shared.vocabulary import Language
 
 # What the model shall avoid where the caller named nothing: flaws of the picture, after the model's own published list.
 FLAWS = {
@@ -69,38 +66,38 @@ CAMERA = {
         ("rotate", -1): "the camera rotates counterclockwise",
     },
 }
-STANDING = {"zh": "固定镜头", "en": "static camera"}
-JOINT = {"zh": "，", "en": ", "}
+STATIC_CAMERA = {"zh": "固定镜头", "en": "static camera"}
+SEPARATOR = {"zh": "，", "en": ", "}
 
 
-def prompt(shot: Shot, *, movement: bool = True) -> str:
-    """Return the caller's prompt as it is, followed by what the other fields ask for.
+def prompt(spec: ClipSpec, *, movement: bool = True) -> str:
+    """Return the caller's prompt unchanged, followed by what the other fields ask for.
 
-    Without `movement` nothing is said of it: what moves in a video is the video's own.
+    Without `movement` neither movement nor camera is mentioned: a video keeps its own.
     """
-    tongue = _tongue(shot.prompt)
-    said = [shot.prompt.strip(), STYLE[tongue].get(shot.style, "")]
+    language = _language(spec.prompt)
+    phrases = [spec.prompt.strip(), STYLE[language].get(spec.style, "")]
     if movement:
-        said += [MOVEMENT[tongue][shot.movement], *_camera(shot.camera, tongue)]
-    return JOINT[tongue].join(part for part in said if part)
+        phrases += [MOVEMENT[language][spec.movement], *_camera_phrases(spec.camera, language)]
+    return SEPARATOR[language].join(phrase for phrase in phrases if phrase)
 
 
-def negative_prompt(shot: Shot, *, movement: bool = True) -> str:
-    """Return the caller's negative prompt as it is, or the model's own list of flaws; with the unwanted movement."""
-    tongue = _tongue(shot.negative_prompt or shot.prompt)
-    said = [shot.negative_prompt.strip() or FLAWS[tongue]]
+def negative_prompt(spec: ClipSpec, *, movement: bool = True) -> str:
+    """Return the caller's negative prompt unchanged, or else a list of flaws; followed by the unwanted movement."""
+    language = _language(spec.negative_prompt or spec.prompt)
+    phrases = [spec.negative_prompt.strip() or FLAWS[language]]
     if movement:
-        said.append(UNWANTED_MOVEMENT[tongue][shot.movement])
-    return JOINT[tongue].join(part for part in said if part)
+        phrases.append(UNWANTED_MOVEMENT[language][spec.movement])
+    return SEPARATOR[language].join(phrase for phrase in phrases if phrase)
 
 
-def _camera(camera: Camera, tongue: Tongue) -> list[str]:
-    words = [CAMERA[tongue][axis, way] for axis, way in vars(camera).items() if way]
-    return words or [STANDING[tongue]]
+def _camera_phrases(camera: Camera, language: Language) -> list[str]:
+    phrases = [CAMERA[language][axis, direction] for axis, direction in vars(camera).items() if direction]
+    return phrases or [STATIC_CAMERA[language]]
 
 
-def _tongue(text: str) -> Tongue:
-    """Return the language to speak: Chinese, in which the model was trained most, unless the text is Latin."""
+def _language(text: str) -> Language:
+    """Return English for a text in Latin letters, otherwise Chinese, in which the model was trained most."""
     return "en" if any(c.isascii() and c.isalpha() for c in text) and not _is_chinese(text) else "zh"
 
 

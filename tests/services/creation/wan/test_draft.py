@@ -1,7 +1,6 @@
-"""Drafts: few steps of a distilled model, then enlarged. Tiny random models prove the way, never the picture."""
+"""Drafts: few steps of a distilled model, then enlarged. Tiny random models prove that it works, not how it looks."""
 
 import shutil
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,14 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
+from services.creation.effects.viewport import cover
 from services.creation.engine import Image
 from services.creation.engines.wan.checkpoints import Checkpoint
+from services.creation.engines.wan.dmd_scheduler import FAST_WAN, LORA, DMDScheduler
 from services.creation.engines.wan.draft import DraftGenerator
-from services.creation.engines.wan.draft_loading import keep_blocks_in_half, load_denoiser
-from services.creation.engines.wan.draft_sampler import FAST_WAN, LORA, FewSteps
-from services.creation.engines.wan.draft_size import AREA, cropped, draft_size, enlarge
-from services.creation.engines.wan.generation_request import Take
+from services.creation.engines.wan.draft_loading import load_denoiser, store_blocks_in_bf16
+from services.creation.engines.wan.draft_size import AREA, draft_size, enlarge
+from services.creation.engines.wan.generation_request import GenerationRequest
 from services.creation.engines.wan.plans import PLANS
 from services.creation.engines.wan.text_encoder import TextEncoder
 from shared.errors import JobFailed
@@ -28,11 +28,13 @@ from shared.settings import Settings
 from tests.support.tiny_wan import build_plain
 
 FP32 = Compute(torch.device("cpu"), torch.float32)
-TAKE = Take(prompt="一只猫在海边", negative_prompt="", guidance=5.0, seed=7, size=(160, 96), frame_count=9)
+REQUEST = GenerationRequest(
+    prompt="一只猫在海边", negative_prompt="", guidance=5.0, seed=7, size=(160, 96), frame_count=9
+)
 
 
 class Stopped(Exception):
-    """What a cancelled task raises from its step."""
+    """What a cancelled task raises from `on_progress`."""
 
 
 @pytest.fixture(scope="module")
@@ -63,44 +65,44 @@ def loaded(folder: Path) -> DraftGenerator:
 
 
 def run(made_by: DraftGenerator, **changes: Any) -> Image:
-    """The frames of a take as one array (N, height, width, 3)."""
-    take = Take(**{**vars(TAKE), **changes})
-    return np.stack(made_by(take, lambda _share: None))
+    """The frames of a request as one array (N, height, width, 3)."""
+    request = GenerationRequest(**{**vars(REQUEST), **changes})
+    return np.stack(made_by(request, lambda _progress: None))
 
 
-# The few steps
+# The scheduler
 
 
-@pytest.mark.parametrize("shares", [FAST_WAN, LORA])
-def test_a_model_that_knows_the_picture_reaches_it(shares: tuple[float, ...]) -> None:
+@pytest.mark.parametrize("sigmas", [FAST_WAN, LORA])
+def test_a_model_that_knows_the_picture_reaches_it(sigmas: tuple[float, ...]) -> None:
     picture = torch.linspace(-1, 1, 60).reshape(1, 3, 1, 4, 5)
-    steps = FewSteps(shares)
-    steps.begin(torch.Generator().manual_seed(1))
-    steps.set_timesteps(len(shares))
-    steps.set_begin_index(0)
+    scheduler = DMDScheduler(sigmas)
+    scheduler.begin(torch.Generator().manual_seed(1))
+    scheduler.set_timesteps(len(sigmas))
+    scheduler.set_begin_index(0)
     noisy = torch.randn(picture.shape)
-    for share, time in zip(shares, steps.timesteps, strict=True):
-        assert time == pytest.approx(1000 * share)
+    for sigma, time in zip(sigmas, scheduler.timesteps, strict=True):
+        assert time == pytest.approx(1000 * sigma)
         # What the model has learnt: noise less picture, of x = (1 - s) picture + s noise.
-        velocity = (noisy - picture) / share
-        (noisy,) = steps.step(velocity, time, noisy)
+        velocity = (noisy - picture) / sigma
+        (noisy,) = scheduler.step(velocity, time, noisy)
     assert torch.allclose(noisy, picture, atol=1e-5)
 
 
-def test_between_two_steps_there_is_new_noise_of_the_next_share() -> None:
-    steps = FewSteps((1.0, 0.5))
-    steps.begin(torch.Generator().manual_seed(1))
-    steps.set_timesteps(2)
-    steps.set_begin_index(0)
+def test_between_two_steps_there_is_new_noise_of_the_next_sigma() -> None:
+    scheduler = DMDScheduler((1.0, 0.5))
+    scheduler.begin(torch.Generator().manual_seed(1))
+    scheduler.set_timesteps(2)
+    scheduler.set_begin_index(0)
     picture = torch.full((1, 1, 1, 200, 200), 3.0)
-    (noisy,) = steps.step(torch.zeros_like(picture), steps.timesteps[0], picture)
+    (noisy,) = scheduler.step(torch.zeros_like(picture), scheduler.timesteps[0], picture)
     assert float(noisy.mean()) == pytest.approx(1.5, abs=0.02)
     assert float(noisy.std()) == pytest.approx(0.5, abs=0.02)
 
 
 def test_another_number_of_steps_than_it_was_distilled_to_is_refused() -> None:
     with pytest.raises(ValueError, match="30 steps are asked for, the model was distilled to 3"):
-        FewSteps(FAST_WAN).set_timesteps(30)
+        DMDScheduler(FAST_WAN).set_timesteps(30)
 
 
 # Sizes
@@ -139,11 +141,11 @@ def test_enlarging_squeezes_nothing() -> None:
 
 def test_a_crop_is_the_middle() -> None:
     image = np.arange(10 * 30 * 3, dtype=np.uint8).reshape(10, 30, 3)
-    assert np.array_equal(cropped(image, Fraction(1)), image[:, 10:20])
-    assert np.array_equal(cropped(image, Fraction(6)), image[2:7])
+    assert np.array_equal(cover(image, (10, 10)), image[:, 10:20])
+    assert np.array_equal(cover(image, (30, 5)), image[2:7])
 
 
-# A take
+# A request
 
 
 def test_a_chinese_prompt_becomes_frames_of_the_asked_size(loaded: DraftGenerator) -> None:
@@ -155,7 +157,7 @@ def test_a_chinese_prompt_becomes_frames_of_the_asked_size(loaded: DraftGenerato
     assert "guidance" in loaded.details["gives_up"]
 
 
-def test_a_take_is_decided_by_its_seed_and_its_prompt(loaded: DraftGenerator) -> None:
+def test_a_result_is_decided_by_its_seed_and_its_prompt(loaded: DraftGenerator) -> None:
     frames = run(loaded)
     assert np.array_equal(frames, run(loaded))
     assert not np.array_equal(frames, run(loaded, seed=8))
@@ -163,33 +165,33 @@ def test_a_take_is_decided_by_its_seed_and_its_prompt(loaded: DraftGenerator) ->
     assert np.array_equal(frames, run(loaded))
 
 
-def test_what_is_said_not_to_act_does_not_act(loaded: DraftGenerator) -> None:
+def test_fields_that_are_named_as_ignored_do_not_act(loaded: DraftGenerator) -> None:
     assert np.array_equal(run(loaded), run(loaded, guidance=12.0, negative_prompt="模糊"))
     assert set(loaded.ignores) == {"guidance", "ng_prompt_cn", "ng_prompt_en"}
 
 
 def test_progress_rises_from_the_first_step_to_the_end(loaded: DraftGenerator) -> None:
-    told: list[float] = []
-    loaded(TAKE, told.append)
-    assert told == sorted(told)
-    assert 0 < told[0] < 0.5
-    assert told[-1] == pytest.approx(1)
-    assert len(told) == 3 + 1 + 9
+    reported: list[float] = []
+    loaded(REQUEST, reported.append)
+    assert reported == sorted(reported)
+    assert 0 < reported[0] < 0.5
+    assert reported[-1] == pytest.approx(1)
+    assert len(reported) == 3 + 1 + 9
 
 
 @pytest.mark.parametrize("after", [1, 2, 5])
-def test_a_take_that_is_stopped_ends_there_and_leaves_no_trace(loaded: DraftGenerator, after: int) -> None:
-    frames, told = run(loaded), 0
+def test_a_run_that_is_stopped_ends_there_and_leaves_no_trace(loaded: DraftGenerator, after: int) -> None:
+    frames, reported = run(loaded), 0
 
-    def step(_share: float) -> None:
-        nonlocal told
-        told += 1
-        if told == after:
+    def stop(_progress: float) -> None:
+        nonlocal reported
+        reported += 1
+        if reported == after:
             raise Stopped
 
     with pytest.raises(Stopped):
-        loaded(TAKE, step)
-    assert told == after
+        loaded(REQUEST, stop)
+    assert reported == after
     assert np.array_equal(frames, run(loaded))
 
 
@@ -199,14 +201,14 @@ def test_the_text_encoder_and_the_denoiser_are_never_held_at_once(
     made_by, seen = generator(folder), []
     encode = TextEncoder.__call__
 
-    def watched(encoder: TextEncoder, *texts: str) -> list[torch.Tensor]:
-        seen.append((texts[0] in encoder, made_by._pipe is None))
-        return encode(encoder, *texts)
+    def watched(encoder: TextEncoder, *prompts: str) -> list[torch.Tensor]:
+        seen.append((prompts[0] in encoder, made_by._pipe is None))
+        return encode(encoder, *prompts)
 
     monkeypatch.setattr(TextEncoder, "__call__", watched)
     for prompt in ("猫", "狗", "狗"):
         run(made_by, prompt=prompt)
-    # A text is known or not, and only a known one is looked up while the denoiser is held.
+    # A prompt is cached or not, and only a cached one is looked up while the denoiser is in memory.
     assert seen == [(False, True), (False, True), (True, False)]
 
 
@@ -236,7 +238,7 @@ def test_an_adapter_beside_the_model_acts_in_its_own_four_steps(folder: Path, ad
                for name in changed)  # fmt: skip
 
 
-def test_the_gates_of_sparse_attention_that_a_distilled_transformer_brings_are_passed_over(
+def test_the_gates_of_sparse_attention_that_a_distilled_transformer_brings_are_ignored(
     folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(folder, tmp_path / "model")
@@ -246,10 +248,10 @@ def test_the_gates_of_sparse_attention_that_a_distilled_transformer_brings_are_p
     assert np.array_equal(run(generator(tmp_path / "model")), run(generator(folder)))
 
 
-def test_weights_kept_in_half_compute_nearly_what_whole_ones_do(folder: Path) -> None:
+def test_weights_stored_in_bf16_compute_nearly_what_fp32_ones_do(folder: Path) -> None:
     whole = WanTransformer3DModel.from_pretrained(folder, subfolder="transformer")
     half = WanTransformer3DModel.from_pretrained(folder, subfolder="transformer", dtype=torch.bfloat16)
-    keep_blocks_in_half(half)
+    store_blocks_in_bf16(half)
     assert half.blocks[0].ffn.net[2].weight.dtype == torch.bfloat16
     assert half.blocks[0].scale_shift_table.dtype == torch.float32
     torch.manual_seed(0)

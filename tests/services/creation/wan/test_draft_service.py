@@ -20,7 +20,7 @@ ACCEPTED = {"err_code": 0, "err_msg": ""}
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Receiver, Path]]:
+def creation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Receiver, Path]]:
     """Creation alone, with a draft model in a folder; its client, its backend, and where results go."""
     folder = tmp_path_factory.mktemp("draft")
     model, media = build_plain(folder / "model"), folder / "media"
@@ -39,23 +39,23 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cli
             yield client, receiver, media
 
 
-def ask(studio: tuple[httpx.Client, Receiver, Path], task_id: int, **fields: object) -> tuple[Path, dict[str, Any]]:
+def ask(creation: tuple[httpx.Client, Receiver, Path], task_id: int, **fields: object) -> tuple[Path, dict[str, Any]]:
     """Post a text, wait for its callback; return the clip and the task's details."""
-    client, receiver, media = studio
+    client, receiver, media = creation
     body = {"task_id": task_id, "category": 1, "dist_dir": str(media / "out")} | fields
     assert client.post("/api/ai/creation", json=body).json() == ACCEPTED
-    told = receiver.wait_for(task_id, timeout_seconds=CALLBACK_SECONDS).payload
-    assert told["err_code"] == 0, told
+    payload = receiver.wait_for(task_id, timeout_seconds=CALLBACK_SECONDS).payload
+    assert payload["err_code"] == 0, payload
     rows = client.get(f"/api/ai/tasks/{task_id}", params={"service": "creation"}).raise_for_status().json()
-    return media / "out" / told["video_url"], rows["tasks"][0]["details"]
+    return media / "out" / payload["video_url"], rows["tasks"][0]["details"]
 
 
 @pytest.mark.seconds(1800)
 def test_a_chinese_text_becomes_a_clip_of_the_asked_rate_shape_and_length(
-    studio: tuple[httpx.Client, Receiver, Path],
+    creation: tuple[httpx.Client, Receiver, Path],
 ) -> None:
     fields = {"prompt_cn": "日落时分，一只柴犬在海滩上奔跑", "ng_prompt_cn": "模糊", "guidance": 20, "seed": 11}
-    first, details = ask(studio, 1, fps=24, aspect_ratio="16:9", **fields)
+    first, details = ask(creation, 1, fps=24, aspect_ratio="16:9", **fields)
     clip = facts(first)
     assert (clip.width, clip.height) == size_for(Fraction(16, 9), PIXELS)
     assert clip.frame_rate == 24
@@ -66,7 +66,7 @@ def test_a_chinese_text_becomes_a_clip_of_the_asked_rate_shape_and_length(
     assert details["seed"] == 11
     assert set(details["ignored_fields"]) == {"ng_prompt_cn", "guidance"}
     assert "guidance" in details["gives_up"]
-    upright, _ = ask(studio, 2, fps=8, aspect_ratio="9:16", **fields)  # the model is warm, the text known
+    upright, _ = ask(creation, 2, fps=8, aspect_ratio="9:16", **fields)  # the model is warm, the text known
     clip = facts(upright)
     assert clip.width < clip.height
     assert clip.frame_rate == 8

@@ -1,4 +1,4 @@
-"""The wan engine around its model: takes asked for, frames finished, memory stepped down to. The model is a double."""
+"""The wan engine around its model: requests, finished frames, smaller plans. The model is a double."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,17 +11,18 @@ import pytest
 import torch
 
 from services.creation.camera import Camera
-from services.creation.engine import Image, Shot, Step
-from services.creation.engines.wan.camera_motion import measured
-from services.creation.engines.wan.engine import WanEngine, _settled
-from services.creation.engines.wan.generation_request import Take
-from services.creation.engines.wan.memory_fallback import Ladder
+from services.creation.engine import ClipSpec, Image, OnProgress
+from services.creation.engines.wan.camera_motion import measure_motion
+from services.creation.engines.wan.engine import WanEngine
+from services.creation.engines.wan.generation_request import GenerationRequest
+from services.creation.engines.wan.memory_fallback import MemoryFallback
 from services.creation.engines.wan.plans import PLANS, Plan
+from services.creation.engines.wan.windows import to_length
 from services.creation.request import ANIME, PIXEL, CreationRequest
 from shared.errors import JobFailed
 
 SIZE = (160, 96)
-SHOT = Shot(
+SPEC = ClipSpec(
     size=SIZE,
     frame_rate=24,
     frame_count=72,
@@ -36,11 +37,11 @@ SHOT = Shot(
 
 
 @dataclass
-class Double:
-    """Films a still scene whose brightness tells the time: frame n has n levels more than the first."""
+class GeneratorDouble:
+    """Makes a still scene whose brightness tells the time: frame n has n levels more than the first."""
 
     plan: Plan
-    takes: list[Take] = field(default_factory=list)
+    requests: list[GenerationRequest] = field(default_factory=list)
     fails: Callable[[], BaseException | None] = lambda: None
     ignores: tuple[str, ...] = ()
 
@@ -51,13 +52,13 @@ class Double:
     def warm(self) -> None:
         pass
 
-    def __call__(self, take: Take, step: Step) -> list[Image]:
-        self.takes.append(take)
-        step(0.5)
+    def __call__(self, request: GenerationRequest, on_progress: OnProgress) -> list[Image]:
+        self.requests.append(request)
+        on_progress(0.5)
         if error := self.fails():
             raise error
-        step(1.0)
-        return [scene() + np.uint8(index) for index in range(take.frame_count)]
+        on_progress(1.0)
+        return [scene() + np.uint8(index) for index in range(request.frame_count)]
 
 
 def scene() -> Image:
@@ -70,8 +71,8 @@ def mean(first: Image, second: Image, position: float) -> Image:
 
 
 @dataclass(frozen=True)
-class Held:
-    """Footage that is in memory."""
+class FramesInMemory:
+    """Source frames that are in memory."""
 
     pictures: Sequence[Image]
 
@@ -84,53 +85,55 @@ class Held:
 
 
 @dataclass
-class Set:
-    """An engine with its double and what it was told."""
+class Harness:
+    """An engine with its double, and the progress that was reported."""
 
     engine: WanEngine
-    double: Double
-    told: list[float] = field(default_factory=list)
+    double: GeneratorDouble
+    reported: list[float] = field(default_factory=list)
 
 
 @pytest.fixture
-def film() -> Set:
-    double = Double(PLANS["low"])
-    return Set(WanEngine(Ladder(lambda _plan: double, double.plan), mean, area=160 * 96, guidance=5.0), double)
+def harness() -> Harness:
+    double = GeneratorDouble(PLANS["low"])
+    return Harness(
+        WanEngine(MemoryFallback(lambda _plan: double, double.plan), mean, area=160 * 96, guidance=5.0), double
+    )
 
 
 @pytest.mark.parametrize("fps", [8, 12, 16, 20, 24])
-def test_three_seconds_at_any_rate_are_the_same_motion(film: Set, fps: int) -> None:
-    frames = list(film.engine.from_text(replace(SHOT, frame_rate=fps, frame_count=3 * fps), film.told.append))
+def test_three_seconds_at_any_rate_are_the_same_motion(harness: Harness, fps: int) -> None:
+    frames = list(harness.engine.from_text(replace(SPEC, frame_rate=fps, frame_count=3 * fps), harness.reported.append))
     assert len(frames) == 3 * fps
     times = np.array([frame.astype(float).mean() for frame in frames]) - frames[0].mean()
     wanted = np.arange(3 * fps) * 16 / fps  # levels are frames of the model's 16 a second
     assert np.abs(times - wanted).max() <= 0.76, "an instant is shown that is another frame's"
 
 
-def test_a_take_carries_every_field_in_the_models_terms(film: Set) -> None:
-    shot = replace(SHOT, negative_prompt="雨", guidance=24, movement=4, camera=Camera(zoom=1))
-    list(film.engine.from_text(shot, film.told.append))
-    (take,) = film.double.takes
-    assert take.prompt.startswith("猫，")
-    assert "推近" in take.prompt
-    assert take.negative_prompt.startswith("雨，")
-    assert (take.guidance, take.seed, take.size, take.frame_count) == (7.5, 5, SIZE, 49)
-    assert take.control is None
+def test_a_request_carries_every_field_in_the_models_terms(harness: Harness) -> None:
+    spec = replace(SPEC, negative_prompt="雨", guidance=24, movement=4, camera=Camera(zoom=1))
+    list(harness.engine.from_text(spec, harness.reported.append))
+    (request,) = harness.double.requests
+    assert request.prompt.startswith("猫，")
+    assert "推近" in request.prompt
+    assert request.negative_prompt.startswith("雨，")
+    assert (request.guidance, request.seed, request.size, request.frame_count) == (7.5, 5, SIZE, 49)
+    assert request.control is None
 
 
-def test_a_picture_is_the_first_frame_and_movement_the_freedom_to_leave_it(film: Set) -> None:
+def test_a_picture_is_the_first_frame_and_movement_the_freedom_to_leave_it(harness: Harness) -> None:
     wide = np.asarray(cv2.resize(scene(), (640, 300)), np.uint8)
     for movement in range(5):
-        list(film.engine.from_picture(replace(SHOT, movement=movement), wide, film.told.append))
-    controls = [take.control for take in film.double.takes]
-    assert all(control and control.kept == 1 and len(control.leads) == 49 for control in controls)
-    assert all(control and control.leads[1:] == (None,) * 48 for control in controls)
-    first = controls[0].leads[0] if controls[0] else None
+        list(harness.engine.from_picture(replace(SPEC, movement=movement), wide, harness.reported.append))
+    controls = [request.control for request in harness.double.requests]
+    assert all(control and control.kept == 1 and len(control.control_frames) == 49 for control in controls)
+    assert all(control and control.control_frames[1:] == (None,) * 48 for control in controls)
+    first = controls[0].control_frames[0] if controls[0] else None
     assert first is not None
     assert first.shape == (96, 160, 3)
-    livelinesses = [control.liveliness for control in controls if control]
-    assert all(less < more for less, more in pairwise(livelinesses))
-    assert livelinesses[1] == 1.0
+    strengths = [control.motion_strength for control in controls if control]
+    assert all(less < more for less, more in pairwise(strengths))
+    assert strengths[1] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -138,24 +141,26 @@ def test_a_picture_is_the_first_frame_and_movement_the_freedom_to_leave_it(film:
     [({"prompt": ""}, 1), ({}, 0), ({"style": ANIME}, 0), ({"style": PIXEL, "prompt": ""}, 1)],
     ids=["own colours", "words", "anime", "pixel"],
 )
-def test_a_video_leads_by_its_light_or_its_lines(film: Set, fields: dict[str, Any], kept: int) -> None:
-    shot = replace(SHOT, frame_rate=16, frame_count=12, **fields)
-    frames = list(film.engine.from_video(shot, Held([scene()] * 12), film.told.append))
-    assert len(frames) == 12  # and the take 13: no frame is dropped for the model's sake
-    (take,) = film.double.takes
-    assert take.control is not None
-    assert (take.frame_count, take.control.kept) == (13, kept)
-    drawn = take.control.leads[-1]
+def test_a_video_controls_the_model_by_its_luminance_or_its_lines(
+    harness: Harness, fields: dict[str, Any], kept: int
+) -> None:
+    spec = replace(SPEC, frame_rate=16, frame_count=12, **fields)
+    frames = list(harness.engine.from_video(spec, FramesInMemory([scene()] * 12), harness.reported.append))
+    assert len(frames) == 12  # and the request 13: no frame is dropped to suit the model
+    (request,) = harness.double.requests
+    assert request.control is not None
+    assert (request.frame_count, request.control.kept) == (13, kept)
+    drawn = request.control.control_frames[-1]
     assert drawn is not None
     assert np.ptp(drawn, axis=2).max() == 0, "colours are the model's"
     if fields.get("style") == ANIME:
         assert drawn.mean() > 128, "black lines on white paper"
-    assert "镜头" not in take.prompt
+    assert "镜头" not in request.prompt
 
 
-def test_pixel_style_ends_in_cells_of_few_colours(film: Set) -> None:
-    shot = replace(SHOT, frame_rate=16, frame_count=20, style=PIXEL)
-    frames = np.stack(list(film.engine.from_video(shot, Held([scene()] * 20), film.told.append)))
+def test_pixel_style_ends_in_cells_of_few_colours(harness: Harness) -> None:
+    spec = replace(SPEC, frame_rate=16, frame_count=20, style=PIXEL)
+    frames = np.stack(list(harness.engine.from_video(spec, FramesInMemory([scene()] * 20), harness.reported.append)))
     cells = frames.reshape(20, 24, 4, 40, 4, 3)
     assert (cells == cells[:, :, :1, :, :1]).all()
     assert len(np.unique(frames.reshape(-1, 3), axis=0)) <= 48
@@ -163,37 +168,41 @@ def test_pixel_style_ends_in_cells_of_few_colours(film: Set) -> None:
 
 @pytest.mark.parametrize("count", [30, 72, 81, 82, 200])
 @pytest.mark.parametrize("fps", [8, 16, 24])
-def test_a_video_keeps_its_length_over_any_number_of_windows(film: Set, count: int, fps: int) -> None:
-    shot = replace(SHOT, frame_rate=fps, frame_count=round(count / 16 * fps))
-    frames = list(film.engine.from_video(shot, Held([scene()] * count), film.told.append))
-    assert len(frames) == shot.frame_count
-    assert all(take.frame_count <= PLANS["low"].window for take in film.double.takes)
-    later = film.double.takes[1:]
-    assert all(take.control and take.control.kept == 9 for take in later), "each goes on from the one before"
+def test_a_video_keeps_its_length_over_any_number_of_windows(harness: Harness, count: int, fps: int) -> None:
+    spec = replace(SPEC, frame_rate=fps, frame_count=round(count / 16 * fps))
+    frames = list(harness.engine.from_video(spec, FramesInMemory([scene()] * count), harness.reported.append))
+    assert len(frames) == spec.frame_count
+    assert all(request.frame_count <= PLANS["low"].window for request in harness.double.requests)
+    later = harness.double.requests[1:]
+    assert all(request.control and request.control.kept == 9 for request in later), "each continues from the one before"
 
 
 @pytest.mark.parametrize(("made", "asked", "shown"), [(5, 5, 5), (6, 5, 5), (4, 5, 5), (8, 5, 8), (2, 5, 2), (0, 5, 0)])
-def test_only_the_rounding_of_a_length_is_made_up_for(made: int, asked: int, shown: int) -> None:
-    """A header that lied by more is not believed: neither are frames dropped, nor a long end made of one frame."""
-    assert len(list(_settled(iter([scene()] * made), asked))) == shown
+def test_only_the_rounding_of_a_length_is_corrected(made: int, asked: int, shown: int) -> None:
+    """Where a header was wrong by more, no frames are dropped and no long end is made of one frame."""
+    assert len(list(to_length(iter([scene()] * made), asked))) == shown
 
 
-def test_progress_rises_through_every_window_to_nearly_all(film: Set) -> None:
-    list(film.engine.from_video(replace(SHOT, frame_count=300), Held([scene()] * 200), film.told.append))
-    assert film.told == sorted(film.told)
-    assert len(film.told) == 2 * len(film.double.takes) > 6
-    assert 0.9 < film.told[-1] < 1
+def test_progress_rises_through_every_window_to_nearly_all(harness: Harness) -> None:
+    list(
+        harness.engine.from_video(
+            replace(SPEC, frame_count=300), FramesInMemory([scene()] * 200), harness.reported.append
+        )
+    )
+    assert harness.reported == sorted(harness.reported)
+    assert len(harness.reported) == 2 * len(harness.double.requests) > 6
+    assert 0.9 < harness.reported[-1] < 1
 
 
 @pytest.mark.parametrize("camera", [Camera(pan_x=1), Camera(zoom=1), Camera(rotate=-1)], ids=str)
-def test_a_camera_that_the_model_did_not_move_is_moved(film: Set, camera: Camera) -> None:
-    frames = list(film.engine.from_text(replace(SHOT, camera=camera, movement=3), film.told.append))
+def test_a_camera_that_the_model_did_not_move_is_moved(harness: Harness, camera: Camera) -> None:
+    frames = list(harness.engine.from_text(replace(SPEC, camera=camera, movement=3), harness.reported.append))
     (axis, way) = next((axis, way) for axis, way in vars(camera).items() if way)
-    moved = measured(frames)
+    moved = measure_motion(frames)
     assert way * {"pan_x": moved.x, "zoom": moved.zoom, "rotate": moved.rotation}[axis] > 0.08
 
 
-def test_a_stop_at_a_step_ends_the_clip(film: Set) -> None:
+def test_a_stop_at_a_step_ends_the_clip(harness: Harness) -> None:
     class Stopped(BaseException):
         pass
 
@@ -201,33 +210,33 @@ def test_a_stop_at_a_step_ends_the_clip(film: Set) -> None:
         raise Stopped
 
     with pytest.raises(Stopped):
-        list(film.engine.from_text(SHOT, stop))
+        list(harness.engine.from_text(SPEC, stop))
 
 
-def test_fields_that_do_not_act_are_named(film: Set) -> None:
+def test_fields_that_do_not_act_are_named(harness: Harness) -> None:
     body = {"task_id": 1, "dist_dir": "/m", "category": 3, "video_url": "/m/a.mp4", "movement": 3, "guidance": 20}
     request = CreationRequest.model_validate(body | {"prompt_cn": "猫"})
-    assert film.engine.ignored(request) == ["movement"]
-    assert film.engine.ignored(CreationRequest.model_validate(body | {"camera": "zoom in"})) == []
-    film.double.ignores = ("guidance",)
-    assert film.engine.ignored(request) == ["guidance", "movement"]
+    assert harness.engine.ignored(request) == ["movement"]
+    assert harness.engine.ignored(CreationRequest.model_validate(body | {"camera": "zoom in"})) == []
+    harness.double.ignores = ("guidance",)
+    assert harness.engine.ignored(request) == ["guidance", "movement"]
 
 
 # Memory.
 
 
-def ladder(errors: list[BaseException | None], plan: str = "speed") -> tuple[Ladder, list[str]]:
-    """Return a ladder whose takes end with `errors` one after another, and the plans that it loads."""
+def fallback(errors: list[BaseException | None], plan: str = "speed") -> tuple[MemoryFallback, list[str]]:
+    """Return a model whose runs end with `errors` one after another, and the plans that it loads."""
     loaded: list[str] = []
 
-    def load(plan: Plan) -> Double:
+    def load(plan: Plan) -> GeneratorDouble:
         loaded.append(plan.name)
-        return Double(plan, fails=lambda: errors.pop(0) if errors else None)
+        return GeneratorDouble(plan, fails=lambda: errors.pop(0) if errors else None)
 
-    return Ladder(load, PLANS[plan]), loaded  # type: ignore[index]  # a plan's name
+    return MemoryFallback(load, PLANS[plan]), loaded  # type: ignore[index]  # a plan's name
 
 
-TAKE = Take("猫", "", 5.0, 1, SIZE, 5)
+REQUEST = GenerationRequest("猫", "", 5.0, 1, SIZE, 5)
 
 
 @pytest.mark.parametrize(
@@ -239,32 +248,32 @@ TAKE = Take("猫", "", 5.0, 1, SIZE, 5)
     ],
     ids=["cuda", "python", "cpu"],
 )
-def test_a_take_without_room_is_made_again_one_plan_lower_and_stays_there(error: BaseException) -> None:
-    model, loaded = ladder([error])
-    assert len(model(TAKE, lambda _share: None)) == 5
+def test_a_request_that_does_not_fit_runs_again_with_the_smaller_plan_which_is_kept(error: BaseException) -> None:
+    model, loaded = fallback([error])
+    assert len(model(REQUEST, lambda _progress: None)) == 5
     assert loaded == ["speed", "balanced"]
     assert model.details["plan"] == "balanced"
     assert model.window == PLANS["balanced"].window
-    model(TAKE, lambda _share: None)
+    model(REQUEST, lambda _progress: None)
     assert loaded == ["speed", "balanced"]
 
 
-def test_a_second_lack_of_room_ends_the_task_with_the_plan_that_failed() -> None:
-    model, loaded = ladder([torch.OutOfMemoryError(), torch.OutOfMemoryError()])
+def test_a_second_lack_of_memory_ends_the_task_with_the_plan_that_failed() -> None:
+    model, loaded = fallback([torch.OutOfMemoryError(), torch.OutOfMemoryError()])
     with pytest.raises(JobFailed, match="not even under plan balanced"):
-        model(TAKE, lambda _share: None)
+        model(REQUEST, lambda _progress: None)
     assert loaded == ["speed", "balanced"]
 
 
 @pytest.mark.parametrize("plan", ["low", "draft"])
 def test_below_the_smallest_plan_there_is_none(plan: str) -> None:
-    model, _ = ladder([MemoryError()], plan)
+    model, _ = fallback([MemoryError()], plan)
     with pytest.raises(JobFailed, match=f"not even under plan {plan}"):
-        model(TAKE, lambda _share: None)
+        model(REQUEST, lambda _progress: None)
 
 
-def test_another_error_is_no_lack_of_room() -> None:
-    model, loaded = ladder([RuntimeError("shapes differ")])
+def test_another_error_is_no_lack_of_memory() -> None:
+    model, loaded = fallback([RuntimeError("shapes differ")])
     with pytest.raises(RuntimeError, match="shapes differ"):
-        model(TAKE, lambda _share: None)
+        model(REQUEST, lambda _progress: None)
     assert loaded == ["speed"]

@@ -1,4 +1,4 @@
-"""Who makes what: by the settings, and by the weights that are here. No model is loaded for the answer."""
+"""Which engine makes what: by the settings, and by the weights that are here. No model is loaded for the answer."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from services.creation import engine_selection
 from services.creation.acceptance import inputs
-from services.creation.engine_selection import maker_of
+from services.creation.engine_selection import choose_engine
 from services.creation.engines.wan.checkpoints import PLAIN, VACE, find
 from services.creation.request import PICTURE, TEXT, VIDEO, CreationRequest
 from shared.errors import Rejected
@@ -47,21 +47,23 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def engines(settings: Settings) -> list[str]:
-    return [maker_of(category, settings).engine for category in (TEXT, PICTURE, VIDEO)]
+    return [choose_engine(category, settings).engine for category in (TEXT, PICTURE, VIDEO)]
 
 
 def test_auto_takes_the_generative_engine_where_its_weights_are(vace: str) -> None:
     assert engines(Settings(creation=CreationSettings(model=vace))) == ["wan", "wan", "wan"]
 
 
-def test_without_weights_pictures_and_videos_are_the_classic_engines_and_texts_nobodys() -> None:
+def test_without_weights_pictures_and_videos_are_the_classic_engines_and_texts_are_refused() -> None:
     settings = Settings(creation=CreationSettings(model="/nowhere", draft_model="/nowhere"))
-    assert [maker_of(category, settings).engine for category in (PICTURE, VIDEO)] == ["classic", "classic"]
+    assert [choose_engine(category, settings).engine for category in (PICTURE, VIDEO)] == ["classic", "classic"]
     with pytest.raises(Rejected, match="/nowhere"):
-        maker_of(TEXT, settings)
+        choose_engine(TEXT, settings)
 
 
-def test_a_refused_text_hears_the_one_command_for_its_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_refusal_of_a_text_names_the_one_command_for_its_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("shared.weights.exists", lambda _name: False)
     request = CreationRequest.model_validate({"task_id": 1, "dist_dir": "/m", "category": 1, "prompt_cn": "猫"})
     with pytest.raises(Rejected, match=r"run `kinora weights pull wan-draft-1\.3b`"):
@@ -73,7 +75,7 @@ def test_a_refused_text_hears_the_one_command_for_its_machine(monkeypatch: pytes
         inputs(request, Settings())
 
 
-def test_texts_are_drafts_on_a_cpu_and_whole_on_a_gpu(
+def test_texts_are_drafts_on_a_cpu_and_full_size_on_a_gpu(
     vace: str, plain: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     settings = Settings(creation=CreationSettings(model=vace, draft_model=plain))
@@ -93,12 +95,12 @@ def test_the_draft_plan_makes_texts_and_leaves_the_rest_to_the_classic_engine(va
         assert engines(settings) == ["draft", "classic", "classic"]
 
 
-def test_an_engine_that_is_named_is_taken_or_nobody(vace: str) -> None:
-    assert maker_of(VIDEO, Settings(creation=CreationSettings(engine="classic", model=vace))).engine == "classic"
+def test_an_engine_that_is_named_is_used_or_none(vace: str) -> None:
+    assert choose_engine(VIDEO, Settings(creation=CreationSettings(engine="classic", model=vace))).engine == "classic"
     with pytest.raises(Rejected, match="KINORA_CREATION_ENGINE=classic"):
-        maker_of(TEXT, Settings(creation=CreationSettings(engine="classic", model=vace)))
+        choose_engine(TEXT, Settings(creation=CreationSettings(engine="classic", model=vace)))
     with pytest.raises(Rejected, match="no fitting model"):
-        maker_of(PICTURE, Settings(creation=CreationSettings(engine="wan", model="/nowhere")))
+        choose_engine(PICTURE, Settings(creation=CreationSettings(engine="wan", model="/nowhere")))
 
 
 def test_a_folder_counts_only_when_it_is_whole_and_of_the_right_kind(vace: str, plain: str, tmp_path: Path) -> None:

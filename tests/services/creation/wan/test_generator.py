@@ -1,4 +1,4 @@
-"""The VACE pipeline itself, in miniature: loaded from a folder, denoised, decoded; and the traps of its library."""
+"""The VACE pipeline itself, in miniature: loaded from a folder, denoised, decoded; and what its library gets wrong."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from services.creation.engine import Image
-from services.creation.engines.wan import text_encoder
+from services.creation.engines.wan import loading, text_encoder
 from services.creation.engines.wan.checkpoints import VACE, Checkpoint, find
 from services.creation.engines.wan.first_block import cache_first_block
-from services.creation.engines.wan.generation_request import Control, Take
-from services.creation.engines.wan.generator import VaceGenerator, enliven
+from services.creation.engines.wan.generation_request import Control, GenerationRequest
+from services.creation.engines.wan.generator import VaceGenerator, scale_motion
 from services.creation.engines.wan.loading import load_encoder, load_pipeline
 from services.creation.engines.wan.plans import PLANS, Plan
 from shared.settings import Settings
@@ -25,7 +25,9 @@ from tests.support.tiny_wan import build_vace
 CPU = torch.device("cpu")
 STEPS = 3
 PLAN = replace(PLANS["low"], steps=STEPS)
-TAKE = Take(prompt="海边的猫", negative_prompt="模糊", guidance=5.0, seed=1, size=(64, 48), frame_count=5)
+REQUEST = GenerationRequest(
+    prompt="海边的猫", negative_prompt="模糊", guidance=5.0, seed=1, size=(64, 48), frame_count=5
+)
 
 
 Make = Callable[..., "np.ndarray[Any, Any]"]
@@ -60,12 +62,12 @@ def generate(folder: Path) -> Make:
     generator = open_generator(folder)
 
     def make(**changes: Any) -> np.ndarray[Any, Any]:
-        return np.stack(generator(replace(TAKE, **changes), ignore)).astype(int)
+        return np.stack(generator(replace(REQUEST, **changes), ignore)).astype(int)
 
     return make
 
 
-def ignore(_share: float) -> None:
+def ignore(_progress: float) -> None:
     pass
 
 
@@ -87,7 +89,7 @@ def test_every_word_and_the_guidance_act(generate: Make, change: dict[str, Any])
     assert np.abs(generate(**change) - generate()).mean() > 0.3
 
 
-def test_a_guidance_of_one_would_silence_the_negative_prompt(generate: Make) -> None:
+def test_a_guidance_of_one_would_disable_the_negative_prompt(generate: Make) -> None:
     assert np.array_equal(generate(guidance=1.0), generate(guidance=1.0, negative_prompt="雨"))
 
 
@@ -99,52 +101,51 @@ def test_a_prompt_beyond_what_the_model_reads_is_cut(generate: Make) -> None:
     assert generate(prompt="猫" * 2000).shape == (5, 48, 64, 3)
 
 
-def test_a_picture_leads_and_livelier_conditions_change_the_clip(generate: Make, picture: Image) -> None:
+def test_a_picture_controls_the_clip_and_motion_strength_changes_it(generate: Make, picture: Image) -> None:
     control = Control((picture, *[None] * 4), kept=1)
     led = generate(control=control)
     assert np.abs(led - generate()).mean() > 0.3
-    assert not np.array_equal(led, generate(control=replace(control, liveliness=1.3)))
+    assert not np.array_equal(led, generate(control=replace(control, motion_strength=1.3)))
     assert np.array_equal(led, generate(control=control))
 
 
 def test_a_kept_frame_is_another_condition_than_an_imitated_one(generate: Make, picture: Image) -> None:
-    leads = (picture,) * 5
-    assert not np.array_equal(generate(control=Control(leads, kept=1)), generate(control=Control(leads)))
+    frames = (picture,) * 5
+    assert not np.array_equal(generate(control=Control(frames, kept=1)), generate(control=Control(frames)))
 
 
-def test_liveliness_scales_the_departure_from_the_picture_about_its_mean() -> None:
+def test_motion_strength_scales_the_departure_from_the_picture_about_its_mean() -> None:
     latents = torch.randn(1, 4, 3, 6, 8, generator=torch.Generator().manual_seed(0))
-    lively = enliven(latents, 1.5)
-    assert torch.equal(lively[:, :, 0], latents[:, :, 0])
-    before, after = (values[:, :, 1:] - values[:, :, :1] for values in (latents, lively))
+    scaled = scale_motion(latents, 1.5)
+    assert torch.equal(scaled[:, :, 0], latents[:, :, 0])
+    before, after = (values[:, :, 1:] - values[:, :, :1] for values in (latents, scaled))
     assert torch.allclose(before.mean(dim=(3, 4)), after.mean(dim=(3, 4)), atol=1e-5)
     assert after.std(dim=(3, 4)) == pytest.approx(1.5 * before.std(dim=(3, 4)), rel=1e-4)
 
 
-def test_every_step_is_told_and_a_cancel_at_one_leaves_no_trace(folder: Path) -> None:
+def test_every_step_is_reported_and_a_cancel_at_one_leaves_no_trace(folder: Path) -> None:
     """What a library keeps from step to step is forgotten, even by plans that skip blocks by it."""
     generator = open_generator(folder, replace(PLAN, cache_threshold=5.0))
-    told: list[float] = []
-    before = np.stack(generator(TAKE, told.append))
-    assert told == pytest.approx([1 / 3, 2 / 3, 1])
-    cache = generator._loaded[1]
-    assert cache is not None
-    assert cache.skipped == 4, "all but the first step, with and without the prompt"
+    reported: list[float] = []
+    skips = count_skips(generator._loaded[0].transformer)
+    before = np.stack(generator(REQUEST, reported.append))
+    assert reported == pytest.approx([1 / 3, 2 / 3, 1])
+    assert skips() == 4, "all but the first step, with and without the prompt"
 
-    def cancel(share: float) -> None:
-        if share > 0.5:
+    def cancel(progress: float) -> None:
+        if progress > 0.5:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        generator(replace(TAKE, seed=9), cancel)
-    assert np.array_equal(before, np.stack(generator(TAKE, ignore)))
+        generator(replace(REQUEST, seed=9), cancel)
+    assert np.array_equal(before, np.stack(generator(REQUEST, ignore)))
 
 
 def test_a_model_that_is_warm_is_not_loaded_again(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="bentoml.kinora.wan"):
         generator = open_generator(folder)
-        generator(TAKE, ignore)
-        generator(replace(TAKE, seed=2), ignore)
+        generator(REQUEST, ignore)
+        generator(replace(REQUEST, seed=2), ignore)
     assert caplog.text.count(" on cpu with plan low") == 1
 
 
@@ -174,7 +175,9 @@ def test_a_text_is_encoded_once_and_its_encoder_freed(folder: Path, monkeypatch:
     assert len(loads) == 3
 
 
-def test_an_embedding_of_few_tokens_is_that_of_a_padded_text(folder: Path) -> None:
+def test_an_embedding_of_few_tokens_is_that_of_a_padded_text(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In fp32, as on a CPU without bf16: in bf16 the two differ by rounding, whatever is padded."""
+    monkeypatch.setattr(loading, "cpu_multiplies_bfloat16", lambda: False)
     checkpoint = find(str(folder), VACE, Settings())
     assert checkpoint is not None
     encoder = load_encoder(checkpoint, CPU)
@@ -205,16 +208,29 @@ def inputs(seed: int = 0) -> dict[str, Any]:
     }
 
 
+def count_skips(transformer: Any) -> Callable[[], int]:
+    """Return how to ask how many passes of a cached transformer have run the first block only."""
+    runs = [0, 0]
+
+    def count(index: int) -> None:
+        runs[index] += 1
+
+    transformer.blocks[0].block.register_forward_hook(lambda *_: count(0))
+    transformer.blocks[1].block.register_forward_hook(lambda *_: count(1))
+    return lambda: runs[0] - runs[1]
+
+
 @torch.no_grad()
 def test_skipped_blocks_give_what_they_would_have_given(transformer: Any) -> None:
     """The same call twice is the same answer: control hints are not counted once more in a skipped step."""
     plain = transformer(**inputs())[0]
-    cache = cache_first_block(transformer, 0.1)
+    cache_first_block(transformer, 0.1)
+    skips = count_skips(transformer)
     with transformer.cache_context("cond"):
         full = transformer(**inputs())[0]
     with transformer.cache_context("cond"):
         skipped = transformer(**inputs())[0]
-    assert cache.skipped == 1
+    assert skips() == 1
     assert torch.equal(full, plain)
     assert torch.allclose(skipped, plain, atol=1e-4)
 
@@ -222,20 +238,22 @@ def test_skipped_blocks_give_what_they_would_have_given(transformer: Any) -> Non
 @torch.no_grad()
 def test_the_branches_of_guidance_are_remembered_apart_and_a_change_runs_every_block(transformer: Any) -> None:
     plain = transformer(**inputs(1))[0]
-    cache = cache_first_block(transformer, 0.1)
+    cache_first_block(transformer, 0.1)
+    skips = count_skips(transformer)
     with transformer.cache_context("uncond"):
         transformer(**inputs(0))
     with transformer.cache_context("cond"):
         transformer(**inputs(0))
-    assert cache.skipped == 0, "the same call, but another branch's"
+    assert skips() == 0, "the same call, but another branch's"
     with transformer.cache_context("cond"):
         assert torch.equal(transformer(**inputs(1))[0], plain)
-    assert cache.skipped == 0
+    assert skips() == 0
 
 
 @torch.no_grad()
 def test_a_skipped_step_takes_the_control_of_its_own_time(transformer: Any) -> None:
-    cache = cache_first_block(transformer, 0.1)
+    cache_first_block(transformer, 0.1)
+    skips = count_skips(transformer)
     changed = inputs() | {"control_hidden_states": inputs(5)["control_hidden_states"]}
     with transformer.cache_context("cond"):
         transformer(**inputs())
@@ -243,5 +261,5 @@ def test_a_skipped_step_takes_the_control_of_its_own_time(transformer: Any) -> N
         same = transformer(**inputs())[0]
     with transformer.cache_context("cond"):
         other = transformer(**changed)[0]
-    assert cache.skipped == 2
+    assert skips() == 2
     assert not torch.allclose(same, other, atol=1e-2)

@@ -1,4 +1,4 @@
-"""What the fields of a request become before a model sees them: words, its scale of guidance, lengths of takes."""
+"""What the fields of a request become before a model sees them: prompts, its scale of guidance, lengths of runs."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -6,12 +6,12 @@ from itertools import pairwise
 import pytest
 
 from services.creation.camera import Camera
-from services.creation.engine import Shot
+from services.creation.engine import ClipSpec
 from services.creation.engines.wan.generation_request import model_guidance, native_length, whole_groups
 from services.creation.engines.wan.prompts import FLAWS, MOVEMENT, STYLE, negative_prompt, prompt
 from services.creation.request import ANIME, PIXEL, CreationRequest
 
-SHOT = Shot(
+SPEC = ClipSpec(
     size=(832, 480),
     frame_rate=24,
     frame_count=72,
@@ -26,16 +26,16 @@ SHOT = Shot(
 
 
 def test_a_prompt_stands_first_and_untouched_in_its_own_language() -> None:
-    assert prompt(SHOT).startswith("海边的猫，")
-    assert prompt(replace(SHOT, prompt="A cat by the sea")).startswith("A cat by the sea, ")
-    assert "camera" not in prompt(SHOT)
+    assert prompt(SPEC).startswith("海边的猫，")
+    assert prompt(replace(SPEC, prompt="A cat by the sea")).startswith("A cat by the sea, ")
+    assert "camera" not in prompt(SPEC)
 
 
 def test_every_movement_is_said_in_its_own_words() -> None:
     for words in ("海边的猫", "a cat"):
-        said = [prompt(replace(SHOT, prompt=words, movement=movement)) for movement in range(5)]
+        said = [prompt(replace(SPEC, prompt=words, movement=movement)) for movement in range(5)]
         assert len(set(said)) == 5
-    assert MOVEMENT["zh"][4] in prompt(replace(SHOT, movement=4))
+    assert MOVEMENT["zh"][4] in prompt(replace(SPEC, movement=4))
 
 
 @pytest.mark.parametrize(
@@ -48,29 +48,29 @@ def test_every_movement_is_said_in_its_own_words() -> None:
     ],
 )
 def test_a_camera_is_said_motion_by_motion(camera: Camera, words: list[str]) -> None:
-    assert all(word in prompt(replace(SHOT, camera=camera)) for word in words)
+    assert all(word in prompt(replace(SPEC, camera=camera)) for word in words)
 
 
 def test_a_style_is_said_and_nothing_forbids_it() -> None:
     for style in (ANIME, PIXEL):
-        assert STYLE["zh"][style] in prompt(replace(SHOT, style=style))
+        assert STYLE["zh"][style] in prompt(replace(SPEC, style=style))
     assert not any(word in FLAWS["zh"] for word in ("风格", "作品", "画作"))
 
 
 def test_a_video_speaks_of_no_movement_for_it_has_its_own() -> None:
-    assert prompt(replace(SHOT, prompt=""), movement=False) == ""
-    assert negative_prompt(SHOT, movement=False) == FLAWS["zh"]
+    assert prompt(replace(SPEC, prompt=""), movement=False) == ""
+    assert negative_prompt(SPEC, movement=False) == FLAWS["zh"]
 
 
 def test_a_negative_prompt_replaces_the_list_of_flaws() -> None:
-    assert negative_prompt(SHOT).startswith(FLAWS["zh"])
-    assert negative_prompt(replace(SHOT, negative_prompt="雨，雾")).startswith("雨，雾，")
-    assert FLAWS["zh"] not in negative_prompt(replace(SHOT, negative_prompt="雨，雾"))
+    assert negative_prompt(SPEC).startswith(FLAWS["zh"])
+    assert negative_prompt(replace(SPEC, negative_prompt="雨，雾")).startswith("雨，雾，")
+    assert FLAWS["zh"] not in negative_prompt(replace(SPEC, negative_prompt="雨，雾"))
 
 
-def test_lively_clips_shun_stillness_and_calm_ones_do_not() -> None:
-    assert "静止" in negative_prompt(replace(SHOT, movement=4))
-    assert "静止" not in negative_prompt(replace(SHOT, movement=0))
+def test_clips_with_much_movement_avoid_stillness_and_calm_ones_do_not() -> None:
+    assert "静止" in negative_prompt(replace(SPEC, movement=4))
+    assert "静止" not in negative_prompt(replace(SPEC, movement=0))
 
 
 def test_english_prompts_are_used_only_where_the_others_are_empty() -> None:
@@ -88,7 +88,7 @@ def test_guidance_is_mapped_on_the_models_own_optimum() -> None:
 
 
 @pytest.mark.parametrize(("frames", "length"), [(0.5, 1), (1, 1), (2, 5), (12, 13), (48, 49), (49, 49), (50, 53)])
-def test_a_take_is_never_shorter_than_what_it_must_fill(frames: float, length: int) -> None:
+def test_a_run_is_never_shorter_than_what_it_must_fill(frames: float, length: int) -> None:
     assert whole_groups(frames) == length
 
 

@@ -25,7 +25,7 @@ CALLBACK_SECONDS = 400  # a runner yields to everything else on a busy machine
 
 
 @dataclass(frozen=True)
-class Studio:
+class CreationStack:
     """Creation alone, with a generative model in a folder."""
 
     client: httpx.Client
@@ -44,14 +44,14 @@ class Studio:
     def make(self, task_id: int, **fields: object) -> tuple[Path, dict[str, Any]]:
         """Post a task, wait for its callback; return the clip and the task's details."""
         self.post(task_id, **fields)
-        told = self.receiver.wait_for(task_id, timeout_seconds=CALLBACK_SECONDS).payload
-        assert told["err_code"] == 0, told
+        payload = self.receiver.wait_for(task_id, timeout_seconds=CALLBACK_SECONDS).payload
+        assert payload["err_code"] == 0, payload
         details: dict[str, Any] = self.task(task_id)["details"]
-        return self.media / "out" / told["video_url"], details
+        return self.media / "out" / payload["video_url"], details
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+def creation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CreationStack]:
     folder = tmp_path_factory.mktemp("wan")
     model, media = build_vace(folder / "tiny"), folder / "media"
     media.mkdir()
@@ -69,7 +69,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     with Receiver() as receiver:
         stack = Stack(folder / "state", (media,), receiver.url, environment=environment)
         with stack.running(), stack.client() as client:
-            yield Studio(client, receiver, media)
+            yield CreationStack(client, receiver, media)
 
 
 def pictures(path: Path) -> "np.ndarray[Any, Any]":
@@ -78,9 +78,9 @@ def pictures(path: Path) -> "np.ndarray[Any, Any]":
 
 
 @pytest.mark.seconds(600)
-def test_a_chinese_text_becomes_a_clip_and_its_seed_makes_it_again(studio: Studio) -> None:
+def test_a_chinese_text_becomes_a_clip_and_its_seed_makes_it_again(creation: CreationStack) -> None:
     fields = {"category": 1, "prompt_cn": "海边的猫", "ng_prompt_cn": "模糊", "guidance": 20, "fps": 16, "movement": 0}
-    path, details = studio.make(1, aspect_ratio="2:1", **fields)
+    path, details = creation.make(1, aspect_ratio="2:1", **fields)
     clip = facts(path)
     assert (clip.width, clip.height) == AREA
     assert clip.frame_rate == 16
@@ -90,15 +90,15 @@ def test_a_chinese_text_becomes_a_clip_and_its_seed_makes_it_again(studio: Studi
     assert (details["plan"], details["steps"]) == ("low", STEPS)
     assert details["ignored_fields"] == []
     assert details["seed"] > 0
-    again, _ = studio.make(2, aspect_ratio="2:1", seed=details["seed"], **fields)
+    again, _ = creation.make(2, aspect_ratio="2:1", seed=details["seed"], **fields)
     assert np.array_equal(pictures(path), pictures(again))
 
 
 @pytest.mark.seconds(600)
-def test_a_picture_becomes_a_clip_of_its_own_shape_with_the_asked_camera(studio: Studio) -> None:
-    image = studio.media / "图片.png"
+def test_a_picture_becomes_a_clip_of_its_own_shape_with_the_asked_camera(creation: CreationStack) -> None:
+    image = creation.media / "图片.png"
     Pillow.effect_noise((32, 64), 60).convert("RGB").save(image)
-    path, details = studio.make(3, category=2, image_url=str(image), prompt_cn="", camera="推近", fps=8)
+    path, details = creation.make(3, category=2, image_url=str(image), prompt_cn="", camera="推近", fps=8)
     clip = facts(path)
     assert (clip.width, clip.height) == AREA[::-1]
     assert clip.frame_rate == 8
@@ -107,9 +107,9 @@ def test_a_picture_becomes_a_clip_of_its_own_shape_with_the_asked_camera(studio:
 
 
 @pytest.mark.seconds(600)
-def test_a_video_longer_than_a_take_keeps_length_and_sound_and_shows_no_joint(studio: Studio) -> None:
-    source = clips.clip(studio.media / "in.mp4", seconds=4, rate="16", size=AREA)
-    path, details = studio.make(4, category=3, video_url=str(source), prompt_cn="油画", fps=16, movement=4, seed=3)
+def test_a_video_longer_than_one_run_keeps_length_and_sound_and_shows_no_joint(creation: CreationStack) -> None:
+    source = clips.clip(creation.media / "in.mp4", seconds=4, rate="16", size=AREA)
+    path, details = creation.make(4, category=3, video_url=str(source), prompt_cn="油画", fps=16, movement=4, seed=3)
     clip = facts(path)
     assert clip.sound
     assert (clip.width, clip.height, clip.frames) == (*AREA, 64)
@@ -122,16 +122,16 @@ def test_a_video_longer_than_a_take_keeps_length_and_sound_and_shows_no_joint(st
 
 
 @pytest.mark.seconds(600)
-def test_a_cancel_ends_a_clip_between_two_steps(studio: Studio) -> None:
-    source = clips.clip(studio.media / "long.mp4", seconds=25, rate="8", size=(48, 32), sound=None)
-    studio.post(5, category=3, video_url=str(source), fps=8, video_style=1)
+def test_a_cancel_ends_a_clip_between_two_steps(creation: CreationStack) -> None:
+    source = clips.clip(creation.media / "long.mp4", seconds=25, rate="8", size=(48, 32), sound=None)
+    creation.post(5, category=3, video_url=str(source), fps=8, video_style=1)
     deadline = time.monotonic() + CALLBACK_SECONDS
-    while not studio.task(5)["progress"]:
+    while not creation.task(5)["progress"]:
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    assert 0 < studio.task(5)["progress"] < 0.9, "steps are told as they are done"
-    studio.client.post("/api/ai/tasks/5/cancel")
-    told = studio.receiver.wait_for(5, timeout_seconds=CALLBACK_SECONDS).payload
-    assert (told["err_code"], told["err_msg"]) == (-1, "cancelled")
-    assert studio.task(5)["state"] == "cancelled"
-    assert not list((studio.media / "out").glob("*5_creation*"))
+    assert 0 < creation.task(5)["progress"] < 0.9, "steps are reported as they are done"
+    creation.client.post("/api/ai/tasks/5/cancel")
+    payload = creation.receiver.wait_for(5, timeout_seconds=CALLBACK_SECONDS).payload
+    assert (payload["err_code"], payload["err_msg"]) == (-1, "cancelled")
+    assert creation.task(5)["state"] == "cancelled"
+    assert not list((creation.media / "out").glob("*5_creation*"))

@@ -1,4 +1,4 @@
-"""Videos longer than a take: every frame once, in order, and no visible joint."""
+"""Videos longer than one run: every frame once, in order, and no visible joint."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from services.creation.engine import Image
-from services.creation.engines.wan.windows import OVERLAP, count_windows, faded, in_windows
+from services.creation.engines.wan.windows import OVERLAP, count_windows, crossfade, in_windows
 
 WINDOW = 33
 
@@ -16,16 +16,16 @@ def numbered(count: int) -> list[Image]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 9, 12, 33, 34, 57, 58, 81, 100])
-def test_every_lead_gets_its_frame_and_every_window_a_length_that_a_take_can_have(count: int) -> None:
+def test_every_source_frame_gets_its_frame_and_every_window_a_length_that_a_run_can_have(count: int) -> None:
     lengths = []
 
-    def make(leads: Sequence[Image], before: Sequence[Image]) -> Sequence[Image]:
-        lengths.append(len(leads))
+    def generate(source: Sequence[Image], before: Sequence[Image]) -> Sequence[Image]:
+        lengths.append(len(source))
         assert len(before) == (0 if len(lengths) == 1 else OVERLAP)
-        assert all((old == lead).all() for old, lead in zip(before, leads, strict=False))
-        return list(leads)
+        assert all((old == frame).all() for old, frame in zip(before, source, strict=False))
+        return list(source)
 
-    frames = list(in_windows(iter(numbered(count)), WINDOW, make))
+    frames = list(in_windows(iter(numbered(count)), WINDOW, generate))
     assert [int(frame[0, 0, 0]) for frame in frames] == list(range(count))
     assert all(length % 4 == 1 and length <= WINDOW for length in lengths)
     assert len(lengths) == count_windows(count, WINDOW)
@@ -34,24 +34,24 @@ def test_every_lead_gets_its_frame_and_every_window_a_length_that_a_take_can_hav
 def test_no_more_than_a_window_is_asked_for_ahead_of_what_was_made() -> None:
     taken = 0
 
-    def leads() -> Iterator[Image]:
+    def source() -> Iterator[Image]:
         nonlocal taken
-        for lead in numbered(200):
+        for frame in numbered(200):
             taken += 1
-            yield lead
+            yield frame
 
-    frames = in_windows(leads(), WINDOW, lambda some, _before: list(some))
+    frames = in_windows(source(), WINDOW, lambda some, _before: list(some))
     next(frames)
     assert taken <= 2 * WINDOW
 
 
 def test_one_window_fades_into_the_next_in_even_steps() -> None:
     dark, bright = [np.zeros((2, 2, 3), np.uint8)] * OVERLAP, [np.full((2, 2, 3), 200, np.uint8)] * (OVERLAP + 3)
-    levels = [int(frame[0, 0, 0]) for frame in faded(dark, bright)]
+    levels = [int(frame[0, 0, 0]) for frame in crossfade(dark, bright)]
     assert levels == [20, 40, 60, 80, 100, 120, 140, 160, 180, 200, 200, 200]
 
 
-def test_a_joint_is_no_outlier_even_between_windows_that_know_nothing_of_each_other() -> None:
+def test_a_joint_is_no_outlier_even_between_windows_that_do_not_depend_on_each_other() -> None:
     """Two waves of another phase and brightness: a hard joint jumps by a multiple of what any other frame does."""
     across = np.arange(64)
 
@@ -62,11 +62,11 @@ def test_a_joint_is_no_outlier_even_between_windows_that_know_nothing_of_each_ot
     shifts = iter((0.0, 9.0, -2.0, 7.0))
     starts = iter((0, 24, 48, 72))
 
-    def make(leads: Sequence[Image], _before: Sequence[Image]) -> Sequence[Image]:
+    def generate(source: Sequence[Image], _before: Sequence[Image]) -> Sequence[Image]:
         start, shift = next(starts), next(shifts)
-        return [wave(start + index, shift) for index in range(len(leads))]
+        return [wave(start + index, shift) for index in range(len(source))]
 
-    frames = np.stack(list(in_windows(numbered(100), WINDOW, make))).astype(float)
+    frames = np.stack(list(in_windows(numbered(100), WINDOW, generate))).astype(float)
     change = np.abs(np.diff(frames, axis=0)).mean(axis=(1, 2, 3))
     assert change.max() < 1.5 * np.median(change)
     hard = np.abs(wave(24, 9.0).astype(float) - wave(23, 0.0)).mean()

@@ -1,39 +1,39 @@
-"""The few steps of a distilled model: from noise to a picture, and from it to less noise, a given number of times."""
+"""The scheduler of a distilled model: predict the picture, add less noise than before, a fixed number of times."""
 
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-TRAINING_STEPS = 1000  # the model is told the noise's share in thousandths
+TRAINING_STEPS = 1000  # the model is given sigma in thousandths
 
-# The shares of noise at which the models were distilled; they know no others.
+# The sigmas (shares of noise, 0-1) at which the models were distilled; they know no others.
 FAST_WAN = (1.0, 0.757, 0.522)  # FastVideo's transformer
 LORA = (1.0, 0.9375, 0.8333, 0.625)  # four-step LoRAs: 1, 3/4, 1/2, 1/4 under a shift of 5
 
 
-class FewSteps:
+class DMDScheduler:
     """A scheduler for diffusers' WanPipeline, after distribution matching distillation (arXiv 2405.14867, algorithm 2).
 
-    At each share `s` of noise the model's velocity v leads straight to its picture, x - s v; new noise of the next
-    share is mixed into that. The last picture stays. The noise is drawn from the generator on the CPU in fp32: the same
-    everywhere.
+    At each sigma s the model's velocity v predicts the picture from the noisy x as x - s v; new noise is then mixed
+    into it with the next sigma. The last prediction is the result. The noise is drawn from the generator on the CPU in
+    fp32, so that it is the same on every machine.
     """
 
     order = 1
 
-    def __init__(self, shares: tuple[float, ...]) -> None:
-        self._shares = shares
+    def __init__(self, sigmas: tuple[float, ...]) -> None:
+        self._sigmas = sigmas
         self._generator = torch.Generator()
         self._next = 0
 
     @property
     def count(self) -> int:
         """How many steps there are."""
-        return len(self._shares)
+        return len(self._sigmas)
 
     def begin(self, generator: torch.Generator) -> None:
-        """Draw the noise of the coming run from this generator."""
+        """Draw the noise of the next run from this generator."""
         self._generator = generator
 
     # What the pipeline calls.
@@ -41,24 +41,24 @@ class FewSteps:
     def set_timesteps(self, count: int, device: torch.device | str | None = None) -> None:
         if count != self.count:
             raise ValueError(f"{count} steps are asked for, the model was distilled to {self.count}")
-        self.sigmas = torch.tensor([*self._shares, 0.0], dtype=torch.float32)
+        self.sigmas = torch.tensor([*self._sigmas, 0.0], dtype=torch.float32)
         self.timesteps = (self.sigmas[:-1] * TRAINING_STEPS).to(device)
 
     def set_begin_index(self, index: int) -> None:
         self._next = index
 
     def step(self, velocity: Tensor, _time: Tensor, noisy: Tensor, *, return_dict: bool = False) -> tuple[Tensor]:
-        """Take one step; the pipeline reads the first of what is returned."""
+        """Denoise once; the pipeline reads the first of what is returned."""
         del return_dict
-        share, rest = list(pairwise(self.sigmas.tolist()))[self._next]
+        sigma, next_sigma = list(pairwise(self.sigmas.tolist()))[self._next]
         self._next += 1
-        picture = noisy.float() - share * velocity.float()
-        if rest == 0:
+        picture = noisy.float() - sigma * velocity.float()
+        if next_sigma == 0:
             return (picture,)
         noise = torch.randn(picture.shape, generator=self._generator, dtype=torch.float32).to(picture.device)
-        return ((1 - rest) * picture + rest * noise,)
+        return ((1 - next_sigma) * picture + next_sigma * noise,)
 
 
-def shares_for(*, adapter: bool) -> tuple[float, ...]:
-    """Return the shares of a distilled transformer, or those of an adapter where there is one."""
+def sigmas_for(*, adapter: bool) -> tuple[float, ...]:
+    """Return the sigmas of a distilled transformer, or those of an adapter where there is one."""
     return LORA if adapter else FAST_WAN
