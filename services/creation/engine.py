@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from services.creation.camera import Camera
 from services.creation.request import CreationRequest
+from shared.arrays import Image
 
-Image = NDArray[np.uint8]  # (height, width, 3) RGB
 OnProgress = Callable[[float], None]  # called often with the progress, 0-1; what it raises stops the work
 
 

@@ -4,16 +4,14 @@ The HTTP face asks before it accepts, the runner before it loads; both get the s
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from services.creation.engines.wan.checkpoints import PLAIN, VACE, Checkpoint, find
 from services.creation.request import TEXT
 from shared import weights
 from shared.errors import Rejected
+from shared.gpu import uses_gpu
 from shared.settings import Settings
-
-NVIDIA = Path("/dev/nvidiactl")
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ def choose_engine(category: int, settings: Settings) -> EngineChoice:
         return CLASSIC
     vace = None if settings.creation.plan == "draft" else find(settings.creation.model, VACE, settings)
     draft = find(settings.creation.draft_model, PLAIN, settings) if _may_draft(category, settings) else None
-    if draft and not (vace and has_gpu(settings)):
+    if draft and not (vace and uses_gpu(settings)):
         return EngineChoice("draft", draft)
     if vace:
         return EngineChoice("wan", vace)
@@ -46,18 +44,13 @@ def choose_engine(category: int, settings: Settings) -> EngineChoice:
     return CLASSIC
 
 
-def has_gpu(settings: Settings) -> bool:
-    """Whether networks run on a GPU here; told from a device file, since the HTTP face has no torch."""
-    return settings.device == "cuda" or (settings.device == "auto" and NVIDIA.exists())
-
-
 def _may_draft(category: int, settings: Settings) -> bool:
     return category == TEXT and settings.creation.plan in {"auto", "draft"}
 
 
 def _missing_model(key: str, settings: Settings) -> Rejected:
     """Return the refusal that names the command which pulls the model, or the setting whose value is not here."""
-    wants_draft = key == "creation_no_text_model" and _may_draft(TEXT, settings) and not has_gpu(settings)
+    wants_draft = key == "creation_no_text_model" and _may_draft(TEXT, settings) and not uses_gpu(settings)
     wanted = settings.creation.draft_model if wants_draft else settings.creation.model
     if wanted not in weights.entries():
         setting = "KINORA_CREATION_DRAFT_MODEL" if wants_draft else "KINORA_CREATION_MODEL"

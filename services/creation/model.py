@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
-from services.creation.engine import Engine, Image
+from services.creation.engine import Engine
 from services.creation.engine_selection import EngineChoice, choose_engine
 from services.creation.engines.classic.engine import ClassicEngine
 from services.creation.request import PICTURE, TEXT, VIDEO
 from services.creation.source_frames import Interpolate
 from shared import weights
+from shared.arrays import Image
 from shared.errors import Rejected
 from shared.settings import Settings
 

@@ -5,10 +5,11 @@ from fractions import Fraction
 
 from services.creation.acceptance import new_seed
 from services.creation.aspect import fit_ratio, size_for
-from services.creation.engine import ClipSpec, Engine, Image, frame_count
+from services.creation.engine import ClipSpec, Engine, frame_count
 from services.creation.model import EnginePool
 from services.creation.request import PICTURE, TEXT, CreationRequest
 from services.creation.source_frames import DecodedSourceFrames
+from shared.arrays import Image
 from shared.errors import JobFailed
 from shared.media.decode import VideoSource, open_video
 from shared.media.encode import EncodeReport, encode

@@ -6,8 +6,8 @@ from fractions import Fraction
 import cv2
 import numpy as np
 
-from services.creation.engine import ClipSpec, Image
-from shared.arrays import Picture
+from services.creation.engine import ClipSpec
+from shared.arrays import Image, Picture
 from shared.media.decode import VideoSource
 from shared.media.frame import Frame, upright
 from shared.media.shot_boundary import CutDetector

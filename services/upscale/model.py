@@ -6,14 +6,7 @@ from shared.networks.rrdb import RRDB
 from shared.networks.srvgg import SRVGG
 from shared.networks.upscaler import Network, Upscaler
 from shared.settings import Settings
-
-# Setting -> weights, and by how many pixels windows overlap: None is the network's whole reach, so windows change
-# nothing. The RRDB networks reach 94 and 349 pixels but hardly use what is far: docs/upscale.md has the measurement.
-MODELS = {
-    "animevideov3": ("realesr-animevideov3", None),
-    "x4plus": ("realesrgan-x4plus", 64),
-    "x4plus-anime": ("realesrgan-x4plus-anime", 48),
-}
+from shared.weights.upscalers import UPSCALERS
 
 
 def load(settings: Settings) -> Upscaler:
@@ -26,7 +19,7 @@ def load(settings: Settings) -> Upscaler:
     chosen = settings.upscale.model
     if chosen == "auto":
         chosen = "animevideov3" if on_cpu else "x4plus"
-    name, overlap = MODELS[chosen]
-    state = weights.load_safetensors(name)
+    stored = UPSCALERS[chosen]
+    state = weights.load_safetensors(stored.name)
     network: Network = SRVGG.from_weights(state).anchored() if chosen == "animevideov3" else RRDB.from_weights(state)
-    return Upscaler(network, compute, name=name, overlap=overlap)
+    return Upscaler(network, compute, name=stored.name, overlap=stored.overlap)

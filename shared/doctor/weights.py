@@ -6,12 +6,8 @@ from shared import weights
 from shared.doctor.finding import Finding
 from shared.errors import Problem
 from shared.settings import Settings
+from shared.weights.upscalers import UPSCALERS
 
-UPSCALERS = {
-    "animevideov3": "realesr-animevideov3",
-    "x4plus": "realesrgan-x4plus",
-    "x4plus-anime": "realesrgan-x4plus-anime",
-}
 SWAPPER = ("inswapper-128", "buffalo-l")
 
 
@@ -58,7 +54,7 @@ def needed_by(settings: Settings) -> list[str]:
     """Return the entries without which a service that is to run here cannot."""
     needed = [name for name, entry in weights.entries().items() if entry.default and entry.kind == "weights"]
     if "upscale" in settings.services and settings.upscale.model != "auto":
-        needed.append(UPSCALERS[settings.upscale.model])
+        needed.append(UPSCALERS[settings.upscale.model].name)
     if "facefusion" in settings.services and settings.facefusion.swapper == "inswapper":
         needed += [name for name in SWAPPER if name in weights.entries()]
     return list(dict.fromkeys(needed))

@@ -12,12 +12,12 @@ import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 from shared import logs
 from shared.database.database import Database
 from shared.database.pool import Pool
 from shared.errors import Unavailable
+from shared.gpu import uses_gpu
 from shared.process.lifetime import LOW, LOWEST, event_loop_watchdog, lower_priority, on_stdin_eof
 from shared.queue.client import run_queue
 from shared.queue.worker_slot import Slot
@@ -29,7 +29,6 @@ from shared.vocabulary import ServiceName, TaskKind
 
 STORAGE_RETRY_SECONDS = 0.5
 WATCHDOG_SECONDS = 120.0  # without one turn of the event loop, however starved the machine is
-NVIDIA = Path("/dev/nvidiactl")
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ def main(service: ServiceName, handlers: Mapping[TaskKind, OpenHandler]) -> None
     options = parser.parse_args()
     settings = Settings.load()
     logs.configure(settings, service=service, kind=options.kind)
-    if settings.device != "cuda" and not (settings.device == "auto" and NVIDIA.exists()):
+    if not uses_gpu(settings):
         lower_priority(LOWEST if options.kind == "generate" else LOW)  # a preview has somebody waiting for it
     asyncio.run(run(service, options, handlers[options.kind], settings))
 

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from shared.arrays import Image
+
 Lab = NDArray[Any]  # float32 (..., 3): L 0-100, a and b about -100 to 100
 
 CELL = 4  # frame pixels on a side of one drawn pixel; divides `aspect.STEP`

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from shared.arrays import Image
+
 Plane = NDArray[Any]  # float32, (H, W) or (H, W, 3)
 
 STILL, MOVING = 1.5, 7.0  # mean change of a neighbourhood, in levels of 255: below is noise, above is motion

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from services.creation.effects.camera_path import CameraPose, Matrix
+from shared.arrays import Image
 
-Image = NDArray[np.uint8]
 SUPERSAMPLING = 2  # every frame pixel is the mean of 2x2 samples
 USABLE = 1.5  # times the sides of the largest frame that a picture holds: what lies beyond is never seen
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from services.creation.camera import Camera
-from services.creation.engine import ClipSpec, Image
+from services.creation.engine import ClipSpec
 from services.creation.engines.classic.engine import ClassicEngine
 from shared import weights
+from shared.arrays import Image
 
 SIZE = (512, 288)
 FRAMES = 25

@@ -9,10 +9,11 @@ import pytest
 
 from services.creation.camera import Camera
 from services.creation.effects.pixel_art import CELL, COLOURS
-from services.creation.engine import ClipSpec, Image
+from services.creation.engine import ClipSpec
 from services.creation.engines.classic.engine import ClassicEngine
 from services.creation.request import ANIME, PIXEL, PLAIN
 from shared import weights
+from shared.arrays import Image
 
 SIZE = (512, 288)
 FRAMES = 16

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image as Pillow
 
 from services.creation.acceptance import check_source, inputs
-from services.creation.engine import Image
 from services.creation.model import load
 from services.creation.pipeline import create_video
 from services.creation.request import CreationRequest
+from shared.arrays import Image
 from shared.errors import JobFailed, Rejected, UnreadableMedia
 from shared.media.media_info import MediaHeader
 from shared.pipeline.direct_job import DirectJob

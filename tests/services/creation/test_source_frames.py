@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from services.creation.engine import Image
 from services.creation.source_frames import resample
+from shared.arrays import Image
 from shared.media.frame import Frame
 
 MILLISECONDS = Fraction(1, 1000)

@@ -12,6 +12,7 @@ import torch
 
 from services.interpo.model import load
 from shared import weights
+from shared.arrays import Image
 from shared.networks.compute import Compute
 from shared.networks.interpolator import Interpolator
 from shared.networks.rife import Layout, Rife
@@ -19,7 +20,6 @@ from shared.settings import Settings
 
 TINY = Layout("tiny", (16, 12, 8, 8), (8, 4, 2, 1), 0, 0, False, True, True, True)
 CPU = Compute(torch.device("cpu"), torch.float32)
-Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 SIZE = (192, 128)  # width, height of the affine pan
 MARGIN = 16  # pixels at the edge, whose content comes from outside

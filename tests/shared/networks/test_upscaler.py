@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from services.upscale.model import MODELS, load
+from services.upscale.model import load
 from shared import weights
 from shared.arrays import Picture
 from shared.errors import JobFailed
@@ -27,6 +27,7 @@ from shared.networks.tiles import plan
 from shared.networks.upscaler import Network, Upscaler
 from shared.process.malloc import KEEP_FREED_MEMORY
 from shared.settings import Settings, UpscaleSettings
+from shared.weights.upscalers import UPSCALERS
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 NCNN_FILES = {
@@ -34,7 +35,7 @@ NCNN_FILES = {
     "realesrgan-x4plus": "realesrgan-x4plus",
     "realesrgan-x4plus-anime": "realesrgan-x4plus-anime",
 }
-OVERLAPS = dict(MODELS.values())
+OVERLAPS = {stored.name: stored.overlap for stored in UPSCALERS.values()}
 
 
 def network(name: str) -> Network:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from services.creation.effects.grade import Grade
 from services.creation.effects.line_art import ink
-from services.creation.effects.stabilise import Image, Plane, temporal_denoise
+from services.creation.effects.stabilise import Plane, temporal_denoise
+from shared.arrays import Image
 
 WASHES = 3  # iterations of the bilateral filter, at half size
 WASH_COLOUR, WASH_SPACE = 26, 3.5  # its sigmas: levels of 255, pixels of the half size

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from services.creation.effects.grade import Grade
-from services.creation.effects.stabilise import Image, temporal_denoise
+from services.creation.effects.stabilise import temporal_denoise
+from shared.arrays import Image
 
 BLACK, WHITE = 1.0, 98.0  # the L that the darkest and the brightest 0.5 % should reach
 STRETCH_LIMIT = 1.25  # of contrast: dull pictures gain some, fog stays fog

@@ -6,10 +6,11 @@ from typing import Any
 from services.creation.effects.camera_path import camera_path, drift_path
 from services.creation.effects.pixel_art import choose_palette, pixelate
 from services.creation.effects.viewport import Viewport, cover, trim
-from services.creation.engine import ClipSpec, Image, OnProgress, SourceFrames, not_default
+from services.creation.engine import ClipSpec, OnProgress, SourceFrames, not_default
 from services.creation.engines.classic.anime import draw_anime
 from services.creation.engines.classic.clean import clean_up
 from services.creation.request import ANIME, PIXEL, VIDEO, CreationRequest
+from shared.arrays import Image
 from shared.errors import JobFailed
 
 FRAME_AREA = 1024 * 576  # pixels of a frame, whatever its shape

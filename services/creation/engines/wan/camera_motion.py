@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from services.creation.camera import Camera
 from services.creation.effects.camera_path import FOCAL_LENGTH, CameraPose
 from services.creation.effects.viewport import Viewport
-from services.creation.engine import Image
+from shared.arrays import Image
 
 Grey = NDArray[np.uint8]  # (height, width)
 Points = NDArray[np.float32]  # (N, 2), pixels

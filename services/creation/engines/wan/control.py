@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 
 from services.creation.effects.line_art import ink
-from services.creation.engine import Image
 from services.creation.request import ANIME
+from shared.arrays import Image
 
 
 def control_frame_for(style: int, frame: Image) -> Image:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from diffusers import WanPipeline
 
-from services.creation.engine import Image, OnProgress
+from services.creation.engine import OnProgress
 from services.creation.engines.wan.checkpoints import Checkpoint
 from services.creation.engines.wan.dmd_scheduler import sigmas_for
 from services.creation.engines.wan.draft_loading import ADAPTER, choose_precision, load_denoiser
@@ -19,13 +19,15 @@ from services.creation.engines.wan.images import to_images
 from services.creation.engines.wan.plans import Plan
 from services.creation.engines.wan.text_encoder import TextEncoder
 from shared import weights
+from shared.arrays import Image
 from shared.networks.compute import choose_compute
 from shared.networks.srvgg import SRVGG
 from shared.networks.upscaler import Upscaler
 from shared.settings import Settings
+from shared.weights.upscalers import UPSCALERS
 
 DENOISED, DECODED = 0.75, 0.9  # progress after denoising and after decoding: their share of the time on a CPU, about
-UPSCALER = "realesr-animevideov3"
+UPSCALER = UPSCALERS["animevideov3"].name
 GIVES_UP = "distilled to a few steps: guidance and the negative prompt do not act, less detail, calmer motion"
 
 

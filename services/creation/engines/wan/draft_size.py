@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from services.creation.aspect import STEP
 from services.creation.effects.viewport import cover
-from services.creation.engine import Image
+from shared.arrays import Image
 
 AREA = 320 * 192  # pixels of a draft, at most: the cost of a step grows faster than the area
 FILLED = 0.88  # share of that area that is used at least; less than all of it allows a better fit of the shape

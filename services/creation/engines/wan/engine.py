@@ -9,7 +9,7 @@ from typing import Any
 from services.creation.effects.camera_path import camera_path
 from services.creation.effects.pixel_art import choose_palette, pixelate
 from services.creation.effects.viewport import cover
-from services.creation.engine import ClipSpec, Image, OnProgress, SourceFrames, not_default
+from services.creation.engine import ClipSpec, OnProgress, SourceFrames, not_default
 from services.creation.engines.wan.camera_motion import measure_motion, missing_motion, warp
 from services.creation.engines.wan.control import control_frame_for
 from services.creation.engines.wan.generation_request import (
@@ -24,6 +24,7 @@ from services.creation.engines.wan.prompts import negative_prompt, prompt
 from services.creation.engines.wan.windows import count_windows, in_windows, to_length
 from services.creation.request import ANIME, PIXEL, VIDEO, CreationRequest
 from services.creation.source_frames import Interpolate, resample
+from shared.arrays import Image
 from shared.media.frame import Frame
 
 MOTION_STRENGTH = (0.85, 1.0, 1.1, 1.2, 1.3)  # by `movement`: how far what follows a picture may depart from it

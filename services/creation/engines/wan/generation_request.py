@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
 
-from services.creation.engine import Image, OnProgress
+from services.creation.engine import OnProgress
+from shared.arrays import Image
 
 FRAME_RATE = 16  # frames a second: what Wan's models were trained at, and what every run gives
 GROUP = 4  # frames that share a latent; the first frame has one of its own

@@ -9,7 +9,7 @@ import torch
 from diffusers import WanVACEPipeline
 from torch import Tensor
 
-from services.creation.engine import Image, OnProgress
+from services.creation.engine import OnProgress
 from services.creation.engines.wan.checkpoints import Checkpoint
 from services.creation.engines.wan.first_block import FirstBlockCache
 from services.creation.engines.wan.generation_request import Control, GenerationRequest
@@ -17,6 +17,7 @@ from services.creation.engines.wan.images import to_images
 from services.creation.engines.wan.loading import load_pipeline
 from services.creation.engines.wan.plans import Plan
 from services.creation.engines.wan.text_encoder import TextEncoder
+from shared.arrays import Image
 
 GREY = 0.5  # where there is no control frame: the model sees zero
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from services.creation.engine import Image
+from shared.arrays import Image
 
 
 def to_images(frames: Tensor) -> list[Image]:

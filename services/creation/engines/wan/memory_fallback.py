@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from services.creation.engine import Image, OnProgress
+from services.creation.engine import OnProgress
 from services.creation.engines.wan.generation_request import GenerationRequest, Generator
 from services.creation.engines.wan.plans import Plan, smaller_plan
+from shared.arrays import Image
 from shared.errors import JobFailed
 
 logger = logging.getLogger("bentoml.kinora.wan")

@@ -6,8 +6,8 @@ from itertools import islice
 import cv2
 import numpy as np
 
-from services.creation.engine import Image
 from services.creation.engines.wan.generation_request import whole_groups
+from shared.arrays import Image
 
 OVERLAP = 9  # frames, 4k+1: three latents of the window before, half a second
 

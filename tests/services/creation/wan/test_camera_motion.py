@@ -7,8 +7,8 @@ import pytest
 from services.creation.camera import Camera
 from services.creation.effects.camera_path import CameraPose, camera_path
 from services.creation.effects.viewport import Viewport
-from services.creation.engine import Image
 from services.creation.engines.wan.camera_motion import measure_motion, missing_motion, warp
+from shared.arrays import Image
 
 SIZE = (320, 192)
 COUNT = 9

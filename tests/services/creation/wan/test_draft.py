@@ -13,7 +13,6 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from services.creation.effects.viewport import cover
-from services.creation.engine import Image
 from services.creation.engines.wan.checkpoints import Checkpoint
 from services.creation.engines.wan.dmd_scheduler import FAST_WAN, LORA, DMDScheduler
 from services.creation.engines.wan.draft import DraftGenerator
@@ -22,6 +21,7 @@ from services.creation.engines.wan.draft_size import AREA, draft_size, enlarge
 from services.creation.engines.wan.generation_request import GenerationRequest
 from services.creation.engines.wan.plans import PLANS
 from services.creation.engines.wan.text_encoder import TextEncoder
+from shared.arrays import Image
 from shared.errors import JobFailed
 from shared.networks.compute import Compute
 from shared.settings import Settings

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from services.creation.camera import Camera
-from services.creation.engine import ClipSpec, Image, OnProgress
+from services.creation.engine import ClipSpec, OnProgress
 from services.creation.engines.wan.camera_motion import measure_motion
 from services.creation.engines.wan.engine import WanEngine
 from services.creation.engines.wan.generation_request import GenerationRequest
@@ -19,6 +19,7 @@ from services.creation.engines.wan.memory_fallback import MemoryFallback
 from services.creation.engines.wan.plans import PLANS, Plan
 from services.creation.engines.wan.windows import to_length
 from services.creation.request import ANIME, PIXEL, CreationRequest
+from shared.arrays import Image
 from shared.errors import JobFailed
 
 SIZE = (160, 96)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from services.creation import engine_selection
 from services.creation.acceptance import inputs
 from services.creation.engine_selection import choose_engine
 from services.creation.engines.wan.checkpoints import PLAIN, VACE, find
@@ -38,12 +37,12 @@ def plain(tmp_path: Path) -> str:
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(engine_selection, "NVIDIA", tmp_path)
+    monkeypatch.setattr("shared.gpu.NVIDIA", tmp_path)
 
 
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(engine_selection, "NVIDIA", tmp_path / "nowhere")
+    monkeypatch.setattr("shared.gpu.NVIDIA", tmp_path / "nowhere")
 
 
 def engines(settings: Settings) -> list[str]:
@@ -70,7 +69,7 @@ def test_the_refusal_of_a_text_names_the_one_command_for_its_machine(
         inputs(request, Settings())
     with pytest.raises(Rejected, match=r"run `kinora weights pull wan-vace-14b`"):
         inputs(request, Settings(creation=CreationSettings(plan="low", model="wan-vace-14b")))
-    monkeypatch.setattr(engine_selection, "NVIDIA", tmp_path)
+    monkeypatch.setattr("shared.gpu.NVIDIA", tmp_path)
     with pytest.raises(Rejected, match=r"run `kinora weights pull wan-vace-1\.3b`"):
         inputs(request, Settings())
 
@@ -85,7 +84,7 @@ def test_texts_are_drafts_on_a_cpu_and_full_size_on_a_gpu(
         "classic",
         "classic",
     ]
-    monkeypatch.setattr(engine_selection, "NVIDIA", tmp_path)
+    monkeypatch.setattr("shared.gpu.NVIDIA", tmp_path)
     assert engines(settings) == ["wan", "wan", "wan"]
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from services.creation.engine import Image
 from services.creation.engines.wan import loading, text_encoder
 from services.creation.engines.wan.checkpoints import VACE, Checkpoint, find
 from services.creation.engines.wan.first_block import cache_first_block
@@ -19,6 +18,7 @@ from services.creation.engines.wan.generation_request import Control, Generation
 from services.creation.engines.wan.generator import VaceGenerator, scale_motion
 from services.creation.engines.wan.loading import load_encoder, load_pipeline
 from services.creation.engines.wan.plans import PLANS, Plan
+from shared.arrays import Image
 from shared.settings import Settings
 from tests.support.tiny_wan import build_vace
 

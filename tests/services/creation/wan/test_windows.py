@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from services.creation.engine import Image
 from services.creation.engines.wan.windows import OVERLAP, count_windows, crossfade, in_windows
+from shared.arrays import Image
 
 WINDOW = 33
 
