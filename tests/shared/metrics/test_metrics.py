@@ -1,7 +1,6 @@
 """The figures: counters that only grow, gauges that are true, and a page that answers while the database does not."""
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,8 +15,8 @@ from shared.metrics.bounded_probe import BoundedProbe
 from shared.metrics.ended_tasks import OVERLAP, EndedTaskCounters
 from shared.metrics.instruments import Counter, Histogram, merge, render
 from shared.metrics.task_queries import Ended
+from shared.testing import processes
 from shared.testing.callback_receiver import Receiver, well_behaved
-from shared.testing.processes import descendants, read
 from tests.support.tiny_service import PATIENCE_SECONDS, TinyService
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -202,18 +201,12 @@ def test_callbacks_that_do_not_arrive_show_by_outcome_and_age(service: TinyServi
 
 def test_while_the_database_hangs_the_page_answers_without_what_it_cannot_know(service: TinyService) -> None:
     before = page_with(service, lambda seen: seen["kinora_database_up", "upscale"] == 1)
-    server = [process for process in (read(service.postgres_pid()), *descendants(service.postgres_pid())) if process]
-    for process in server:
-        process.send(signal.SIGSTOP)
-    try:
+    with processes.suspended(service.postgres_pid()):
         figures = page_with(service, lambda seen: seen["kinora_database_up", "upscale"] == 0)
         assert not [name for name, _ in figures if name in {"kinora_tasks_waiting", "kinora_callbacks_undelivered"}]
         ends = {key for key in before if key[0] == "kinora_tasks_ended_total"}
         assert {key: figures[key] for key in ends} == {key: before[key] for key in ends}
         assert [name for name, _ in figures if name == "kinora_folder_free_bytes"]
-    finally:
-        for process in server:
-            process.send(signal.SIGCONT)
     after = page_with(service, lambda seen: seen["kinora_database_up", "upscale"] == 1)
     assert after["kinora_tasks_ended_total", "generate upscale succeeded 7"] >= 3
 
