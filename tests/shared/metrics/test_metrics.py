@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from shared.metrics.bounded_probe import BoundedProbe
 from shared.metrics.ended_tasks import OVERLAP, EndedTaskCounters
-from shared.metrics.instruments import Counter, Histogram, merge, render
+from shared.metrics.instruments import Counter, Histogram, gauge, merge, render
 from shared.metrics.task_queries import Ended
 from shared.testing import processes
 from shared.testing.callback_receiver import Receiver, well_behaved
@@ -105,6 +105,21 @@ def test_pages_of_several_services_become_one_with_each_family_once_and_nothing_
     assert "bentoml" not in merged
     assert samples(merged)["kinora_a_total", "interpo"] == 1
     assert len(samples(merged)) == 4
+
+
+def test_a_page_that_is_none_costs_only_itself() -> None:
+    counter = Counter("kinora_a_total", "A", ("service",))
+    counter.add("upscale")
+    merged = merge(["<html>oops</html>", render([counter.family()]), 'kinora_a_total{service="'])
+    assert samples(merged) == {("kinora_a_total", "upscale"): 1.0}
+
+
+def test_merging_changes_nothing_in_a_page_of_ours() -> None:
+    ledger = EndedTaskCounters("upscale")
+    ledger.begin(NOON)
+    ledger.count([ended(1), ended(2, state="failed", run_seconds=0.123456789)])
+    page = render([*ledger.families(), gauge("kinora_folder_free_bytes", "Room", ("folder",), [(("/a b",), 2.5e14)])])
+    assert merge([page]) == page
 
 
 def test_a_look_that_hangs_is_left_alone_and_not_begun_twice() -> None:
