@@ -1,7 +1,6 @@
 """The service around the models: how quickly it starts, accepts and begins, and what it weighs while it waits."""
 
 import itertools
-import signal
 import statistics
 import tempfile
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from benchmarks.clips import write_clip
 from benchmarks.report import Report, percentile, spread
@@ -90,7 +90,7 @@ class Bench:
 
     def weight_by_part(self, stack: Stack) -> dict[str, int]:
         """Return the proportional set size of every process of the stack, bytes by pid and command."""
-        return {f"{p.pid} {part(p.command)}": processes.pss_bytes(p.pid) for p in stack.processes()}
+        return {f"{p.pid} {part(p)}": p.memory_full_info().pss for p in stack.processes()}
 
     def accepts(self, stack: Stack) -> list[float]:
         """Post `REQUESTS` tasks at `RATE`, each at its own due time, and return their latencies in milliseconds.
@@ -146,9 +146,9 @@ class Bench:
     def again_seconds(self, stack: Stack, task_id: int, attempt: int) -> float:
         """Kill the runner in the middle of its task and return the time until the task has begun its next attempt."""
         with stack.client() as client:
-            runner = next(process for process in stack.processes() if part(process.command) == "runner")
+            runner = next(process for process in stack.processes() if part(process) == "runner")
             begin = time.monotonic()
-            runner.send(signal.SIGKILL)
+            runner.kill()
             while client.get(f"/api/ai/tasks/{task_id}").json()["tasks"][0]["attempt"] != attempt:
                 time.sleep(0.02)
         return time.monotonic() - begin
@@ -158,8 +158,9 @@ class Bench:
         return {"task_id": next(self._task_ids), "video_url": str(clip), "dist_dir": dist_dir, "ratio": 1}
 
 
-def part(command: str) -> str:
-    """Return which part of the stack a command line is."""
+def part(process: psutil.Process) -> str:
+    """Return which part of the stack a process is."""
+    command = processes.command(process)
     marks = {
         "--service-name router": "router",
         "--service-name": "service",

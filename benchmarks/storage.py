@@ -22,7 +22,6 @@ from shared.settings import Settings
 from shared.tasks import heartbeats, rows
 from shared.tasks.recovery import TaskRecovery
 from shared.tasks.submission import enqueue
-from shared.testing import processes
 from shared.testing.callback_receiver import Receiver
 from shared.testing.stack import Stack
 
@@ -31,7 +30,6 @@ TASKS = 20
 RUNNERS = 100  # simulated: their signs of life, without models
 ROUNDS = 20  # of signs of life
 SETTLE_SECONDS = 3.0  # until every backend has reported what it did
-TICKS = 100.0  # of the kernel's clock a second
 COUNTERS = """
     SELECT xact_commit AS commits, tup_inserted + tup_updated + tup_deleted AS rows, wal_bytes::float8 AS wal_bytes
     FROM pg_stat_database, pg_stat_wal WHERE datname = current_database()
@@ -186,10 +184,9 @@ def look(connection: psycopg.Connection[Any], state_dir: Path) -> Cost:
     commits, rows, wal_bytes = (float(value) for value in connection.execute(COUNTERS).fetchone() or ())
     server = postmaster(state_dir)
     assert server
-    ticks = 0
-    for process in (server, *processes.descendants(server.pid)):
-        fields = Path(f"/proc/{process.pid}/stat").read_bytes().rpartition(b")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-        if process == server:  # of those that have ended
-            ticks += int(fields[13]) + int(fields[14])
-    return Cost(commits, rows, wal_bytes, ticks / TICKS)
+    spent = server.cpu_times()
+    cpu_seconds = spent.children_user + spent.children_system  # of those that have ended
+    for process in (server, *server.children(recursive=True)):
+        spent = process.cpu_times()
+        cpu_seconds += spent.user + spent.system
+    return Cost(commits, rows, wal_bytes, cpu_seconds)

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from benchmarks.chaos.history import Kill
 from shared.testing import processes
-from shared.testing.processes import Process
 from shared.testing.stack import Stack
 
 DECK = ("runner",) * 8 + ("postgres",) * 4 + ("service",) * 4 + ("router",) * 2 + ("master",) * 2
@@ -45,7 +46,7 @@ class Killer:
         deadline = time.monotonic() + APPEAR_SECONDS
         while time.monotonic() < deadline:
             victim = find(self._stack, kind)
-            if victim and victim.send(signal.SIGKILL):
+            if victim and processes.send(victim, signal.SIGKILL):
                 kill = Kill(time.time(), kind, victim.pid)
                 self.kills.append(kill)
                 return kill
@@ -53,10 +54,10 @@ class Killer:
         raise TimeoutError(f"no {kind} to kill within {APPEAR_SECONDS:g} s\n{self._stack.log_tail()}")
 
 
-def find(stack: Stack, kind: str) -> Process | None:
+def find(stack: Stack, kind: str) -> psutil.Process | None:
     """Return the process that plays this part now, None while nobody does."""
     if kind == "master":
-        return processes.read(stack.process.pid) if stack.process else None
+        return processes.live(stack.process.pid) if stack.process else None
     if kind == "postgres":
         return postmaster(stack.state_dir)
     marks = {
@@ -64,17 +65,17 @@ def find(stack: Stack, kind: str) -> Process | None:
         "service": ("_bentoml_impl.worker", "--service-name upscale"),
         "router": ("_bentoml_impl.worker", "--service-name router"),
     }
-    return next((p for p in stack.processes() if all(mark in p.command for mark in marks[kind])), None)
+    return next((p for p in stack.processes() if all(mark in processes.command(p) for mark in marks[kind])), None)
 
 
-def postmaster(state_dir: Path) -> Process | None:
+def postmaster(state_dir: Path) -> psutil.Process | None:
     """Return the embedded PostgreSQL's first process by its own pid file."""
     try:
         pid = int((state_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])
     except (OSError, ValueError, IndexError):
         return None
-    process = processes.read(pid)
-    return process if process and "postgres" in process.command else None
+    process = processes.live(pid)
+    return process if process and "postgres" in processes.command(process) else None
 
 
 class ServiceManager(threading.Thread):

@@ -3,9 +3,11 @@
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import av
+import psutil
 import psycopg
 
 from benchmarks.chaos.history import FinalFile, Transition, Writers
@@ -78,14 +80,15 @@ class Onlooker(threading.Thread):
         self.join()
 
     def _holders(self) -> Iterable[tuple[str, str]]:
-        runners = [process for process in self._stack.processes() if ".runner" in process.command]
+        runners = [process for process in self._stack.processes() if ".runner" in processes.command(process)]
         pids = {process.pid for process in runners}
         for process in runners:
             # A runner that is just starting PostgreSQL again is seen twice between fork and exec, descriptors and all.
-            if process.parent not in pids:
-                for target in processes.open_files(process.pid):
-                    if target.startswith(str(self._out)) and Path(target).name.startswith("."):
-                        yield str(process.pid), Path(target).name
+            with suppress(psutil.Error):
+                if process.ppid() not in pids:
+                    for file in process.open_files():
+                        if file.path.startswith(str(self._out)) and Path(file.path).name.startswith("."):
+                            yield str(process.pid), Path(file.path).name
 
 
 def visible(out: Path) -> list[Path]:

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from shared.testing.processes import Process, descendants
+import psutil
+
+from shared.testing.processes import command
 from shared.testing.stack import free_port
 from shared.vocabulary import SERVICES
 
@@ -81,9 +83,9 @@ class Nginx(AbstractContextManager["Nginx"]):
         self._process.send_signal(signal.SIGHUP)
         wait_until(lambda: bool(self._at_work()) and not self._at_work() & before, self._folder / "error.log")
 
-    def _at_work(self) -> set[Process]:
+    def _at_work(self) -> set[psutil.Process]:
         """Return the worker processes that take new requests; one that shuts down says so in its title."""
-        return {p for p in descendants(self._process.pid) if p.command == "nginx: worker process"}
+        return {p for p in psutil.Process(self._process.pid).children() if command(p) == "nginx: worker process"}
 
     def _render(self, versions: Sequence[Version]) -> None:
         servers = dict.fromkeys((*SERVICES, "router"), f"server {self._router} max_fails=0;")

@@ -6,10 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from shared.doctor.finding import Finding
 from shared.errors import Problem
 from shared.settings import Settings
-from shared.testing import processes
 
 LEAST_VERSION = 14
 SKEW_SECONDS = 2.0
@@ -41,11 +42,12 @@ def database(settings: Settings) -> Iterator[Finding]:
 def users_of(state_dir: Path) -> list[str]:
     """Name the processes that hold the embedded server's file of users open."""
     users = str(state_dir / "postgres.users")
-    return [
-        f"{Path(process.command.split()[0]).name} ({process.pid})"
-        for process in processes.everything()
-        if process.command and users in processes.open_files(process.pid)
-    ]
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it ended meanwhile, or is another user's
+            if any(file.path == users for file in process.open_files()):
+                found.append(f"{process.name()} ({process.pid})")
+    return found
 
 
 def _look(uri: str, name: str) -> Iterator[Finding]:

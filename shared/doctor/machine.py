@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pynvml
 
 from shared.doctor.finding import Finding, ask_aside
@@ -43,7 +44,7 @@ def python(_settings: Settings) -> Iterator[Finding]:
 
 def strength(_settings: Settings) -> Iterator[Finding]:
     """Look at cores and memory."""
-    yield from judge_strength(os.cpu_count() or 1, os.sysconf("SC_PAGESIZE") * os.sysconf("SC_PHYS_PAGES"))
+    yield from judge_strength(os.cpu_count() or 1, psutil.virtual_memory().total)
 
 
 def judge_strength(cores: int, memory_bytes: int) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import httpx
+import psutil
 
 from shared.doctor.finding import Finding
 from shared.settings import AccessSettings, Settings
@@ -113,8 +114,15 @@ def _holder(access: AccessSettings, where: str, error: OSError) -> Finding:
         answer = httpx.get(f"http://{host}:{access.port}/readyz", timeout=ASK_SECONDS, trust_env=False)
         if answer.is_success:
             return Finding("port", "ok", f"{where}: Kinora, or a program like it, answers there already and is ready")
-    return Finding(
-        "port",
-        "broken",
-        f"{where} cannot be listened on ({error.strerror}): take another KINORA_PORT, or end who has it",
-    )
+    text = f"{where} cannot be listened on ({error.strerror})"
+    return Finding("port", "broken", f"{text}: take another KINORA_PORT, or end {_listener(access.port)}")
+
+
+def _listener(port: int) -> str:
+    """Name the process that listens on a port, as far as this user may know."""
+    for connection in psutil.net_connections("tcp"):
+        listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
+        if listens and connection.pid:
+            with suppress(psutil.Error):
+                return f"{psutil.Process(connection.pid).name()} ({connection.pid})"
+    return "who has it"

@@ -7,14 +7,18 @@ a service has, added to BentoML's page through its `__metrics__` hook. They coun
 """
 
 import bisect
+import logging
 import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 PREFIX = "kinora_"
+
+logger = logging.getLogger(__name__)
 
 
 class Counter:
@@ -96,21 +100,21 @@ def merge(pages: Iterable[str]) -> str:
 
     The series of different services differ in their `service` label, so that none appears twice.
     """
-    heads: dict[str, list[str]] = {}
-    samples: dict[str, list[str]] = {}
-    for page in pages:
-        family = ""
-        for line in page.splitlines():
-            if line.startswith("# HELP "):
-                family = line.split(" ", 3)[2]
-                heads.setdefault(family, [])
-            if not family.startswith(PREFIX):
-                continue
-            if not line.startswith("#"):
-                samples.setdefault(family, []).append(line)
-            elif len(heads[family]) < 2:  # noqa: PLR2004  # HELP and TYPE, of the first page that has them
-                heads[family].append(line)
-    return "".join(f"{line}\n" for family, lines in samples.items() for line in (*heads[family], *lines))
+    families: dict[str, Metric] = {}
+    for family in (family for page in pages for family in _ours(page)):
+        known = families.setdefault(family.name, family)
+        if known is not family:
+            known.samples += family.samples
+    return render(families.values())
+
+
+def _ours(page: str) -> list[Metric]:
+    """Read our families of a page; none of a page that is not in Prometheus' format, as another server's may be."""
+    try:
+        return [family for family in text_string_to_metric_families(page) if family.name.startswith(PREFIX)]
+    except (ValueError, LookupError):
+        logger.warning("a service's page of metrics cannot be read and is left out")
+        return []
 
 
 class _Page:

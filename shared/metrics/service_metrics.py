@@ -5,13 +5,13 @@ Two kinds of truth, and a reader must know which he sums (docs/operations.md has
 """
 
 import asyncio
-import os
 import shutil
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from prometheus_client.metrics_core import Metric
 
 from shared.database.pool import Connection, Pool
@@ -222,7 +222,6 @@ def _rooms(folders: Iterable[Path]) -> Iterable[FolderRoom]:
 def _resident_bytes(pid: int) -> float:
     """Return what a process holds in memory; 0 when it has ended meanwhile."""
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    except OSError:
+        return float(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
         return 0.0
-    return float(pages * os.sysconf("SC_PAGESIZE"))

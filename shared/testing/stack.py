@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 import httpx
+import psutil
 
 from shared.testing import processes
 
@@ -117,7 +118,7 @@ class Stack:
         except httpx.TransportError:
             return False
 
-    def processes(self) -> list[processes.Process]:
+    def processes(self) -> list[psutil.Process]:
         """Return every live process of this stack, orphans of killed parents included."""
         return processes.with_environment("KINORA_STATE_DIR", str(self.state_dir))
 
@@ -136,10 +137,10 @@ class Stack:
     def kill(self) -> None:
         """End everything that is left of this stack, at once (PostgreSQL with the grace that it needs to sync)."""
         left = self.processes()
-        database = [process for process in left if "postgres" in process.command.partition(" ")[0]]
+        database = [process for process in left if "postgres" in processes.command(process).partition(" ")[0]]
         for process in left:
             if process not in database:
-                process.send(signal.SIGKILL)
+                processes.send(process, signal.SIGKILL)
         processes.end(database, grace_seconds=5)
         if self.process is not None:
             self.process.wait(timeout=10)

@@ -8,13 +8,14 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING
 
 from shared.errors import Unavailable
 from shared.files.hashing import sha256_of
 from shared.weights.download import URL_TIMEOUT_SECONDS, OnBytes, SourceFailed, download
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
 
 HUB_URL = "https://huggingface.co"
 COMMIT_DIGITS = 40
@@ -69,14 +70,20 @@ class Hub:
     def files(self, repository: Repository) -> list[HubFile]:
         """Return what the folders hold that a model is loaded from; Unavailable where the hub does not answer."""
         try:
-            commit = repository.revision
-            if len(commit) != COMMIT_DIGITS:
-                commit = self._ask(f"/api/models/{repository.name}/revision/{repository.revision}").json()["sha"]
-            found = [_file(repository.name, commit, item) for item in self._tree(repository.name, commit)]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-            reason = str(error) or type(error).__name__
+            import httpx2  # noqa: PLC0415  # only creation's installation has it
+            from huggingface_hub import HfApi  # noqa: PLC0415  # likewise
+        except ImportError as error:
+            raise Unavailable("weights_hub_library") from error
+        # Neither a token of this user nor a list of what is installed here goes along.
+        api = HfApi(endpoint=self._url, token=False, headers={"user-agent": "kinora"})
+        name, revision = repository.name, repository.revision
+        try:
+            model = api.model_info(name, revision=revision, files_metadata=True, timeout=URL_TIMEOUT_SECONDS)
+            found = list(_files(name, revision, model))
+        except (httpx2.HTTPError, OSError, ValueError, KeyError, TypeError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise Unavailable("weights_hub_unreachable", repository=repository, hub=self._url, reason=reason) from error
-        wanted = [file for file in found if file is not None and _folder(file.path) in repository.folders]
+        wanted = [file for file in found if _folder(file.path) in repository.folders]
         return [file for file in wanted if PurePosixPath(file.path).suffix in KINDS]
 
     def fetch(self, file: HubFile, target: Path, on_bytes: OnBytes) -> None:
@@ -84,6 +91,8 @@ class Hub:
         if file.is_at(target):
             on_bytes(file.size)
             return
+        # Not by `hf_hub_download`: after a cut it begins anew, and it asks Xet's servers even where a mirror is named.
+        # Its `http_get` could go on, but writes for as long as a server sends, however long the file should be.
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f"{target.name}.part")
         url = f"{self._url}/{file.repository}/resolve/{file.commit}/{file.path}"
@@ -96,27 +105,22 @@ class Hub:
             raise Unavailable("weights_unreachable", file=file.path, reasons=f"{url}: not the bytes of its commit")
         partial.rename(target)
 
-    def _tree(self, name: str, commit: str) -> Iterator[dict[str, Any]]:
-        page: str | None = f"/api/models/{name}/tree/{commit}?recursive=true"
-        while page:
-            answer = self._ask(page)
-            yield from answer.json()
-            page = answer.links.get("next", {}).get("url")
 
-    def _ask(self, path: str) -> httpx.Response:
-        url = path if path.startswith("http") else self._url + path
-        return httpx.get(url, follow_redirects=True, timeout=URL_TIMEOUT_SECONDS).raise_for_status()
-
-
-def _file(repository: str, commit: str, item: dict[str, Any]) -> HubFile | None:
-    """Read one line of a tree; None for a folder and for a path that would lead out of ours."""
-    path = PurePosixPath(item["path"])
-    if item["type"] != "file" or path.is_absolute() or ".." in path.parts:
-        return None
-    large = item.get("lfs")
-    if large:
-        return HubFile(repository, commit, item["path"], int(large["size"]), sha256=large["oid"])
-    return HubFile(repository, commit, item["path"], int(item["size"]), git_hash=item["oid"])
+def _files(repository: str, revision: str, model: "ModelInfo") -> Iterator[HubFile]:
+    """Yield the files of a commit, but those whose path would lead out of our folder."""
+    commit = model.sha
+    if not commit or (len(revision) == COMMIT_DIGITS and commit != revision):
+        raise ValueError(f"it answered for {commit}")
+    for item in model.siblings or ():
+        path = PurePosixPath(item.rfilename)
+        if path.is_absolute() or ".." in path.parts:
+            continue
+        if item.lfs:
+            yield HubFile(repository, commit, item.rfilename, item.lfs.size, sha256=item.lfs.sha256)
+        elif item.size is not None and item.blob_id:
+            yield HubFile(repository, commit, item.rfilename, item.size, git_hash=item.blob_id)
+        else:
+            raise ValueError(f"{item.rfilename} has no hash")
 
 
 def _folder(path: str) -> str:

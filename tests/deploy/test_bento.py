@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from benchmarks.clips import write_clip
 from deploy import pins
 from shared import weights
 from shared.testing.callback_receiver import Receiver
+from shared.testing.processes import command
 from shared.vocabulary import SERVICES
 from tests.support.image import Container, Image, fresh_environment, pinned, unpack
 
@@ -260,16 +260,16 @@ def test_nothing_of_the_checkout_or_of_its_environment_is_in_use(deployment: dic
         found = container.processes()
         assert len(found) >= (2 if name == "router" else 3)  # BentoML's master, its worker, the runners
         for process in found:
-            mapped = Path(f"/proc/{process.pid}/maps").read_text()
-            assert f"{ROOT}/" not in mapped, f"{name}: {process.command}"
-            assert not Path(f"/proc/{process.pid}/cwd").readlink().is_relative_to(ROOT)
+            mapped = [library.path for library in process.memory_maps()]
+            assert not [path for path in mapped if path.startswith(f"{ROOT}/")], f"{name}: {command(process)}"
+            assert not Path(process.cwd()).is_relative_to(ROOT)
 
 
 def test_the_router_image_starts_no_service_and_names_those_whose_url_is_missing(
     deployment: dict[str, Container], images: dict[str, Image], tmp_path: Path
 ) -> None:
     full = deployment["router"]
-    assert not [process for process in full.processes() if "runner" in process.command]
+    assert not [process for process in full.processes() if "runner" in command(process)]
     settings = {name: value for name, value in full.settings.items() if name != "KINORA_CREATION_URL"}
     router = Container(images["router"], full.commands, tmp_path / "at", settings).start()
     try:
@@ -317,8 +317,8 @@ def test_a_stopped_container_finishes_its_running_task_first(
 def test_a_container_whose_service_is_killed_ends_as_failed_and_leaves_no_process(as_pid_1: Container) -> None:
     """So that its orchestrator starts another one; BentoML itself starts no new worker in a container."""
     assert as_pid_1.process
-    [worker] = [found for found in as_pid_1.processes() if "_bentoml_impl.worker" in found.command]
-    worker.send(signal.SIGKILL)
+    [worker] = [found for found in as_pid_1.processes() if "_bentoml_impl.worker" in command(found)]
+    worker.kill()
     assert as_pid_1.process.wait(240) != 0
     assert as_pid_1.processes() == []
 
@@ -339,7 +339,7 @@ def test_the_personal_edition_is_all_of_it_in_one_container(
     personal = Container(images["kinora"], commands, tmp_path / "at", settings).start()
     try:
         personal.wait_ready()
-        working = " ".join(process.command for process in personal.processes())
+        working = " ".join(command(process) for process in personal.processes())
         assert all(f"services.{service}.runner" in working for service in SERVICES)
         with httpx.Client(base_url=personal.url, headers=AUTHORISED, trust_env=False, timeout=30) as client:
             face = str(media / "face.jpg")
@@ -363,4 +363,4 @@ def test_sigterm_ends_every_image_in_order(deployment: dict[str, Container]) -> 
     with ThreadPoolExecutor(len(deployment)) as pool:
         statuses = dict(zip(deployment, pool.map(Container.stop, deployment.values()), strict=True))
     assert statuses == dict.fromkeys(deployment, 0)
-    assert [process.command for one in deployment.values() for process in one.processes()] == []
+    assert [command(process) for one in deployment.values() for process in one.processes()] == []

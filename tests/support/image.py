@@ -19,6 +19,7 @@ from pathlib import Path
 
 import bentoml
 import httpx
+import psutil
 
 # Private, but what `bentoml containerize` builds from: the very folder that a container engine would get.
 from bentoml._internal.container import construct_containerfile
@@ -190,17 +191,17 @@ class Container:
         except httpx.TransportError:
             return False
 
-    def processes(self) -> list[processes.Process]:
+    def processes(self) -> list[psutil.Process]:
         return processes.with_environment("KINORA_TEST_CONTAINER", str(self.folder))
 
     def stop(self) -> int:
         """Send SIGTERM to the first process as an engine does; return the exit status, or raise TimeoutExpired."""
         assert self.process
-        first = next((found for found in self.processes() if found.command.startswith("tini ")), None)
+        first = next((found for found in self.processes() if processes.command(found).startswith("tini ")), None)
         if first is None:
             self.process.send_signal(signal.SIGTERM)
         else:
-            first.send(signal.SIGTERM)
+            processes.send(first, signal.SIGTERM)
         return self.process.wait(STOP_SECONDS)
 
     def kill(self) -> None:

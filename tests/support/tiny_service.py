@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
 import psycopg
 from psycopg.rows import dict_row
 
@@ -21,8 +22,8 @@ from shared.errors import Problem
 from shared.process.lifetime import die_with_parent
 from shared.serving.task_service import TaskService
 from shared.settings import Settings
+from shared.testing import processes
 from shared.testing.callback_receiver import Receiver
-from shared.testing.processes import Process, descendants, everything
 from shared.vocabulary import TaskKind
 from tests.support.tiny_runner import TinyRequest
 
@@ -72,7 +73,7 @@ class TinyService:
     def __exit__(self, *_: object) -> None:
         self.stop()
         for process in self.left_over():
-            process.send(signal.SIGKILL)
+            processes.send(process, signal.SIGKILL)
 
     def stop(self) -> int:
         assert self.process
@@ -85,18 +86,14 @@ class TinyService:
         self.process.kill()
         self.process.communicate()
 
-    def left_over(self) -> list[Process]:
+    def left_over(self) -> list[psutil.Process]:
         """Every live process that belongs to this home."""
-        marks = (f"KINORA_STATE_DIR={self.state}".encode(), str(self.state).encode())
-        found = []
-        for process in everything():
-            try:
-                environment = Path(f"/proc/{process.pid}/environ").read_bytes()
-            except OSError:
-                continue
-            if process.pid != os.getpid() and any(mark in environment for mark in marks):
-                found.append(process)
-        return found
+        return [
+            process
+            for process in psutil.process_iter(["environ"])
+            if process.pid != os.getpid()
+            and any(str(self.state) in value for value in (process.info["environ"] or {}).values())
+        ]
 
     def ask(self, what: str, **details: object) -> Any:
         """Send one line, return what comes back."""
@@ -139,9 +136,9 @@ class TinyService:
         assert self.process
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
-            for process in descendants(self.process.pid):
-                if f"{RUNNER} --kind {kind}" in process.command:
-                    return process.pid
+            for process in psutil.Process(self.process.pid).children(recursive=True):
+                if f"{RUNNER} --kind {kind}" in processes.command(process):
+                    return int(process.pid)
             time.sleep(0.02)
         raise AssertionError(f"no runner for {kind}")
 

@@ -13,6 +13,7 @@ import pytest
 from benchmarks.clips import write_clip
 from shared.demo.clips import facts
 from shared.testing.callback_receiver import ReceivedCallback, Receiver
+from shared.testing.processes import command
 from shared.testing.stack import Stack
 
 CALLBACK_KEYS = ["task_id", "preview_image", "reference_images", "video_url", "err_code", "err_msg"]
@@ -262,7 +263,7 @@ def test_sigterm_lets_the_running_task_finish_and_its_callback_is_not_lost(
         assert stack.process is not None
         stack.process.send_signal(signal.SIGTERM)
         assert stack.process.wait(180) == 0, stack.log_tail()
-        assert [process.command for process in stack.processes()] == []
+        assert [command(process) for process in stack.processes()] == []
         [name] = everything_in(media / "out")
         if not receiver.of(task_id):
             stack.start().wait_ready()

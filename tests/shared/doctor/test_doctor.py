@@ -183,6 +183,7 @@ def test_a_port_that_somebody_else_has_is_broken_and_our_own_is_not() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         [finding] = network.port(Settings(access=AccessSettings(port=other.getsockname()[1])))
         assert (finding.level, "KINORA_PORT" in finding.sentence) == ("broken", True)
+        assert f"({os.getpid()})" in finding.sentence
     with serving(Starlette(routes=[Route("/readyz", ready)])) as url:
         [finding] = network.port(Settings(access=AccessSettings(port=int(url.rpartition(":")[2]))))
         assert finding.level == "ok"

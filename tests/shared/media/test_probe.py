@@ -21,6 +21,7 @@ from shared.media import probe
 from shared.media.media_info import MediaHeader, MediaKind
 from shared.media.probe import ProbePool
 from shared.settings import Settings
+from shared.testing.processes import live
 from tests.support import clips
 from tests.support.clips import clip
 
@@ -58,14 +59,6 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
 def picture(path: Path) -> Path:
     Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(path)
     return path
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
 
 
 def test_a_video_says_what_it_is(tmp_path: Path, probed: Probe) -> None:
@@ -149,7 +142,7 @@ def test_workers_start_late_are_used_again_and_end_with_the_pool(tmp_path: Path)
             await asyncio.gather(*(pool.probe(path, "video") for _ in range(8)))
             workers = idle_pids(pool)
             assert len(workers) == 2
-        assert not any(alive(pid) for pid in workers)
+        assert not any(live(pid) for pid in workers)
 
     asyncio.run(run())
 
@@ -207,7 +200,7 @@ def test_a_file_that_hangs_its_worker_is_given_up_and_hits_nobody_else(tmp_path:
             with pytest.raises(UnreadableMedia) as problem:
                 await waiting
             assert problem.value.key == "media_probe_timeout"
-            assert not alive(hung)
+            assert not live(hung)
             assert (await pool.probe(path, "video")).width == 160
 
     asyncio.run(run())
@@ -226,7 +219,7 @@ def test_a_request_that_is_cancelled_leaves_no_worker_with_a_half_read_answer(tm
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
-            assert not alive(pid)
+            assert not live(pid)
             assert (await pool.probe(path, "video")).width == 160
 
     asyncio.run(run())
@@ -266,12 +259,12 @@ def test_workers_die_with_a_face_that_is_killed(tmp_path: Path) -> None:
         assert face.stdout is not None
         pids = [int(pid) for pid in face.stdout.readline().split()]
         assert len(pids) == 1
-        assert alive(pids[0])
+        assert live(pids[0])
         face.kill()
     deadline = time.monotonic() + 10
-    while alive(pids[0]) and time.monotonic() < deadline:
+    while live(pids[0]) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not alive(pids[0])
+    assert not live(pids[0])
 
 
 def test_the_face_imports_no_codec() -> None:

@@ -1,7 +1,6 @@
 """The figures: counters that only grow, gauges that are true, and a page that answers while the database does not."""
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,10 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from shared.metrics.bounded_probe import BoundedProbe
 from shared.metrics.ended_tasks import OVERLAP, EndedTaskCounters
-from shared.metrics.instruments import Counter, Histogram, merge, render
+from shared.metrics.instruments import Counter, Histogram, gauge, merge, render
 from shared.metrics.task_queries import Ended
+from shared.testing import processes
 from shared.testing.callback_receiver import Receiver, well_behaved
-from shared.testing.processes import descendants, read
 from tests.support.tiny_service import PATIENCE_SECONDS, TinyService
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -106,6 +105,21 @@ def test_pages_of_several_services_become_one_with_each_family_once_and_nothing_
     assert "bentoml" not in merged
     assert samples(merged)["kinora_a_total", "interpo"] == 1
     assert len(samples(merged)) == 4
+
+
+def test_a_page_that_is_none_costs_only_itself() -> None:
+    counter = Counter("kinora_a_total", "A", ("service",))
+    counter.add("upscale")
+    merged = merge(["<html>oops</html>", render([counter.family()]), 'kinora_a_total{service="'])
+    assert samples(merged) == {("kinora_a_total", "upscale"): 1.0}
+
+
+def test_merging_changes_nothing_in_a_page_of_ours() -> None:
+    ledger = EndedTaskCounters("upscale")
+    ledger.begin(NOON)
+    ledger.count([ended(1), ended(2, state="failed", run_seconds=0.123456789)])
+    page = render([*ledger.families(), gauge("kinora_folder_free_bytes", "Room", ("folder",), [(("/a b",), 2.5e14)])])
+    assert merge([page]) == page
 
 
 def test_a_look_that_hangs_is_left_alone_and_not_begun_twice() -> None:
@@ -202,18 +216,12 @@ def test_callbacks_that_do_not_arrive_show_by_outcome_and_age(service: TinyServi
 
 def test_while_the_database_hangs_the_page_answers_without_what_it_cannot_know(service: TinyService) -> None:
     before = page_with(service, lambda seen: seen["kinora_database_up", "upscale"] == 1)
-    server = [process for process in (read(service.postgres_pid()), *descendants(service.postgres_pid())) if process]
-    for process in server:
-        process.send(signal.SIGSTOP)
-    try:
+    with processes.suspended(service.postgres_pid()):
         figures = page_with(service, lambda seen: seen["kinora_database_up", "upscale"] == 0)
         assert not [name for name, _ in figures if name in {"kinora_tasks_waiting", "kinora_callbacks_undelivered"}]
         ends = {key for key in before if key[0] == "kinora_tasks_ended_total"}
         assert {key: figures[key] for key in ends} == {key: before[key] for key in ends}
         assert [name for name, _ in figures if name == "kinora_folder_free_bytes"]
-    finally:
-        for process in server:
-            process.send(signal.SIGCONT)
     after = page_with(service, lambda seen: seen["kinora_database_up", "upscale"] == 1)
     assert after["kinora_tasks_ended_total", "generate upscale succeeded 7"] >= 3
 

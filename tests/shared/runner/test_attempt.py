@@ -3,13 +3,13 @@
 import os
 import signal
 import time
-from pathlib import Path
 
+import psutil
 import pytest
 
 from shared.process.file_lock import FileLock
+from shared.testing import processes
 from shared.testing.callback_receiver import Receiver
-from shared.testing.processes import descendants, read
 from tests.support.tiny_service import PATIENCE_SECONDS, TinyService, callbacks
 
 
@@ -85,10 +85,10 @@ def test_an_attempt_that_lost_its_fence_changes_nothing(service: TinyService, re
     service.sql("UPDATE kinora_tasks SET attempt = attempt + 1 WHERE task_id = 13")  # a successor claimed it
     pid = service.runner_pid()
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+    while psutil.pid_exists(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     # The runner is gone without a word: no file, no end, no callback, and the job is its successor's.
-    assert not Path(f"/proc/{pid}").exists()
+    assert not psutil.pid_exists(pid)
     assert not [name for name in service.files() if name.startswith("13_") and "-1_" in name]
     [callback] = callbacks(receiver, 13)
     assert callback["err_code"] == 0
@@ -109,13 +109,9 @@ def test_postgres_killed_while_a_job_runs_costs_neither_job_nor_callback(
 def test_a_job_that_ends_while_the_storage_is_away_waits_for_it(service: TinyService, receiver: Receiver) -> None:
     service.post(17, seconds=4)
     service.wait_until(17, "running")
-    server = [process for process in (read(service.postgres_pid()), *descendants(service.postgres_pid())) if process]
-    for process in server:
-        process.send(signal.SIGSTOP)  # it hangs: no watcher replaces it, and no answer comes
-    time.sleep(6)
-    assert not receiver.of(17)
-    for process in server:
-        process.send(signal.SIGCONT)
+    with processes.suspended(service.postgres_pid()):  # it hangs: no watcher replaces it, and no answer comes
+        time.sleep(6)
+        assert not receiver.of(17)
     [callback] = callbacks(receiver, 17)
     assert callback["err_code"] == 0
     assert service.task(17)["attempt"] == 1

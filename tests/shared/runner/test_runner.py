@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from shared.testing import processes
 from shared.testing.callback_receiver import Receiver
 from tests.support.tiny_service import PATIENCE_SECONDS, TinyService, callbacks
 
@@ -101,7 +102,7 @@ def test_everything_killed_at_once_loses_nothing(tmp_path_factory: pytest.TempPa
         service.wait_until(23, "running")
         service.kill()
         for process in service.left_over():
-            process.send(signal.SIGKILL)
+            processes.send(process, signal.SIGKILL)
         service.start()
         for task_id in (23, 24, 25):
             assert [c["err_code"] for c in callbacks(receiver, task_id)] == [0]

@@ -5,8 +5,8 @@ import re
 import signal
 import time
 
+from shared.testing import processes
 from shared.testing.callback_receiver import Receiver
-from shared.testing.processes import descendants, read
 from tests.support.tiny_service import PATIENCE_SECONDS, TinyService
 
 
@@ -79,13 +79,7 @@ def test_it_is_ready_only_while_storage_and_runners_are(service: TinyService) ->
     os.kill(service.runner_pid("preview"), signal.SIGKILL)
     becomes(ready=False)
     becomes(ready=True)
-    server = [process for process in (read(service.postgres_pid()), *descendants(service.postgres_pid())) if process]
-    for process in server:
-        process.send(signal.SIGSTOP)  # it hangs, and nobody replaces it
-    try:
+    with processes.suspended(service.postgres_pid()):  # it hangs, and nobody replaces it
         assert service.post(60).startswith("Unavailable: storage is unavailable")
         becomes(ready=False)
-    finally:
-        for process in server:
-            process.send(signal.SIGCONT)
     becomes(ready=True)

@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -33,16 +34,17 @@ class HubServer:
     repositories: dict[str, dict[str, bytes]] = field(default_factory=dict)
     breaks_after: int | None = None  # bytes of a file
     lies_about: str = ""  # a path whose bytes are others than the tree says
-    page: int = 3  # lines of a tree in one answer
     fetched: list[str] = field(default_factory=list)
+    asked_with: list[dict[str, str]] = field(default_factory=list)  # the headers
 
-    def tree(self, name: str) -> list[dict[str, object]]:
-        lines: list[dict[str, object]] = [{"type": "directory", "path": "transformer", "oid": "0", "size": 0}]
+    def siblings(self, name: str) -> list[dict[str, object]]:
+        lines: list[dict[str, object]] = []
         for path, content in self.repositories[name].items():
             oid = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-            line: dict[str, object] = {"type": "file", "path": path, "oid": oid, "size": len(content)}
+            line: dict[str, object] = {"rfilename": path, "blobId": oid, "size": len(content)}
             if path.endswith(".safetensors"):
-                line["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content)}
+                sha256 = hashlib.sha256(content).hexdigest()
+                line["lfs"] = {"sha256": sha256, "size": len(content), "pointerSize": 134}
             lines.append(line)
         return lines
 
@@ -58,13 +60,10 @@ def hub() -> Iterator[HubServer]:
                 name = "/".join(path.split("/")[3:5])
                 if name not in hub.repositories:
                     self.send_error(404)
-                elif "/revision/" in path:
-                    self.answer(json.dumps({"sha": COMMIT}).encode())
                 else:
-                    begin = int(query.rpartition("cursor=")[2]) if "cursor=" in query else 0
-                    lines, after = hub.tree(name), begin + hub.page
-                    link = f'<{hub.url}{path}?recursive=true&cursor={after}>; rel="next"' if after < len(lines) else ""
-                    self.answer(json.dumps(lines[begin:after]).encode(), link)
+                    assert query == "blobs=true"
+                    hub.asked_with.append({name.lower(): value for name, value in self.headers.items()})
+                    self.answer(json.dumps({"id": name, "sha": COMMIT, "siblings": hub.siblings(name)}).encode())
                 return
             name, _, rest = path[1:].partition("/resolve/")
             commit, _, file = rest.partition("/")
@@ -79,11 +78,9 @@ def hub() -> Iterator[HubServer]:
             self.end_headers()
             self.wfile.write(content[begin:][: hub.breaks_after])
 
-        def answer(self, body: bytes, link: str = "") -> None:
+        def answer(self, body: bytes) -> None:
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
-            if link:
-                self.send_header("Link", link)
             self.end_headers()
             self.wfile.write(body)
 
@@ -243,16 +240,42 @@ def test_a_repository_that_is_gone_is_said_to_be_so(hub: HubServer, store: Path)
         weights.pull("toy-model", hub_url=hub.url)
 
 
+def test_the_hub_hears_neither_who_asks_nor_what_is_installed(
+    hub: HubServer, store: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.exists()
+    fill(hub, model)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    weights.pull("toy-model", hub_url=hub.url)
+    assert [headers["user-agent"] for headers in hub.asked_with] == ["kinora", "kinora"]
+    assert not [headers for headers in hub.asked_with if "authorization" in headers]
+
+
+def test_where_the_library_of_the_hub_is_not_installed_the_ways_out_are_named(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.exists()
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(Unavailable, match=r"install kinora\[creation\].*kinora weights add"):
+        weights.pull("toy-model")
+
+
+def test_a_hub_that_answers_for_another_commit_is_not_believed(hub: HubServer) -> None:
+    hub.repositories = {"toys/whole": {}}
+    with pytest.raises(Unavailable, match=f"it answered for {COMMIT}"):
+        Hub(hub.url).files(Repository("toys/whole", "f" * 40, ("",)))
+
+
 def test_a_disk_that_is_too_small_is_found_before_anything_is_fetched(
     hub: HubServer, store: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(hub, model)
-    lines = hub.tree("toys/fast")
+    lines, lfs = hub.siblings("toys/fast"), {"sha256": "0" * 64, "size": 10**18, "pointerSize": 134}
 
     def huge(_name: str) -> list[dict[str, object]]:
-        return [{**line, **({"lfs": {"oid": "0" * 64, "size": 10**18}} if "lfs" in line else {})} for line in lines]
+        return [{**line, **({"lfs": lfs} if "lfs" in line else {})} for line in lines]
 
-    monkeypatch.setattr(hub, "tree", huge)
+    monkeypatch.setattr(hub, "siblings", huge)
     with pytest.raises(Unavailable, match=r"2000000000\.0 GB are needed"):
         weights.pull("toy-model", hub_url=hub.url)
     assert store.exists()
