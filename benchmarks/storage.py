@@ -127,7 +127,7 @@ async def of_runners(home: Path) -> tuple[Cost, Cost]:
     pool = await Pool(database.uri, size=16).open()
     try:
         workers, claimed = await settled_runners(pool)
-        recovery = TaskRecovery(settings, pool, Queue(pool.raw))
+        recovery = TaskRecovery(settings, pool, Queue())
 
         async def live(number: int) -> None:
             async with pool.raw.connection() as connection:

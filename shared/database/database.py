@@ -7,7 +7,7 @@ from typing import Any, Self
 import psycopg
 
 from shared.database.migrate import apply_schema
-from shared.database.pool import RETRY_SECONDS, _said
+from shared.database.pool import RETRY_SECONDS, server_message
 from shared.errors import Unavailable
 from shared.settings import Settings
 
@@ -37,7 +37,7 @@ class Database:
                 apply_schema(self.uri)
             except psycopg.Error as error:  # refused rights and wrong addresses too: an operator may mend them
                 if time.monotonic() > deadline:
-                    logger.warning("storage: %s", _said(error))
+                    logger.warning("storage: %s", server_message(error))
                     raise Unavailable("storage_unavailable") from error
                 time.sleep(RETRY_SECONDS)
             else:

@@ -90,7 +90,7 @@ class Pool:
                 await connection.execute(BEGIN)
                 yield connection
         except psycopg.Error as error:
-            logger.warning("storage: %s", _said(error))
+            logger.warning("storage: %s", server_message(error))
             raise Unavailable("storage_unavailable") from error
 
     async def retry_until_committed(
@@ -138,6 +138,6 @@ class Pool:
         return True
 
 
-def _said(error: psycopg.Error) -> str:
-    """Return the server's sentence alone: its details may quote a row, and with it a prompt."""
+def server_message(error: psycopg.Error) -> str:
+    """Return the server's main message without its details, which may quote a row and with it a prompt."""
     return error.diag.message_primary or str(error).strip() or type(error).__name__

@@ -29,7 +29,8 @@ from shared.errors import JobFailed, Problem, Unavailable
 from shared.pipeline.job import Job, JobStopped, Result
 from shared.process.file_lock import FileLock
 from shared.process.lifetime import LOW, LOWEST, event_loop_watchdog, lower_priority, on_stdin_eof
-from shared.queue.client import RUN, Queue, TryLater, Work, run_queue
+from shared.queue.client import RUN, Queue, run_queue
+from shared.queue.worker import QueueWorker, TryLater, WorkerPlan
 from shared.queue.worker_slot import Slot
 from shared.runner.running_job import CancellationToken, RunningJob, StopReason
 from shared.settings import Settings
@@ -112,7 +113,7 @@ class Runner:
         if exit_on_stdin_eof:
             on_stdin_eof(partial(loop.call_soon_threadsafe, self.drain))
         if ready_fd is not None:
-            with suppress(BrokenPipeError):  # killed meanwhile: the tether ends this process
+            with suppress(BrokenPipeError):  # killed meanwhile: the end of standard input ends this process
                 os.write(ready_fd, b"!")
             os.close(ready_fd)
         if not await self._slot.take(self._stopping):
@@ -121,21 +122,22 @@ class Runner:
             await asyncio.to_thread(self._database.stop)
             return
         self._pool = await Pool(self._database.uri).open()
-        self._queue = Queue(self._pool.raw)
+        self._queue = Queue()
         self._recovery = TaskRecovery(self._settings, self._pool, self._queue)
         with suppress(Unavailable):  # another time
             await self._recovery.remove_stale_workspaces()
         if self._settings.preload:
             await self._preload()
         logger.info("%s: ready", self._slot.name)
-        work = Work(
+        plan = WorkerPlan(
             queues=(self._lane_queue,),
             handlers={RUN: self.run},
             periodic_tasks=self._recovery.periodic_tasks,
             recover=self._recovery.recover_job,
             every_heartbeat=(self._record_version, self._recovery.reap_dead_workers),
         )
-        await self._queue.serve(work, self._slot, self._stopping)
+        self._worker = QueueWorker(self._pool.raw, plan, self._slot)
+        await self._worker.serve(self._stopping)
         await self._pool.close()
         await asyncio.to_thread(self._database.stop)
         self._slot.free()
@@ -347,7 +349,7 @@ class Runner:
         When the queue still counts its job as ours, only the end of this process can make it settle that.
         """
         logger.error("task %s: attempt %s was taken over", row.task_id, row.attempt)
-        if await self._pool.retry_until_committed(partial(self._queue.owns_run, row=row.id)):
+        if await self._pool.retry_until_committed(partial(self._worker.owns_run, row=row.id)):
             os._exit(EXIT_UNRESPONSIVE)
 
     def _hand_back(self) -> None:
