@@ -125,7 +125,7 @@ async def of_runners(home: Path) -> tuple[Cost, Cost]:
     database = Database(settings).start()
     pool = await Pool(database.uri, size=16).open()
     try:
-        queue = Queue(pool.raw)
+        queue = Queue()
         workers, claimed = await settled_runners(pool, queue)
         recovery = TaskRecovery(settings, pool, queue)
 

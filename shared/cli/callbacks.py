@@ -49,7 +49,7 @@ def replay(
         raise typer.BadParameter("name callbacks, or say --parked")
 
     async def work(_settings: Settings, pool: Pool) -> int:
-        queue = Queue(pool.raw)
+        queue = Queue()
         async with pool.transaction() as connection:
             chosen = [UUID(key) for key in keys or []]
             if parked:

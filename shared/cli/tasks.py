@@ -63,7 +63,7 @@ def cancel(task_id: TaskId, service: Service = None) -> None:
     """Cancel what is queued or running under a task_id; its callback says so."""
 
     async def work(settings: Settings, pool: Pool) -> int:
-        queue = Queue(pool.raw)
+        queue = Queue()
         async with pool.transaction() as connection:
             stopped = [
                 row
@@ -82,7 +82,7 @@ def purge() -> None:
     """Delete task records and faces that are past their time (KINORA_KEEP_DAYS, KINORA_FACES_KEEP_DAYS)."""
 
     async def work(settings: Settings, pool: Pool) -> tuple[int, int]:
-        return await TaskRecovery(settings, pool, Queue(pool.raw)).purge()
+        return await TaskRecovery(settings, pool, Queue()).purge()
 
     records, faces = with_storage(work)
     console.print(f"deleted {records} task records, and the faces of {faces}")

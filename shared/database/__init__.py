@@ -1,1 +1,1 @@
-"""PostgreSQL, external or embedded: its connections, its schema, its server."""
+"""PostgreSQL, external or embedded: connections, schema, server."""

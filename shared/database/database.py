@@ -1,4 +1,4 @@
-"""Where tasks and callbacks are kept: an embedded PostgreSQL, or any other that `KINORA_DATABASE_URL` names."""
+"""Where tasks and callbacks are stored: an embedded PostgreSQL, or the one that `KINORA_DATABASE_URL` names."""
 
 import logging
 import time
@@ -7,7 +7,7 @@ from typing import Any, Self
 import psycopg
 
 from shared.database.migrate import apply_schema
-from shared.database.pool import RETRY_SECONDS, _said
+from shared.database.pool import RETRY_SECONDS, server_message
 from shared.errors import Unavailable
 from shared.settings import Settings
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Database:
-    """The storage as one process sees it: `start` before use, `stop` at the end, a `Pool` for each event loop."""
+    """The storage of one process: call `start` before use and `stop` at the end; open a `Pool` in each event loop."""
 
     def __init__(self, settings: Settings) -> None:
         self._external = settings.database_url
@@ -25,9 +25,12 @@ class Database:
         self._embedded: Any = None
 
     def start(self) -> Self:
-        """Have a server that answers and a schema that fits; blocks. Raises Unavailable."""
+        """Wait for a server that answers and bring its schema up to date; blocks.
+
+        Raises Unavailable when that takes longer than `START_SECONDS`, or the embedded server does not start.
+        """
         if not self._external:
-            from shared.database.embedded_postgres import EmbeddedPostgres  # noqa: PLC0415  # only where it is used is it installed
+            from shared.database.embedded_postgres import EmbeddedPostgres  # noqa: PLC0415  # installed only where it is used
 
             self._embedded = self._embedded or EmbeddedPostgres(self._state_dir)
             self._embedded.join()
@@ -35,16 +38,16 @@ class Database:
         while True:
             try:
                 apply_schema(self.uri)
-            except psycopg.Error as error:  # refused rights and wrong addresses too: an operator may mend them
+            except psycopg.Error as error:  # missing rights and wrong addresses too: an operator may correct them
                 if time.monotonic() > deadline:
-                    logger.warning("storage: %s", _said(error))
+                    logger.warning("storage: %s", server_message(error))
                     raise Unavailable("storage_unavailable") from error
                 time.sleep(RETRY_SECONDS)
             else:
                 return self
 
     def stop(self) -> None:
-        """Stop using it; the embedded server stops with its last user."""
+        """Stop using the storage; the embedded server stops with its last user."""
         if self._embedded:
             self._embedded.leave()
 

@@ -1,4 +1,4 @@
-"""The schema: numbered migrations that only ever add."""
+"""The schema: numbered migrations, which only add to it."""
 
 import logging
 from importlib.resources import files
@@ -15,14 +15,14 @@ logger = logging.getLogger(__name__)
 
 MIGRATIONS = files("shared.database") / "migrations"
 SCHEMA_LOCK = 0x6B696E6F7261  # "kinora": one process at a time changes the schema
-SCHEMA_LOCK_SECONDS = 5  # a change that waits for a table makes everybody else wait behind it: rather try again
+SCHEMA_LOCK_SECONDS = 5  # a change that waits for a table makes all others wait behind it: better to fail and try again
 
 
 def apply_schema(uri: str) -> None:
     """Bring the queue's tables and ours up to what this version knows; safe to run by many processes at once.
 
-    Migrations only ever add: an older version goes on working on a newer schema, which it leaves as it is, so that two
-    versions may stand side by side on one database.
+    Migrations only add to the schema. An older version leaves a newer schema as it is and works with it, so two
+    versions can share one database. Raises psycopg.Error.
     """
     with psycopg.connect(uri, connect_timeout=2, **KEEPALIVE) as connection:
         if not _missing(connection):

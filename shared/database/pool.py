@@ -1,4 +1,4 @@
-"""The connections of one process: a pool that recovers from an outage, and transactions with the house's errors."""
+"""Connections of one event loop: a pool that recovers from an outage, and transactions that raise Unavailable."""
 
 import asyncio
 import logging
@@ -20,21 +20,21 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Connection: TypeAlias = psycopg.AsyncConnection[dict[str, Any]]
 RETRY_SECONDS = 0.3
-PROMPT_SECONDS = 6.0  # the longest that somebody who waits for an answer waits for a server that hangs
-# A server that vanished from the network, without a word, is noticed within about ten seconds.
+PROMPT_SECONDS = 6.0  # the longest that a client waits for an answer while the server hangs
+# A server that vanished from the network, without closing its connections, is noticed within about ten seconds.
 KEEPALIVE: dict[str, Any] = {
     "keepalives_idle": 4,
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-# A client that vanished is noticed too, and loses its locks before anybody takes over its work.
+# A client that vanished is noticed too, and loses its locks before its work is given to another.
 SESSION = """
     SELECT set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
         set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '20000', false),
         set_config('idle_in_transaction_session_timeout', '10s', false)
 """
-# What is said to be committed is on disk. The limit is said again for poolers that lend a session by transaction.
+# A commit returns once the data is on disk. The limit is set again for poolers that lend sessions by transaction.
 BEGIN = """
     SELECT set_config('idle_in_transaction_session_timeout', '10s', true),
         set_config('synchronous_commit', CASE WHEN durable IN ('off', 'local') THEN 'on' ELSE durable END, true)
@@ -43,11 +43,11 @@ BEGIN = """
 
 
 class Session(psycopg.AsyncConnection[Any]):
-    """A connection whose server notices when we vanish; also the one that listens, which no pool configures."""
+    """A connection whose server notices when this client vanishes; also used to listen, outside any pool."""
 
     @classmethod
     async def connect(cls, conninfo: str = "", **options: Any) -> Self:
-        """Connect, then tell the server; raise psycopg.OperationalError."""
+        """Connect and set the session's limits; raise psycopg.OperationalError."""
         connection = await super().connect(conninfo, **options)
         try:
             await connection.execute(SESSION)
@@ -59,7 +59,7 @@ class Session(psycopg.AsyncConnection[Any]):
 
 
 class Pool:
-    """Connections of one event loop; back within a second of the server's return, Unavailable until then."""
+    """Connections of one event loop; usable again a second after the server's return, Unavailable until then."""
 
     def __init__(self, uri: str, *, size: int = 4) -> None:
         # The defaults recover too slowly: their pause between attempts doubles without a limit.
@@ -90,15 +90,15 @@ class Pool:
                 await connection.execute(BEGIN)
                 yield connection
         except psycopg.Error as error:
-            logger.warning("storage: %s", _said(error))
+            logger.warning("storage: %s", server_message(error))
             raise Unavailable("storage_unavailable") from error
 
     async def retry_until_committed(
         self, work: Callable[[Connection], Awaitable[T]], *, seconds: float = math.inf
     ) -> T:
-        """Run one transaction again and again until the storage takes it, at most for `seconds`.
+        """Run one transaction, and again whenever the storage fails, for at most `seconds`; then raise Unavailable.
 
-        The answer to a commit may get lost with the server: `work` must do no harm when it had already been done.
+        The answer to a commit may be lost with the server: `work` must do no harm when its effect is already there.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -120,13 +120,13 @@ class Pool:
                 return await work(connection)
 
         task = asyncio.create_task(once())
-        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # told to whoever still waits
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # read: asyncio must not warn
         try:
             await asyncio.wait({task}, timeout=seconds)
             if task.done():
                 return task.result()
         finally:
-            task.cancel()  # its end is not waited for: a server that hangs does not even answer a rollback
+            task.cancel()  # and not awaited: a server that hangs does not even answer a rollback
         logger.warning("storage: no answer within %g s", seconds)
         raise Unavailable("storage_unavailable")
 
@@ -138,6 +138,6 @@ class Pool:
         return True
 
 
-def _said(error: psycopg.Error) -> str:
-    """Return the server's sentence alone: its details may quote a row, and with it a prompt."""
+def server_message(error: psycopg.Error) -> str:
+    """Return the server's main message without its details, which may quote a row and with it a prompt."""
     return error.diag.message_primary or str(error).strip() or type(error).__name__

@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 
 from shared import logs
 from shared.database.pool import Connection, Pool
-from shared.queue.client import TryLater
+from shared.queue.worker import TryLater
 from shared.settings import Settings
 from shared.tasks.callbacks import COLUMNS, StoredCallback
 

@@ -13,7 +13,8 @@ from contextlib import suppress
 from shared.database.pool import Pool
 from shared.delivery.sender import CallbackSender
 from shared.errors import Unavailable
-from shared.queue.client import CALLBACKS, DELIVER, HOUSEKEEPING, Queue, Work
+from shared.queue.client import CALLBACKS, DELIVER, HOUSEKEEPING, Queue
+from shared.queue.worker import QueueWorker, WorkerPlan
 from shared.queue.worker_slot import Slot
 from shared.settings import Settings
 from shared.tasks.recovery import TaskRecovery
@@ -89,9 +90,8 @@ class CallbackWorker:
             self._slot.free()
 
     async def _work(self, pool: Pool, courier: CallbackSender) -> None:
-        queue = Queue(pool.raw)
-        recovery = TaskRecovery(self._settings, pool, queue)
-        work = Work(
+        recovery = TaskRecovery(self._settings, pool, Queue())
+        plan = WorkerPlan(
             queues=(CALLBACKS, HOUSEKEEPING),
             handlers={DELIVER: courier.deliver},
             periodic_tasks=recovery.periodic_tasks,
@@ -100,7 +100,7 @@ class CallbackWorker:
             concurrency=CONCURRENCY,
             polling_seconds=POLLING_SECONDS,
         )
-        await queue.serve(work, self._slot, self._stopping)
+        await QueueWorker(pool.raw, plan, self._slot).serve(self._stopping)
 
     async def _finish(self, patience_seconds: float) -> None:
         deadline = time.monotonic() + patience_seconds

@@ -1,7 +1,6 @@
 """Media roots and the state directory: there, readable, writable, with links, locks and room."""
 
 import errno
-import fcntl
 import os
 import shutil
 import tempfile
@@ -10,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.doctor.finding import Finding, Level
+from shared.process.file_lock import FileLock
 from shared.settings import Settings
 
 LEAST_FREE_BYTES = 2 << 30
@@ -86,9 +86,11 @@ def _publishing(root: Path) -> Iterator[Finding]:
 
 
 def _why_not_lockable(folder: Path) -> str:
-    with tempfile.TemporaryFile(dir=folder) as file:
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".kinora-doctor-") as file:
+        lock = FileLock(Path(file.name))
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.try_acquire()
         except OSError as error:
             return error.strerror or str(error)
+        lock.release()
     return ""

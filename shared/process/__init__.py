@@ -1,1 +1,1 @@
-"""What a process does with itself: whom it dies with, what it locks, how it keeps its memory."""
+"""What concerns one process: when it ends and at what priority it runs, its file locks, its memory allocator."""

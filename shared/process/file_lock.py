@@ -1,6 +1,6 @@
-"""Locks between processes that end with their holder, however it ends: flock on a file that stays.
+"""Locks between processes: flock on a file that stays. The kernel releases them when their holder ends, even by a kill.
 
-The descriptor is not inherited by programs that are started, so a child never keeps its parent's lock.
+Programs that the holder starts do not inherit the descriptor, so a child never keeps its parent's lock.
 """
 
 import fcntl
@@ -10,10 +10,17 @@ from typing import Self
 
 
 class FileLock:
-    """One lock on one file: exclusive (`with`, `try_acquire`) or shared (`share`)."""
+    """One lock on one file: exclusive (`with`, `acquire`, `try_acquire`) or shared (`share`).
 
-    def __init__(self, path: Path) -> None:
+    Folders that are missing are made. Every way to take the lock raises OSError where the file cannot be made or the
+    file system has no locks.
+    """
+
+    def __init__(self, path: Path, *, mode: int = 0o600) -> None:
+        """Name the file; `mode` holds its permissions, less the umask, in case it must be made."""
         self.path = path
+        self._mode = mode
+        # Written by any thread, but only while it holds the lock: after taking it, and just before giving it back.
         self._fd = -1
 
     @property
@@ -22,11 +29,11 @@ class FileLock:
 
     @property
     def fd(self) -> int:
-        """The locked file's descriptor, to keep a note in it."""
+        """The locked file's descriptor, for a note in the file; -1 while the lock is not held."""
         return self._fd
 
     def try_acquire(self) -> bool:
-        """Take the exclusive lock if nobody holds it; say whether it is held now."""
+        """Take the exclusive lock unless somebody else holds it; return whether it is held now."""
         return self.held or self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def acquire(self) -> None:
@@ -38,9 +45,9 @@ class FileLock:
         self._lock(fcntl.LOCK_SH)
 
     def release(self) -> None:
-        """Give it back; a second call does nothing."""
+        """Release the lock; a second call does nothing."""
         if self.held:
-            descriptor, self._fd = self._fd, -1  # first: from the close on another thread may hold the lock
+            descriptor, self._fd = self._fd, -1  # before the close: after it another thread may hold the lock
             os.close(descriptor)
 
     def __enter__(self) -> Self:
@@ -52,7 +59,7 @@ class FileLock:
 
     def _lock(self, operation: int) -> bool:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode)
         try:
             fcntl.flock(descriptor, operation)
         except BlockingIOError:

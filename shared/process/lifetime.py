@@ -1,4 +1,4 @@
-"""Who dies with whom, and who steps aside for whom."""
+"""When a process ends together with others or because it hangs, and at what priority it runs."""
 
 import asyncio
 import ctypes
@@ -18,11 +18,12 @@ LOW = 10
 
 
 def die_with_parent(expected: int | None = None) -> None:
-    """Get SIGTERM when the parent ends, however it ends; call in the main thread of a service's process.
+    """Have the kernel send this process SIGTERM when its parent ends; call in the main thread of a service's process.
 
-    `expected` is the parent's pid where it is known: a parent that ended while this process was still importing can be
-    told in no other way. Then nobody would ever end this process, which holds a port, so it ends at once.
-    The signal fires when the parent's THREAD ends, so a process that a helper thread started must not use this.
+    `expected` is the parent's pid, where it is known: only by it can a parent be noticed that ended while this process
+    was still importing. No signal would come then, and this process would hold its port for ever, so it ends at once.
+    The kernel sends the signal when the parent's THREAD that started this process ends: a process that was started by
+    a short-lived thread must not use this.
     """
     parent = expected or os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -31,23 +32,24 @@ def die_with_parent(expected: int | None = None) -> None:
 
 
 def on_stdin_eof(then: Callable[[], object]) -> None:
-    """Call `then` from a thread of its own when standard input ends, as it does with the process that holds it."""
+    """Call `then`, in a thread of its own, when standard input ends: when the process at its other end has ended."""
 
     def wait() -> None:
         with suppress(OSError):
-            # The descriptor and not sys.stdin: its lock would be held for ever, and leaving Python would stumble on it.
+            # The descriptor and not sys.stdin: this thread would hold its lock for ever, and Python's exit would fail.
             while os.read(STDIN, 1):
                 pass
         then()
 
-    threading.Thread(target=wait, name="tether", daemon=True).start()
+    threading.Thread(target=wait, name="stdin-eof", daemon=True).start()
 
 
 async def event_loop_watchdog(seconds: float) -> None:
-    """End this process when its event loop has not turned for so long; run as a task.
+    """End this process when its event loop has not run for so many seconds; run this as a task of the loop.
 
-    Native code that never gives the interpreter's lock back would stop the loop, and with it beats, cancels and time
-    limits. The watchdog is a thread that needs no such lock; it writes where every thread was to standard error.
+    Native code that never releases the interpreter's lock stops the loop, and with it heartbeats, cancels and time
+    limits. The timer behind this is a thread that does not need the lock; before it ends the process, it writes the
+    traceback of every thread to standard error.
     """
     try:
         while True:
@@ -58,10 +60,11 @@ async def event_loop_watchdog(seconds: float) -> None:
 
 
 def lower_priority(niceness: int) -> None:
-    """Yield the cores to other sessions; call in a process that leads a session of its own.
+    """Let other sessions have the cores first; call in the process that leads a session of its own.
 
-    The kernel weighs sessions against each other before it looks at nice values, so the session gets the weight; plain
-    nice is for systems that do not group by session.
+    `niceness` is as for nice(1): 0 is normal, 19 the lowest priority. Linux shares out the cores between sessions
+    before it compares nice values, so the session gets the value; the process gets it too, for systems without this
+    grouping.
     """
     with suppress(OSError):
         Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")

@@ -1,4 +1,4 @@
-"""How the process of a model keeps its memory."""
+"""The memory allocator of a process that runs a model."""
 
 # For glibc (mallopt(3)); nothing else reads these. By default an allocation above 32 MB, and in a thread above its
 # arena's 64 MB, is mapped from the kernel anew each time and unmapped when freed. A network's activations are such

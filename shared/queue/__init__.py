@@ -1,1 +1,1 @@
-"""The job queue. Nothing outside this package knows Procrastinate."""
+"""The job queue. Nothing outside this package imports Procrastinate."""

@@ -1,4 +1,4 @@
-"""A slot: the place of one worker on this machine, taken by at most one live process, remembered by the next."""
+"""A slot: one worker's place on this machine. At most one live process holds it; a note in it outlives its holder."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ WAIT_SECONDS = 0.1
 
 
 class Slot:
-    """Exclusive while the process lives; what the last holder noted is still there for its successor."""
+    """Held by one process at a time, and free when that process ends; the holder's note stays for its successor."""
 
     def __init__(self, state_dir: Path, name: str) -> None:
         self.name = name
@@ -33,12 +33,12 @@ class Slot:
 
     @property
     def worker(self) -> int | None:
-        """The id of the last worker that served from here, None when it left in order. Anybody may ask."""
+        """The id of the slot's last worker, None when it stopped in good order; anybody may read it."""
         with suppress(ValueError, FileNotFoundError):
             worker = json.loads(self._lock.path.read_bytes() or b"{}").get("worker")
             return worker if isinstance(worker, int) else None
         return None
 
     def note_worker(self, worker: int | None) -> None:
-        """Remember a worker in one write of constant length, so that a kill leaves the old note or the new one."""
+        """Note a worker, in one write of constant length: a kill leaves either the old note or the new one."""
         os.pwrite(self._lock.fd, json.dumps({"worker": worker}).encode().ljust(NOTE_BYTES), 0)

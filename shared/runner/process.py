@@ -66,7 +66,8 @@ async def run(service: ServiceName, options: argparse.Namespace, open_handler: O
     if await _started(database, slot, stopping):
         pool = await Pool(database.uri).open()
         model = ModelThread(open_handler, settings)
-        await Runner(service, options.kind, settings, pool=pool, slot=slot, model=model).serve(stopping)
+        runner = Runner(service, options.kind, settings, pool=pool, slot=slot, model=model, stopping=stopping)
+        await runner.serve()
         await pool.close()
     await asyncio.to_thread(database.stop)
     slot.free()

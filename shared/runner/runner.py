@@ -10,7 +10,8 @@ from uuid import UUID
 from shared import logs
 from shared.database.pool import Pool
 from shared.errors import Unavailable
-from shared.queue.client import RUN, Queue, TryLater, Work, run_queue
+from shared.queue.client import RUN, Queue, run_queue
+from shared.queue.worker import QueueWorker, TryLater, WorkerPlan
 from shared.queue.worker_slot import Slot
 from shared.runner.attempt import EXIT_UNRESPONSIVE, Attempt
 from shared.runner.model_thread import ModelThread
@@ -29,40 +30,51 @@ class Runner:
     """
 
     def __init__(
-        self, service: ServiceName, kind: TaskKind, settings: Settings, *, pool: Pool, slot: Slot, model: ModelThread
+        self,
+        service: ServiceName,
+        kind: TaskKind,
+        settings: Settings,
+        *,
+        pool: Pool,
+        slot: Slot,
+        model: ModelThread,
+        stopping: asyncio.Event,
     ) -> None:
         self._service = service
         self._kind = kind
         self._settings = settings
         self._pool = pool
-        self._slot = slot
         self._model = model
-        self._queue = Queue(pool.raw)
+        self._stopping = stopping
+        self._queue = Queue()
         self._recovery = TaskRecovery(settings, pool, self._queue)
+        self._worker = QueueWorker(pool.raw, self._plan(), slot)
         self._attempt: Attempt | None = None  # the running one
         self._drained = False  # the running attempt has had its time to finish
 
-    async def serve(self, stopping: asyncio.Event) -> None:
+    async def serve(self) -> None:
         """Run tasks until `stopping` is set; then the running one has `drain_seconds` to finish, or is requeued."""
         with suppress(Unavailable):  # another time
             await self._recovery.remove_stale_workspaces()
         if self._settings.preload:
             await self._model.preload()
-        logger.info("%s: ready", self._slot.name)
-        work = Work(
+        logger.info("%s %s: ready", self._service, self._kind)
+        drain = asyncio.create_task(self._drain(), name="drain")
+        await self._worker.serve(self._stopping)
+        drain.cancel()
+
+    def _plan(self) -> WorkerPlan:
+        return WorkerPlan(
             queues=(run_queue(self._service, self._kind, self._settings.version),),
             handlers={RUN: self._run},
             periodic_tasks=self._recovery.periodic_tasks,
             recover=self._recovery.recover_job,
-            every_heartbeat=(partial(self._record_version, stopping), self._recovery.reap_dead_workers),
+            every_heartbeat=(self._record_version, self._recovery.reap_dead_workers),
         )
-        drain = asyncio.create_task(self._drain(stopping), name="drain")
-        await self._queue.serve(work, self._slot, stopping)
-        drain.cancel()
 
-    async def _drain(self, stopping: asyncio.Event) -> None:
+    async def _drain(self) -> None:
         """Give the running attempt its time to finish, then requeue its task."""
-        await stopping.wait()
+        await self._stopping.wait()
         await asyncio.sleep(self._settings.limits.drain_seconds)
         self._drained = True
         if self._attempt:
@@ -105,12 +117,12 @@ class Runner:
         When the queue still counts the task's job as this process's, only the end of the process can have it recovered.
         """
         logger.error("task %s: attempt %s was taken over", row.task_id, row.attempt)
-        if await self._pool.retry_until_committed(partial(self._queue.owns_run, row=row.id)):
+        if await self._pool.retry_until_committed(partial(self._worker.owns_run, row=row.id)):
             os._exit(EXIT_UNRESPONSIVE)
 
-    async def _record_version(self, stopping: asyncio.Event) -> None:
+    async def _record_version(self) -> None:
         """Record that this version takes tasks; one that drains does not."""
-        if not stopping.is_set():
+        if not self._stopping.is_set():
             async with self._pool.transaction() as connection:
                 await heartbeats.use_async_commit(connection)
                 await heartbeats.record(connection, self._service, self._kind, self._settings.version)

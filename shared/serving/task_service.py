@@ -166,7 +166,7 @@ class TaskService:
             try:
                 if self._pool is None or self._queue is None:
                     self._pool = await self._open_storage()
-                    self._queue = Queue(self._pool.raw)
+                    self._queue = Queue()
                     await self._metrics.begin(self._pool)
                 self._storage_reachable = await self._pool.is_reachable()
                 if self._storage_reachable:

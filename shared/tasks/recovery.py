@@ -10,7 +10,8 @@ from uuid import UUID
 from shared import logs
 from shared.database.pool import Connection, Pool
 from shared.errors import JobFailed
-from shared.queue.client import DELIVER, RUN, AbandonedJob, PeriodicTask, Queue, run_queue
+from shared.queue.client import DELIVER, RUN, AbandonedJob, Queue, run_queue
+from shared.queue.worker import PeriodicTask
 from shared.settings import Settings
 from shared.tasks import callbacks, heartbeats, rows
 from shared.tasks.submission import enqueue_job

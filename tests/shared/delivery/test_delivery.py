@@ -20,6 +20,7 @@ from shared.delivery import sender, worker
 from shared.delivery.sender import Undelivered, check_answer, pause
 from shared.delivery.worker import CallbackWorker
 from shared.queue.client import Queue
+from shared.queue.worker import QueueWorker
 from shared.settings import CallbackSettings, Settings
 from shared.tasks import callbacks, rows
 from shared.tasks.recovery import TaskRecovery
@@ -42,7 +43,7 @@ class Post:
         async def once() -> T:
             pool = await Pool(self.database.uri).open()
             async with pool.transaction() as connection:
-                result = await work(connection, Queue(pool.raw))
+                result = await work(connection, Queue())
             await pool.close()
             return result
 
@@ -206,15 +207,15 @@ def test_a_replay_during_the_last_try_is_neither_overwritten_nor_doubled(post: P
 
 def test_a_lane_that_breaks_begins_again(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     broken: list[bool] = []
-    serve = Queue.serve
+    serve = QueueWorker.serve
 
-    async def breaks(self: Queue, *arguments: Any) -> None:
+    async def breaks(self: QueueWorker, *arguments: Any) -> None:
         if not broken:
             broken.append(True)
             raise OSError(24, "too many open files")
         await serve(self, *arguments)
 
-    monkeypatch.setattr(Queue, "serve", breaks)
+    monkeypatch.setattr(QueueWorker, "serve", breaks)
     monkeypatch.setattr(worker, "PAUSE_SECONDS", 0.1)
     lane = CallbackWorker(post.settings, "interpo", post.database.uri)
     lane.start()
@@ -237,7 +238,7 @@ def test_a_callback_whose_job_was_lost_is_found_again(post: Post, receiver: Rece
 
     async def requeue_lost() -> None:
         pool = await Pool(post.database.uri).open()
-        await TaskRecovery(post.settings, pool, await Queue(pool.raw).opened()).requeue_lost()
+        await TaskRecovery(post.settings, pool, Queue()).requeue_lost()
         await pool.close()
 
     asyncio.run(requeue_lost())

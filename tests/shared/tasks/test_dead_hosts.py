@@ -3,18 +3,14 @@
 import asyncio
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from uuid import UUID
 
 import pytest
 
 from shared.errors import Unavailable
-from shared.queue import client
-from shared.queue.client import DELIVER, HEARTBEAT_SECONDS, STALLED_SECONDS, AbandonedJob, TryLater
-from shared.queue.worker_slot import Slot
+from shared.queue.client import DELIVER, HEARTBEAT_SECONDS, STALLED_SECONDS, AbandonedJob
 from shared.tasks import heartbeats
 from shared.tasks.heartbeats import FRESH_SECONDS, LOCK_RELEASE_SECONDS, UNWATCHED_SECONDS
-from tests.support.task_store import Run, TaskStore, open_store, work
+from tests.support.task_store import Run, TaskStore, open_store
 
 LONG = STALLED_SECONDS + 5
 
@@ -118,61 +114,6 @@ def test_a_callback_in_a_dead_machines_hands_is_sent_by_another(run: Run) -> Non
         )  # fmt: skip
         await store.recovery.recover_job(AbandonedJob(job["id"], worker["id"], DELIVER, None))
         assert await store.sql("SELECT status::text AS status FROM procrastinate_jobs") == [{"status": "todo"}]
-
-    run(test)
-
-
-@pytest.mark.parametrize("end", ["finishes", "puts back"])
-def test_a_worker_that_comes_back_leaves_alone_what_somebody_else_has_by_now(
-    run: Run, tmp_path: Path, end: str
-) -> None:
-    async def test(store: TaskStore) -> None:
-        row = await store.task()
-        slot, stopping = Slot(tmp_path, end), asyncio.Event()
-        await slot.take(stopping)
-
-        async def handler(_row: UUID) -> None:
-            async with store.pool.transaction() as connection:
-                assert await store.queue.owns_run(connection, row)
-            [other] = await store.sql("INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id")
-            await store.sql("UPDATE procrastinate_jobs SET worker_id = %s WHERE status = 'doing'", other["id"])
-            async with store.pool.transaction() as connection:
-                assert not await store.queue.owns_run(connection, row)
-            stopping.set()
-            if end == "puts back":
-                raise TryLater
-
-        await asyncio.wait_for(store.queue.serve(work(store, handler), slot, stopping), 20)
-        assert await store.queue_of(row) == ("interpo.generate@1.0", "doing")
-        slot.free()
-
-    run(test)
-
-
-def test_a_worker_beats_while_it_works_and_while_it_waits_for_its_last_job(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client, "HEARTBEAT_SECONDS", 0.1)
-
-    async def test(store: TaskStore) -> None:
-        await store.task()
-        slot, stopping = Slot(tmp_path, "slot"), asyncio.Event()
-        await slot.take(stopping)
-
-        async def beaten() -> None:
-            await store.sql("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
-            young = "SELECT 1 FROM procrastinate_workers WHERE last_heartbeat > now() - interval '1 minute'"
-            while not await store.sql(young):  # noqa: ASYNC110  # a row, no event
-                await asyncio.sleep(0.05)
-
-        async def handler(_row: UUID) -> None:
-            await beaten()
-            stopping.set()
-            await asyncio.sleep(0.3)  # the worker has stopped all that it did beside its job
-            await beaten()
-
-        await asyncio.wait_for(store.queue.serve(work(store, handler), slot, stopping), 20)
-        slot.free()
 
     run(test)
 

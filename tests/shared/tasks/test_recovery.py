@@ -1,21 +1,15 @@
-"""The queue and its recovery: nothing is forgotten, nothing ends twice, whatever died and wherever."""
+"""Task rows and their recovery: nothing is forgotten, nothing ends twice, whatever died and wherever."""
 
-import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
 
 from shared.contract.messages import Callback
-from shared.database.pool import Connection
-from shared.queue.client import TryLater
-from shared.queue.worker_slot import Slot
 from shared.tasks import callbacks, rows
 from shared.tasks.rows import storable
-from tests.support.task_store import Run, TaskStore, open_store, work
+from tests.support.task_store import Run, TaskStore, open_store
 
 
 @pytest.fixture(scope="module")
@@ -134,122 +128,6 @@ def test_a_row_whose_job_was_lost_is_queued_anew(run: Run) -> None:
         assert [job["id"] for job in await store.sql("SELECT id FROM procrastinate_jobs")] == [row.job_id]
 
     run(test)
-
-
-def test_a_worker_settles_what_its_predecessor_in_the_slot_left_before_it_begins(run: Run, tmp_path: Path) -> None:
-    async def test(store: TaskStore) -> None:
-        left, fresh = await store.task(1), await store.task(2)
-        slot = Slot(tmp_path, "interpo.generate.0")
-        stopping = asyncio.Event()
-        assert await slot.take(stopping)
-        [worker] = await store.sql("INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id")
-        slot.note_worker(worker["id"])
-        await store.sql(
-            "UPDATE procrastinate_jobs SET status = 'doing', worker_id = %s WHERE args->>'id' = %s",
-            worker["id"], str(left),
-        )  # fmt: skip
-        await store.claim(left)
-        slot.free()  # as a kill does
-        assert await slot.take(stopping)
-        ran = []
-
-        async def handler(row: UUID) -> None:
-            ran.append(row)
-            if len(ran) == 2:
-                stopping.set()
-
-        await store.queue.serve(work(store, handler), slot, stopping)
-        assert ran == [left, fresh]
-        assert (await store.read(left)).crashes == 1
-        slot.free()
-
-    run(test)
-
-
-def test_a_periodic_task_that_died_does_not_keep_its_successor_from_beginning(run: Run, tmp_path: Path) -> None:
-    async def test(store: TaskStore) -> None:
-        await store.task()
-        slot, stopping = Slot(tmp_path, "slot"), asyncio.Event()
-        assert await slot.take(stopping)
-        [worker] = await store.sql("INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id")
-        slot.note_worker(worker["id"])
-        await store.sql(
-            "INSERT INTO procrastinate_jobs (queue_name, task_name, queueing_lock, status, worker_id) VALUES"
-            " ('housekeeping', 'kinora.purge', 'kinora.purge', 'doing', %s),"
-            " ('housekeeping', 'kinora.purge', 'kinora.purge', 'todo', NULL)",
-            worker["id"],
-        )
-
-        async def handler(_row: UUID) -> None:
-            stopping.set()
-
-        await asyncio.wait_for(store.queue.serve(work(store, handler), slot, stopping), 20)
-        left = await store.sql("SELECT status::text AS status FROM procrastinate_jobs WHERE task_name = 'kinora.purge'")
-        assert left == [{"status": "todo"}]
-        slot.free()
-
-    run(test)
-
-
-def test_an_end_is_insisted_on_when_the_connection_breaks_just_as_its_callback_is_queued(run: Run) -> None:
-    async def test(store: TaskStore) -> None:
-        tries = []
-
-        async def end(connection: Connection) -> None:
-            cursor = await connection.execute("SELECT pg_backend_pid() AS pid")
-            tries.append((await cursor.fetchall())[0]["pid"])
-            if len(tries) == 1:
-                await store.sql("SELECT pg_terminate_backend(%s, 2000)", tries[0])
-            await store.queue.drop(connection, await store.queue.defer_callback(connection, uuid4()))
-            await store.queue.defer_callback(connection, uuid4())
-
-        await store.pool.retry_until_committed(end, seconds=20)
-        assert len(tries) == 2
-        assert len(await store.sql("SELECT 1 FROM procrastinate_jobs WHERE task_name = 'kinora.deliver'")) == 1
-
-    run(test)
-
-
-def test_a_handler_may_ask_to_be_tried_later_and_one_that_breaks_is_tried_again(run: Run, tmp_path: Path) -> None:
-    async def test(store: TaskStore) -> None:
-        await store.task()
-        slot, stopping = Slot(tmp_path, "slot"), asyncio.Event()
-        await slot.take(stopping)
-        ran = []
-
-        async def handler(_row: UUID) -> None:
-            ran.append(datetime.now(UTC))
-            if len(ran) == 1:
-                raise TryLater
-            if len(ran) == 2:
-                raise ValueError
-            stopping.set()
-
-        await asyncio.wait_for(store.queue.serve(work(store, handler), slot, stopping), 20)
-        assert len(ran) == 3
-        assert await store.sql("SELECT 1 FROM procrastinate_jobs WHERE queue_name LIKE 'interpo.generate%%'") == []
-        slot.free()
-
-    run(test)
-
-
-def test_only_one_process_holds_a_slot_and_waiting_for_it_can_be_given_up(tmp_path: Path) -> None:
-    async def test() -> None:
-        stopping = asyncio.Event()
-        first, second = Slot(tmp_path, "one"), Slot(tmp_path, "one")
-        assert await first.take(stopping)
-        first.note_worker(12)
-        waiting = asyncio.create_task(second.take(stopping))
-        await asyncio.sleep(0.3)
-        assert not waiting.done()
-        first.free()
-        assert await waiting
-        assert second.worker == 12
-        stopping.set()
-        assert not await first.take(stopping)
-        second.free()
-
-    asyncio.run(test())
 
 
 def test_purging_forgets_faces_first_and_records_later_but_never_an_open_callback(run: Run) -> None:
