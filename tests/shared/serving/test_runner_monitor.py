@@ -1,4 +1,4 @@
-"""Runners that are stopped: heartbeats are sent for one that may only be starved, one that sees no cancel is replaced."""
+"""Runners that are stopped: one that may only be starved has heartbeats sent for it, a cancelled one is replaced."""
 
 import os
 import signal
