@@ -98,7 +98,7 @@ class Outputs:
     def __init__(self, open_folder: Callable[[], OutputDir], stem: str) -> None:
         self._open_folder = open_folder
         self._stem = stem
-        self._published = False
+        self._published = False  # written by the run's thread, asked for by others only when that run has ended
 
     @contextmanager
     def open(self, suffix: str, part: str, may_publish: Callable[[], None]) -> Iterator[OutputFile]:

@@ -30,24 +30,24 @@ class Workspace:
         return self._work / row.id.hex
 
     def prepare(self, row: TaskRow) -> Path:
-        """Return an empty scratch folder, with everything gone that dead attempts of this run left anywhere."""
+        """Return an empty scratch folder, after removing everything that dead attempts of this run left anywhere."""
         self.clear(row)
         folder = self.folder(row)
         folder.mkdir(parents=True)
         return folder
 
     def clear(self, row: TaskRow) -> None:
-        """Remove what a run without an announced result left: scratch, part files, published files nobody knows of."""
+        """Remove what a run without a result left: scratch, part files, published files that no callback names."""
         shutil.rmtree(self.folder(row), ignore_errors=True)
         try:
             dist_dir = self._roots.dist_dir("dist_dir", row.request["dist_dir"])
             with self._roots.open_dist_dir(dist_dir) as folder:
                 swept = folder.sweep(row.mark)
         except (Problem, OSError) as problem:
-            logger.warning("could not sweep the output folder of task %s: %s", row.task_id, problem)
+            logger.warning("could not clear the output folder of task %s: %s", row.task_id, problem)
         else:
             if swept:
-                logger.info("swept leftovers of task %s: %s", row.task_id, ", ".join(swept))
+                logger.info("removed leftovers of task %s: %s", row.task_id, ", ".join(swept))
 
     def stale(self) -> dict[UUID, Path]:
         """Return the old scratch folders on this machine by the run that they belong to; young ones may be in use."""

@@ -65,7 +65,7 @@ def steps_of(task_ids: range) -> list[range]:
 @pytest.fixture(scope="module")
 def rollout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rollout]:
     home = tmp_path_factory.mktemp("canary")
-    # The quick lane needs no cores: as on a GPU, it steps aside for nobody.
+    # The quick pipeline needs no cores: as on a GPU, its priority stays.
     settings: dict[str, object] = {"device": "cuda", "max_queued": 2 * SUBMISSIONS}
     with (
         Receiver() as receiver,
