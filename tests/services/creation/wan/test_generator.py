@@ -182,7 +182,7 @@ def test_an_embedding_of_few_tokens_is_that_of_a_padded_text(folder: Path) -> No
     (short,) = text_encoder.TextEncoder(checkpoint, "on_demand", CPU)("海边的猫")
     # Both are bfloat16, summed in another order: each of the four sums that follow one another (two layers, each with
     # attention and a feed-forward part) may be rounded to the neighbouring number. One of other words is 2 away.
-    step = torch.finfo(torch.bfloat16).eps * float(padded.abs().max())
+    step = torch.finfo(torch.bfloat16).eps * padded.abs().max().item()
     assert torch.allclose(short.float(), padded.float(), atol=4 * step, rtol=0)
 
 
