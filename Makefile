@@ -8,6 +8,10 @@ IMAGES ?= router creation facefusion interpo upscale kinora
 VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REGISTRY ?=
 ENGINE ?= docker
+WORKERS ?= 2
+PYTEST_OPTIONS ?=
+# Half of a test's time is waiting for other processes: two files at a time fill two cores.
+PYTEST := $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile $(PYTEST_OPTIONS)
 export BENTOML_DO_NOT_TRACK := True
 
 # Which build of torch the environment has: `pypi`, on PyPI the one for CUDA, or `cpu`, from PyTorch's own index. Without
@@ -25,9 +29,9 @@ endif
 $(if $(filter-out cpu pypi,$(TORCH)),$(error TORCH=$(TORCH): write TORCH=cpu or TORCH=pypi))
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: help setup anew weights serve demo test lint pins docs bento containerize chaos bench clean
+.PHONY: help setup anew weights serve demo test test-slow test-all lint pins docs bento containerize chaos bench clean
 help: ## Show the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: $(VENV)/.ready ## Create .venv with the pinned tools: 6 GB, or 3 GB with TORCH=cpu (TORCH=pypi changes back)
 
@@ -53,8 +57,14 @@ lint: setup ## Format, lint and types
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
-test: lint weights ## Everything that a change must pass
-	$(BIN)/pytest
+test: lint weights ## What every change must pass, in minutes: format, lint, types, and every test that is not slow
+	$(PYTEST) -m "not slow"
+
+test-slow: weights ## The tests that take long: kills under load, roll-outs, several hosts, images, the demo, memory
+	$(PYTEST) -m slow
+
+test-all: lint weights ## Both
+	$(PYTEST)
 
 chaos: weights ## Kill everything KILLS times under load and check that nothing was lost
 	$(BIN)/python -m benchmarks.chaos --kills $(KILLS) --seed $(SEED)

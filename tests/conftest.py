@@ -2,9 +2,7 @@
 
 import itertools
 import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,46 +13,35 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 
 from benchmarks.clips import write_clip
-from benchmarks.swaps import gateways
 from shared.testing.callback_receiver import Receiver, well_behaved
 from shared.testing.stack import Stack
+from tests.support.requirements import REQUIREMENTS, is_about_hardware, unmet
 
-MARKERS = {
-    "needs_gpu": "runs only where CUDA is",
-    "needs_amx": "runs only on a processor with AMX or AVX512-BF16",
-    "needs_root": "runs only as root (it mounts a small file system)",
-    "needs_go": "runs only where the Go toolchain is",
-    "needs_prometheus": "runs only where prometheus and promtool are",
-    "needs_gateways": "runs only where nginx and HAProxy are installed",
-    "needs_netns": "runs only where network namespaces can be made (root and iproute2)",
-    "needs_tini": "runs only as root where tini is (it makes a container's process namespace)",
-    "needs_kubectl": "runs only where kubectl is (it puts the manifests together)",
-}
 TEST_SECONDS = 300  # a test that hangs fails alone instead of taking the whole run with it
 _task_ids = itertools.count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--forbid-skips",
+        action="store_true",
+        help="fail a test that would be skipped, unless hardware is what this machine lacks (CI sets it)",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    for name, meaning in MARKERS.items():
-        config.addinivalue_line("markers", f"{name}: {meaning}")
+    for name, requirement in REQUIREMENTS.items():
+        config.addinivalue_line("markers", f"{name}: {requirement.meaning}")
+    config.addinivalue_line("markers", "slow: takes long; `make test` leaves it out, `make test-all` does not")
     config.addinivalue_line("markers", "seconds(limit): may run so long before it fails")
+    if "workerinput" in vars(config):
+        # Workers that compute side by side have a core each: with a thread a core, each would wait for the other's.
+        os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    missing = {
-        "needs_gpu": has_no_gpu,
-        "needs_amx": has_no_amx,
-        "needs_root": is_not_root,
-        "needs_go": has_no_go,
-        "needs_prometheus": has_no_prometheus,
-        "needs_netns": has_no_netns,
-        "needs_tini": has_no_tini,
-        "needs_kubectl": has_no_kubectl,
-        "needs_gateways": has_no_gateways,
-    }
-    for name, why_not in missing.items():
-        if item.get_closest_marker(name) and (reason := why_not()):
-            pytest.skip(reason)
+    if missing := unmet(item):
+        pytest.skip(missing)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -81,10 +68,18 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the log of the stack beside a failure of a test that used it."""
     report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and item.config.getoption("forbid_skips"):
+        _forbid_skip(item, report)
     stack = getattr(item, "funcargs", {}).get("stack")
     if call.when == "call" and report.failed and isinstance(stack, Stack):
         report.sections.append(("kinora serve", stack.log_tail()))
     return report
+
+
+def _forbid_skip(item: pytest.Item, report: pytest.TestReport) -> None:
+    if not is_about_hardware(item):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome, report.longrepr = "failed", f"--forbid-skips: {reason}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -94,47 +89,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"NOT TESTED: {report.nodeid} ({reason.removeprefix('Skipped: ')})", yellow=True)
 
 
-def has_no_gpu() -> str:
-    return "" if Path("/dev/nvidia0").exists() else "no CUDA device here"
-
-
-def has_no_amx() -> str:
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    return "" if "amx_bf16" in flags or "avx512_bf16" in flags else "this processor has neither AMX nor AVX512-BF16"
-
-
-def is_not_root() -> str:
-    return "" if os.geteuid() == 0 else "mounting a small file system needs root"
-
-
-def has_no_netns() -> str:
-    if os.geteuid() != 0 or not shutil.which("ip"):
-        return "network namespaces need root and iproute2"
-    probe = f"kinora{os.getpid()}-probe"
-    if subprocess.run(["ip", "netns", "add", probe], capture_output=True, check=False).returncode:
-        return "network namespaces are not allowed here"
-    subprocess.run(["ip", "netns", "delete", probe], check=True)
-    return ""
-
-
-def has_no_prometheus() -> str:
-    return "" if shutil.which("prometheus") and shutil.which("promtool") else "no prometheus or no promtool here"
-
-
-def has_no_go() -> str:
-    return "" if shutil.which("go") else "no Go toolchain here"
-
-
-def has_no_gateways() -> str:
-    return " and ".join(f"no {name}" for name in gateways.missing()) + " here" if gateways.missing() else ""
-
-
-def has_no_tini() -> str:
-    return "" if os.geteuid() == 0 and shutil.which("tini") and shutil.which("unshare") else "no tini here, or no root"
-
-
-def has_no_kubectl() -> str:
-    return "" if shutil.which("kubectl") else "no kubectl here"
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close with one line that a program can read."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or config.getoption("collectonly"):
+        return
+    counts = {outcome: len(reporter.stats.get(outcome, ())) for outcome in ("passed", "failed", "error", "skipped")}
+    failed = counts["failed"] + counts["error"]
+    reporter.write_line(f"{counts['passed']} passed, {failed} failed, {counts['skipped']} skipped")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from benchmarks import wan, wan_models
 from benchmarks.wan_runs import RUNS
 from services.creation.engines.wan.plans import FALLBACK_ORDER, PLANS
 
-SMALL = {"shape": "tiny", "size": (160, 96), "frames": 9}
+SMALL = {"shape": "tiny", "size": (64, 48), "frames": 5}
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +28,8 @@ def run(name: str, **fields: Any) -> dict[str, Any]:
 def test_a_draft_is_timed_step_by_step() -> None:
     result = run("draft")
     assert len(result["steps"]) == len(result["cpu_seconds"]["steps"]) == 4
-    assert result["frames"] == 9
-    assert result["size"] == "160x96"
+    assert result["frames"] == 5
+    assert result["size"] == "64x48"
     assert result["peak_gib"] > 0.1
 
 
@@ -49,7 +49,7 @@ def test_a_plan_is_timed_and_becomes_a_row_of_the_table(plan: str) -> None:
 
 def test_a_run_that_fails_says_why_in_its_row() -> None:
     result = wan.run(
-        {"run": "vace", "shape": "tiny", "plan": "none", "size": [160, 96], "frames": 9, "steps": 1}, device="cpu"
+        {"run": "vace", "shape": "tiny", "plan": "none", "size": [64, 48], "frames": 5, "steps": 1}, device="cpu"
     )
     assert "none" in result["failed"]
     assert result["failed"] in wan.gpu_row("tiny", PLANS["low"], result)

@@ -10,6 +10,8 @@ from starlette.types import ASGIApp
 
 from shared.testing.stack import free_port
 
+START_SECONDS = 60.0  # on a machine that is busy with other things
+
 
 @contextmanager
 def serving(app: ASGIApp) -> Iterator[str]:
@@ -18,7 +20,7 @@ def serving(app: ASGIApp) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, lifespan="auto"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + START_SECONDS
     while not server.started:
         assert thread.is_alive(), "the server ended while it started"
         assert time.monotonic() < deadline, "the server did not start"

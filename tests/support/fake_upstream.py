@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
+import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from services.router.upstream import Upstream
 from services.upscale.request import UpscaleRequest
 from shared.contract.messages import TaskView
 from shared.http.openapi import describe
@@ -16,6 +19,8 @@ from shared.http.task_routes import TaskQuery, read_task_id, task_list, unknown
 from shared.vocabulary import ServiceName
 
 ACCEPTED = {"err_code": 0, "err_msg": ""}
+HUNG_SECONDS = 0.3  # how long what hangs is waited for
+PATIENCE_SECONDS = 60.0  # for what is only slow, on a machine that is busy with other things
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
@@ -58,6 +63,17 @@ class Far:
 
     async def _document(self, _request: Request) -> Response:
         return JSONResponse(describe({f"/api/ai/{self.name}": UpscaleRequest}))
+
+
+def wait_briefly_for(hung: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the router give up on one URL soon, and on no other: a busy machine must not make a test fail."""
+    send = Upstream._send
+
+    async def patient(self: Upstream, method: str, path: str, headers: Any, _seconds: float, **content: Any) -> Any:
+        seconds = HUNG_SECONDS if self._url == hung else PATIENCE_SECONDS
+        return await send(self, method, path, headers, seconds, **content)
+
+    monkeypatch.setattr(Upstream, "_send", patient)
 
 
 def task(service: ServiceName, task_id: int, minute: int) -> TaskView:

@@ -26,7 +26,7 @@ from shared.testing.stack import Stack
 from shared.upstreams import WeightedUpstream
 from tests.support.fake_upstream import refused
 
-pytestmark = pytest.mark.needs_gateways
+pytestmark = [pytest.mark.needs_gateways, pytest.mark.slow]
 
 OLD, NEW = "1.0.0", "2.0.0"
 STEPS = ((90, 10), (50, 50), (0, 100))
@@ -219,14 +219,3 @@ def test_a_gateway_keeps_the_contract(rollout: Rollout, gateway: str) -> None:
     assert refused(answers["long"], 413) == "the request body must not be longer than 65536 bytes"
     assert "KINORA_INTERPO_URL" in refused(answers["other"], 503)
     assert refused(answers["unknown"], 404) == "no task 99999 is known"
-
-
-@pytest.mark.parametrize(("program", "status"), [(Nginx, 502), (Haproxy, 503)])
-def test_a_service_that_nobody_runs_is_one_sentence_of_the_contract(
-    tmp_path: Path, program: type[Nginx] | type[Haproxy], status: int
-) -> None:
-    nobody = [Version("127.0.0.1:9", 90), Version("127.0.0.1:10", 10)]
-    with program(tmp_path / "gateway", nobody, "127.0.0.1:9") as gateway:
-        for path in ("/api/ai/upscale", "/api/ai/interpo"):
-            answer = httpx.post(gateway.url + path, json={"task_id": 1}, trust_env=False, timeout=20)
-            assert refused(answer, status) == "the service cannot be reached"

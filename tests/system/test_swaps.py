@@ -79,6 +79,7 @@ def test_a_request_that_was_taken_before_the_stop_is_answered(fleet: Fleet, smal
     assert len(fleet.sql("SELECT 1 FROM kinora_tasks")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.needs_gateways
 def test_routers_with_new_weights_replace_the_old_ones_and_no_submission_notices(
     tmp_path: Path, fleet: Fleet, small: Path
@@ -111,6 +112,7 @@ def test_routers_with_new_weights_replace_the_old_ones_and_no_submission_notices
     assert {version[task_id] for task_id in late} == {"2"}
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_when_the_only_instance_is_replaced_again_and_again_under_load(tmp_path: Path) -> None:
     result = swap_under_load(tmp_path, 3, quick=True, gateways=not missing())
     assert result.kept, result.findings

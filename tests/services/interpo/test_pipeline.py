@@ -202,11 +202,13 @@ def peak_megabytes(source: Path, model: str) -> int:
     return int(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.slow
 def test_memory_at_720p_stays_in_its_bound(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "in.mp4", size=(1280, 720), frames=3)
     assert peak_megabytes(source, "real") < MEMORY_LIMIT
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     short, long = (
         peak_megabytes(write_clip(tmp_path / f"{frames}.mp4", size=(640, 360), frames=frames), "hold")

@@ -16,7 +16,6 @@ import httpx
 import pytest
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from services.router import upstream
 from services.router.proxy import PATHS, UNREACHABLE_HEADER, Proxy
 from shared.http.middleware import ContractMiddleware
 from shared.settings import Settings
@@ -25,7 +24,7 @@ from shared.testing.stack import Stack, free_port
 from shared.upstreams import WeightedUpstream
 from shared.vocabulary import ServiceName
 from tests.support.asgi_server import serving
-from tests.support.fake_upstream import ACCEPTED, Far, listed, refused, task
+from tests.support.fake_upstream import ACCEPTED, Far, listed, refused, task, wait_briefly_for
 
 
 @dataclass
@@ -39,8 +38,6 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    for limit in ("SUBMIT_SECONDS", "ASK_SECONDS", "PROBE_SECONDS"):
-        monkeypatch.setattr(upstream, limit, 0.5)
     upscale = Far("upscale", [task("upscale", 7, 3), task("upscale", 1, 1)])
     interpo = Far("interpo", [task("interpo", 7, 4), task("interpo", 2, 2)])
     with ExitStack() as stack, socket.create_server(("127.0.0.1", 0)) as hung:
@@ -50,6 +47,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
             "facefusion": f"http://127.0.0.1:{hung.getsockname()[1]}",
             "creation": f"http://127.0.0.1:{free_port()}",
         }
+        wait_briefly_for(urls["facefusion"], monkeypatch)
         shares = {service: [WeightedUpstream(url, 1)] for service, url in urls.items()}
         router = stack.enter_context(serving(ContractMiddleware(Proxy(lambda _settings: shares).app, Settings())))
         client = stack.enter_context(httpx.Client(base_url=router, trust_env=False, timeout=20))
@@ -214,7 +212,6 @@ def test_the_document_shows_every_service_that_can_be_asked(world: World) -> Non
 
 
 def test_readiness_asks_for_the_services_of_this_machine_and_for_one_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream, "PROBE_SECONDS", 0.5)
     far = Far("upscale")
 
     async def readiness(proxy: Proxy, *needed: ServiceName) -> bool:
@@ -223,6 +220,7 @@ def test_readiness_asks_for_the_services_of_this_machine_and_for_one_at_all(monk
 
     with serving(far.app) as url:
         dead = f"http://127.0.0.1:{free_port()}"
+        wait_briefly_for(dead, monkeypatch)
         proxy = Proxy(lambda _settings: {"upscale": [WeightedUpstream(url, 1)], "interpo": [WeightedUpstream(dead, 1)]})
         assert asyncio.run(readiness(proxy, "upscale"))
         assert asyncio.run(readiness(proxy))

@@ -13,7 +13,6 @@ import httpx
 import pytest
 from starlette.responses import JSONResponse
 
-from services.router import upstream
 from services.router.proxy import Proxy
 from services.router.split import key_of, ranked
 from shared.http.middleware import ContractMiddleware
@@ -22,7 +21,7 @@ from shared.testing.stack import free_port
 from shared.upstreams import WeightedUpstream
 from shared.vocabulary import ServiceName
 from tests.support.asgi_server import serving
-from tests.support.fake_upstream import ACCEPTED, Far, listed, refused, task
+from tests.support.fake_upstream import ACCEPTED, Far, listed, refused, task, wait_briefly_for
 
 TASKS = [str(number) for number in range(1, 20_001)]
 A, B, C = "http://a:5003", "http://b:5003", "http://c:5003"
@@ -215,10 +214,10 @@ def test_one_stand_in_is_tried_and_no_more() -> None:
 
 def test_a_version_that_is_slow_is_not_left_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may have accepted the task; its caller will hear from it, or ask again."""
-    monkeypatch.setattr(upstream, "SUBMIT_SECONDS", 0.3)
     far = Far("upscale")
     with socket.create_server(("127.0.0.1", 0)) as hung, serving(far.app) as url:
         slow = f"http://127.0.0.1:{hung.getsockname()[1]}"
+        wait_briefly_for(slow, monkeypatch)
         with router(WeightedUpstream(url, 50), WeightedUpstream(slow, 50)) as client:
             answers = [client.post("/api/ai/upscale", json={"task_id": number}) for number in range(1, 13)]
     assert {answer.status_code for answer in answers} == {200, 504}
@@ -247,13 +246,14 @@ def test_a_version_that_is_killed_over_a_request_is_replaced_for_it() -> None:
     assert Split.posted(far) == [1]
 
 
-def test_a_split_service_is_ready_while_a_version_that_takes_tasks_is() -> None:
+def test_a_split_service_is_ready_while_a_version_that_takes_tasks_is(monkeypatch: pytest.MonkeyPatch) -> None:
     async def readiness(*shares: WeightedUpstream) -> bool:
         proxy = Proxy(lambda _settings: {"upscale": shares})
         async with proxy.app.router.lifespan_context(proxy.app):
             return await proxy.ready(["upscale"])
 
     dead = f"http://127.0.0.1:{free_port()}"
+    wait_briefly_for(dead, monkeypatch)
     with serving(Far("upscale").app) as url:
         assert asyncio.run(readiness(WeightedUpstream(url, 1), WeightedUpstream(dead, 99)))
         assert not asyncio.run(readiness(WeightedUpstream(url, 0), WeightedUpstream(dead, 99)))

@@ -287,10 +287,12 @@ def peak_megabytes(malloc: Mapping[str, str]) -> list[int]:
     return peaks
 
 
+@pytest.mark.slow
 def test_memory_stays_below_the_promise() -> None:
     assert peak_megabytes(KEEP_FREED_MEMORY)[-1] < 1500
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_frames() -> None:
     """Measured where every large allocation is a mapping of its own: a heap's holes would blur what is still held."""
     peaks = peak_megabytes({"MALLOC_MMAP_THRESHOLD_": "65536"})

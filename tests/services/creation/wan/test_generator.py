@@ -183,7 +183,10 @@ def test_an_embedding_of_few_tokens_is_that_of_a_padded_text(folder: Path, monke
     encoder = load_encoder(checkpoint, CPU)
     padded, _ = encoder.encode_prompt("海边的猫", do_classifier_free_guidance=False, max_sequence_length=512)
     (short,) = text_encoder.TextEncoder(checkpoint, "on_demand", CPU)("海边的猫")
-    assert torch.allclose(short.float(), padded.float(), atol=0.02)
+    # Both are bfloat16, summed in another order: each of the four sums that follow one another (two layers, each with
+    # attention and a feed-forward part) may be rounded to the neighbouring number. One of other words is 2 away.
+    step = torch.finfo(torch.bfloat16).eps * padded.abs().max().item()
+    assert torch.allclose(short.float(), padded.float(), atol=4 * step, rtol=0)
 
 
 # The first-block cache.

@@ -1,0 +1,22 @@
+"""The configurations of deploy/gateway in front of nobody; in front of services: tests/system/test_canary.py."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from benchmarks.swaps.gateways import Haproxy, Nginx, Version
+from tests.support.fake_upstream import refused
+
+pytestmark = pytest.mark.needs_gateways
+
+
+@pytest.mark.parametrize(("program", "status"), [(Nginx, 502), (Haproxy, 503)])
+def test_a_service_that_nobody_runs_is_one_sentence_of_the_contract(
+    tmp_path: Path, program: type[Nginx] | type[Haproxy], status: int
+) -> None:
+    nobody = [Version("127.0.0.1:9", 90), Version("127.0.0.1:10", 10)]
+    with program(tmp_path / "gateway", nobody, "127.0.0.1:9") as gateway:
+        for path in ("/api/ai/upscale", "/api/ai/interpo"):
+            answer = httpx.post(gateway.url + path, json={"task_id": 1}, trust_env=False, timeout=20)
+            assert refused(answer, status) == "the service cannot be reached"
