@@ -100,7 +100,7 @@ class CallbackWorker:
             concurrency=CONCURRENCY,
             polling_seconds=POLLING_SECONDS,
         )
-        await QueueWorker(pool.raw, plan, self._slot).serve(self._stopping)
+        await QueueWorker(pool.raw, self._slot).serve(plan, self._stopping)
 
     async def _finish(self, patience_seconds: float) -> None:
         deadline = time.monotonic() + patience_seconds

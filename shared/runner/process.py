@@ -136,8 +136,8 @@ class Runner:
             recover=self._recovery.recover_job,
             every_heartbeat=(self._record_version, self._recovery.reap_dead_workers),
         )
-        self._worker = QueueWorker(self._pool.raw, plan, self._slot)
-        await self._worker.serve(self._stopping)
+        self._worker = QueueWorker(self._pool.raw, self._slot)
+        await self._worker.serve(plan, self._stopping)
         await self._pool.close()
         await asyncio.to_thread(self._database.stop)
         self._slot.free()
