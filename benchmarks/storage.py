@@ -27,8 +27,8 @@ from shared.testing.stack import Stack
 
 IDLE_SECONDS = 20.0
 TASKS = 20
-RUNNERS = 100  # simulated: their signs of life, without models
-ROUNDS = 20  # of signs of life
+RUNNERS = 100  # simulated: their heartbeats, without models
+ROUNDS = 20  # of heartbeats
 SETTLE_SECONDS = 3.0  # until every backend has reported what it did
 COUNTERS = """
     SELECT xact_commit AS commits, tup_inserted + tup_updated + tup_deleted AS rows, wal_bytes::float8 AS wal_bytes
@@ -65,7 +65,7 @@ class Cost:
 
 
 def measure() -> Report:
-    """Measure a real service with one runner, then the signs of life of many runners."""
+    """Measure a real service with one runner, then the heartbeats of many runners."""
     with tempfile.TemporaryDirectory(prefix="kinora-storage-", ignore_cleanup_errors=True) as folder:
         idle, task = of_a_service(Path(folder))
         life, progress = asyncio.run(of_runners(Path(folder) / "runners"))
@@ -85,7 +85,7 @@ def report(idle: Cost, task: Cost, life: Cost, progress: Cost) -> Report:
         for name, cost in (("idle_second", idle), ("task", task), ("life", life), ("progress", progress))
     }
     columns = ("what", "commits", "rows written", "WAL bytes", "server CPU ms")
-    over = f"{IDLE_SECONDS:g} s, {TASKS} tasks and {RUNNERS * ROUNDS} signs of life"
+    over = f"{IDLE_SECONDS:g} s, {TASKS} tasks and {RUNNERS * ROUNDS} heartbeats"
     notes = (f"Means over {over}; idle seconds are taken off a task.",)
     return Report("storage", "What the database bears", columns, rows, figures, notes)
 

@@ -1,4 +1,4 @@
-"""The courier: sends a stored callback until the backend has taken it, or for three days.
+"""The sender of callbacks: sends a stored callback until the backend has taken it, or for three days.
 
 Standard Webhooks on the wire. A callback that was not taken in that time is parked, listed, and sent again by hand.
 """

@@ -1,4 +1,4 @@
-"""The delivery lane: a worker inside the service's process that carries callbacks and does the periodic_tasks.
+"""The callback worker: it delivers callbacks and does periodic tasks, inside the service's process.
 
 It has a thread and an event loop of its own, so that a slow receiver never slows an answer.
 """
@@ -21,10 +21,10 @@ from shared.tasks.recovery import TaskRecovery
 from shared.vocabulary import ServiceName
 
 CONCURRENCY = 8
-PAUSE_SECONDS = 5.0  # before a lane that broke begins again
+PAUSE_SECONDS = 5.0  # before a worker that failed starts again
 POLLING_SECONDS = 1.0  # retries come without a notification
 LAST_CALLBACK_SECONDS = 3.0
-LONGEST_TRY_SECONDS = 20.0  # for tries that have begun; later their lane may end with the process
+LONGEST_TRY_SECONDS = 20.0  # for tries that have begun; later the worker may end with the process
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class CallbackWorker:
             try:
                 await self._serve()
             except Exception:
-                logger.exception("the delivery lane broke; beginning again")
+                logger.exception("the callback worker failed; starting again")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), PAUSE_SECONDS)
 
@@ -79,28 +79,28 @@ class CallbackWorker:
         if not await self._slot.take(self._stopping):
             return
         pool = await Pool(self._uri).open()
-        courier = CallbackSender(self._settings, pool, self._attempted)
+        sender = CallbackSender(self._settings, pool, self._attempted)
         try:
             self._pool = pool
-            await self._work(pool, courier)
+            await self._work(pool, sender)
         finally:
             self._pool = None
-            await courier.close()
+            await sender.close()
             await pool.close()
             self._slot.free()
 
-    async def _work(self, pool: Pool, courier: CallbackSender) -> None:
+    async def _work(self, pool: Pool, sender: CallbackSender) -> None:
         recovery = TaskRecovery(self._settings, pool, Queue())
         plan = WorkerPlan(
             queues=(CALLBACKS, HOUSEKEEPING),
-            handlers={DELIVER: courier.deliver},
+            handlers={DELIVER: sender.deliver},
             periodic_tasks=recovery.periodic_tasks,
             recover=recovery.recover_job,
             every_heartbeat=(recovery.reap_dead_workers,),
             concurrency=CONCURRENCY,
             polling_seconds=POLLING_SECONDS,
         )
-        await QueueWorker(pool.raw, plan, self._slot).serve(self._stopping)
+        await QueueWorker(pool.raw, self._slot).serve(plan, self._stopping)
 
     async def _finish(self, patience_seconds: float) -> None:
         deadline = time.monotonic() + patience_seconds

@@ -88,7 +88,7 @@ def _examine(connection: Any, name: str) -> Iterator[Finding]:
 
 
 def judge_clock(skew_seconds: float) -> Finding:
-    """Say whether two clocks agree well enough for ages, signatures and signs of life."""
+    """Say whether two clocks agree well enough for ages, signatures and heartbeats."""
     if abs(skew_seconds) <= SKEW_SECONDS:
         return Finding("clock", "ok", f"this machine and the database agree within {SKEW_SECONDS:g} s")
     way = "behind" if skew_seconds > 0 else "ahead of"

@@ -24,7 +24,7 @@ class BoundedProbe(Generic[T]):
         """Return what the look returns; None when it takes longer than its seconds or fails."""
         if self._under_way is None:
             self._under_way = Future()
-            threading.Thread(target=self._run, args=(self._under_way,), name="glance", daemon=True).start()
+            threading.Thread(target=self._run, args=(self._under_way,), name="bounded-probe", daemon=True).start()
         waiting = asyncio.wrap_future(self._under_way)
         done, _ = await asyncio.wait({waiting}, timeout=self._seconds)
         if not done:

@@ -77,7 +77,7 @@ class Upscaler:
             self.window_pixels = min(self.window_pixels, frame.shape[0] * frame.shape[1]) // 2
             if self.compute.device.type == "cuda":
                 torch.cuda.empty_cache()
-            logger.warning("out of memory: going on with windows of %d pixels", self.window_pixels)
+            logger.warning("out of memory: continuing with windows of %d pixels", self.window_pixels)
 
     @torch.inference_mode()
     def _upscale(self, frame: Picture, ratio: int, between_windows: Callable[[], None]) -> Picture:

@@ -58,32 +58,31 @@ class WorkerPlan:
 class QueueWorker:
     """The worker of one slot, inside one event loop. Everything but the constructor needs the slot to be held."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any], plan: WorkerPlan, slot: Slot) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Any], slot: Slot) -> None:
         self._pool = pool
-        self._plan = plan
         self._slot = slot
         self._app = App(connector=PsycopgConnector())
         self._jobs = FencedJobManager(self._app.connector, slot)
         self._app.job_manager = self._jobs
-        self._register_tasks()
 
-    async def serve(self, stopping: asyncio.Event) -> None:
-        """Work until `stopping` is set and the running jobs have ended.
+    async def serve(self, plan: WorkerPlan, stopping: asyncio.Event) -> None:
+        """Carry out a plan until `stopping` is set and the running jobs have ended; call this once.
 
         The worker ends whenever the storage fails, and another starts when the storage is back; before each start, the
         jobs of the slot's last worker are recovered. Heartbeats are independent of this: they go on while a worker
         that is about to be replaced waits for its jobs to end.
         """
         await self._app.open_async(self._pool)
+        self._register_tasks(plan)
         heartbeats = [
             asyncio.create_task(_repeat_every_heartbeat(action))
-            for action in (self._jobs.send_heartbeat, *self._plan.every_heartbeat)
+            for action in (self._jobs.send_heartbeat, *plan.every_heartbeat)
         ]
         try:
             while not stopping.is_set():
                 try:
-                    await self._recover_predecessor()
-                    await self._work(stopping)
+                    await self._recover_predecessor(plan)
+                    await self._work(plan, stopping)
                 except (ProcrastinateException, psycopg.Error) as error:
                     logger.warning("queue: %s; trying again", error.__cause__ or error)
                 except Exception:  # whatever a worker raises, the next one may work
@@ -102,13 +101,13 @@ class QueueWorker:
         )
         return await cursor.fetchone() is not None
 
-    async def _work(self, stopping: asyncio.Event) -> None:
+    async def _work(self, plan: WorkerPlan, stopping: asyncio.Event) -> None:
         worker = Worker(
             app=self._app,
-            queues=list(self._plan.queues),
+            queues=list(plan.queues),
             name=self._slot.name,
-            concurrency=self._plan.concurrency,
-            fetch_job_polling_interval=self._plan.polling_seconds,
+            concurrency=plan.concurrency,
+            fetch_job_polling_interval=plan.polling_seconds,
             abort_job_polling_interval=NEVER_SECONDS,  # a cancel is a column of the task row
             delete_jobs=DeleteJobCondition.ALWAYS,
             install_signal_handlers=False,
@@ -121,22 +120,22 @@ class QueueWorker:
         finally:
             stopper.cancel()
 
-    def _register_tasks(self) -> None:
-        for name, handler in self._plan.handlers.items():
+    def _register_tasks(self, plan: WorkerPlan) -> None:
+        for name, handler in plan.handlers.items():
             task = _task_with_id(handler)
             self._app.task(name=name, retry=_RetryUntilHandled(), pass_context=True)(task)
         # At least one periodic task must exist in every worker: without one its listener dies unnoticed.
-        for name, (cron, periodic) in self._plan.periodic_tasks.items():
+        for name, (cron, periodic) in plan.periodic_tasks.items():
             registered = self._app.task(name=name, queue=HOUSEKEEPING, queueing_lock=name)(_periodic_task(periodic))
             self._app.periodic(cron=cron)(registered)
 
-    async def _recover_predecessor(self) -> None:
+    async def _recover_predecessor(self, plan: WorkerPlan) -> None:
         if (predecessor := self._slot.worker) is None:
             return
         async with self._pool.connection() as connection:
             abandoned = await jobs_of(connection, predecessor)
         for job in abandoned:
-            await self._plan.recover(job)
+            await plan.recover(job)
         await self._jobs.unregister_worker(predecessor)
         self._slot.note_worker(None)
 

@@ -48,7 +48,7 @@ class Runner:
         self._stopping = stopping
         self._queue = Queue()
         self._recovery = TaskRecovery(settings, pool, self._queue)
-        self._worker = QueueWorker(pool.raw, self._plan(), slot)
+        self._worker = QueueWorker(pool.raw, slot)
         self._attempt: Attempt | None = None  # the running one
         self._drained = False  # the running attempt has had its time to finish
 
@@ -60,7 +60,7 @@ class Runner:
             await self._model.preload()
         logger.info("%s %s: ready", self._service, self._kind)
         drain = asyncio.create_task(self._drain(), name="drain")
-        await self._worker.serve(self._stopping)
+        await self._worker.serve(self._plan(), self._stopping)
         drain.cancel()
 
     def _plan(self) -> WorkerPlan:

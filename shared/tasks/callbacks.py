@@ -1,6 +1,6 @@
 """Callbacks: what the backend is told, stored in the transaction that stores the result it tells of.
 
-The body and its idempotency key are fixed when the task ends. Sending it is a queued job of its own (`courier.py`);
+The body and its idempotency key are fixed when the task ends. Sending it is a queued job of its own;
 whether it has arrived stands in the row, which is never deleted before its task.
 """
 

@@ -1,4 +1,4 @@
-"""Signs of life that everybody can see: which versions have runners, and since when the storage has been watched.
+"""Heartbeats that everybody can see: which versions have runners, and since when the storage has been watched.
 
 SQL only. Many processes beat and look; rows that they share are written by one of them at a time, and never waited for:
 a machine that was cut off in the middle of a look must not keep the others from looking.

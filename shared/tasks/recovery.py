@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class TaskRecovery:
-    """Chores over the task rows, safe to run by several processes at once."""
+    """What recovers task rows, safe to run by several processes at once."""
 
     def __init__(self, settings: Settings, pool: Pool, queue: Queue) -> None:
         self._settings = settings

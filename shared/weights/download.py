@@ -108,7 +108,7 @@ class Fetcher:
 
 
 def download(url: str, target: Path, *, size: int | None, on_bytes: OnBytes) -> None:
-    """Download a URL into `target`, going on after the bytes that are there if the server can."""
+    """Download a URL into `target`, continuing after the bytes that are there if the server can."""
     have = target.stat().st_size if target.exists() else 0
     if size is not None and have >= size:  # complete but never verified, or from another version
         have = 0

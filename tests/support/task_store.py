@@ -10,8 +10,7 @@ from uuid import UUID
 from shared.database.database import Database
 from shared.database.pool import Pool
 from shared.queue.client import RUN, Queue, run_queue
-from shared.queue.worker import QueueWorker, WorkerPlan
-from shared.queue.worker_slot import Slot
+from shared.queue.worker import WorkerPlan
 from shared.settings import LimitSettings, Settings
 from shared.tasks import rows
 from shared.tasks.recovery import TaskRecovery
@@ -118,13 +117,10 @@ def open_store(home: Path, *, empty: bool = True) -> Iterator[Run]:
         database.stop()
 
 
-def worker_of(
-    store: TaskStore, handler: Callable[[UUID], Awaitable[None]], slot: Slot, *, version: str = VERSION
-) -> QueueWorker:
-    """Return a worker that serves the queue of one version and runs the periodic tasks."""
-    plan = WorkerPlan(
+def plan_of(store: TaskStore, handler: Callable[[UUID], Awaitable[None]], *, version: str = VERSION) -> WorkerPlan:
+    """Return what a worker does that serves the queue of one version and runs the periodic tasks."""
+    return WorkerPlan(
         queues=(run_queue("interpo", "generate", version),), handlers={RUN: handler},
         periodic_tasks=store.recovery.periodic_tasks,
         recover=store.recovery.recover_job, polling_seconds=0.2,
     )  # fmt: skip
-    return QueueWorker(store.pool.raw, plan, slot)

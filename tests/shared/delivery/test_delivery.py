@@ -32,7 +32,7 @@ SECRETS = ("whsec_b2xkIHNlY3JldCBvZiB0ZXN0", "whsec_bmV3IHNlY3JldCBvZiB0ZXN0")
 
 
 class Post:
-    """A database with a delivery lane, and tasks that end at will."""
+    """A database with a callback worker, and tasks that end at will."""
 
     def __init__(self, database: Database, settings: Settings, receiver: Receiver) -> None:
         self.database = database
@@ -105,17 +105,17 @@ def post(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterat
     patch.setattr(sender, "PAUSES", (0.2, 0.2))
     patch.setattr(sender, "LAST_PAUSE", 0.3)
     patch.setattr(sender, "TOTAL_SECONDS", 1.0)
-    patch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # nothing listens there: a courier that used it would fail
+    patch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # nothing listens there: a sender that used it would fail
     patch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     settings = Settings(
         state_dir=tmp_path_factory.mktemp("post") / "state",
         callbacks=CallbackSettings(url=receiver.url, webhook_secret=" ".join(SECRETS)),
     )
     database = Database(settings).start()
-    lane = CallbackWorker(settings, "upscale", database.uri)
-    lane.start()
+    deliverer = CallbackWorker(settings, "upscale", database.uri)
+    deliverer.start()
     yield Post(database, settings, receiver)
-    lane.stop()
+    deliverer.stop()
     database.stop()
     patch.undo()
 
@@ -217,15 +217,15 @@ def test_a_lane_that_breaks_begins_again(post: Post, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(QueueWorker, "serve", breaks)
     monkeypatch.setattr(worker, "PAUSE_SECONDS", 0.1)
-    lane = CallbackWorker(post.settings, "interpo", post.database.uri)
-    lane.start()
+    deliverer = CallbackWorker(post.settings, "interpo", post.database.uri)
+    deliverer.start()
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (broken and lane._pool):
+    while not (broken and deliverer._pool):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert lane.alive
-    lane.stop()
-    assert not lane.alive
+    assert deliverer.alive
+    deliverer.stop()
+    assert not deliverer.alive
 
 
 def test_a_callback_whose_job_was_lost_is_found_again(post: Post, receiver: Receiver) -> None:
@@ -282,9 +282,9 @@ def test_a_lane_gives_a_last_callback_a_moment_to_leave(
     )
     database = Database(settings).start()
     post = Post(database, settings, receiver)
-    lane = CallbackWorker(settings, "upscale", database.uri)
-    lane.start()
+    deliverer = CallbackWorker(settings, "upscale", database.uri)
+    deliverer.start()
     post.end_task(40)
-    lane.stop()
+    deliverer.stop()
     assert receiver.of(40)
     database.stop()

@@ -37,45 +37,47 @@ def ended(seconds: float, **changes: object) -> Ended:
     return Ended(uuid4(), "generate", "1", finished_at=NOON + timedelta(seconds=seconds), **told)  # type: ignore[arg-type]
 
 
-def counted(ledger: EndedTaskCounters) -> dict[tuple[str, str], float]:
-    return samples(render(ledger.families()))
+def counted(counters: EndedTaskCounters) -> dict[tuple[str, str], float]:
+    return samples(render(counters.families()))
 
 
 def test_an_end_is_counted_once_though_every_look_shows_it_again() -> None:
-    ledger = EndedTaskCounters("upscale")
-    ledger.begin(NOON)
+    counters = EndedTaskCounters("upscale")
+    counters.begin(NOON)
     first, late = ended(10), ended(5)
-    ledger.count([first])
-    ledger.count([first, late])  # stamped before the first, committed after it
-    ledger.count([])
-    ledger.count([first, late, ended(20)])
-    assert counted(ledger)["kinora_tasks_ended_total", "generate upscale succeeded 1"] == 3
-    assert counted(ledger)["kinora_frames_total", "generate upscale 1"] == 30
+    counters.count([first])
+    counters.count([first, late])  # stamped before the first, committed after it
+    counters.count([])
+    counters.count([first, late, ended(20)])
+    assert counted(counters)["kinora_tasks_ended_total", "generate upscale succeeded 1"] == 3
+    assert counted(counters)["kinora_frames_total", "generate upscale 1"] == 30
 
 
 def test_what_ended_before_the_process_began_is_not_its_news_and_what_is_purged_stays_counted() -> None:
-    ledger = EndedTaskCounters("upscale")
-    ledger.begin(NOON)
-    ledger.count([ended(-1), ended(1)])
-    ledger.count([])
-    assert ledger.since == NOON + timedelta(seconds=1) - OVERLAP
-    assert counted(ledger)["kinora_tasks_ended_total", "generate upscale succeeded 1"] == 1
+    counters = EndedTaskCounters("upscale")
+    counters.begin(NOON)
+    counters.count([ended(-1), ended(1)])
+    counters.count([])
+    assert counters.since == NOON + timedelta(seconds=1) - OVERLAP
+    assert counted(counters)["kinora_tasks_ended_total", "generate upscale succeeded 1"] == 1
 
 
 def test_a_task_that_killed_its_runners_counts_as_poison_and_its_crashes_add_up() -> None:
-    ledger = EndedTaskCounters("upscale")
-    ledger.begin(NOON)
-    ledger.count([ended(1, state="failed", crashes=3, run_seconds=None), ended(2, crashes=1), ended(3, state="failed")])
-    figures = counted(ledger)
+    counters = EndedTaskCounters("upscale")
+    counters.begin(NOON)
+    counters.count(
+        [ended(1, state="failed", crashes=3, run_seconds=None), ended(2, crashes=1), ended(3, state="failed")]
+    )
+    figures = counted(counters)
     assert figures["kinora_tasks_poisoned_total", "generate upscale 1"] == 1
     assert figures["kinora_task_crashes_total", "generate upscale 1"] == 4
     assert figures["kinora_task_run_seconds_count", "generate upscale 1"] == 1
 
 
 def test_series_exist_before_their_first_event() -> None:
-    ledger = EndedTaskCounters("interpo")
-    ledger.declare("generate", "1")
-    figures = counted(ledger)
+    counters = EndedTaskCounters("interpo")
+    counters.declare("generate", "1")
+    figures = counted(counters)
     assert figures["kinora_tasks_ended_total", "generate interpo failed 1"] == 0
     assert figures["kinora_task_run_seconds_bucket", "generate +Inf interpo 1"] == 0
 
@@ -115,10 +117,10 @@ def test_a_page_that_is_none_costs_only_itself() -> None:
 
 
 def test_merging_changes_nothing_in_a_page_of_ours() -> None:
-    ledger = EndedTaskCounters("upscale")
-    ledger.begin(NOON)
-    ledger.count([ended(1), ended(2, state="failed", run_seconds=0.123456789)])
-    page = render([*ledger.families(), gauge("kinora_folder_free_bytes", "Room", ("folder",), [(("/a b",), 2.5e14)])])
+    counters = EndedTaskCounters("upscale")
+    counters.begin(NOON)
+    counters.count([ended(1), ended(2, state="failed", run_seconds=0.123456789)])
+    page = render([*counters.families(), gauge("kinora_folder_free_bytes", "Room", ("folder",), [(("/a b",), 2.5e14)])])
     assert merge([page]) == page
 
 
@@ -131,10 +133,10 @@ def test_a_look_that_hangs_is_left_alone_and_not_begun_twice() -> None:
         return 7
 
     async def take_thrice() -> list[int | None]:
-        glance = BoundedProbe(look, seconds=0.02)
-        early = [await glance.take(), await glance.take()]
+        probe = BoundedProbe(look, seconds=0.02)
+        early = [await probe.take(), await probe.take()]
         await asyncio.sleep(0.4)
-        return [*early, await glance.take()]
+        return [*early, await probe.take()]
 
     assert asyncio.run(take_thrice()) == [None, None, 7]
     assert len(begun) == 1

@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 
 from shared.queue import worker
-from shared.queue.worker import TryLater
+from shared.queue.worker import QueueWorker, TryLater
 from shared.queue.worker_slot import Slot
-from tests.support.task_store import Run, TaskStore, open_store, worker_of
+from tests.support.task_store import Run, TaskStore, open_store, plan_of
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_a_worker_settles_what_its_predecessor_in_the_slot_left_before_it_begins
             if len(ran) == 2:
                 stopping.set()
 
-        await worker_of(store, handler, slot).serve(stopping)
+        await QueueWorker(store.pool.raw, slot).serve(plan_of(store, handler), stopping)
         assert ran == [left, fresh]
         assert (await store.read(left)).crashes == 1
         slot.free()
@@ -67,7 +67,7 @@ def test_a_periodic_task_that_died_does_not_keep_its_successor_from_beginning(ru
         async def handler(_row: UUID) -> None:
             stopping.set()
 
-        await asyncio.wait_for(worker_of(store, handler, slot).serve(stopping), 20)
+        await asyncio.wait_for(QueueWorker(store.pool.raw, slot).serve(plan_of(store, handler), stopping), 20)
         left = await store.sql("SELECT status::text AS status FROM procrastinate_jobs WHERE task_name = 'kinora.purge'")
         assert left == [{"status": "todo"}]
         slot.free()
@@ -90,7 +90,7 @@ def test_a_handler_may_ask_to_be_tried_later_and_one_that_breaks_is_tried_again(
                 raise ValueError
             stopping.set()
 
-        await asyncio.wait_for(worker_of(store, handler, slot).serve(stopping), 20)
+        await asyncio.wait_for(QueueWorker(store.pool.raw, slot).serve(plan_of(store, handler), stopping), 20)
         assert len(ran) == 3
         assert await store.sql("SELECT 1 FROM procrastinate_jobs WHERE queue_name LIKE 'interpo.generate%%'") == []
         slot.free()
@@ -118,8 +118,8 @@ def test_a_worker_that_comes_back_leaves_alone_what_somebody_else_has_by_now(
             if end == "puts back":
                 raise TryLater
 
-        queue_worker = worker_of(store, handler, slot)
-        await asyncio.wait_for(queue_worker.serve(stopping), 20)
+        queue_worker = QueueWorker(store.pool.raw, slot)
+        await asyncio.wait_for(queue_worker.serve(plan_of(store, handler), stopping), 20)
         assert await store.queue_of(row) == ("interpo.generate@1.0", "doing")
         slot.free()
 
@@ -148,7 +148,7 @@ def test_a_worker_sends_heartbeats_while_it_works_and_while_it_waits_for_its_las
             await asyncio.sleep(0.3)  # the worker has stopped all that it did beside its job
             await a_heartbeat_came()
 
-        await asyncio.wait_for(worker_of(store, handler, slot).serve(stopping), 20)
+        await asyncio.wait_for(QueueWorker(store.pool.raw, slot).serve(plan_of(store, handler), stopping), 20)
         slot.free()
 
     run(test)

@@ -11,12 +11,13 @@ import pytest
 from shared.database.database import Database
 from shared.database.migrate import MIGRATIONS, apply_schema
 from shared.queue.client import CHANNEL, STALLED_SECONDS, queue_schema, run_queue
+from shared.queue.worker import QueueWorker
 from shared.queue.worker_slot import Slot
 from shared.settings import Settings
 from shared.tasks import heartbeats, rows, views
 from shared.tasks.heartbeats import ABANDONED_SECONDS
 from shared.vocabulary import SERVICES
-from tests.support.task_store import Run, TaskStore, open_store, worker_of
+from tests.support.task_store import Run, TaskStore, open_store, plan_of
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,9 @@ def test_a_task_waits_for_a_runner_of_the_version_that_accepted_it(run: Run, tmp
             ran.append(row)
             stopping.set()
 
-        await asyncio.wait_for(worker_of(store, handler, slot, version="2.0").serve(stopping), 20)
+        await asyncio.wait_for(
+            QueueWorker(store.pool.raw, slot).serve(plan_of(store, handler, version="2.0"), stopping), 20
+        )
         assert ran == [new]
         assert await store.queue_of(old) == ("interpo.generate@1.0", "todo")
         slot.free()
