@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -30,14 +29,12 @@ MARKERS = {
     "needs_tini": "runs only as root where tini is (it makes a container's process namespace)",
     "needs_kubectl": "runs only where kubectl is (it puts the manifests together)",
 }
-TEST_SECONDS = 300  # a test that hangs fails alone instead of taking the whole run with it
 _task_ids = itertools.count(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     for name, meaning in MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
-    config.addinivalue_line("markers", "seconds(limit): may run so long before it fails")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -55,24 +52,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for name, why_not in missing.items():
         if item.get_closest_marker(name) and (reason := why_not()):
             pytest.skip(reason)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """End a test that hangs: a signal interrupts whatever it waits for."""
-    marker = item.get_closest_marker("seconds")
-    seconds = marker.args[0] if marker else TEST_SECONDS
-
-    def too_long(_number: int, _frame: object) -> None:
-        pytest.fail(f"still running after {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.hookimpl(wrapper=True)
