@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from shared.testing.callback_receiver import Receiver, well_behaved
 from shared.testing.stack import Stack
 from tests.support.requirements import REQUIREMENTS, is_about_hardware, unmet
 
-TEST_SECONDS = 300  # a test that hangs fails alone instead of taking the whole run with it
 _task_ids = itertools.count(1)
 
 
@@ -33,7 +31,6 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, requirement in REQUIREMENTS.items():
         config.addinivalue_line("markers", f"{name}: {requirement.meaning}")
     config.addinivalue_line("markers", "slow: takes long; `make test` leaves it out, `make test-all` does not")
-    config.addinivalue_line("markers", "seconds(limit): may run so long before it fails")
     if "workerinput" in vars(config):
         # Workers that compute side by side have a core each: with a thread a core, each would wait for the other's.
         os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")
@@ -42,24 +39,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if missing := unmet(item):
         pytest.skip(missing)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """End a test that hangs: a signal interrupts whatever it waits for."""
-    marker = item.get_closest_marker("seconds")
-    seconds = marker.args[0] if marker else TEST_SECONDS
-
-    def too_long(_number: int, _frame: object) -> None:
-        pytest.fail(f"still running after {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -28,7 +28,7 @@ IMAGES = ("router", *SERVICES, "kinora")
 TOKEN = "a-token-of-the-operator"
 # Runners step aside for every other session: on a machine that is busy with other things, torch alone takes minutes.
 TASK_SECONDS = 600
-pytestmark = [pytest.mark.slow, pytest.mark.seconds(TASK_SECONDS + 120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(TASK_SECONDS + 120)]
 AUTHORISED = {"authorization": f"Bearer {TOKEN}"}
 SECRET_LOOKING = "KINORA_TOKEN=do-not-ship-me"
 # What BentoML itself writes into every bento, and the metadata that says which version it is.

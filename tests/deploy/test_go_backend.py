@@ -72,7 +72,7 @@ def stack_for(home: Path, port: int, services: str) -> Stack:
 
 
 @pytest.mark.slow
-@pytest.mark.seconds(900)  # of a machine that is busy with other things
+@pytest.mark.timeout(900)  # of a machine that is busy with other things
 def test_it_submits_all_four_and_a_preview_leads_to_its_generation(backend: Path, tmp_path: Path) -> None:
     small = [np.ascontiguousarray(frame[::2, ::2]) for frame in frames_of("clip-single-face", count=8)]
     clip = from_pictures(tmp_path / "clip.mp4", small)
@@ -99,7 +99,7 @@ def test_it_submits_all_four_and_a_preview_leads_to_its_generation(backend: Path
 
 
 @pytest.mark.slow
-@pytest.mark.seconds(500)  # likewise
+@pytest.mark.timeout(500)  # likewise
 def test_a_callback_with_a_wrong_signature_is_not_taken_and_comes_again(backend: Path, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", size=(48, 32), frames=12, sound=True)
     port = free_port()

@@ -159,7 +159,7 @@ def wait_for_callbacks(receiver: Receiver, tasks: int) -> Counter[int]:
     return received
 
 
-@pytest.mark.seconds(600)
+@pytest.mark.timeout(600)
 def test_every_submission_is_accepted_at_its_first_try(rollout: Rollout) -> None:
     assert rollout.told.refused == []
     assert sorted(rollout.told.accepted) == list(range(1, SUBMISSIONS + 1))

@@ -175,7 +175,7 @@ def test_a_job_that_killed_its_runner_three_times_may_fail() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.seconds(900)
+@pytest.mark.timeout(900)
 def test_nothing_is_lost_when_everything_is_killed_twenty_times() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "benchmarks.chaos", "--kills", "20", "--seed", "1"],

@@ -30,7 +30,7 @@ FACES, RUNNERS = ("alder", "birch"), ("cedar", "dogwood")  # a whole service eac
 KILLED, CUT = "birch", "cedar"
 HANG_SECONDS = 90.0  # tells a takeover that never comes from one on a busy machine; the promise is in test_takeover.py
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs_netns, pytest.mark.seconds(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.needs_netns, pytest.mark.timeout(400)]
 
 
 @dataclass

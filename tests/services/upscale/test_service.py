@@ -248,7 +248,7 @@ def test_a_refused_callback_comes_again_under_the_same_key(post: Post, receiver:
 # Stopping
 
 
-@pytest.mark.seconds(240)
+@pytest.mark.timeout(240)
 def test_sigterm_lets_the_running_task_finish_and_its_callback_is_not_lost(
     tmp_path: Path, receiver: Receiver, task_id: int
 ) -> None:

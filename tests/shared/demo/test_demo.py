@@ -18,7 +18,7 @@ KINORA = Path(sys.executable).with_name("kinora")
 
 
 @pytest.mark.slow
-@pytest.mark.seconds(600)
+@pytest.mark.timeout(600)
 def test_the_demo_ends_well_with_a_table_results_and_a_contact_sheet(tmp_path: Path) -> None:
     ran = subprocess.run(
         [KINORA, "demo", "--only", "upscale", "--out", tmp_path / "demo"], capture_output=True, text=True, check=False

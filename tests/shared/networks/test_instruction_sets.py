@@ -41,7 +41,7 @@ STEPS = {
 
 
 @pytest.mark.slow
-@pytest.mark.seconds(1200)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("step", STEPS)
 def test_what_networks_compute_holds_with_fewer_instructions(step: str) -> None:
     environment, files = STEPS[step]

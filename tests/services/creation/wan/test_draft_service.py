@@ -50,7 +50,7 @@ def ask(creation: tuple[httpx.Client, Receiver, Path], task_id: int, **fields: o
     return media / "out" / payload["video_url"], rows["tasks"][0]["details"]
 
 
-@pytest.mark.seconds(1800)
+@pytest.mark.timeout(1800)
 def test_a_chinese_text_becomes_a_clip_of_the_asked_rate_shape_and_length(
     creation: tuple[httpx.Client, Receiver, Path],
 ) -> None:

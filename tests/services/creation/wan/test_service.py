@@ -77,7 +77,7 @@ def pictures(path: Path) -> "np.ndarray[Any, Any]":
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(int)
 
 
-@pytest.mark.seconds(600)
+@pytest.mark.timeout(600)
 def test_a_chinese_text_becomes_a_clip_and_its_seed_makes_it_again(creation: CreationStack) -> None:
     fields = {"category": 1, "prompt_cn": "海边的猫", "ng_prompt_cn": "模糊", "guidance": 20, "fps": 16, "movement": 0}
     path, details = creation.make(1, aspect_ratio="2:1", **fields)
@@ -94,7 +94,7 @@ def test_a_chinese_text_becomes_a_clip_and_its_seed_makes_it_again(creation: Cre
     assert np.array_equal(pictures(path), pictures(again))
 
 
-@pytest.mark.seconds(600)
+@pytest.mark.timeout(600)
 def test_a_picture_becomes_a_clip_of_its_own_shape_with_the_asked_camera(creation: CreationStack) -> None:
     image = creation.media / "图片.png"
     Pillow.effect_noise((32, 64), 60).convert("RGB").save(image)
@@ -106,7 +106,7 @@ def test_a_picture_becomes_a_clip_of_its_own_shape_with_the_asked_camera(creatio
     assert details["ignored_fields"] == []
 
 
-@pytest.mark.seconds(600)
+@pytest.mark.timeout(600)
 def test_a_video_longer_than_one_run_keeps_length_and_sound_and_shows_no_joint(creation: CreationStack) -> None:
     source = clips.clip(creation.media / "in.mp4", seconds=4, rate="16", size=AREA)
     path, details = creation.make(4, category=3, video_url=str(source), prompt_cn="油画", fps=16, movement=4, seed=3)
@@ -121,7 +121,7 @@ def test_a_video_longer_than_one_run_keeps_length_and_sound_and_shows_no_joint(c
     assert joint.max() <= np.percentile(np.delete(change, range(window - overlap - 1, window)), 99)
 
 
-@pytest.mark.seconds(600)
+@pytest.mark.timeout(600)
 def test_a_cancel_ends_a_clip_between_two_steps(creation: CreationStack) -> None:
     source = clips.clip(creation.media / "long.mp4", seconds=25, rate="8", size=(48, 32), sound=None)
     creation.post(5, category=3, video_url=str(source), fps=8, video_style=1)
