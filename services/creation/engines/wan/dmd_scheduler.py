@@ -24,6 +24,8 @@ class DMDScheduler:
 
     def __init__(self, sigmas: tuple[float, ...]) -> None:
         self._sigmas = sigmas
+        self.sigmas = torch.tensor([*sigmas, 0.0], dtype=torch.float32)
+        self.timesteps = self.sigmas[:-1] * TRAINING_STEPS  # on the pipeline's device after `set_timesteps`
         self._generator = torch.Generator()
         self._next = 0
 
@@ -41,8 +43,7 @@ class DMDScheduler:
     def set_timesteps(self, count: int, device: torch.device | str | None = None) -> None:
         if count != self.count:
             raise ValueError(f"{count} steps are asked for, the model was distilled to {self.count}")
-        self.sigmas = torch.tensor([*self._sigmas, 0.0], dtype=torch.float32)
-        self.timesteps = (self.sigmas[:-1] * TRAINING_STEPS).to(device)
+        self.timesteps = self.timesteps.to(device)
 
     def set_begin_index(self, index: int) -> None:
         self._next = index
