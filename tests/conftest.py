@@ -78,6 +78,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     reporter.write_line(f"{counts['passed']} passed, {failed} failed, {counts['skipped']} skipped")
 
 
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio alone, as the services do."""
+    return "asyncio"
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Path]:
     """A model store of its own."""

@@ -1,6 +1,5 @@
 """JSON lines: all of a real run parses, what belongs to a task says so, and secrets and prompts stay out."""
 
-import asyncio
 import json
 import logging
 import re
@@ -185,26 +184,20 @@ def test_a_secret_that_somebody_logs_is_hidden_also_in_an_exception(caplog: pyte
     assert "\n" not in line
 
 
-def test_what_the_database_refuses_is_logged_without_the_row_that_it_quotes(
+async def test_what_the_database_refuses_is_logged_without_the_row_that_it_quotes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     database = Database(Settings(state_dir=tmp_path / "state")).start()
-
-    async def refuse() -> None:
-        pool = await Pool(database.uri).open()
-        try:
-            with pytest.raises(Unavailable):
-                async with pool.transaction() as connection:
-                    await connection.execute(
-                        "INSERT INTO kinora_tasks (id, service, kind, task_id, fingerprint, request, version, state)"
-                        " VALUES (gen_random_uuid(), 'creation', 'generate', 1, '', %s, '1', 'nonsense')",
-                        (Json({"prompt_cn": PROMPT}),),
-                    )
-        finally:
-            await pool.close()
-
     try:
-        asyncio.run(refuse())
+        pool = await Pool(database.uri).open()
+        with pytest.raises(Unavailable):
+            async with pool.transaction() as connection:
+                await connection.execute(
+                    "INSERT INTO kinora_tasks (id, service, kind, task_id, fingerprint, request, version, state)"
+                    " VALUES (gen_random_uuid(), 'creation', 'generate', 1, '', %s, '1', 'nonsense')",
+                    (Json({"prompt_cn": PROMPT}),),
+                )
+        await pool.close()
     finally:
         database.stop()
     assert "violates check constraint" in caplog.text

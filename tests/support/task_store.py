@@ -1,8 +1,8 @@
 """Task rows and their queue over a real PostgreSQL, without any service: what the tests of the queue stand in."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -79,6 +79,10 @@ class TaskStore:
             seconds, seen_ago,
         )  # fmt: skip
 
+    async def clear(self) -> None:
+        """Forget every task, callback, version and job."""
+        await self.sql(f"TRUNCATE {TABLES} CASCADE")
+
     async def queue_of(self, row: UUID) -> tuple[str, str]:
         """Return the queue in which a task's job stands, and how."""
         [job] = await self.sql(
@@ -87,12 +91,17 @@ class TaskStore:
         return job["queue_name"], job["status"]
 
 
-Run = Callable[[Callable[[TaskStore], Awaitable[None]]], None]
+@dataclass(frozen=True)
+class Storage:
+    """A PostgreSQL that runs, and the settings that its users have."""
+
+    uri: str
+    settings: Settings
 
 
 @contextmanager
-def open_store(home: Path, *, empty: bool = True) -> Iterator[Run]:
-    """Start a PostgreSQL; yield what runs a test's own coroutine over an empty queue, or over what is there."""
+def started_storage(home: Path) -> Iterator[Storage]:
+    """Start a PostgreSQL in a folder, or the one that lies there, for the length of a block."""
     settings = Settings(
         state_dir=home / "state",
         media_roots=(home,),
@@ -100,21 +109,20 @@ def open_store(home: Path, *, empty: bool = True) -> Iterator[Run]:
         version=VERSION,
     )
     database = Database(settings).start()
-
-    async def inside(test: Callable[[TaskStore], Awaitable[None]]) -> None:
-        pool = await Pool(database.uri).open()
-        store = TaskStore(settings, pool, Queue())
-        if empty:
-            await store.sql(f"TRUNCATE {TABLES} CASCADE")
-        try:
-            await test(store)
-        finally:
-            await pool.close()
-
     try:
-        yield lambda test: asyncio.run(inside(test))
+        yield Storage(database.uri, settings)
     finally:
         database.stop()
+
+
+@asynccontextmanager
+async def open_store(storage: Storage) -> AsyncIterator[TaskStore]:
+    """Open a pool in the running event loop, over whatever the tables hold."""
+    pool = await Pool(storage.uri).open()
+    try:
+        yield TaskStore(storage.settings, pool, Queue())
+    finally:
+        await pool.close()
 
 
 def plan_of(store: TaskStore, handler: Callable[[UUID], Awaitable[None]], *, version: str = VERSION) -> WorkerPlan:

@@ -136,16 +136,12 @@ def test_a_connection_that_breaks_is_tried_once_more() -> None:
     assert len(received) == 2
 
 
-def test_many_requests_at_once_all_arrive(world: World) -> None:
-    async def post_all() -> list[httpx.Response]:
-        limits = httpx.Limits(max_connections=50)
-        async with httpx.AsyncClient(
-            base_url=world.client.base_url, trust_env=False, limits=limits, timeout=60
-        ) as client:
-            bodies = [{"task_id": number} for number in range(120)]
-            return await asyncio.gather(*(client.post("/api/ai/interpo", json=body) for body in bodies))
-
-    assert {answer.status_code for answer in asyncio.run(post_all())} == {200}
+async def test_many_requests_at_once_all_arrive(world: World) -> None:
+    limits = httpx.Limits(max_connections=50)
+    async with httpx.AsyncClient(base_url=world.client.base_url, trust_env=False, limits=limits, timeout=60) as client:
+        bodies = [{"task_id": number} for number in range(120)]
+        answers = await asyncio.gather(*(client.post("/api/ai/interpo", json=body) for body in bodies))
+    assert {answer.status_code for answer in answers} == {200}
     assert sorted(json.loads(body)["task_id"] for _, _, body in world.interpo.asked) == list(range(120))
 
 
@@ -211,7 +207,9 @@ def test_the_document_shows_every_service_that_can_be_asked(world: World) -> Non
     assert "/api/ai/creation" not in document["paths"]
 
 
-def test_readiness_asks_for_the_services_of_this_machine_and_for_one_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_readiness_asks_for_the_services_of_this_machine_and_for_one_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     far = Far("upscale")
 
     async def readiness(proxy: Proxy, *needed: ServiceName) -> bool:
@@ -222,11 +220,11 @@ def test_readiness_asks_for_the_services_of_this_machine_and_for_one_at_all(monk
         dead = f"http://127.0.0.1:{free_port()}"
         wait_briefly_for(dead, monkeypatch)
         proxy = Proxy(lambda _settings: {"upscale": [WeightedUpstream(url, 1)], "interpo": [WeightedUpstream(dead, 1)]})
-        assert asyncio.run(readiness(proxy, "upscale"))
-        assert asyncio.run(readiness(proxy))
-        assert not asyncio.run(readiness(proxy, "upscale", "interpo"))
-        assert not asyncio.run(readiness(Proxy(lambda _settings: {"interpo": [WeightedUpstream(dead, 1)]})))
-        assert not asyncio.run(readiness(Proxy(lambda _settings: {})))
+        assert await readiness(proxy, "upscale")
+        assert await readiness(proxy)
+        assert not await readiness(proxy, "upscale", "interpo")
+        assert not await readiness(Proxy(lambda _settings: {"interpo": [WeightedUpstream(dead, 1)]}))
+        assert not await readiness(Proxy(lambda _settings: {}))
 
 
 # The real one

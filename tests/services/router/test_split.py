@@ -1,6 +1,5 @@
 """The router's own split: shares of tasks, a version for each task, and a stand-in for what cannot be reached."""
 
-import asyncio
 import json
 import socket
 import threading
@@ -246,7 +245,7 @@ def test_a_version_that_is_killed_over_a_request_is_replaced_for_it() -> None:
     assert Split.posted(far) == [1]
 
 
-def test_a_split_service_is_ready_while_a_version_that_takes_tasks_is(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_split_service_is_ready_while_a_version_that_takes_tasks_is(monkeypatch: pytest.MonkeyPatch) -> None:
     async def readiness(*shares: WeightedUpstream) -> bool:
         proxy = Proxy(lambda _settings: {"upscale": shares})
         async with proxy.app.router.lifespan_context(proxy.app):
@@ -255,5 +254,5 @@ def test_a_split_service_is_ready_while_a_version_that_takes_tasks_is(monkeypatc
     dead = f"http://127.0.0.1:{free_port()}"
     wait_briefly_for(dead, monkeypatch)
     with serving(Far("upscale").app) as url:
-        assert asyncio.run(readiness(WeightedUpstream(url, 1), WeightedUpstream(dead, 99)))
-        assert not asyncio.run(readiness(WeightedUpstream(url, 0), WeightedUpstream(dead, 99)))
+        assert await readiness(WeightedUpstream(url, 1), WeightedUpstream(dead, 99))
+        assert not await readiness(WeightedUpstream(url, 0), WeightedUpstream(dead, 99))

@@ -235,50 +235,39 @@ def test_a_watch_goes_on_whatever_breaks(
     eventually(lambda: postmaster(state) != pid and answers(database))
 
 
-def test_who_waits_for_an_answer_of_a_server_that_hangs_is_told_soon(database: Database, state: Path) -> None:
-    async def outage() -> None:
-        pool = await Pool(database.uri).open()
-        assert await pool.is_reachable()
-        with processes.suspended(postmaster(state)), pytest.raises(Unavailable):
-            await asyncio.wait_for(pool.run_with_timeout(lambda c: c.execute("SELECT 1"), seconds=0.5), 5)
-        while not await pool.is_reachable():  # noqa: ASYNC110  # the pool gets over it
-            await asyncio.sleep(0.1)
-        await pool.close()
-
-    asyncio.run(outage())
+async def test_who_waits_for_an_answer_of_a_server_that_hangs_is_told_soon(database: Database, state: Path) -> None:
+    pool = await Pool(database.uri).open()
+    assert await pool.is_reachable()
+    with processes.suspended(postmaster(state)), pytest.raises(Unavailable):
+        await asyncio.wait_for(pool.run_with_timeout(lambda c: c.execute("SELECT 1"), seconds=0.5), 5)
+    while not await pool.is_reachable():  # noqa: ASYNC110  # the pool gets over it
+        await asyncio.sleep(0.1)
+    await pool.close()
 
 
-def test_a_pool_says_unavailable_while_the_server_is_away_and_recovers(database: Database, state: Path) -> None:
+async def test_a_pool_says_unavailable_while_the_server_is_away_and_recovers(database: Database, state: Path) -> None:
     async def work(connection: Connection) -> int:
         cursor = await connection.execute("SELECT 5 AS n")
         return int((await cursor.fetchone() or {})["n"])
 
-    async def outage() -> None:
-        pool = await Pool(database.uri).open()
-        assert await pool.is_reachable()
-        with FileLock(state / "postgres.start"):  # nobody starts it again before we have looked
-            os.kill(postmaster(state), signal.SIGKILL)
-            while await pool.is_reachable():  # noqa: ASYNC110  # the server says nothing when it dies
-                await asyncio.sleep(0.01)
-            with pytest.raises(Unavailable):
-                await pool.retry_until_committed(work, seconds=0)
-        assert await pool.retry_until_committed(work, seconds=30) == 5
-        await pool.close()
-
-    asyncio.run(outage())
+    pool = await Pool(database.uri).open()
+    assert await pool.is_reachable()
+    with FileLock(state / "postgres.start"):  # nobody starts it again before we have looked
+        os.kill(postmaster(state), signal.SIGKILL)
+        while await pool.is_reachable():  # noqa: ASYNC110  # the server says nothing when it dies
+            await asyncio.sleep(0.01)
+        with pytest.raises(Unavailable):
+            await pool.retry_until_committed(work, seconds=0)
+    assert await pool.retry_until_committed(work, seconds=30) == 5
+    await pool.close()
 
 
-def test_what_is_committed_is_synced_even_where_the_server_does_not_insist(database: Database) -> None:
-    async def commit() -> str:
-        pool = await Pool(f"{database.uri}&options=-c%20synchronous_commit%3Doff").open()
-        async with pool.transaction() as connection:
-            cursor = await connection.execute("SHOW synchronous_commit")
-            shown = await cursor.fetchone()
-        await pool.close()
-        assert shown
-        return str(shown["synchronous_commit"])
-
-    assert asyncio.run(commit()) == "on"
+async def test_what_is_committed_is_synced_even_where_the_server_does_not_insist(database: Database) -> None:
+    pool = await Pool(f"{database.uri}&options=-c%20synchronous_commit%3Doff").open()
+    async with pool.transaction() as connection:
+        cursor = await connection.execute("SHOW synchronous_commit")
+        assert await cursor.fetchone() == {"synchronous_commit": "on"}
+    await pool.close()
 
 
 def test_another_server_may_be_named(database: Database, tmp_path: Path) -> None:

@@ -3,19 +3,20 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import pytest
 from standardwebhooks import Webhook
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from shared.cli.callbacks import app
 from shared.contract.messages import Callback
 from shared.database.database import Database
-from shared.database.pool import Connection, Pool
+from shared.database.pool import Pool
 from shared.delivery import sender, worker
 from shared.delivery.sender import Undelivered, check_answer, pause
 from shared.delivery.worker import CallbackWorker
@@ -27,32 +28,21 @@ from shared.tasks.recovery import TaskRecovery
 from shared.testing.callback_receiver import Behaviour, Receiver, well_behaved
 from tests.support.tiny_service import PATIENCE_SECONDS
 
-T = TypeVar("T")
 SECRETS = ("whsec_b2xkIHNlY3JldCBvZiB0ZXN0", "whsec_bmV3IHNlY3JldCBvZiB0ZXN0")
 
 
 class Post:
     """A database with a callback worker, and tasks that end at will."""
 
-    def __init__(self, database: Database, settings: Settings, receiver: Receiver) -> None:
-        self.database = database
+    def __init__(self, settings: Settings, uri: str, pool: Pool) -> None:
         self.settings = settings
-        self.receiver = receiver
+        self.uri = uri
+        self.pool = pool
+        self.queue = Queue()
 
-    def run(self, work: Callable[[Connection, Queue], Awaitable[T]]) -> T:
-        async def once() -> T:
-            pool = await Pool(self.database.uri).open()
-            async with pool.transaction() as connection:
-                result = await work(connection, Queue())
-            await pool.close()
-            return result
-
-        return asyncio.run(once())
-
-    def end_task(self, task_id: int) -> UUID:
+    async def end_task(self, task_id: int) -> UUID:
         """Write a task that has ended; return its row."""
-
-        async def work(connection: Connection, queue: Queue) -> UUID:
+        async with self.pool.transaction() as connection:
             row_id = await rows.insert(
                 connection, service="upscale", kind="generate", task_id=task_id, fingerprint="", request={}, context={},
                 version="1.0",
@@ -60,31 +50,45 @@ class Post:
             row = await rows.read(connection, row_id)
             assert row
             assert await callbacks.finish_task(
-                connection, queue, row, "succeeded", Callback(task_id=task_id, video_url="片 1.mp4")
+                connection, self.queue, row, "succeeded", Callback(task_id=task_id, video_url="片 1.mp4")
             )
-            return row_id
+        return row_id
 
-        return self.run(work)
-
-    def state_of(self, row: UUID) -> dict[str, Any]:
-        async def work(connection: Connection, _queue: Queue) -> dict[str, Any]:
-            cursor = await connection.execute("SELECT * FROM kinora_callbacks WHERE task = %s", (row,))
-            return await cursor.fetchone() or {}
-
-        return self.run(work)
-
-    def wait(self, row: UUID, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not until(state := self.state_of(row)):
-            assert time.monotonic() < deadline, state
-            time.sleep(0.05)
+    async def state_of(self, row: UUID) -> dict[str, Any]:
+        [state] = await self.sql("SELECT * FROM kinora_callbacks WHERE task = %s", row)
         return state
 
-    def sql(self, statement: str, *values: object) -> None:
-        async def work(connection: Connection, _queue: Queue) -> None:
-            await connection.execute(statement, values)
+    async def wait(self, row: UUID, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not until(state := await self.state_of(row)):
+            assert time.monotonic() < deadline, state
+            await asyncio.sleep(0.05)
+        return state
 
-        self.run(work)
+    async def sql(self, statement: str, *values: object) -> list[dict[str, Any]]:
+        async with self.pool.transaction() as connection:
+            cursor = await connection.execute(statement, values)
+            return await cursor.fetchall() if cursor.description else []
+
+
+@asynccontextmanager
+async def open_post(settings: Settings) -> AsyncIterator[Post]:
+    """Start a database and a callback worker for the length of a block."""
+    database = Database(settings).start()
+    deliverer = CallbackWorker(settings, "upscale", database.uri)
+    deliverer.start()
+    pool = await Pool(database.uri).open()
+    try:
+        yield Post(settings, database.uri, pool)
+    finally:
+        deliverer.stop()
+        await pool.close()
+        database.stop()
+
+
+async def kinora_callbacks(*arguments: str) -> Result:
+    """Run `kinora callbacks …` outside the test's event loop: it brings its own."""
+    return await asyncio.to_thread(CliRunner().invoke, app, arguments)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +104,7 @@ def behave_again(receiver: Receiver) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def post(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Post]:
+async def post(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> AsyncIterator[Post]:
     patch = pytest.MonkeyPatch()
     patch.setattr(sender, "PAUSES", (0.2, 0.2))
     patch.setattr(sender, "LAST_PAUSE", 0.3)
@@ -111,98 +115,90 @@ def post(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterat
         state_dir=tmp_path_factory.mktemp("post") / "state",
         callbacks=CallbackSettings(url=receiver.url, webhook_secret=" ".join(SECRETS)),
     )
-    database = Database(settings).start()
-    deliverer = CallbackWorker(settings, "upscale", database.uri)
-    deliverer.start()
-    yield Post(database, settings, receiver)
-    deliverer.stop()
-    database.stop()
+    async with open_post(settings) as post:
+        yield post
     patch.undo()
 
 
-def test_a_callback_is_the_six_keys_under_standard_webhooks_headers(post: Post, receiver: Receiver) -> None:
-    row = post.end_task(1)
+async def test_a_callback_is_the_six_keys_under_standard_webhooks_headers(post: Post, receiver: Receiver) -> None:
+    row = await post.end_task(1)
     delivery = receiver.wait_for(1, timeout_seconds=PATIENCE_SECONDS)
     assert json.loads(delivery.body) == {
         "task_id": 1, "preview_image": "", "reference_images": [],
         "video_url": "片 1.mp4", "err_code": 0, "err_msg": "",
     }  # fmt: skip
     assert delivery.headers["content-type"] == "application/json"
-    assert delivery.key == f"msg_{post.state_of(row)['id'].hex}"
+    assert delivery.key == f"msg_{(await post.state_of(row))['id'].hex}"
     for secret in SECRETS:  # either of them verifies while it is rotated
         Webhook(secret).verify(delivery.body, delivery.headers)
-    state = post.wait(row, lambda state: state["state"] == "delivered")
+    state = await post.wait(row, lambda state: state["state"] == "delivered")
     assert (state["attempts"], state["next_at"], state["last_error"]) == (1, None, None)
 
 
 @pytest.mark.parametrize("behaviour", ["no body", "not json"])
-def test_a_2xx_without_json_counts_as_taken(post: Post, receiver: Receiver, behaviour: Behaviour) -> None:
+async def test_a_2xx_without_json_counts_as_taken(post: Post, receiver: Receiver, behaviour: Behaviour) -> None:
     receiver.behave = lambda _delivery: behaviour
-    row = post.end_task(2)
-    assert post.wait(row, lambda state: state["state"] == "delivered")["attempts"] == 1
+    row = await post.end_task(2)
+    assert (await post.wait(row, lambda state: state["state"] == "delivered"))["attempts"] == 1
 
 
 REFUSALS: tuple[Behaviour, ...] = ("err_code -1", "http 500", "redirect", "drop", "huge", "slow")
 
 
 @pytest.mark.parametrize("behaviour", REFUSALS)
-def test_anything_else_is_tried_again_under_the_same_key_until_it_is_taken(
+async def test_anything_else_is_tried_again_under_the_same_key_until_it_is_taken(
     post: Post, receiver: Receiver, behaviour: Behaviour
 ) -> None:
     task_id = 10 + REFUSALS.index(behaviour)
     receiver.behave = lambda _delivery: behaviour
-    row = post.end_task(task_id)
-    failed = post.wait(row, lambda state: state["attempts"] >= 2)
+    row = await post.end_task(task_id)
+    failed = await post.wait(row, lambda state: state["attempts"] >= 2)
     assert failed["state"] == "pending"
     assert failed["last_error"]
     assert failed["next_at"]
     receiver.behave = well_behaved
-    assert post.wait(row, lambda state: state["state"] == "delivered")["attempts"] >= 3
+    assert (await post.wait(row, lambda state: state["state"] == "delivered"))["attempts"] >= 3
     deliveries = receiver.of(task_id)
     assert len({(delivery.key, delivery.body) for delivery in deliveries}) == 1
     assert {delivery.path for delivery in deliveries} == {"/api/ai/notify"}  # a redirect is never followed
 
 
-def test_after_three_days_it_is_parked_listed_and_replayed_by_hand(
+async def test_after_three_days_it_is_parked_listed_and_replayed_by_hand(
     post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver.behave = lambda _delivery: "http 500"
-    row = post.end_task(30)
-    post.sql("UPDATE kinora_callbacks SET since = now() - interval '72 hours' WHERE task = %s", row)
-    parked = post.wait(row, lambda state: state["state"] == "parked")
+    row = await post.end_task(30)
+    await post.sql("UPDATE kinora_callbacks SET since = now() - interval '72 hours' WHERE task = %s", row)
+    parked = await post.wait(row, lambda state: state["state"] == "parked")
     assert parked["next_at"] is None
     receiver.behave = well_behaved
     monkeypatch.setenv("KINORA_STATE_DIR", str(post.settings.state_dir))
     monkeypatch.setenv("COLUMNS", "300")
-    listed = CliRunner().invoke(app, ["list", "--state", "parked"])
+    listed = await kinora_callbacks("list", "--state", "parked")
     assert str(parked["id"]) in listed.output
     assert "HTTP 500" in listed.output
-    assert CliRunner().invoke(app, ["replay", "--parked"]).output.strip() == "queued again: 1"
-    post.wait(row, lambda state: state["state"] == "delivered")
+    assert (await kinora_callbacks("replay", "--parked")).output.strip() == "queued again: 1"
+    await post.wait(row, lambda state: state["state"] == "delivered")
     assert len({delivery.key for delivery in receiver.of(30)}) == 1
-    assert CliRunner().invoke(app, ["replay", str(parked["id"])]).exit_code == 0
+    assert (await kinora_callbacks("replay", str(parked["id"]))).exit_code == 0
     receiver.wait_for(30, timeout_seconds=PATIENCE_SECONDS, count=2)
 
 
-def test_a_replay_during_the_last_try_is_neither_overwritten_nor_doubled(post: Post, receiver: Receiver) -> None:
+async def test_a_replay_during_the_last_try_is_neither_overwritten_nor_doubled(post: Post, receiver: Receiver) -> None:
     receiver.behave = lambda _delivery: "slow"
-    row = post.end_task(32)
-    post.wait(row, lambda state: state["attempts"] >= 1)
-    post.sql("UPDATE kinora_callbacks SET since = now() - interval '72 hours' WHERE task = %s", row)
-    key = UUID(str(post.state_of(row)["id"]))
+    row = await post.end_task(32)
+    await post.wait(row, lambda state: state["attempts"] >= 1)
+    await post.sql("UPDATE kinora_callbacks SET since = now() - interval '72 hours' WHERE task = %s", row)
+    key = UUID(str((await post.state_of(row))["id"]))
     tried = len(receiver.of(32))
-    while len(receiver.of(32)) == tried:  # a try has begun that would be the last
-        time.sleep(0.01)
-    assert post.run(lambda connection, queue: callbacks.replay(connection, queue, key))
-    assert post.wait(row, lambda state: state["attempts"] >= 2)["state"] == "pending"
-
-    async def jobs(connection: Connection, _queue: Queue) -> int:
-        cursor = await connection.execute("SELECT 1 FROM procrastinate_jobs WHERE args->>'id' = %s", (str(key),))
-        return len(await cursor.fetchall())
-
-    assert post.run(jobs) == 1
+    while len(receiver.of(32)) == tried:  # noqa: ASYNC110  # a try has begun that would be the last
+        await asyncio.sleep(0.01)
+    async with post.pool.transaction() as connection:
+        assert await callbacks.replay(connection, post.queue, key)
+    assert (await post.wait(row, lambda state: state["attempts"] >= 2))["state"] == "pending"
+    assert len(await post.sql("SELECT 1 FROM procrastinate_jobs WHERE args->>'id' = %s", str(key))) == 1
     receiver.behave = well_behaved
-    post.wait(row, lambda state: state["state"] == "delivered")
+    await post.wait(row, lambda state: state["state"] == "delivered")
 
 
 def test_a_lane_that_breaks_begins_again(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +213,7 @@ def test_a_lane_that_breaks_begins_again(post: Post, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(QueueWorker, "serve", breaks)
     monkeypatch.setattr(worker, "PAUSE_SECONDS", 0.1)
-    deliverer = CallbackWorker(post.settings, "interpo", post.database.uri)
+    deliverer = CallbackWorker(post.settings, "interpo", post.uri)
     deliverer.start()
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (broken and deliverer._pool):
@@ -228,21 +224,15 @@ def test_a_lane_that_breaks_begins_again(post: Post, monkeypatch: pytest.MonkeyP
     assert not deliverer.alive
 
 
-def test_a_callback_whose_job_was_lost_is_found_again(post: Post, receiver: Receiver) -> None:
+async def test_a_callback_whose_job_was_lost_is_found_again(post: Post, receiver: Receiver) -> None:
     receiver.behave = lambda _delivery: "http 500"
-    row = post.end_task(31)
-    post.wait(row, lambda state: state["attempts"] >= 1)
-    post.sql("DELETE FROM procrastinate_jobs WHERE task_name = 'kinora.deliver'")
-    post.sql("UPDATE kinora_callbacks SET next_at = now() - interval '2 minutes' WHERE task = %s", row)
+    row = await post.end_task(31)
+    await post.wait(row, lambda state: state["attempts"] >= 1)
+    await post.sql("DELETE FROM procrastinate_jobs WHERE task_name = 'kinora.deliver'")
+    await post.sql("UPDATE kinora_callbacks SET next_at = now() - interval '2 minutes' WHERE task = %s", row)
     receiver.behave = well_behaved
-
-    async def requeue_lost() -> None:
-        pool = await Pool(post.database.uri).open()
-        await TaskRecovery(post.settings, pool, Queue()).requeue_lost()
-        await pool.close()
-
-    asyncio.run(requeue_lost())
-    post.wait(row, lambda state: state["state"] == "delivered")
+    await TaskRecovery(post.settings, post.pool, post.queue).requeue_lost()
+    await post.wait(row, lambda state: state["state"] == "delivered")
 
 
 def test_the_pauses_grow_spread_and_honour_what_the_receiver_wishes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,17 +264,12 @@ def test_answers_that_do_not_take_a_callback(answer: bytes) -> None:
         check_answer(answer)
 
 
-def test_a_lane_gives_a_last_callback_a_moment_to_leave(
+async def test_a_lane_gives_a_last_callback_a_moment_to_leave(
     tmp_path_factory: pytest.TempPathFactory, receiver: Receiver
 ) -> None:
     settings = Settings(
         state_dir=tmp_path_factory.mktemp("last") / "state", callbacks=CallbackSettings(url=receiver.url)
     )
-    database = Database(settings).start()
-    post = Post(database, settings, receiver)
-    deliverer = CallbackWorker(settings, "upscale", database.uri)
-    deliverer.start()
-    post.end_task(40)
-    deliverer.stop()
+    async with open_post(settings) as post:
+        await post.end_task(40)
     assert receiver.of(40)
-    database.stop()

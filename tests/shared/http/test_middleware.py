@@ -339,13 +339,10 @@ def test_the_frameworks_own_refusals_are_the_contracts(slow: httpx.Client, metho
     refused(slow.request(method, path), status)
 
 
-def test_answers_come_while_others_sleep(slow: httpx.Client) -> None:
-    async def both() -> tuple[httpx.Response, list[httpx.Response]]:
-        async with httpx.AsyncClient(base_url=slow.base_url, trust_env=False, timeout=20) as client:
-            asleep = asyncio.create_task(client.post(SUBMIT, json=BODY | {"task_id": failing_service.SLEEP}))
-            answered = [await client.post(SUBMIT, json=BODY) for _ in range(20)]
-            return await asleep, answered
-
-    slept, answered = asyncio.run(both())
+async def test_answers_come_while_others_sleep(slow: httpx.Client) -> None:
+    async with httpx.AsyncClient(base_url=slow.base_url, trust_env=False, timeout=20) as client:
+        asleep = asyncio.create_task(client.post(SUBMIT, json=BODY | {"task_id": failing_service.SLEEP}))
+        answered = [await client.post(SUBMIT, json=BODY) for _ in range(20)]
+        slept = await asleep
     assert slept.status_code == 504
     assert all(answer.json() == ACCEPTED for answer in answered)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -25,8 +25,6 @@ from shared.testing.processes import live
 from tests.support import clips
 from tests.support.clips import clip
 
-Probe = Callable[[Path, MediaKind], MediaHeader]
-
 
 @asynccontextmanager
 async def pool_of(root: Path, **limits: float) -> AsyncIterator[ProbePool]:
@@ -42,18 +40,10 @@ def idle_pids(pool: ProbePool) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
-    """Read a header by the workers that all simple tests share."""
-    pool = ProbePool(Settings(media_roots=(tmp_path_factory.getbasetemp(),)))
-
-    def probe_once(path: Path, kind: MediaKind) -> MediaHeader:
-        async def run() -> MediaHeader:
-            return await pool.probe(path, kind)
-
-        return asyncio.run(run())
-
-    yield probe_once
-    asyncio.run(pool.close())
+async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ProbePool]:
+    """The workers that all simple tests share."""
+    async with pool_of(tmp_path_factory.getbasetemp()) as pool:
+        yield pool
 
 
 def picture(path: Path) -> Path:
@@ -61,29 +51,29 @@ def picture(path: Path) -> Path:
     return path
 
 
-def test_a_video_says_what_it_is(tmp_path: Path, probed: Probe) -> None:
-    header = probed(clip(tmp_path / "电影 😀.mp4", rate="24000/1001", seconds=2), "video")
+async def test_a_video_says_what_it_is(tmp_path: Path, pool: ProbePool) -> None:
+    header = await pool.probe(clip(tmp_path / "电影 😀.mp4", rate="24000/1001", seconds=2), "video")
     assert header == MediaHeader(
         kind="video", width=160, height=90, bit_depth=8, rotation=0, frame_rate=Fraction(24000, 1001),
         frame_count=48, duration_seconds=2.002, has_audio=True,
     )  # fmt: skip
 
 
-def test_depth_rotation_and_silence_are_told(tmp_path: Path, probed: Probe) -> None:
-    assert probed(clips.ten_bit(tmp_path / "hdr.mp4"), "video").bit_depth == 10
-    assert probed(clips.rotated(tmp_path / "phone.mp4", 90), "video").rotation == 90
-    assert not probed(clips.mute(tmp_path / "mute.mp4"), "video").has_audio
+async def test_depth_rotation_and_silence_are_told(tmp_path: Path, pool: ProbePool) -> None:
+    assert (await pool.probe(clips.ten_bit(tmp_path / "hdr.mp4"), "video")).bit_depth == 10
+    assert (await pool.probe(clips.rotated(tmp_path / "phone.mp4", 90), "video")).rotation == 90
+    assert not (await pool.probe(clips.mute(tmp_path / "mute.mp4"), "video")).has_audio
 
 
-def test_a_header_crosses_processes_unchanged(tmp_path: Path, probed: Probe) -> None:
-    header = probed(picture(tmp_path / "a.png"), "image")
+async def test_a_header_crosses_processes_unchanged(tmp_path: Path, pool: ProbePool) -> None:
+    header = await pool.probe(picture(tmp_path / "a.png"), "image")
     assert MediaHeader.from_json(header.to_json()) == header == MediaHeader("image", 64, 48, 8)
 
 
-def test_where_both_are_welcome_each_is_known_for_what_it_is(tmp_path: Path, probed: Probe) -> None:
-    assert probed(picture(tmp_path / "a.jpg"), "picture_or_video").kind == "image"
-    assert probed(clip(tmp_path / "a.mp4"), "picture_or_video").kind == "video"
-    assert probed(clip(tmp_path / "a.gif", codec="gif", sound=None), "picture_or_video").kind == "image"
+async def test_where_both_are_welcome_each_is_known_for_what_it_is(tmp_path: Path, pool: ProbePool) -> None:
+    assert (await pool.probe(picture(tmp_path / "a.jpg"), "picture_or_video")).kind == "image"
+    assert (await pool.probe(clip(tmp_path / "a.mp4"), "picture_or_video")).kind == "video"
+    assert (await pool.probe(clip(tmp_path / "a.gif", codec="gif", sound=None), "picture_or_video")).kind == "image"
 
 
 @pytest.mark.parametrize(
@@ -101,68 +91,56 @@ def test_where_both_are_welcome_each_is_known_for_what_it_is(tmp_path: Path, pro
         ("media_unreadable", "picture_or_video", lambda folder: clips.renamed_text(folder / "text.bin")),
     ],
 )
-def test_what_is_not_of_the_kind_is_refused_with_its_reason(
-    tmp_path: Path, probed: Probe, key: str, kind: MediaKind, make: Callable[[Path], Path]
+async def test_what_is_not_of_the_kind_is_refused_with_its_reason(
+    tmp_path: Path, pool: ProbePool, key: str, kind: MediaKind, make: Callable[[Path], Path]
 ) -> None:
     path = make(tmp_path)
     with pytest.raises(UnreadableMedia) as problem:
-        probed(path, kind)
+        await pool.probe(path, kind)
     assert problem.value.key == key
     assert path.name in problem.value.sentence("en")
     assert path.name in problem.value.sentence("zh")
 
 
-def test_a_fifo_and_a_link_that_leads_outside_are_refused(tmp_path: Path) -> None:
+async def test_a_fifo_and_a_link_that_leads_outside_are_refused(tmp_path: Path) -> None:
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()
     outside.mkdir()
     os.mkfifo(inside / "fifo.mp4")
     (inside / "link.mp4").symlink_to(clip(outside / "secret.mp4"))
-
-    async def run() -> None:
-        async with pool_of(inside) as pool:
-            with pytest.raises(UnreadableMedia):
-                await pool.probe(inside / "fifo.mp4", "video")
-            with pytest.raises(Rejected):
-                await pool.probe(inside / "link.mp4", "video")
-
-    asyncio.run(run())
+    async with pool_of(inside) as pool:
+        with pytest.raises(UnreadableMedia):
+            await pool.probe(inside / "fifo.mp4", "video")
+        with pytest.raises(Rejected):
+            await pool.probe(inside / "link.mp4", "video")
 
 
-def test_workers_start_late_are_used_again_and_end_with_the_pool(tmp_path: Path) -> None:
+async def test_workers_start_late_are_used_again_and_end_with_the_pool(tmp_path: Path) -> None:
     path = clip(tmp_path / "a.mp4")
-
-    async def run() -> None:
-        async with pool_of(tmp_path) as pool:
-            assert idle_pids(pool) == []
-            await pool.probe(path, "video")
-            (first,) = idle_pids(pool)
-            await pool.probe(path, "video")
-            assert idle_pids(pool) == [first]
-            await asyncio.gather(*(pool.probe(path, "video") for _ in range(8)))
-            workers = idle_pids(pool)
-            assert len(workers) == 2
-        assert not any(live(pid) for pid in workers)
-
-    asyncio.run(run())
+    async with pool_of(tmp_path) as pool:
+        assert idle_pids(pool) == []
+        await pool.probe(path, "video")
+        (first,) = idle_pids(pool)
+        await pool.probe(path, "video")
+        assert idle_pids(pool) == [first]
+        await asyncio.gather(*(pool.probe(path, "video") for _ in range(8)))
+        workers = idle_pids(pool)
+        assert len(workers) == 2
+    assert not any(live(pid) for pid in workers)
 
 
-def test_a_killed_worker_is_replaced_and_nobody_notices(tmp_path: Path) -> None:
+async def test_a_killed_worker_is_replaced_and_nobody_notices(tmp_path: Path) -> None:
     path = clip(tmp_path / "a.mp4")
-
-    async def run() -> None:
-        async with pool_of(tmp_path) as pool:
-            expected = await pool.probe(path, "video")
-            for _ in range(3):
-                (pid,) = idle_pids(pool)
-                os.kill(pid, signal.SIGKILL)
-                assert await pool.probe(path, "video") == expected
-                assert pid not in idle_pids(pool)
-
-    asyncio.run(run())
+    async with pool_of(tmp_path) as pool:
+        expected = await pool.probe(path, "video")
+        for _ in range(3):
+            (pid,) = idle_pids(pool)
+            os.kill(pid, signal.SIGKILL)
+            assert await pool.probe(path, "video") == expected
+            assert pid not in idle_pids(pool)
 
 
-def test_a_file_that_breaks_two_workers_is_refused_and_the_next_one_is_read(
+async def test_a_file_that_breaks_two_workers_is_refused_and_the_next_one_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cursed, harmless = clip(tmp_path / "cursed.mp4"), clip(tmp_path / "harmless.mp4")
@@ -175,68 +153,52 @@ def test_a_file_that_breaks_two_workers_is_refused_and_the_next_one_is_read(
         return await ask(self, file, kind)
 
     monkeypatch.setattr(probe._Worker, "ask", crash_on_cursed)
-
-    async def run() -> None:
-        async with pool_of(tmp_path) as pool:
-            with pytest.raises(UnreadableMedia) as problem:
-                await pool.probe(cursed, "video")
-            assert problem.value.key == "media_probe_crashed"
-            assert (await pool.probe(harmless, "video")).width == 160
-
-    asyncio.run(run())
+    async with pool_of(tmp_path) as pool:
+        with pytest.raises(UnreadableMedia) as problem:
+            await pool.probe(cursed, "video")
+        assert problem.value.key == "media_probe_crashed"
+        assert (await pool.probe(harmless, "video")).width == 160
 
 
-def test_a_file_that_hangs_its_worker_is_given_up_and_hits_nobody_else(tmp_path: Path) -> None:
+async def test_a_file_that_hangs_its_worker_is_given_up_and_hits_nobody_else(tmp_path: Path) -> None:
     path = clip(tmp_path / "a.mp4")
-
-    async def run() -> None:
-        async with pool_of(tmp_path, limit_seconds=0.5) as pool:
-            await pool.probe(path, "video")
-            (hung,) = idle_pids(pool)
-            os.kill(hung, signal.SIGSTOP)  # as a demuxer in an endless loop looks from outside
-            waiting = asyncio.create_task(pool.probe(path, "video"))
-            await asyncio.sleep(0.1)
-            assert (await pool.probe(path, "video")).width == 160  # by another worker, meanwhile
-            with pytest.raises(UnreadableMedia) as problem:
-                await waiting
-            assert problem.value.key == "media_probe_timeout"
-            assert not live(hung)
-            assert (await pool.probe(path, "video")).width == 160
-
-    asyncio.run(run())
+    async with pool_of(tmp_path, limit_seconds=0.5) as pool:
+        await pool.probe(path, "video")
+        (hung,) = idle_pids(pool)
+        os.kill(hung, signal.SIGSTOP)  # as a demuxer in an endless loop looks from outside
+        waiting = asyncio.create_task(pool.probe(path, "video"))
+        await asyncio.sleep(0.1)
+        assert (await pool.probe(path, "video")).width == 160  # by another worker, meanwhile
+        with pytest.raises(UnreadableMedia) as problem:
+            await waiting
+        assert problem.value.key == "media_probe_timeout"
+        assert not live(hung)
+        assert (await pool.probe(path, "video")).width == 160
 
 
-def test_a_request_that_is_cancelled_leaves_no_worker_with_a_half_read_answer(tmp_path: Path) -> None:
+async def test_a_request_that_is_cancelled_leaves_no_worker_with_a_half_read_answer(tmp_path: Path) -> None:
     path = clip(tmp_path / "a.mp4")
-
-    async def run() -> None:
-        async with pool_of(tmp_path) as pool:
-            await pool.probe(path, "video")
-            (pid,) = idle_pids(pool)
-            os.kill(pid, signal.SIGSTOP)
-            waiting = asyncio.create_task(pool.probe(path, "video"))
-            await asyncio.sleep(0.1)
-            waiting.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await waiting
-            assert not live(pid)
-            assert (await pool.probe(path, "video")).width == 160
-
-    asyncio.run(run())
+    async with pool_of(tmp_path) as pool:
+        await pool.probe(path, "video")
+        (pid,) = idle_pids(pool)
+        os.kill(pid, signal.SIGSTOP)
+        waiting = asyncio.create_task(pool.probe(path, "video"))
+        await asyncio.sleep(0.1)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert not live(pid)
+        assert (await pool.probe(path, "video")).width == 160
 
 
-def test_when_no_worker_can_start_the_caller_is_told_to_try_again(
+async def test_when_no_worker_can_start_the_caller_is_told_to_try_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = clip(tmp_path / "a.mp4")
     monkeypatch.setattr(sys, "executable", "/bin/false")
-
-    async def run() -> None:
-        async with pool_of(tmp_path) as pool:
-            with pytest.raises(Unavailable):
-                await pool.probe(path, "video")
-
-    asyncio.run(run())
+    async with pool_of(tmp_path) as pool:
+        with pytest.raises(Unavailable):
+            await pool.probe(path, "video")
 
 
 def test_workers_die_with_a_face_that_is_killed(tmp_path: Path) -> None:

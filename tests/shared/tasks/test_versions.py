@@ -1,7 +1,6 @@
 """Versions side by side: tasks run on the version that accepted them, and on another only when that one is gone."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -17,13 +16,7 @@ from shared.settings import Settings
 from shared.tasks import heartbeats, rows, views
 from shared.tasks.heartbeats import ABANDONED_SECONDS
 from shared.vocabulary import SERVICES
-from tests.support.task_store import Run, TaskStore, open_store, plan_of
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    with open_store(tmp_path_factory.mktemp("versions")) as run:
-        yield run
+from tests.support.task_store import TaskStore, open_store, plan_of, started_storage
 
 
 async def alive(store: TaskStore, version: str, *, ago: float = 0, first_seen_ago: float = 0) -> None:
@@ -41,151 +34,127 @@ async def look(store: TaskStore) -> None:
     await store.recovery.reap_dead_workers()
 
 
-def test_a_task_waits_for_a_runner_of_the_version_that_accepted_it(run: Run, tmp_path: Path) -> None:
-    async def test(store: TaskStore) -> None:
-        old, new = await store.task(1, version="1.0"), await store.task(2, version="2.0")
-        slot, stopping = Slot(tmp_path, "slot"), asyncio.Event()
-        await slot.take(stopping)
-        ran = []
+async def test_a_task_waits_for_a_runner_of_the_version_that_accepted_it(task_store: TaskStore, tmp_path: Path) -> None:
+    old, new = await task_store.task(1, version="1.0"), await task_store.task(2, version="2.0")
+    slot, stopping = Slot(tmp_path, "slot"), asyncio.Event()
+    await slot.take(stopping)
+    ran = []
 
-        async def handler(row: UUID) -> None:
-            ran.append(row)
-            stopping.set()
+    async def handler(row: UUID) -> None:
+        ran.append(row)
+        stopping.set()
 
-        await asyncio.wait_for(
-            QueueWorker(store.pool.raw, slot).serve(plan_of(store, handler, version="2.0"), stopping), 20
-        )
-        assert ran == [new]
-        assert await store.queue_of(old) == ("interpo.generate@1.0", "todo")
-        slot.free()
-
-    run(test)
+    await asyncio.wait_for(
+        QueueWorker(task_store.pool.raw, slot).serve(plan_of(task_store, handler, version="2.0"), stopping), 20
+    )
+    assert ran == [new]
+    assert await task_store.queue_of(old) == ("interpo.generate@1.0", "todo")
+    slot.free()
 
 
-def test_tasks_of_a_version_without_a_live_runner_go_to_the_newest_that_lives_after_a_minute(run: Run) -> None:
-    async def test(store: TaskStore) -> None:
-        row = await store.task(version="1.0")
-        await alive(store, "1.0", ago=ABANDONED_SECONDS - 5, first_seen_ago=9000)
-        await alive(store, "3.0", first_seen_ago=10)
-        await alive(store, "2.0", first_seen_ago=20)
-        await look(store)
-        assert await store.queue_of(row) == ("interpo.generate@1.0", "todo")
-        await alive(store, "1.0", ago=ABANDONED_SECONDS + 1)
-        await look(store)
-        assert await store.queue_of(row) == ("interpo.generate@3.0", "todo")
-        now = await store.read(row)
-        assert (now.version, now.runs_on) == ("1.0", "3.0")
-
-    run(test)
-
-
-def test_after_a_rollback_the_older_version_takes_what_the_newer_had_accepted(run: Run) -> None:
-    async def test(store: TaskStore) -> None:
-        row = await store.task(version="2.0")
-        await alive(store, "1.0", first_seen_ago=9000)
-        await alive(store, "2.0", ago=ABANDONED_SECONDS + 1, first_seen_ago=600)
-        await look(store)
-        assert await store.queue_of(row) == ("interpo.generate@1.0", "todo")
-
-    run(test)
+async def test_tasks_of_a_version_without_a_live_runner_go_to_the_newest_that_lives_after_a_minute(
+    task_store: TaskStore,
+) -> None:
+    row = await task_store.task(version="1.0")
+    await alive(task_store, "1.0", ago=ABANDONED_SECONDS - 5, first_seen_ago=9000)
+    await alive(task_store, "3.0", first_seen_ago=10)
+    await alive(task_store, "2.0", first_seen_ago=20)
+    await look(task_store)
+    assert await task_store.queue_of(row) == ("interpo.generate@1.0", "todo")
+    await alive(task_store, "1.0", ago=ABANDONED_SECONDS + 1)
+    await look(task_store)
+    assert await task_store.queue_of(row) == ("interpo.generate@3.0", "todo")
+    now = await task_store.read(row)
+    assert (now.version, now.runs_on) == ("1.0", "3.0")
 
 
-def test_while_no_version_lives_tasks_stay_where_they_are_and_nothing_is_lost(run: Run) -> None:
-    async def test(store: TaskStore) -> None:
-        row = await store.task(version="1.0")
-        await alive(store, "1.0", ago=3600)
-        await alive(store, "2.0", ago=STALLED_SECONDS + 1)
-        await look(store)
-        assert await store.queue_of(row) == ("interpo.generate@1.0", "todo")
-        await alive(store, "2.0")
-        await look(store)
-        assert await store.queue_of(row) == ("interpo.generate@2.0", "todo")
-
-    run(test)
+async def test_after_a_rollback_the_older_version_takes_what_the_newer_had_accepted(task_store: TaskStore) -> None:
+    row = await task_store.task(version="2.0")
+    await alive(task_store, "1.0", first_seen_ago=9000)
+    await alive(task_store, "2.0", ago=ABANDONED_SECONDS + 1, first_seen_ago=600)
+    await look(task_store)
+    assert await task_store.queue_of(row) == ("interpo.generate@1.0", "todo")
 
 
-def test_a_version_whose_runner_is_still_starting_keeps_its_new_tasks(run: Run) -> None:
-    async def test(store: TaskStore) -> None:
-        fresh, stale = await store.task(1, version="2.0"), await store.task(2, version="2.0")
-        await store.sql("UPDATE kinora_tasks SET created_at = now() - interval '61 seconds' WHERE id = %s", stale)
-        await alive(store, "1.0")
-        await look(store)
-        assert (await store.queue_of(fresh))[0] == "interpo.generate@2.0"
-        assert (await store.queue_of(stale))[0] == "interpo.generate@1.0"
-
-    run(test)
-
-
-def test_after_an_outage_of_the_storage_no_version_loses_its_tasks_before_it_can_speak(run: Run) -> None:
-    async def test(store: TaskStore) -> None:
-        row = await store.task(version="1.0")
-        await alive(store, "1.0", ago=600, first_seen_ago=9000)
-        await alive(store, "2.0", first_seen_ago=600)  # was the first to find the storage again
-        await store.watched_for(2)
-        await store.recovery.reap_dead_workers()
-        assert await store.queue_of(row) == ("interpo.generate@1.0", "todo")
-
-    run(test)
+async def test_while_no_version_lives_tasks_stay_where_they_are_and_nothing_is_lost(task_store: TaskStore) -> None:
+    row = await task_store.task(version="1.0")
+    await alive(task_store, "1.0", ago=3600)
+    await alive(task_store, "2.0", ago=STALLED_SECONDS + 1)
+    await look(task_store)
+    assert await task_store.queue_of(row) == ("interpo.generate@1.0", "todo")
+    await alive(task_store, "2.0")
+    await look(task_store)
+    assert await task_store.queue_of(row) == ("interpo.generate@2.0", "todo")
 
 
-def test_several_may_hand_over_at_once_and_a_task_that_has_just_begun_stays(run: Run) -> None:
-    async def test(store: TaskStore) -> None:
-        handed = [await store.task(task_id, version="1.0") for task_id in range(1, 21)]
-        begun = await store.task(99, version="1.0")
-        await store.sql("UPDATE procrastinate_jobs SET status = 'doing' WHERE args->>'id' = %s", str(begun))
-        await store.sql("UPDATE kinora_tasks SET created_at = now() - interval '1 hour'")
-        await alive(store, "2.0")
-        await asyncio.gather(*(store.recovery._reassign_orphans() for _ in range(4)))
-        assert {(await store.queue_of(row))[0] for row in handed} == {"interpo.generate@2.0"}
-        assert (await store.queue_of(begun))[0] == "interpo.generate@1.0"
-        assert (await store.read(begun)).runs_on == "1.0"
-
-    run(test)
+async def test_a_version_whose_runner_is_still_starting_keeps_its_new_tasks(task_store: TaskStore) -> None:
+    fresh, stale = await task_store.task(1, version="2.0"), await task_store.task(2, version="2.0")
+    await task_store.sql("UPDATE kinora_tasks SET created_at = now() - interval '61 seconds' WHERE id = %s", stale)
+    await alive(task_store, "1.0")
+    await look(task_store)
+    assert (await task_store.queue_of(fresh))[0] == "interpo.generate@2.0"
+    assert (await task_store.queue_of(stale))[0] == "interpo.generate@1.0"
 
 
-def test_a_task_that_was_taken_wakes_a_runner_that_waits(run: Run) -> None:
-    async def test(store: TaskStore) -> None:
-        await store.task(version="1.0")
-        await store.sql("UPDATE kinora_tasks SET created_at = now() - interval '1 hour'")
-        async with await psycopg.AsyncConnection.connect(store.pool.raw.conninfo, autocommit=True) as listener:  # type: ignore[arg-type]  # a string here
-            await listener.execute(f'LISTEN "{CHANNEL}interpo.generate@2.0"')
-            await alive(store, "2.0")
-            await look(store)
-            assert [note.payload async for note in listener.notifies(timeout=5, stop_after=1)]
-
-    run(test)
+async def test_after_an_outage_of_the_storage_no_version_loses_its_tasks_before_it_can_speak(
+    task_store: TaskStore,
+) -> None:
+    row = await task_store.task(version="1.0")
+    await alive(task_store, "1.0", ago=600, first_seen_ago=9000)
+    await alive(task_store, "2.0", first_seen_ago=600)  # was the first to find the storage again
+    await task_store.watched_for(2)
+    await task_store.recovery.reap_dead_workers()
+    assert await task_store.queue_of(row) == ("interpo.generate@1.0", "todo")
 
 
-def test_many_runners_of_a_version_say_so_in_one_write_and_a_version_long_gone_is_forgotten(run: Run) -> None:
-    async def test(store: TaskStore) -> None:
-        async def say() -> str:
-            async with store.pool.transaction() as connection:
-                await heartbeats.record(connection, "interpo", "generate", "7.0")
-            [row] = await store.sql("SELECT xmin::text AS written FROM kinora_versions WHERE version = '7.0'")
-            return str(row["written"])
-
-        first = await say()
-        assert await say() == first
-        await store.sql("UPDATE kinora_versions SET beat_at = now() - interval '3 seconds'")
-        second = await say()
-        assert second != first
-        await store.sql("UPDATE kinora_versions SET beat_at = now() - interval '40 days'")
-        await store.recovery.purge()
-        assert await store.sql("SELECT 1 FROM kinora_versions") == []
-
-    run(test)
+async def test_several_may_hand_over_at_once_and_a_task_that_has_just_begun_stays(task_store: TaskStore) -> None:
+    handed = [await task_store.task(task_id, version="1.0") for task_id in range(1, 21)]
+    begun = await task_store.task(99, version="1.0")
+    await task_store.sql("UPDATE procrastinate_jobs SET status = 'doing' WHERE args->>'id' = %s", str(begun))
+    await task_store.sql("UPDATE kinora_tasks SET created_at = now() - interval '1 hour'")
+    await alive(task_store, "2.0")
+    await asyncio.gather(*(task_store.recovery._reassign_orphans() for _ in range(4)))
+    assert {(await task_store.queue_of(row))[0] for row in handed} == {"interpo.generate@2.0"}
+    assert (await task_store.queue_of(begun))[0] == "interpo.generate@1.0"
+    assert (await task_store.read(begun)).runs_on == "1.0"
 
 
-def test_a_place_in_the_queue_counts_only_those_that_the_same_runners_take(run: Run) -> None:
-    async def test(store: TaskStore) -> None:
-        for task_id, version in ((1, "1.0"), (2, "2.0"), (3, "1.0"), (4, "2.0")):
-            await store.task(task_id, version=version)
-        async with store.pool.transaction() as connection:
-            shown = await views.newest_runs(connection, "interpo", task_id=None, state=None, limit=9)
-            assert await rows.waiting(connection, "interpo", "generate") == 4  # the bound is the service's
-        assert {task.task_id: task.queue_position for task in shown} == {1: 1, 2: 1, 3: 2, 4: 2}
+async def test_a_task_that_was_taken_wakes_a_runner_that_waits(task_store: TaskStore) -> None:
+    await task_store.task(version="1.0")
+    await task_store.sql("UPDATE kinora_tasks SET created_at = now() - interval '1 hour'")
+    async with await psycopg.AsyncConnection.connect(task_store.pool.raw.conninfo, autocommit=True) as listener:  # type: ignore[arg-type]  # a string here
+        await listener.execute(f'LISTEN "{CHANNEL}interpo.generate@2.0"')
+        await alive(task_store, "2.0")
+        await look(task_store)
+        assert [note.payload async for note in listener.notifies(timeout=5, stop_after=1)]
 
-    run(test)
+
+async def test_many_runners_of_a_version_say_so_in_one_write_and_a_version_long_gone_is_forgotten(
+    task_store: TaskStore,
+) -> None:
+    async def say() -> str:
+        async with task_store.pool.transaction() as connection:
+            await heartbeats.record(connection, "interpo", "generate", "7.0")
+        [row] = await task_store.sql("SELECT xmin::text AS written FROM kinora_versions WHERE version = '7.0'")
+        return str(row["written"])
+
+    first = await say()
+    assert await say() == first
+    await task_store.sql("UPDATE kinora_versions SET beat_at = now() - interval '3 seconds'")
+    second = await say()
+    assert second != first
+    await task_store.sql("UPDATE kinora_versions SET beat_at = now() - interval '40 days'")
+    await task_store.recovery.purge()
+    assert await task_store.sql("SELECT 1 FROM kinora_versions") == []
+
+
+async def test_a_place_in_the_queue_counts_only_those_that_the_same_runners_take(task_store: TaskStore) -> None:
+    for task_id, version in ((1, "1.0"), (2, "2.0"), (3, "1.0"), (4, "2.0")):
+        await task_store.task(task_id, version=version)
+    async with task_store.pool.transaction() as connection:
+        shown = await views.newest_runs(connection, "interpo", task_id=None, state=None, limit=9)
+        assert await rows.waiting(connection, "interpo", "generate") == 4  # the bound is the service's
+    assert {task.task_id: task.queue_position for task in shown} == {1: 1, 2: 1, 3: 2, 4: 2}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -197,7 +166,7 @@ def test_the_longest_version_still_fits_into_the_name_of_a_notification_channel(
         Settings(version=version + "9")
 
 
-def test_a_database_of_the_first_release_is_upgraded_and_its_waiting_tasks_run(tmp_path: Path) -> None:
+async def test_a_database_of_the_first_release_is_upgraded_and_its_waiting_tasks_run(tmp_path: Path) -> None:
     """Release 0.1.0 kept no record of its schema, and its queues named no version."""
     settings = Settings(state_dir=tmp_path / "state", media_roots=(tmp_path,))
     database = Database(settings)
@@ -215,15 +184,12 @@ def test_a_database_of_the_first_release_is_upgraded_and_its_waiting_tasks_run(t
         connection.execute("UPDATE kinora_tasks SET created_at = now() - interval '61 seconds'")
     assert applied == [(number,) for number in range(1, 1 + len(list(MIGRATIONS.iterdir())))]
     database.stop()
-    with open_store(tmp_path, empty=False) as run:
-
-        async def test(store: TaskStore) -> None:
+    with started_storage(tmp_path) as storage:
+        async with open_store(storage) as store:
             await alive(store, "0.1.0")  # the new one may even bear the same number
             await look(store)
             queues = await store.sql("SELECT queue_name, count(*) AS jobs FROM procrastinate_jobs GROUP BY 1")
             assert queues == [{"queue_name": "interpo.generate@0.1.0", "jobs": 2}]
-
-        run(test)
 
 
 def accept_as_first_release(connection: psycopg.Connection[tuple[object, ...]], task_id: int) -> None:
