@@ -14,7 +14,7 @@ from shared.testing.callback_receiver import Receiver
 from shared.testing.stack import Stack
 from tests.support.tiny_wan import build_plain
 
-PIXELS = 112 * 64
+PIXELS = 64 * 32
 CALLBACK_SECONDS = 900  # a runner yields to everything else on a busy machine
 ACCEPTED = {"err_code": 0, "err_msg": ""}
 
