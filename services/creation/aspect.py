@@ -9,15 +9,19 @@ NARROWEST, WIDEST = Fraction(2, 5), Fraction(5, 2)
 STEP = 16  # pixels: sides are multiples of it, as video models and the cells of pixel art need
 AREA_TOLERANCE = 0.07  # how far from the wanted area a size may be for a better fit of the ratio, as a logarithm
 
-_RATIO = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*:\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*", re.ASCII)
+_NUMBER = r"\s*([0-9]{1,9}(?:\.[0-9]{1,18})?)\s*"
+_RATIO = re.compile(rf"{_NUMBER}(?:[:/x×*]{_NUMBER})?", re.ASCII)
 
 
 def parse_ratio(text: str) -> Fraction:
-    """Read `W:H` or `W：H`; raises ValueError for another form or a ratio outside 0.4 to 2.5."""
-    match = _RATIO.fullmatch(unicodedata.normalize("NFKC", text))
+    """Read `W:H`, also with `/`, `x` or full-width signs between them, or one number that is W / H.
+
+    Raises ValueError for another form or a ratio outside 0.4 to 2.5.
+    """
+    match = _RATIO.fullmatch(unicodedata.normalize("NFKC", text).casefold())
     if match is None:
         raise ValueError(text)
-    width, height = (Fraction(side) for side in match.groups())
+    width, height = Fraction(match[1]), Fraction(match[2] or 1)
     if not height or not NARROWEST <= width / height <= WIDEST:
         raise ValueError(text)
     return width / height

@@ -24,7 +24,7 @@ CLIP_SECONDS = 3
 def create_video(job: Job, request: CreationRequest, pool: EnginePool) -> Result:
     """Make the clip and publish it. A text's or a picture's lasts three seconds, a video's as long as the video."""
     engine = pool.engine(request.category)
-    seed = request.seed or job.context.get("seed") or new_seed()
+    seed = request.fixed_seed or job.context.get("seed") or new_seed()
     job.details |= {"engine": engine.name, "seed": seed, "ignored_fields": engine.ignored(request)}
 
     def on_progress(progress: float) -> None:

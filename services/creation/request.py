@@ -1,7 +1,9 @@
 """Video creation: what `POST /api/ai/creation` may hold."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any
 
@@ -10,7 +12,7 @@ from pydantic.json_schema import JsonSchemaValue
 from services.creation.aspect import parse_ratio
 from services.creation.camera import Camera, OppositeCamera, UnknownCamera
 from shared.contract.fields import Choice, FieldType, Integer, LocalPath, Text, UsedWhen
-from shared.contract.json_values import read_text, shown
+from shared.contract.json_values import read_number, read_text, shown
 from shared.contract.request import TaskRequest
 from shared.errors import Rejected
 
@@ -20,10 +22,10 @@ PLAIN, ANIME, PIXEL = 0, 1, 2  # values of `video_style`
 
 @dataclass(frozen=True)
 class CameraWords(FieldType):
-    """Camera motions in English or Chinese; read as the canonical words of `Camera`."""
+    """Camera motions in English or Chinese, or an object of them; read as the canonical words of `Camera`."""
 
     def read(self, field: str, value: object) -> str:
-        text = read_text(field, value)
+        text = read_text(field, json.dumps(value, default=str) if isinstance(value, dict) else value)
         try:
             return str(Camera.parse(text))
         except UnknownCamera as unknown:
@@ -44,10 +46,11 @@ class CameraWords(FieldType):
 
 @dataclass(frozen=True)
 class Ratio(FieldType):
-    """`W:H` between 0.4 and 2.5; read as the caller wrote it."""
+    """`W:H` or the number W / H, between 0.4 and 2.5; read as the caller wrote it."""
 
     def read(self, field: str, value: object) -> str:
-        text = read_text(field, value)
+        number = not isinstance(value, str) and read_number(value) is not None
+        text = read_text(field, f"{Decimal(str(value)):f}" if number else value)
         try:
             parse_ratio(text)
         except ValueError as error:
@@ -58,7 +61,7 @@ class Ratio(FieldType):
         return Rejected("text_missing", field=field)
 
     def schema(self) -> JsonSchemaValue:
-        return {"type": "string", "description": "W:H between 2:5 and 5:2, such as 16:9 or 2.35:1"}
+        return {"type": "string", "description": "W:H between 2:5 and 5:2, such as 16:9 or 2.35:1; or the number W / H"}
 
 
 class CreationRequest(TaskRequest):
@@ -97,6 +100,11 @@ class CreationRequest(TaskRequest):
     @property
     def negative_prompt(self) -> str:
         return self.ng_prompt_cn or self.ng_prompt_en
+
+    @property
+    def fixed_seed(self) -> int | None:
+        """The caller's seed; None where one is to be drawn, which 0, -1 and no seed ask for."""
+        return None if self.seed in {0, -1} else self.seed
 
     @property
     def camera_move(self) -> Camera:

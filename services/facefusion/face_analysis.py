@@ -8,7 +8,7 @@ from services.facefusion.face import Face, Float
 from services.facefusion.face_selector import SelectionCriteria
 from services.facefusion.model import FaceModel
 from services.facefusion.order_and_filters import Filters, ordered
-from services.facefusion.reference_face import Reference
+from services.facefusion.reference_face import Reference, last_or
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.safety import nsfw_gate
 from services.facefusion.swapper import PreparedSource
@@ -39,6 +39,14 @@ class SwapContext:
         return replace(self, reference=reference)
 
     @property
+    def position_details(self) -> dict[str, int]:
+        """What the task's details say of the reference's position: nothing where it is the one that was asked for."""
+        taken = None if self.reference is None else self.reference.position
+        if taken is None or taken == self.request.reference_face_position:
+            return {}
+        return {"reference_face_position": taken}
+
+    @property
     def criteria(self) -> SelectionCriteria:
         """What the request asks of the face selector."""
         request, reference = self.request, self.reference
@@ -61,15 +69,9 @@ class Gallery:
     faces: tuple[Face, ...]
     filtered: int  # how many faces the filters left out
 
-    def check(self, position: int) -> None:
-        """Raise JobFailed for a position past the end."""
-        count = len(self.faces)
-        if position >= count:
-            raise JobFailed("facefusion_position", field="reference_face_position", value=position, count=count)
-
     def reference(self, position: int, model: FaceModel) -> Reference:
-        """Embed the face at a position; raise JobFailed past the end."""
-        self.check(position)
+        """Embed the face at a position; past the end it is the last face. There must be one."""
+        position = last_or(position, len(self.faces))
         face = self.faces[position]
         return Reference(
             frame=self.frame,

@@ -72,11 +72,15 @@ def swap_video(context: SwapContext, video: VideoSource) -> Result:
             frames, target, like=video, size=(video.width, video.height), settings=job.settings, label=label
         )
         swapper.gate.finish()
-        job.details |= swapper.report() | {
-            "frames": written.frames,
-            "encoder": written.encoder,
-            "lost": written.lost,
-        }
+        job.details |= (
+            swapper.report()
+            | context.position_details
+            | {
+                "frames": written.frames,
+                "encoder": written.encoder,
+                "lost": written.lost,
+            }
+        )
         if not swapper.swapped:
             raise nothing_matched(swapper.selector.nearest)
     return Result(video=target.name)

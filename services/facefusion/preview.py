@@ -5,7 +5,7 @@ import numpy as np
 from services.facefusion.face import Face
 from services.facefusion.face_analysis import Gallery, SwapContext, gallery_of, prepare_source
 from services.facefusion.model import FaceModel
-from services.facefusion.reference_face import target_key
+from services.facefusion.reference_face import last_or, target_key
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.safety import nsfw_gate, write_audit_entry
 from services.facefusion.still import frame_of, reference_for, swap_still
@@ -36,8 +36,7 @@ def preview_swap(job: Job, request: FaceFusionRequest, model: FaceModel) -> Resu
     job.check()
     known = [gallery.reference(position, model) for position in range(len(gallery.faces))]
     if context.needs_reference:
-        gallery.check(request.reference_face_position)
-        context = context.with_reference(known[request.reference_face_position])
+        context = context.with_reference(known[last_or(request.reference_face_position, len(known))])
     swapped = swap_still(context, image)
     job.report(0.8)
     with job.output(".jpg") as output:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from services.facefusion.request import FaceFusionRequest
-from shared.errors import Rejected
 
 Artifact = dict[str, Any]
 NewestArtifact = Callable[..., Awaitable[Artifact | None]]
@@ -61,8 +60,8 @@ async def resolve_reference(
 ) -> dict[str, Any]:
     """Return the job's context: the face that the user means by a position, as far as it is known now.
 
-    It comes from the newest succeeded preview of this task and target, else from the newest of this target; raises
-    Rejected when that gallery has no such position. Without a preview the run finds the face in the target itself.
+    It comes from the newest succeeded preview of this task and target, else from the newest of this target; a position
+    past the end of that gallery is its last face. Without a preview the run finds the face in the target itself.
     """
     if request.face_selector_mode != "reference":
         return {}
@@ -72,11 +71,9 @@ async def resolve_reference(
     if artifact is None:
         return {}
     faces: list[dict[str, Any]] = artifact["faces"]
-    if request.reference_face_position >= len(faces):
-        raise Rejected(
-            "facefusion_position",
-            field="reference_face_position",
-            value=request.reference_face_position,
-            count=len(faces),
-        )
-    return {"reference": faces[request.reference_face_position]}
+    return {"reference": faces[last_or(request.reference_face_position, len(faces))]}
+
+
+def last_or(position: int, count: int) -> int:
+    """Return a position in a gallery of `count` faces: past its end the last one, as backends know it."""
+    return min(position, count - 1)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, get_args
 
-from services.facefusion.literals import Age, Gender, Mode, Order
+from services.facefusion.literals import AGE_SYNONYMS, GENDER_SYNONYMS, MODE_SYNONYMS, UNSET, Age, Gender, Mode, Order
 from shared.contract.fields import Choice, Integer, LocalPath, Number, UsedWhen
 from shared.contract.request import TaskRequest
 
@@ -16,9 +16,11 @@ class FaceFusionRequest(TaskRequest):
     source_file: Annotated[str, LocalPath()]
     target_file: Annotated[str, LocalPath()]
     frame_number: Annotated[int, Integer(low=0), UsedWhen("programe", PREVIEW)] = 0
-    face_selector_mode: Annotated[Mode, Choice(*get_args(Mode))] = "reference"
+    face_selector_mode: Annotated[Mode, Choice(*get_args(Mode), synonyms=MODE_SYNONYMS, unset=UNSET)] = "reference"
     reference_face_position: Annotated[int, Integer(low=0), UsedWhen("face_selector_mode", "reference")] = 0
     reference_face_distance: Annotated[float, Number(0, 1.5), UsedWhen("face_selector_mode", "reference")] = 0.5
-    face_analyse_order: Annotated[Order, Choice(*get_args(Order))] = "left-right"
-    face_analyse_age: Annotated[Age | Literal[""], Choice(*get_args(Age))] = ""
-    face_analyse_gender: Annotated[Gender | Literal[""], Choice(*get_args(Gender))] = ""
+    face_analyse_order: Annotated[Order, Choice(*get_args(Order), unset=UNSET)] = "left-right"
+    face_analyse_age: Annotated[Age | Literal[""], Choice(*get_args(Age), synonyms=AGE_SYNONYMS, unset=UNSET)] = ""
+    face_analyse_gender: Annotated[
+        Gender | Literal[""], Choice(*get_args(Gender), synonyms=GENDER_SYNONYMS, unset=UNSET)
+    ] = ""

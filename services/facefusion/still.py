@@ -31,6 +31,7 @@ def swap_still(context: SwapContext, image: Image) -> Image:
         "swapper": model.swapper.name,
         "match": {"tracks": selector.report(tracker.all()), "nearest_distance": selector.nearest},
         "swapped_frames": int(any(match.swapped_frames for match in selector.matches.values())),
+        **context.position_details,
     }
     return swapped
 

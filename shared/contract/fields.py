@@ -1,6 +1,9 @@
-"""What one field of a request accepts: its wire type, read from JSON or refused with one sentence."""
+"""What one field of a request accepts: its type, read from JSON or refused with one sentence."""
 
+import re
+import unicodedata
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,18 +104,37 @@ class Number(FieldType):
 
 @dataclass(frozen=True, init=False)
 class Choice(FieldType):
-    """One of a few documented values, all whole numbers or all words."""
+    """One of a few documented values, all whole numbers or all words.
+
+    Words are read in any case and width, with `_` or a space for `-`, and by their `synonyms`. Those in `unset` mean
+    that the field was not given.
+    """
 
     allowed: tuple[int, ...] | tuple[str, ...]
+    synonyms: Mapping[str, str]
+    unset: frozenset[str]
 
-    def __init__(self, *allowed: int | str) -> None:
+    def __init__(
+        self, *allowed: int | str, synonyms: Mapping[str, str] | None = None, unset: Collection[str] = ()
+    ) -> None:
         object.__setattr__(self, "allowed", allowed)
+        object.__setattr__(self, "synonyms", synonyms or {})
+        object.__setattr__(self, "unset", frozenset(unset))
 
     def read(self, field: str, value: object) -> int | str:
-        choice = value if isinstance(self.allowed[0], str) else read_whole(value)
+        choice = self._word(value) if isinstance(self.allowed[0], str) else read_whole(value)
         if not isinstance(choice, int | str) or choice not in self.allowed:
             raise Rejected("choice_refused", field=field, allowed=self._listed(), value=shown(value))
         return choice
+
+    def not_given(self, value: object) -> bool:
+        return super().not_given(value) or self._word(value) in self.unset
+
+    def _word(self, value: object) -> str | None:
+        if not isinstance(value, str):
+            return None
+        word = re.sub(r"[\s_]+", "-", unicodedata.normalize("NFKC", value).strip().casefold())
+        return self.synonyms.get(word, word)
 
     def missing(self, field: str) -> Rejected:
         return Rejected("choice_missing", field=field, allowed=self._listed())

@@ -94,9 +94,7 @@ def test_an_aspect_ratio_is_two_numbers_between_2_to_5_and_5_to_2(text: str, rat
     assert read(TEXT, aspect_ratio=text).ratio == ratio
 
 
-@pytest.mark.parametrize(
-    "text", ["0:9", "16:0", "16x9", "3:1", "1:3", "-16:-9", "16:9:1", "a:b", "1e1:9", "16", "NaN:1"]
-)
+@pytest.mark.parametrize("text", ["0:9", "16:0", "3:1", "1:3", "-16:-9", "16:9:1", "a:b", "1e1:9", "16", "NaN:1"])
 def test_any_other_aspect_ratio_is_refused(text: str) -> None:
     assert "aspect_ratio must be W:H" in refusal(TEXT, aspect_ratio=text)
 

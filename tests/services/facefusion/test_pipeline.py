@@ -384,13 +384,16 @@ def test_ten_bits_stay_ten_bits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("programe", [0, 1])
-def test_a_position_past_the_end_of_the_requests_own_frame_ends_with_the_count(
+def test_a_position_past_the_end_of_the_requests_own_frame_is_its_last_face_and_says_so(
     tmp_path: Path, source: Path, programe: int
 ) -> None:
     target = save(tmp_path / "in" / "pair.png", pair())
 
-    with pytest.raises(JobFailed, match=r"reference_face_position is 2.*2 face"):
-        run(tmp_path / "out", source, target, programe=programe, reference_face_position=2)
+    _, beyond = run(tmp_path / "out", source, target, programe=programe, reference_face_position=7)
+    _, last = run(tmp_path / "out", source, target, programe=programe, reference_face_position=1)
+    assert beyond.details["reference_face_position"] == 1
+    assert "reference_face_position" not in last.details
+    assert beyond.details["match"] == last.details["match"]
 
 
 def test_an_animated_gif_counts_as_its_first_picture(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from services.facefusion.reference_face import Reference, resolve_reference, target_key
 from services.facefusion.request import FaceFusionRequest
-from shared.errors import Rejected
 
 
 def face(position: int) -> dict[str, Any]:
@@ -59,9 +58,8 @@ def test_without_any_gallery_the_run_must_find_the_face_itself(target: Path) -> 
 
 
 @pytest.mark.parametrize("programe", [0, 1])
-def test_a_position_past_the_end_of_a_known_gallery_is_refused_with_the_count(target: Path, programe: int) -> None:
-    with pytest.raises(Rejected, match=r"reference_face_position is 2.*2 face"):
-        resolve(target, {5: MINE}, reference_face_position=2, programe=programe)
+def test_a_position_past_the_end_of_a_known_gallery_is_its_last_face(target: Path, programe: int) -> None:
+    assert resolve(target, {5: MINE}, reference_face_position=2, programe=programe) == {"reference": MINE[1]}
 
 
 @pytest.mark.parametrize("mode", ["one", "many"])

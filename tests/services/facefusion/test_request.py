@@ -46,7 +46,7 @@ def test_a_sent_distance_of_zero_is_zero() -> None:
         ("reference_face_position", -1, "from 0"),
         ("reference_face_distance", -0.1, "from 0 to 1.5"),
         ("reference_face_distance", 2, "from 0 to 1.5"),
-        ("face_selector_mode", "all", "reference, one, many"),
+        ("face_selector_mode", "everybody", "reference, one, many"),
         ("face_analyse_order", "random", "left-right, right-left"),
         ("face_analyse_age", "baby", "child, teen, adult, senior"),
         ("face_analyse_gender", "other", "female, male"),
