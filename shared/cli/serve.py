@@ -30,14 +30,14 @@ def serve() -> None:
     except OSError as error:
         typer.echo(f"KINORA_HOST: {error}", err=True)
         raise typer.Exit(2) from error
-    if "media_roots" not in settings.model_fields_set:
-        with suppress(OSError):  # `kinora doctor` says what is wrong with it
-            settings.media_roots[0].mkdir(exist_ok=True)
     try:
         check_startup(settings, address)
     except Problem as problem:
         typer.echo(problem.sentence(settings.language), err=True)
         raise typer.Exit(2 if isinstance(problem, Misconfigured) else 1) from problem
+    if "media_roots" not in settings.model_fields_set:
+        with suppress(OSError):  # `kinora doctor` says what is wrong with it
+            settings.media_roots[0].mkdir(exist_ok=True)
     command = [sys.executable, "-m", "bentoml", "serve", TARGET, "--host", address, "--port", str(settings.access.port)]
     # The process becomes BentoML's master: whoever started it ends all by ending it.
     os.chdir(Path(services.__file__).parent.parent)

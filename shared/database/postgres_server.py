@@ -111,7 +111,7 @@ class PostgresServer:
         changed = directory.write("pg_ident.conf", "".join(lines)) | directory.write("pg_hba.conf", ACCESS_RULES)
         server = postmaster(directory)
         if server is None:
-            if directory.has(PID_FILE):
+            if directory.has(PID_FILE) or workers(directory):  # one without its file has no interlock either
                 self._clear_remains(recorded_pid(directory))
             self._launch()
         elif changed:  # a server of an older version, which would let everybody in

@@ -65,7 +65,7 @@ def test_a_lock_that_is_held_for_too_long_names_who_holds_it(state: Path, monkey
 
 def test_a_state_folder_that_cannot_be_made_is_named_with_its_setting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(Misconfigured, match="KINORA_STATE_DIR.*Not a directory"):
+    with pytest.raises(Misconfigured, match=r"KINORA_STATE_DIR.*Not a directory"):
         Database(Settings(state_dir=tmp_path / "file" / "state")).start()
 
 
@@ -87,7 +87,7 @@ def remove(state: Path) -> None:
 
 def empty(state: Path) -> None:
     for path in (state / "postgres").iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def replace(state: Path) -> None:
