@@ -76,7 +76,7 @@ def test_another_user_of_the_machine_can_neither_connect_nor_write(home: Path, n
     database = started(home / name)
     data = home / name / "postgres"
     try:
-        psql = [PROGRAMS / "psql", "-h", data, "-U", "postgres", "-c", "SELECT 1"]
+        psql = [str(PROGRAMS / "psql"), "-h", str(data), "-U", "postgres", "-c", "SELECT 1"]
         stranger = subprocess.run(
             psql, capture_output=True, text=True, user="nobody", group=NOBODY.pw_gid, extra_groups=[], check=False
         )
@@ -95,7 +95,7 @@ def test_who_comes_as_far_as_the_socket_is_still_asked_who_it_is(home: Path) -> 
     try:
         (home / "state" / "postgres").chmod(0o711)  # as if the folder's rights had been lost
         (home / "state" / "postgres" / SOCKET).chmod(0o777)
-        psql = [PROGRAMS / "psql", "-h", home / "state" / "postgres", "-U", "postgres", "-c", "SELECT 1"]
+        psql = [str(PROGRAMS / "psql"), "-h", str(home / "state" / "postgres"), "-U", "postgres", "-c", "SELECT 1"]
         stranger = subprocess.run(
             psql, capture_output=True, text=True, user="nobody", group=NOBODY.pw_gid, extra_groups=[], check=False
         )
