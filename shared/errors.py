@@ -41,6 +41,10 @@ class Unavailable(Problem):
     """Storage or an upstream cannot be reached: the one case a proxy must act on (503)."""
 
 
+class Misconfigured(Unavailable):
+    """An installation that cannot work as it is set up: its operator must act before another try is of use."""
+
+
 class UnreadableMedia(Problem):
     """An input that is not what its field promises: no video, truncated, encrypted, too large."""
 

@@ -36,8 +36,9 @@ def connect(stack: Stack) -> psycopg.Connection[tuple[object, ...]]:
     """Connect to the embedded PostgreSQL without becoming one of those who look after it."""
     if postmaster(stack.state_dir) is None:
         raise RuntimeError(f"no PostgreSQL lives in {stack.state_dir}")
-    folder = (stack.state_dir / "postgres" / "postmaster.pid").read_text().splitlines()[4]
-    return psycopg.connect(host=folder, user="postgres", dbname="postgres", autocommit=True, connect_timeout=5)
+    return psycopg.connect(
+        host=str(stack.state_dir / "postgres"), user="postgres", dbname="postgres", autocommit=True, connect_timeout=5
+    )
 
 
 def record_transitions(stack: Stack) -> None:

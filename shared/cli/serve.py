@@ -11,6 +11,8 @@ import typer
 from pydantic import ValidationError
 
 import services
+from shared.cli.startup_checks import check_startup
+from shared.errors import Misconfigured, Problem
 from shared.settings import Settings, describe_errors
 
 TARGET = "services.router.service:Router"
@@ -28,6 +30,11 @@ def serve() -> None:
     except OSError as error:
         typer.echo(f"KINORA_HOST: {error}", err=True)
         raise typer.Exit(2) from error
+    try:
+        check_startup(settings, address)
+    except Problem as problem:
+        typer.echo(problem.sentence(settings.language), err=True)
+        raise typer.Exit(2 if isinstance(problem, Misconfigured) else 1) from problem
     if "media_roots" not in settings.model_fields_set:
         with suppress(OSError):  # `kinora doctor` says what is wrong with it
             settings.media_roots[0].mkdir(exist_ok=True)
@@ -46,6 +53,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "KINORA_MASTER_PID": str(os.getpid()),  # this very process, before and after it becomes BentoML's master
         "KINORA_MEDIA_ROOTS": ":".join(map(str, settings.media_roots)),
         "KINORA_STATE_DIR": str(settings.state_dir),
+        # It is there by now. Whoever is started again after it was removed must not put an empty one in its place.
+        "KINORA_STATE_REQUIRED": "true",
     }
 
 

@@ -1,7 +1,7 @@
 """Where tasks and callbacks are stored: an embedded PostgreSQL, or the one that `KINORA_DATABASE_URL` names."""
 
-import logging
 import time
+from collections.abc import Callable
 from typing import Any, Self
 
 import psycopg
@@ -13,26 +13,35 @@ from shared.settings import Settings
 
 START_SECONDS = 30.0
 
-logger = logging.getLogger(__name__)
-
 
 class Database:
-    """The storage of one process: call `start` before use and `stop` at the end; open a `Pool` in each event loop."""
+    """The storage of one process: call `start` before use and `stop` at the end; open a `Pool` in each event loop.
 
-    def __init__(self, settings: Settings) -> None:
+    `create` allows to make an embedded database where there is none, unless the settings forbid it. `on_loss` is
+    called, in another thread, when the embedded database is no longer there although it is in use.
+    """
+
+    def __init__(
+        self, settings: Settings, *, create: bool = True, on_loss: Callable[[], object] = lambda: None
+    ) -> None:
         self._external = settings.database_url
         self._state_dir = settings.state_dir
+        self._create = create and not settings.state_required
+        self._on_loss = on_loss
         self._embedded: Any = None
 
     def start(self) -> Self:
         """Wait for a server that answers and bring its schema up to date; blocks.
 
-        Raises Unavailable when that takes longer than `START_SECONDS`, or the embedded server does not start.
+        Raises Unavailable when that takes longer than `START_SECONDS`, or the embedded server does not start;
+        Misconfigured when the embedded server cannot be started in this state directory, or must not be.
         """
         if not self._external:
             from shared.database.embedded_postgres import EmbeddedPostgres  # noqa: PLC0415  # installed only where it is used
 
-            self._embedded = self._embedded or EmbeddedPostgres(self._state_dir)
+            self._embedded = self._embedded or EmbeddedPostgres(
+                self._state_dir, create=self._create, on_loss=self._on_loss
+            )
             self._embedded.join()
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -40,8 +49,7 @@ class Database:
                 apply_schema(self.uri)
             except psycopg.Error as error:  # missing rights and wrong addresses too: an operator may correct them
                 if time.monotonic() > deadline:
-                    logger.warning("storage: %s", server_message(error))
-                    raise Unavailable("storage_unavailable") from error
+                    raise Unavailable("database_unusable", reason=server_message(error)) from error
                 time.sleep(RETRY_SECONDS)
             else:
                 return self

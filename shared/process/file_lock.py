@@ -5,8 +5,12 @@ Programs that the holder starts do not inherit the descriptor, so a child never 
 
 import fcntl
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
+
+POLL_SECONDS = 0.05
 
 
 class FileLock:
@@ -36,13 +40,23 @@ class FileLock:
         """Take the exclusive lock unless somebody else holds it; return whether it is held now."""
         return self.held or self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def acquire(self) -> None:
-        """Wait for the exclusive lock."""
-        self._lock(fcntl.LOCK_EX)
+    def acquire(self, seconds: float | None = None) -> None:
+        """Wait for the exclusive lock, for so many seconds at most; then raise TimeoutError."""
+        self._wait(fcntl.LOCK_EX, seconds)
 
-    def share(self) -> None:
-        """Wait for a shared lock."""
-        self._lock(fcntl.LOCK_SH)
+    def share(self, seconds: float | None = None) -> None:
+        """Wait for a shared lock, for so many seconds at most; then raise TimeoutError."""
+        self._wait(fcntl.LOCK_SH, seconds)
+
+    def holder(self) -> int | None:
+        """Return the pid of a process that has the file open and locked, None when that cannot be found out."""
+        with suppress(OSError):
+            inode = self.path.stat().st_ino
+            for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+                words = line.split()  # 1: FLOCK ADVISORY WRITE 4711 fd:00:131 0 EOF
+                if words[1] == "FLOCK" and words[5].endswith(f":{inode}") and _has_open(int(words[4]), self.path):
+                    return int(words[4])
+        return None
 
     def release(self) -> None:
         """Release the lock; a second call does nothing."""
@@ -57,6 +71,16 @@ class FileLock:
     def __exit__(self, *_: object) -> None:
         self.release()
 
+    def _wait(self, operation: int, seconds: float | None) -> None:
+        if seconds is None:
+            self._lock(operation)
+            return
+        deadline = time.monotonic() + seconds
+        while not self._lock(operation | fcntl.LOCK_NB):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.path} is locked")
+            time.sleep(POLL_SECONDS)
+
     def _lock(self, operation: int) -> bool:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode)
@@ -70,3 +94,13 @@ class FileLock:
             raise
         self._fd = descriptor
         return True
+
+
+def _has_open(pid: int, path: Path) -> bool:
+    """Whether a process has this very file open: inodes of two file systems may have one number."""
+    wanted = path.stat()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if os.path.samestat(descriptor.stat(), wanted):
+                return True
+    return False

@@ -13,6 +13,7 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 STDIN = 0
 EXIT_ORPHANED = 71
+EXIT_STATE_LOST = 72
 LOWEST = 19
 LOW = 10
 

@@ -18,7 +18,7 @@ from shared.database.database import Database
 from shared.database.pool import Pool
 from shared.errors import Unavailable
 from shared.gpu import uses_gpu
-from shared.process.lifetime import LOW, LOWEST, event_loop_watchdog, lower_priority, on_stdin_eof
+from shared.process.lifetime import EXIT_STATE_LOST, LOW, LOWEST, event_loop_watchdog, lower_priority, on_stdin_eof
 from shared.queue.client import run_queue
 from shared.queue.worker_slot import Slot
 from shared.runner.model_thread import ModelThread
@@ -62,7 +62,8 @@ async def run(service: ServiceName, options: argparse.Namespace, open_handler: O
     slot = Slot(settings.state_dir, f"{run_queue(service, options.kind, settings.version)}.{options.slot}")
     if not await slot.take(stopping):
         return
-    database = Database(settings)
+    # The service that started this runner makes the database: a runner that outlives its folder must not.
+    database = Database(settings, create=not options.exit_on_stdin_eof, on_loss=partial(os._exit, EXIT_STATE_LOST))
     if await _started(database, slot, stopping):
         pool = await Pool(database.uri).open()
         model = ModelThread(open_handler, settings)
@@ -91,11 +92,14 @@ def _report_ready(descriptor: int) -> None:
 
 async def _started(database: Database, slot: Slot, stopping: asyncio.Event) -> bool:
     """Wait for the storage; False when asked to stop meanwhile."""
+    said = ""
     while not stopping.is_set():
         try:
             await asyncio.to_thread(database.start)
-        except Unavailable:
-            logger.warning("%s: the storage cannot be reached; retrying", slot.name)
+        except Unavailable as problem:
+            if str(problem) != said:
+                logger.warning("%s: %s; retrying", slot.name, problem)
+            said = str(problem)
             await asyncio.sleep(STORAGE_RETRY_SECONDS)
         else:
             return True

@@ -20,6 +20,7 @@ from shared.queue.client import Queue
 from shared.serving.acceptance import Acceptance, Prepare
 from shared.serving.runner_monitor import RunnerMonitor
 from shared.serving.runner_supervisor import Supervisor
+from shared.serving.state_loss import end_with_bentoml
 from shared.settings import Settings
 from shared.tasks import rows, views
 from shared.tasks.cancellation import cancel_all
@@ -51,7 +52,7 @@ class TaskService:
         self._service = service
         self._settings = settings
         self._workspace = Workspace(settings)
-        self._database = Database(settings)
+        self._database = Database(settings, on_loss=end_with_bentoml)
         module = runner_module or f"services.{service}.runner"
         self._supervisors = {kind: Supervisor(module, kind, settings) for kind in kinds}
         self._monitor = RunnerMonitor(service, settings, self._supervisors)
@@ -162,6 +163,7 @@ class TaskService:
 
     async def _watch_storage(self) -> None:
         """Open the storage, however long it takes; then watch whether it answers, and what the runners do."""
+        said = ""
         while True:
             try:
                 if self._pool is None or self._queue is None:
@@ -171,8 +173,11 @@ class TaskService:
                 self._storage_reachable = await self._pool.is_reachable()
                 if self._storage_reachable:
                     await self._monitor.check(self._pool, self._queue)
-            except Unavailable:
-                logger.warning("the storage cannot be reached; retrying")
+                said = ""
+            except Unavailable as problem:
+                if str(problem) != said:
+                    logger.warning("the storage cannot be used; retrying: %s", problem)
+                said = str(problem)
             except Exception:  # the watch must outlive anything
                 logger.exception("watching the storage failed; retrying")
                 self._storage_reachable = False

@@ -35,6 +35,9 @@ class Settings(Group):
     state_dir: Folder = Path("state")
     """Database, work files and locks. Hosts must not share it."""
 
+    state_required: bool = False
+    """Whether a missing embedded database is an error, as for a state volume that is not mounted, instead of made."""
+
     database_url: Annotated[
         SecretStr | None,
         Field(json_schema_extra=written("`postgresql://USER:PASSWORD@HOST/NAME`", default="embedded")),

@@ -26,7 +26,9 @@ def socket_files(stack: Stack) -> set[Path]:
     found = set()
     for process in stack.processes():
         addresses = (str(bound.laddr) for bound in psutil.Process(process.pid).net_connections("unix"))
-        found |= {Path(address) for address in addresses if address.startswith("/")}
+        # PostgreSQL names its socket by a descriptor of its own folder, which every process has under another path.
+        own = (address.replace("/proc/self/", f"/proc/{process.pid}/") for address in addresses)
+        found |= {Path(address).resolve() for address in own if address.startswith("/")}
     return found
 
 

