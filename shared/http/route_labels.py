@@ -1,4 +1,4 @@
-"""The route of a request in place of its path, for what BentoML counts: as many series as routes, whoever asks for what.
+"""The route of a request in place of its path, for what BentoML counts: as many series as routes, whatever is asked.
 
 BentoML labels its own figures with `scope["path"]`. A path holds a task's id or whatever a caller invents, and each
 new one would add some twenty series that are kept, and rendered at every scrape, until the process ends.

@@ -249,7 +249,16 @@ def test_loopback_names_may_be_called(plain: httpx.Client, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:5000", "127.0.0.1.evil.example", "[::", "localhost@evil", "10.0.0.1"]
+    "host",
+    [
+        "evil.example",
+        "evil.example:5000",
+        "127.0.0.1.evil.example",
+        "[::",
+        "localhost@evil",
+        "evil@127.0.0.1",
+        "10.0.0.1",
+    ],
 )
 def test_a_foreign_host_is_answered_with_403(plain: httpx.Client, host: str) -> None:
     assert "KINORA_ALLOWED_HOSTS" in refused(plain.post("/echo", headers={"host": host}), 403)
