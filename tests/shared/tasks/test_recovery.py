@@ -8,6 +8,7 @@ import pytest
 
 from shared.contract.messages import Callback
 from shared.tasks import callbacks, rows
+from shared.tasks.recovery import KILL_LIMIT
 from shared.tasks.rows import storable
 from tests.support.task_store import Run, TaskStore, open_store
 
@@ -97,6 +98,20 @@ def test_settling_a_death_twice_counts_it_once_and_the_third_one_ends_the_task(r
         assert ended.result
         assert "3 times" in ended.result["err_msg"]
         assert len(await store.sql("SELECT 1 FROM kinora_callbacks")) == 1
+
+    run(test)
+
+
+def test_kills_from_outside_count_as_no_crash_but_have_an_end_too(run: Run) -> None:
+    async def test(store: TaskStore) -> None:
+        row_id = await store.task()
+        for attempt in range(1, KILL_LIMIT + 1):
+            assert await store.claim(row_id)
+            assert await store.recovery.recover_run(row_id, killed=True) is (attempt < KILL_LIMIT)
+        ended = await store.read(row_id)
+        assert (ended.state, ended.crashes) == ("failed", 0)
+        assert ended.result
+        assert "enough memory" in ended.result["err_msg"]
 
     run(test)
 
