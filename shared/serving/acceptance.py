@@ -24,6 +24,8 @@ from shared.tasks.submission import enqueue
 from shared.tasks.workspace import check_disk_space
 from shared.vocabulary import ServiceName, TaskKind
 
+UNTAKEN_LIMIT = 10  # callbacks about one task's previews: whoever asks again and again makes one each time
+
 
 @dataclass(frozen=True)
 class ValidatedRequest:
@@ -125,6 +127,8 @@ class Acceptance:
             if kind == "generate":
                 raise Rejected("task_active", task_id=task_id, state=row.state)
             if row.state == "queued":
+                if await callbacks.untaken(connection, self._service, kind, task_id) >= UNTAKEN_LIMIT:
+                    raise Busy("callbacks_waiting", limit=UNTAKEN_LIMIT, task_id=task_id)
                 await end_waiting(connection, queue, row, JobFailed("superseded"), self._settings.language)
         last = await rows.newest_of(connection, self._service, kind, task_id, checked.fingerprint)
         if last and last.state == "succeeded" and await asyncio.to_thread(_files_exist, checked.dist_dir, last):

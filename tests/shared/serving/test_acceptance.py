@@ -9,7 +9,7 @@ from shared.errors import Busy, Rejected
 from shared.files.media_roots import MediaRoots
 from shared.serving import acceptance
 from shared.settings import Settings
-from shared.testing.callback_receiver import Receiver
+from shared.testing.callback_receiver import Receiver, well_behaved
 from tests.support.tiny_runner import TinyRequest
 from tests.support.tiny_service import PATIENCE_SECONDS, TinyService
 
@@ -140,6 +140,21 @@ def test_a_newer_preview_supersedes_a_waiting_older_one(service: TinyService, re
     assert "newer preview" in old["err_msg"]
     assert new["err_code"] == 0
     assert sorted(task["state"] for task in service.tasks(21)) == ["cancelled", "succeeded"]
+
+
+def test_superseded_previews_leave_a_bounded_number_of_callbacks_behind(
+    service: TinyService, receiver: Receiver
+) -> None:
+    """Each that was accepted has its callback; a backend that takes none is not sent ever more of them."""
+    receiver.behave = lambda delivery: "http 500" if delivery.payload["task_id"] == 23 else "ok"
+    service.post(22, kind="preview", seconds=30)
+    service.wait_until(22, "running")
+    answers = [service.post(23, kind="preview", note=str(number)) for number in range(15)]
+    receiver.behave = well_behaved
+    assert answers[:11] == [""] * 11
+    assert all(answer.startswith("Busy: busy: 10 callbacks") for answer in answers[11:])
+    service.cancel(22)
+    receiver.wait_for(23, timeout_seconds=PATIENCE_SECONDS, count=11)
 
 
 def test_large_ids_and_odd_words_survive_the_way_through(service: TinyService, receiver: Receiver) -> None:
