@@ -1,5 +1,6 @@
 """One service as the router sees it: an address to which requests go, and the ways in which that fails."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,7 +16,8 @@ SUBMIT_SECONDS = 40.0  # above a service's own limit: its 504 says more than our
 ASK_SECONDS = 2.0  # for what a page shows: a dead service must not hold up the others
 METRICS_SECONDS = 0.8  # a scrape is answered within a second
 PROBE_SECONDS = 2.0  # a service whose cores burn is slow, not away
-_CONNECT_SECONDS = 3.0
+_CONNECT_SECONDS = 3.0  # to another host; on this machine nothing is far, but both ends may be slow
+_SUBMISSIONS_AT_ONCE, _QUESTIONS_AT_ONCE = 32, 16  # connections; more at once would only starve each other
 _FORWARDED = ("authorization", "traceparent")
 
 
@@ -32,16 +34,14 @@ class Upstream:
         self._metrics = metrics
         metrics.declare(service, url)
         socket = unquote(urlsplit(url).path) if url.startswith("file:") else None
-        # Shorter than the five seconds after which a service closes an idle connection: no request meets a closed one.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=2)
-        self._client = httpx.AsyncClient(
-            base_url="http://localhost" if socket else url,
-            transport=httpx.AsyncHTTPTransport(uds=socket, limits=limits, trust_env=False),
-            trust_env=False,
-        )
+        self._connect_seconds = math.inf if socket else _CONNECT_SECONDS
+        # Apart: submissions that wait for a busy service keep nobody from asking whether it is ready.
+        self._submissions = _client(url, socket, _SUBMISSIONS_AT_ONCE)
+        self._questions = _client(url, socket, _QUESTIONS_AT_ONCE)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._submissions.aclose()
+        await self._questions.aclose()
 
     async def submit(self, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
         """Pass a documented POST on, byte for byte; return an answer of the contract or raise HttpProblem."""
@@ -105,18 +105,19 @@ class Upstream:
         self, method: str, path: str, headers: Mapping[str, str], seconds: float, **content: Any
     ) -> httpx.Response:
         """Send a request, twice if the connection broke: posting a task again, or cancelling it again, is harmless."""
-        request = self._client.build_request(
+        client = self._submissions if "content" in content else self._questions
+        request = client.build_request(
             method,
             path,
             headers={name: headers[name] for name in _FORWARDED if name in headers},
-            timeout=httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
+            timeout=httpx.Timeout(seconds, connect=min(seconds, self._connect_seconds)),
             **content,
         )
         try:
             try:
-                return await self._client.send(request)
+                return await client.send(request)
             except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
-                return await self._client.send(request)
+                return await client.send(request)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Unreachable(BAD_UPSTREAM, "service_down", service=self.service) from error
         except httpx.TimeoutException as error:
@@ -134,6 +135,17 @@ class Upstream:
 
     def _strange(self) -> HttpProblem:
         return HttpProblem(BAD_UPSTREAM, "service_strange", service=self.service)
+
+
+def _client(url: str, socket: str | None, at_once: int) -> httpx.AsyncClient:
+    """Return a client that opens so many connections; further requests wait for one of them."""
+    # Shorter than the five seconds after which a service closes an idle connection: no request meets a closed one.
+    limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once, keepalive_expiry=2)
+    return httpx.AsyncClient(
+        base_url="http://localhost" if socket else url,
+        transport=httpx.AsyncHTTPTransport(uds=socket, limits=limits, trust_env=False),
+        trust_env=False,
+    )
 
 
 def absent(service: ServiceName) -> HttpProblem:

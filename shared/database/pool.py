@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Connection: TypeAlias = psycopg.AsyncConnection[dict[str, Any]]
 RETRY_SECONDS = 0.3
+IDLE_SECONDS = 20.0  # then one that was not needed is closed: many processes share the server's connections
 PROMPT_SECONDS = 6.0  # the longest that a client waits for an answer while the server hangs
 # A server that vanished from the network, without closing its connections, is noticed within about ten seconds.
 KEEPALIVE: dict[str, Any] = {
@@ -61,12 +62,14 @@ class Session(psycopg.AsyncConnection[Any]):
 class Pool:
     """Connections of one event loop; usable again a second after the server's return, Unavailable until then."""
 
-    def __init__(self, uri: str, *, size: int = 4) -> None:
+    def __init__(self, uri: str, *, size: int = 4, idle: int = 1) -> None:
+        """Hold up to `size` connections, and `idle` ones while nobody needs more."""
         # The defaults recover too slowly: their pause between attempts doubles without a limit.
         self.raw: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             uri,
-            min_size=1,
+            min_size=idle,
             max_size=size,
+            max_idle=IDLE_SECONDS,
             timeout=2,
             reconnect_timeout=1,
             open=False,

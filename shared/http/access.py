@@ -1,6 +1,7 @@
 """Who may call: bearer tokens, known host names, and no web page of somebody else's."""
 
 import hmac
+import re
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -10,6 +11,7 @@ from shared.settings import LOOPBACK_NAMES, Settings
 
 # Probes come from an orchestrator that knows neither token nor name; `/` is the console's static page.
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/"})
+_NOT_A_HOST = re.compile(r"[^\w.:\[\]-]")  # else it would be read as `user@host`, or as a host and a path
 _PROBES = frozenset({"/livez", "/readyz"})
 
 
@@ -56,6 +58,8 @@ class AccessPolicy:
 
 def _name(host: str) -> str:
     """Return the lower-case name of `name:port`, `[::1]:port` or a bare name; empty when it is none."""
+    if _NOT_A_HOST.search(host):
+        return ""
     try:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:

@@ -19,6 +19,7 @@ from shared.http.control_port import close_control_port
 from shared.http.middleware import ContractMiddleware
 from shared.http.openapi import DOCUMENT_PATH, Document, describe
 from shared.http.responses import answer_to
+from shared.http.route_labels import RouteLabels, TruePath
 from shared.settings import Settings
 from shared.vocabulary import Language
 
@@ -50,7 +51,9 @@ class ContractService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has 
             api.func = _answering(api.func, settings.language, refusals)
         if requests:
             self.mount_asgi_app(_document_app(describe(requests)))
-        return ContractMiddleware(super().to_asgi(is_main), settings, requests, refusals)
+        self.add_asgi_middleware(TruePath)
+        app = super().to_asgi(is_main)
+        return ContractMiddleware(RouteLabels(app, app.routes), settings, requests, refusals)
 
 
 def _document_app(document: Document) -> Starlette:

@@ -8,7 +8,16 @@ from types import FrameType
 import uvicorn
 
 
-def refuse_when_stopping() -> None:
+def running_server() -> uvicorn.Server | None:
+    """Return the server of this process, while it starts up; None where a test runs it in a thread of its own.
+
+    BentoML's worker makes it and hands it to nobody, but a server listens to SIGTERM.
+    """
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return server if isinstance(server, uvicorn.Server) else None
+
+
+def refuse_when_stopping(server: uvicorn.Server) -> None:
     """Have SIGTERM make the port refuse connections at once; call in the server's process, while it starts up.
 
     BentoML's first process keeps the listening socket open until its last worker has gone, and a worker goes when its
@@ -16,9 +25,7 @@ def refuse_when_stopping() -> None:
     that is refused has lost nothing and can go elsewhere. Requests that were taken before are answered as always.
     """
     stop = signal.getsignal(signal.SIGTERM)
-    server = getattr(stop, "__self__", None)
-    if not isinstance(server, uvicorn.Server) or not callable(stop):  # a test's server, in a thread of its own
-        return
+    assert callable(stop)
     loop = asyncio.get_running_loop()
 
     def leave(number: int, frame: FrameType | None) -> None:

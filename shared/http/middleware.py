@@ -21,7 +21,8 @@ from shared.errors import Problem, Rejected
 from shared.http import responses
 from shared.http.access import AccessPolicy
 from shared.http.access_log import Refusals, RequestLog, task_id_of
-from shared.http.graceful_shutdown import refuse_when_stopping
+from shared.http.connection_guard import guard_connections
+from shared.http.graceful_shutdown import refuse_when_stopping, running_server
 from shared.http.responses import HttpProblem, answer_to, is_answer
 from shared.settings import Settings
 from shared.vocabulary import Language
@@ -64,8 +65,9 @@ class ContractMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                refuse_when_stopping()
+            if scope["type"] == "lifespan" and (server := running_server()):
+                refuse_when_stopping(server)
+                guard_connections(server.config, self._language)
             await self._app(scope, receive, send)
             return
         request_log = RequestLog(scope, send)
@@ -93,7 +95,11 @@ class ContractMiddleware:
 
     async def _serve(self, scope: Scope, receive: Receive, outgoing: "_Outgoing") -> None:
         path = scope["path"].rstrip("/") or "/"
-        self._callers.check(path, Headers(scope=scope))
+        headers = Headers(scope=scope)
+        if "transfer-encoding" in headers and "content-length" in headers:
+            # Two lengths: a proxy in front may have read the other one, and what follows would be somebody's else.
+            raise HttpProblem(responses.MALFORMED, "malformed_http")
+        self._callers.check(path, headers)
         body = await _read_body(receive)
         logs.from_now_on(task_id=task_id_of(scope["method"], path, body))
         if scope["method"] == "POST" and path in self._requests:

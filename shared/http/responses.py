@@ -9,14 +9,22 @@ from shared.errors import Problem, Unavailable
 from shared.vocabulary import Language
 
 OK = 200
+MALFORMED = 400
 UNAUTHORIZED = 401
 FORBIDDEN = 403
 NOT_FOUND = 404
 WRONG_METHOD = 405
+HEAD_TOO_SLOW = 408
 TOO_LONG = 413
 BAD_UPSTREAM = 502
 UNAVAILABLE = 503
 TOO_SLOW = 504
+
+_HEADERS = {
+    UNAUTHORIZED: {"www-authenticate": "Bearer"},
+    MALFORMED: {"connection": "close"},  # where its next request begins is not known
+    HEAD_TOO_SLOW: {"connection": "close"},
+}
 
 
 class HttpProblem(Problem):
@@ -37,8 +45,7 @@ def status_of(problem: Problem) -> int:
 def answer_to(problem: Problem, language: Language) -> JSONResponse:
     """Return the answer with the problem's sentence."""
     status = status_of(problem)
-    headers = {"www-authenticate": "Bearer"} if status == UNAUTHORIZED else None
-    return JSONResponse(Answer.refused(problem.sentence(language)).model_dump(), status, headers)
+    return JSONResponse(Answer.refused(problem.sentence(language)).model_dump(), status, _HEADERS.get(status))
 
 
 def is_answer(body: Any) -> bool:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
-from shared.errors import Unavailable, UnreadableMedia
+from shared.errors import Busy, Unavailable, UnreadableMedia
 from shared.files.handles import InputFile
 from shared.files.media_roots import MediaRoots
 from shared.media.media_info import MediaHeader, MediaKind
@@ -23,6 +23,8 @@ __all__ = ["MediaHeader", "MediaKind", "ProbePool"]
 LIMIT_SECONDS = 2.0
 _START_SECONDS = 20.0  # for a worker to import its codecs on a machine under full load
 _WORKERS = 2
+_MOST_WAITING = 500  # files; each is read within seconds at the worst, and within milliseconds as a rule
+_TURN_SECONDS = 20.0  # the longest wait for a worker, well within the time that BentoML gives a request
 _REPLY_BYTES = 65536
 
 
@@ -33,29 +35,65 @@ class ProbePool:
         self._roots = MediaRoots(settings)
         self._limit_seconds = limit_seconds
         self._slots = asyncio.Semaphore(_WORKERS)
+        self._waiting = 0
         self._idle: list[_Worker] = []
+        self._farewells: set[asyncio.Task[None]] = set()
 
     async def probe(self, path: Path, kind: MediaKind) -> MediaHeader:
         """Return the header of a file inside the media roots.
 
         Raises UnreadableMedia for what is not of that kind, breaks the worker twice or takes more than two seconds;
-        Rejected for a path that leads outside by now; Unavailable when no worker starts.
+        Rejected for a path that leads outside by now; Busy when too many files wait; Unavailable when no worker starts.
         """
-        async with self._slots:
+        await self._take_slot()
+        try:
             with await asyncio.to_thread(self._roots.open_input, path) as file:
                 return await self._read(file, kind)
+        finally:
+            self._slots.release()
 
     async def close(self) -> None:
         """End the workers; a later `probe` starts new ones."""
-        idle, self._idle = self._idle, []
-        for worker in idle:
-            await worker.kill()
+        while self._idle:
+            await self._take_idle().kill()
+        await asyncio.gather(*self._farewells)
+
+    async def _take_slot(self) -> None:
+        if self._waiting >= _MOST_WAITING:
+            raise Busy("requests_waiting")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(_TURN_SECONDS):
+                await self._slots.acquire()
+        except TimeoutError as error:
+            raise Busy("requests_waiting") from error
+        finally:
+            self._waiting -= 1
+
+    def _keep(self, worker: "_Worker") -> None:
+        """Let a worker wait for the next file, and notice its end: it leaves after idle minutes, or is killed."""
+        self._idle.append(worker)
+        # An idle worker says nothing: there is something to read only when it has gone.
+        asyncio.get_running_loop().add_reader(worker.link, self._let_go, worker)
+
+    def _take_idle(self) -> "_Worker":
+        worker = self._idle.pop()
+        asyncio.get_running_loop().remove_reader(worker.link)
+        return worker
+
+    def _let_go(self, worker: "_Worker") -> None:
+        """Collect the exit status of a worker that has gone, or the kernel would keep it as a zombie."""
+        asyncio.get_running_loop().remove_reader(worker.link)
+        self._idle.remove(worker)
+        farewell = asyncio.create_task(worker.kill())
+        self._farewells.add(farewell)
+        farewell.add_done_callback(self._farewells.discard)
 
     async def _read(self, file: InputFile, kind: MediaKind) -> MediaHeader:
         # A worker that is gone may have gone for reasons of its own: idle for long, or killed. Only a file that takes
         # down a fresh one too is to blame.
         for fresh in (False, True):
-            worker = self._idle.pop() if self._idle and not fresh else await _Worker.start()
+            worker = self._take_idle() if self._idle and not fresh else await _Worker.start()
             healthy = False
             try:
                 async with asyncio.timeout(self._limit_seconds):
@@ -68,7 +106,7 @@ class ProbePool:
                 continue
             finally:
                 if healthy:
-                    self._idle.append(worker)
+                    self._keep(worker)
                 else:
                     await worker.kill()
             if "problem" in reply:
@@ -82,7 +120,7 @@ class _Worker:
 
     def __init__(self, process: subprocess.Popen[bytes], link: socket.socket) -> None:
         self._process = process
-        self._link = link
+        self.link = link
 
     @classmethod
     async def start(cls) -> Self:
@@ -113,12 +151,12 @@ class _Worker:
     async def ask(self, file: InputFile, kind: MediaKind) -> dict[str, Any]:
         """Hand over an open file; ConnectionError or EOFError when the worker is gone."""
         question = {"name": file.name, "size": file.size, "mtime_ns": file.mtime_ns, "kind": kind}
-        socket.send_fds(self._link, [json.dumps(question).encode()], [file.fd])
+        socket.send_fds(self.link, [json.dumps(question).encode()], [file.fd])
         return await self.hear()
 
     async def hear(self) -> dict[str, Any]:
         """Wait for the next message."""
-        message = await asyncio.get_running_loop().sock_recv(self._link, _REPLY_BYTES)
+        message = await asyncio.get_running_loop().sock_recv(self.link, _REPLY_BYTES)
         if not message:
             raise EOFError
         answer: dict[str, Any] = json.loads(message)
@@ -126,6 +164,6 @@ class _Worker:
 
     async def kill(self) -> None:
         """End the process for good."""
-        self._link.close()
+        self.link.close()
         self._process.kill()
         await asyncio.to_thread(self._process.wait)

@@ -7,7 +7,6 @@ import os
 import time
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Literal, NoReturn
 
 from shared.database.pool import Connection, Pool
@@ -21,7 +20,7 @@ from shared.runner.running_job import CancellationToken, RunningJob
 from shared.settings import Settings
 from shared.tasks import callbacks, rows
 from shared.tasks.rows import TaskRow
-from shared.tasks.workspace import Workspace, check_disk_space
+from shared.tasks.workspace import Workspace
 from shared.vocabulary import TaskState
 
 PROGRESS_SECONDS = 0.5  # how often progress is written and a cancel is seen
@@ -73,7 +72,7 @@ class Attempt:
                 self._began_at = time.monotonic()
                 self._job.check()
                 self._workspace.prepare(self._row)
-                check_disk_space([Path(self._row.request["dist_dir"]), self._settings.state_dir])
+                self._workspace.check_room(self._row)
                 return self._model_thread.run_pipeline(self._job, self._row.request)
         except BaseException as error:  # noqa: BLE001  # a task must have its end, whatever its pipeline does
             return error

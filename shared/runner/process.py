@@ -43,6 +43,9 @@ def main(service: ServiceName, handlers: Mapping[TaskKind, OpenHandler]) -> None
     parser.add_argument("--kind", choices=sorted(handlers), default="generate")
     parser.add_argument("--slot", type=int, default=0, help="tells several runners of one machine apart")
     parser.add_argument("--exit-on-stdin-eof", action="store_true", help="leave when standard input ends")
+    parser.add_argument(
+        "--predecessor-killed", action="store_true", help="what it left is no fault of the task that it ran"
+    )
     parser.add_argument("--ready-fd", type=int, help="a descriptor that gets one byte when the process is up")
     options = parser.parse_args()
     settings = Settings.load()
@@ -67,7 +70,16 @@ async def run(service: ServiceName, options: argparse.Namespace, open_handler: O
     if await _started(database, slot, stopping):
         pool = await Pool(database.uri).open()
         model = ModelThread(open_handler, settings)
-        runner = Runner(service, options.kind, settings, pool=pool, slot=slot, model=model, stopping=stopping)
+        runner = Runner(
+            service,
+            options.kind,
+            settings,
+            pool=pool,
+            slot=slot,
+            model=model,
+            stopping=stopping,
+            predecessor_killed=options.predecessor_killed,
+        )
         await runner.serve()
         await pool.close()
     await asyncio.to_thread(database.stop)

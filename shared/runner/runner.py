@@ -10,7 +10,7 @@ from uuid import UUID
 from shared import logs
 from shared.database.pool import Pool
 from shared.errors import Unavailable
-from shared.queue.client import RUN, Queue, run_queue
+from shared.queue.client import RUN, AbandonedJob, Queue, run_queue
 from shared.queue.worker import QueueWorker, TryLater, WorkerPlan
 from shared.queue.worker_slot import Slot
 from shared.runner.attempt import EXIT_UNRESPONSIVE, Attempt
@@ -39,6 +39,7 @@ class Runner:
         slot: Slot,
         model: ModelThread,
         stopping: asyncio.Event,
+        predecessor_killed: bool = False,
     ) -> None:
         self._service = service
         self._kind = kind
@@ -46,6 +47,7 @@ class Runner:
         self._pool = pool
         self._model = model
         self._stopping = stopping
+        self._predecessor_killed = predecessor_killed  # until a task of this process's own could be abandoned
         self._queue = Queue()
         self._recovery = TaskRecovery(settings, pool, self._queue)
         self._worker = QueueWorker(pool.raw, slot)
@@ -68,7 +70,7 @@ class Runner:
             queues=(run_queue(self._service, self._kind, self._settings.version),),
             handlers={RUN: self._run},
             periodic_tasks=self._recovery.periodic_tasks,
-            recover=self._recovery.recover_job,
+            recover=self._recover,
             every_heartbeat=(self._record_version, self._recovery.reap_dead_workers),
         )
 
@@ -80,8 +82,12 @@ class Runner:
         if self._attempt:
             self._attempt.requeue()
 
+    async def _recover(self, left: AbandonedJob) -> None:
+        await self._recovery.recover_job(left, killed=self._predecessor_killed)
+
     async def _run(self, row_id: UUID) -> None:
         """Make one attempt at a queued task. The queue's handler."""
+        self._predecessor_killed = False
         row = await self._claim(row_id)
         if row is None:
             return

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from shared.errors import Busy, JobFailed, Rejected
 from shared.files.media_roots import MediaRoots
 from shared.media.probe import MediaHeader, MediaKind, ProbePool
 from shared.queue.client import Queue
+from shared.serving.turns import Turns
 from shared.settings import Settings
 from shared.tasks import callbacks, rows
 from shared.tasks.cancellation import end_waiting
@@ -21,6 +23,8 @@ from shared.tasks.rows import TaskRow
 from shared.tasks.submission import enqueue
 from shared.tasks.workspace import check_disk_space
 from shared.vocabulary import ServiceName, TaskKind
+
+UNTAKEN_LIMIT = 10  # callbacks about one task's previews: whoever asks again and again makes one each time
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Acceptance:
         self._settings = settings
         self._roots = MediaRoots(settings)
         self._probes = ProbePool(settings)
+        self._turns = Turns(1)  # each holds the service's lock: several would only wait for it in the database
 
     async def accept(
         self,
@@ -84,7 +89,7 @@ class Acceptance:
             )
             return True
 
-        return await pool.run_with_timeout(store)
+        return await self._turns.run(pool, store)
 
     async def close(self) -> None:
         """End the processes that read media headers."""
@@ -101,7 +106,7 @@ class Acceptance:
         fields = request.model_dump(mode="json")
         paths = {field: self._roots.input(field, fields[field]) for field in inputs}
         dist_dir = self._roots.dist_dir("dist_dir", request.dist_dir)
-        stats = [path.stat() for path in paths.values()]
+        stats = [_stat(field, path) for field, path in paths.items()]
         try:
             check_disk_space([dist_dir], sum(stat.st_size for stat in stats))
             check_disk_space([self._settings.state_dir])  # no copy of an input is made there
@@ -122,6 +127,8 @@ class Acceptance:
             if kind == "generate":
                 raise Rejected("task_active", task_id=task_id, state=row.state)
             if row.state == "queued":
+                if await callbacks.untaken(connection, self._service, kind, task_id) >= UNTAKEN_LIMIT:
+                    raise Busy("callbacks_waiting", limit=UNTAKEN_LIMIT, task_id=task_id)
                 await end_waiting(connection, queue, row, JobFailed("superseded"), self._settings.language)
         last = await rows.newest_of(connection, self._service, kind, task_id, checked.fingerprint)
         if last and last.state == "succeeded" and await asyncio.to_thread(_files_exist, checked.dist_dir, last):
@@ -136,6 +143,14 @@ async def _prepared(prepare: Prepare | None, checked: ValidatedRequest) -> tuple
         return (await prepare(checked) if prepare else {}), None
     except Rejected as refusal:
         return {}, refusal
+
+
+def _stat(field: str, path: Path) -> os.stat_result:
+    """Look at an input again: since it was checked it may have gone."""
+    try:
+        return path.stat()
+    except OSError as error:
+        raise Rejected("file_missing", field=field, name=path.name) from error
 
 
 def _files_exist(dist_dir: Path, row: TaskRow) -> bool:

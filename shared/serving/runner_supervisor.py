@@ -15,6 +15,8 @@ from shared.settings import Settings
 LIVED_WELL_SECONDS = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds before a runner that dies early is started again
 STOP_MARGIN_SECONDS = 15.0
+# No fault of a program ends it so: a user did, an orchestrator, we ourselves, or the kernel that had no more memory.
+KILLS = frozenset(-number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT))
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +26,9 @@ class Supervisor:
 
     Its standard input is a pipe that only this process holds: when we die, however, the runner notices at once.
 
-    A thread of its own starts the runner and waits for its end; it alone writes `_up`, `_restarts` and `_child`. Other
-    threads only read them and may act on the value before a change: a signal to a child that has ended does nothing.
+    A thread of its own starts the runner and waits for its end; it alone writes `_up`, `_restarts`, `_killed` and
+    `_child`. Other threads only read them and may act on the value before a change: a signal to a child that has ended
+    does nothing.
     """
 
     def __init__(self, module: str, kind: str, settings: Settings) -> None:
@@ -35,6 +38,7 @@ class Supervisor:
         self._stopping = threading.Event()
         self._up = False
         self._restarts = 0
+        self._killed = False  # the last one
         self._child: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._watch, name=f"supervisor-{kind}", daemon=True)
 
@@ -86,7 +90,9 @@ class Supervisor:
                 status = error
             if self._stopping.is_set():
                 return
-            logger.warning("runner %s ended (%s): starting it again", self._name, status)
+            self._killed = status in KILLS
+            reason = "killed from outside, or by the kernel for want of memory" if self._killed else status
+            logger.warning("runner %s ended (%s): starting it again", self._name, reason)
             self._restarts += 1
             pause = FIRST_PAUSE if time.monotonic() - started > LIVED_WELL_SECONDS else min(pause * 2, LONGEST_PAUSE)
             self._stopping.wait(pause)
@@ -96,7 +102,7 @@ class Supervisor:
         ready, told = os.pipe()
         try:
             with subprocess.Popen(
-                [*self._command, "--ready-fd", str(told)],
+                [*self._command, "--ready-fd", str(told), *(["--predecessor-killed"] if self._killed else [])],
                 stdin=subprocess.PIPE,
                 pass_fds=(told,),
                 start_new_session=True,

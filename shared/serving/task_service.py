@@ -21,6 +21,8 @@ from shared.serving.acceptance import Acceptance, Prepare
 from shared.serving.runner_monitor import RunnerMonitor
 from shared.serving.runner_supervisor import Supervisor
 from shared.serving.state_loss import end_with_bentoml
+from shared.serving.state_room import StateRoom
+from shared.serving.turns import Turns
 from shared.settings import Settings
 from shared.tasks import rows, views
 from shared.tasks.cancellation import cancel_all
@@ -30,6 +32,7 @@ from shared.vocabulary import ServiceName, TaskKind, TaskState
 
 WATCH_SECONDS = 1.0
 START_SECONDS = 20.0
+CONNECTIONS = 4  # of one service's callers, to the database
 
 logger = logging.getLogger("bentoml.kinora.task_service")
 
@@ -58,11 +61,14 @@ class TaskService:
         self._monitor = RunnerMonitor(service, settings, self._supervisors)
         self._acceptance = Acceptance(service, settings)
         self._metrics = ServiceMetrics(service, settings, kinds, settings.version)
+        self._turns = Turns(CONNECTIONS - 1)  # and one for `_acceptance`
         self._pool: Pool | None = None
+        self._pulse: Pool | None = None  # of the service itself: no burst of callers keeps it from the storage
         self._queue: Queue | None = None
         self._delivery: CallbackWorker | None = None
         self._watch: asyncio.Task[None] | None = None
         self._storage_reachable = False
+        self._room = StateRoom(settings.state_dir)
         self._parent = 0
 
     async def start(self) -> None:
@@ -90,19 +96,21 @@ class TaskService:
             self._watch.cancel()
             with suppress(asyncio.CancelledError):
                 await self._watch
-        if self._pool:
-            await self._pool.close()
+        for pool in (self._pool, self._pulse):
+            if pool:
+                await pool.close()
         await asyncio.to_thread(self._database.stop)
 
     def ready(self) -> bool:
-        """Return True only while the storage answers, callbacks can leave, and every runner is up."""
+        """Return True only while the storage answers and has room, callbacks can leave, and every runner is up."""
         delivering = self._delivery is not None and self._delivery.alive
-        return self._storage_reachable and delivering and all(s.alive for s in self._supervisors.values())
+        storing = self._storage_reachable and not self._room.problem
+        return storing and delivering and all(s.alive for s in self._supervisors.values())
 
     async def metrics(self) -> str:
         """Return this service's figures for Prometheus, within a second, whatever is away."""
         runners = [RunnerState(kind, s.alive, s.restarts, s.pid) for kind, s in self._supervisors.items()]
-        return await self._metrics.page(self._pool, runners)
+        return await self._metrics.page(self._pulse, runners)
 
     async def accept(
         self,
@@ -127,16 +135,18 @@ class TaskService:
     ) -> list[TaskView]:
         """Return the newest run of each job and preview, newest first; raise Unavailable."""
         pool, _ = self._storage()
-        return await pool.run_with_timeout(
-            partial(views.newest_runs, service=self._service, task_id=task_id, state=state, limit=limit)
+        return await self._turns.run(
+            pool,
+            partial(views.newest_runs, service=self._service, task_id=task_id, state=state, limit=limit),
         )
 
     async def cancel(self, task_id: int, *, kind: TaskKind | None = None, id: str | None = None) -> Answer:  # noqa: A002  # its name on the wire
         """Cancel every queued or running match: a queued one now, a running one within 10 s. Raise Rejected if none."""
         pool, queue = self._storage()
         language = self._settings.language
-        rows = await pool.run_with_timeout(
-            lambda connection: cancel_all(connection, queue, self._service, task_id, language, kind=kind, row=id)
+        rows = await self._turns.run(
+            pool,
+            lambda connection: cancel_all(connection, queue, self._service, task_id, language, kind=kind, row=id),
         )
         if not rows:
             raise Rejected("task_not_active", task_id=task_id)
@@ -146,8 +156,8 @@ class TaskService:
     async def newest_artifact(self, key: str, *, task_id: int | None = None) -> dict[str, Any] | None:
         """Return what the newest succeeded run with this `artifact_key` left, of one task or of any."""
         pool, _ = self._storage()
-        return await pool.run_with_timeout(
-            partial(rows.newest_artifact, service=self._service, key=key, task_id=task_id)
+        return await self._turns.run(
+            pool, partial(rows.newest_artifact, service=self._service, key=key, task_id=task_id)
         )
 
     async def _clear(self, rows: list[TaskRow]) -> None:
@@ -166,13 +176,14 @@ class TaskService:
         said = ""
         while True:
             try:
-                if self._pool is None or self._queue is None:
-                    self._pool = await self._open_storage()
+                if self._pulse is None or self._queue is None:
+                    self._pulse, self._pool = await self._open_storage()
                     self._queue = Queue()
-                    await self._metrics.begin(self._pool)
-                self._storage_reachable = await self._pool.is_reachable()
+                    await self._metrics.begin(self._pulse)
+                await self._room.look()
+                self._storage_reachable = await self._pulse.is_reachable()
                 if self._storage_reachable:
-                    await self._monitor.check(self._pool, self._queue)
+                    await self._monitor.check(self._pulse, self._queue)
                 said = ""
             except Unavailable as problem:
                 if str(problem) != said:
@@ -183,9 +194,11 @@ class TaskService:
                 self._storage_reachable = False
             await asyncio.sleep(WATCH_SECONDS)
 
-    async def _open_storage(self) -> Pool:
+    async def _open_storage(self) -> tuple[Pool, Pool]:
+        """Return the service's own connection and those of its callers."""
         await asyncio.to_thread(self._database.start)
         if self._delivery is None:
             self._delivery = CallbackWorker(self._settings, self._service, self._database.uri, self._metrics.attempted)
             self._delivery.start()
-        return await Pool(self._database.uri).open()
+        uri = self._database.uri
+        return await Pool(uri, size=1).open(), await Pool(uri, size=CONNECTIONS, idle=0).open()

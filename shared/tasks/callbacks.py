@@ -15,7 +15,7 @@ from shared.errors import Problem
 from shared.queue.client import Queue
 from shared.tasks import rows
 from shared.tasks.rows import TaskRow
-from shared.vocabulary import CallbackState, Language, TaskState
+from shared.vocabulary import CallbackState, Language, ServiceName, TaskKind, TaskState
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,16 @@ async def listed(connection: Connection, state: CallbackState | None, limit: int
         (state, state, limit),
     )
     return [StoredCallback(**row) for row in await cursor.fetchall()]
+
+
+async def untaken(connection: Connection, service: ServiceName, kind: TaskKind, task_id: int) -> int:
+    """Count the callbacks about one task that the backend has not taken yet."""
+    cursor = await connection.execute(
+        "SELECT count(*) FROM kinora_callbacks AS callback JOIN kinora_tasks AS run ON run.id = callback.task"
+        " WHERE run.service = %s AND run.kind = %s AND run.task_id = %s AND callback.state = 'pending'",
+        (service, kind, task_id),
+    )
+    return int((await cursor.fetchone() or {"count": 0})["count"])
 
 
 async def parked(connection: Connection) -> list[UUID]:

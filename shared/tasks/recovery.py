@@ -19,6 +19,7 @@ from shared.tasks.workspace import Workspace
 from shared.vocabulary import TaskState
 
 CRASH_LIMIT = 3
+KILL_LIMIT = 10  # attempts; a task that has the kernel kill its runner each time must have an end, too
 LOST_JOB_SECONDS = 60.0
 CANCELLED: TaskState = "cancelled"
 FAILED: TaskState = "failed"
@@ -60,10 +61,13 @@ class TaskRecovery:
             await self.recover_job(left)
         await self._reassign_orphans()
 
-    async def recover_job(self, left: AbandonedJob) -> None:
-        """Decide about a job in a dead worker's hands. Doing this twice, or by two at once, changes nothing."""
+    async def recover_job(self, left: AbandonedJob, *, killed: bool = False) -> None:
+        """Decide about a job in a dead worker's hands. Doing this twice, or by two at once, changes nothing.
+
+        `killed`: its process was ended from outside, which says nothing of the job.
+        """
         if left.task == RUN and left.row is not None:
-            await self.recover_run(left.row, left)
+            await self.recover_run(left.row, left, killed=killed)
             return
 
         async def decide(connection: Connection) -> None:
@@ -73,7 +77,7 @@ class TaskRecovery:
 
         await self._pool.retry_until_committed(decide)
 
-    async def recover_run(self, row_id: UUID, left: AbandonedJob | None = None) -> bool:
+    async def recover_run(self, row_id: UUID, left: AbandonedJob | None = None, *, killed: bool = False) -> bool:
         """Decide about a run whose runner died: True when it shall run again, False when it has its end.
 
         Doing this twice for one death changes nothing: only a row that still says "running" counts a crash, and only a
@@ -85,7 +89,7 @@ class TaskRecovery:
             if left and not await self._queue.lock_if_abandoned(connection, left):
                 return None
             if row and row.active:
-                row = await self._next(connection, row)
+                row = await self._next(connection, row, killed=killed)
             if left:
                 await self._queue.requeue_or_fail(connection, left, again=row is not None and row.active)
             return row
@@ -99,13 +103,15 @@ class TaskRecovery:
                 await asyncio.to_thread(self._workplace.clear, row)
         return row.active
 
-    async def _next(self, connection: Connection, row: rows.TaskRow) -> rows.TaskRow | None:
+    async def _next(self, connection: Connection, row: rows.TaskRow, *, killed: bool) -> rows.TaskRow | None:
         """Return what becomes of an active row whose runner is gone: it waits again, or it has its end."""
-        row = await rows.requeue(connection, row.id, crashed=True) or row
+        row = await rows.requeue(connection, row.id, crashed=not killed) or row
         if row.cancel:
             problem, state = JobFailed("cancelled"), CANCELLED
         elif row.crashes >= CRASH_LIMIT:
             problem, state = JobFailed("poison", crashes=row.crashes), FAILED
+        elif killed and row.attempt >= KILL_LIMIT:
+            problem, state = JobFailed("killed_too_often", attempts=row.attempt), FAILED
         else:
             return row
         body = callbacks.failure(row, problem, self._settings.language)

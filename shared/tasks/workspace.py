@@ -23,6 +23,7 @@ class Workspace:
     """The folders of task runs on this machine."""
 
     def __init__(self, settings: Settings) -> None:
+        self._state_dir = settings.state_dir
         self._work = settings.state_dir / "work"
         self._roots = MediaRoots(settings)
 
@@ -35,6 +36,10 @@ class Workspace:
         folder = self.folder(row)
         folder.mkdir(parents=True)
         return folder
+
+    def check_room(self, row: TaskRow) -> None:
+        """Raise JobFailed unless there is room where the run writes; Rejected for an output folder that is no more."""
+        check_disk_space([self._roots.dist_dir("dist_dir", row.request["dist_dir"]), self._state_dir])
 
     def clear(self, row: TaskRow) -> None:
         """Remove what a run without a result left: scratch, part files, published files that no callback names."""

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -14,10 +14,13 @@ START_SECONDS = 60.0  # on a machine that is busy with other things
 
 
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
-    """Serve until the block ends; yield the URL."""
+def serving(app: ASGIApp, prepare: Callable[[uvicorn.Config], None] = lambda _config: None) -> Iterator[str]:
+    """Serve until the block ends; yield the URL. `prepare` may change the loaded configuration."""
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, lifespan="auto"))
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, lifespan="auto")
+    config.load()
+    prepare(config)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + START_SECONDS

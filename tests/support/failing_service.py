@@ -8,11 +8,15 @@ from services.upscale.request import UpscaleRequest
 from shared.contract.messages import Answer
 from shared.errors import Busy, Unavailable
 from shared.http.bentoml_service import ContractService
+from shared.http.task_routes import TaskRoutes
 from shared.process.lifetime import die_with_parent
 
 ACCEPT, BUSY, STORAGE_AWAY, CRASH, SLEEP = range(1, 6)  # task_id -> what happens
 
+routes = TaskRoutes("upscale")
 
+
+@bentoml.asgi_app(routes.app)
 @bentoml.service(name="slow", workers=1, traffic={"timeout": 1}, service_class=ContractService)
 class Slow:
     """Fails on demand."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -111,6 +112,12 @@ class TinyService:
         request = {"task_id": task_id, "dist_dir": str(self.out)} | fields
         return str(self.ask("accept", request=request, kind=kind))
 
+    def post_many(self, task_ids: Sequence[int], *, at_once: int, **fields: object) -> dict[str, int]:
+        """Post tasks, so many at a time; return how often each answer came, "" for an accepted one."""
+        request = {"dist_dir": str(self.out)} | fields
+        counts: dict[str, int] = self.ask("accept_many", request=request, task_ids=list(task_ids), at_once=at_once)
+        return counts
+
     def cancel(self, task_id: int, **which: object) -> str:
         return str(self.ask("cancel", task_id=task_id, which=which))
 
@@ -171,6 +178,18 @@ class TinyFace:
 
     async def accept(self, request: dict[str, Any], kind: TaskKind) -> str:
         return (await self._service.accept(TinyRequest.model_validate(request), inputs={}, kind=kind)).err_msg
+
+    async def accept_many(self, request: dict[str, Any], task_ids: list[int], at_once: int) -> dict[str, int]:
+        room = asyncio.Semaphore(at_once)
+
+        async def post(task_id: int) -> str:
+            async with room:
+                try:
+                    return await self.accept(request | {"task_id": task_id}, "generate")
+                except Problem as problem:
+                    return f"{type(problem).__name__}: {problem}"
+
+        return Counter(await asyncio.gather(*map(post, task_ids)))
 
     async def cancel(self, task_id: int, which: dict[str, Any]) -> str:
         return (await self._service.cancel(task_id, **which)).err_msg

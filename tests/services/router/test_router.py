@@ -14,8 +14,12 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
 
+from services.router import upstream
 from services.router.proxy import PATHS, UNREACHABLE_HEADER, Proxy
 from shared.http.middleware import ContractMiddleware
 from shared.settings import Settings
@@ -143,6 +147,43 @@ async def test_many_requests_at_once_all_arrive(world: World) -> None:
         answers = await asyncio.gather(*(client.post("/api/ai/interpo", json=body) for body in bodies))
     assert {answer.status_code for answer in answers} == {200}
     assert sorted(json.loads(body)["task_id"] for _, _, body in world.interpo.asked) == list(range(120))
+
+
+def test_a_burst_of_submissions_opens_few_connections_and_keeps_nobody_from_asking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More at once would only starve each other, until those that wait for their connection are taken for lost."""
+    monkeypatch.setattr(upstream, "_SUBMISSIONS_AT_ONCE", 4)
+    open_now, most = 0, 0
+    go_on = asyncio.Event()
+
+    async def submit(_request: Request) -> Response:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        await go_on.wait()
+        open_now -= 1
+        return JSONResponse(ACCEPTED)
+
+    async def release(_request: Request) -> Response:
+        go_on.set()
+        return Response()
+
+    routes = [Route("/api/ai/upscale", submit, methods=["POST"]), Route("/readyz", release)]
+
+    async def burst(proxy: Proxy) -> list[httpx.Response]:
+        async with proxy.app.router.lifespan_context(proxy.app):
+            transport = httpx.ASGITransport(proxy.app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=60) as client:
+                posts = [asyncio.create_task(client.post("/api/ai/upscale", json={})) for _ in range(20)]
+                await asyncio.sleep(0.5)
+                assert await proxy.ready(["upscale"])
+                return await asyncio.gather(*posts)
+
+    with serving(Starlette(routes=routes)) as url:
+        answers = asyncio.run(burst(Proxy(lambda _settings: {"upscale": [WeightedUpstream(url, 1)]})))
+    assert {answer.status_code for answer in answers} == {200}
+    assert most == 4
 
 
 # Tasks

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -248,7 +249,16 @@ def test_loopback_names_may_be_called(plain: httpx.Client, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:5000", "127.0.0.1.evil.example", "[::", "localhost@evil", "10.0.0.1"]
+    "host",
+    [
+        "evil.example",
+        "evil.example:5000",
+        "127.0.0.1.evil.example",
+        "[::",
+        "localhost@evil",
+        "evil@127.0.0.1",
+        "10.0.0.1",
+    ],
 )
 def test_a_foreign_host_is_answered_with_403(plain: httpx.Client, host: str) -> None:
     assert "KINORA_ALLOWED_HOSTS" in refused(plain.post("/echo", headers={"host": host}), 403)
@@ -281,11 +291,20 @@ def test_the_page_of_this_server_may_call_and_so_may_a_named_one(plain: httpx.Cl
 
 
 @pytest.fixture(scope="module")
-def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def slow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("slow")
+
+
+@pytest.fixture(scope="module")
+def slow(slow_home: Path) -> Iterator[httpx.Client]:
     port = free_port()
-    log = tmp_path_factory.mktemp("slow") / "log"
+    home = slow_home
+    log = home / "log"
+    left_over = home / "prometheus_multiproc_dir" / "counter_1.db"  # of an earlier run
+    left_over.parent.mkdir()
+    left_over.write_bytes(b"not even in the format")
     command = [sys.executable, "-m", "bentoml", "serve", "tests.support.failing_service:Slow", "--port", str(port)]
-    environment = os.environ | {"BENTOML_DO_NOT_TRACK": "True"}
+    environment = os.environ | {"BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(home)}
     with ExitStack() as stack:
         output = stack.enter_context(log.open("wb"))
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
@@ -346,3 +365,20 @@ async def test_answers_come_while_others_sleep(slow: httpx.Client) -> None:
         slept = await asleep
     assert slept.status_code == 504
     assert all(answer.json() == ACCEPTED for answer in answered)
+
+
+def test_the_figures_grow_with_routes_never_with_what_callers_ask_for(slow: httpx.Client) -> None:
+    slow.post(SUBMIT, json=BODY)
+    for number in range(1000):
+        slow.get(f"/api/ai/tasks/{number}")
+        slow.get(f"/nowhere/{number}")
+    page = slow.get("/metrics").text
+    endpoints = set(re.findall(r'endpoint="([^"]*)"', page))
+    assert {SUBMIT, "/api/ai/tasks/{task_id}", "unknown"} <= endpoints
+    assert len(endpoints) < 20
+    assert len(page) < 100_000
+
+
+def test_figures_that_an_earlier_process_left_are_gone_after_a_start(slow: httpx.Client, slow_home: Path) -> None:
+    assert slow.get("/metrics").is_success
+    assert not (slow_home / "prometheus_multiproc_dir" / "counter_1.db").exists()

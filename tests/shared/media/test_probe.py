@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
-from shared.errors import Rejected, Unavailable, UnreadableMedia
+from shared.errors import Busy, Rejected, Unavailable, UnreadableMedia
 from shared.media import probe
 from shared.media.media_info import MediaHeader, MediaKind
 from shared.media.probe import ProbePool
@@ -138,6 +139,36 @@ async def test_a_killed_worker_is_replaced_and_nobody_notices(tmp_path: Path) ->
             os.kill(pid, signal.SIGKILL)
             assert await pool.probe(path, "video") == expected
             assert pid not in idle_pids(pool)
+
+
+async def test_an_idle_worker_that_ends_leaves_no_zombie(tmp_path: Path) -> None:
+    async with asyncio.timeout(60), pool_of(tmp_path) as pool:
+        await pool.probe(picture(tmp_path / "a.png"), "image")
+        [pid] = idle_pids(pool)
+        os.kill(pid, signal.SIGTERM)
+        while psutil.pid_exists(pid):  # noqa: ASYNC110  # as a zombie would, for good; nothing tells of its end
+            await asyncio.sleep(0.02)
+        assert idle_pids(pool) == []
+
+
+async def test_more_files_than_may_wait_are_told_to_come_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_MOST_WAITING", 3)
+    path = picture(tmp_path / "a.png")
+    async with pool_of(tmp_path) as pool:
+        answers = await asyncio.gather(*(pool.probe(path, "image") for _ in range(8)), return_exceptions=True)
+    busy = [answer for answer in answers if isinstance(answer, Busy)]
+    assert len(busy) == 3
+    assert sum(isinstance(answer, MediaHeader) for answer in answers) == 5
+
+
+async def test_a_file_that_waits_too_long_is_told_to_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "_TURN_SECONDS", 0.0)
+    monkeypatch.setattr(probe, "_WORKERS", 0)
+    async with pool_of(tmp_path) as pool:
+        with pytest.raises(Busy):
+            await pool.probe(picture(tmp_path / "a.png"), "image")
 
 
 async def test_a_file_that_breaks_two_workers_is_refused_and_the_next_one_is_read(

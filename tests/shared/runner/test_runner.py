@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -18,6 +19,18 @@ def test_a_killed_runner_has_its_job_running_again_at_once(service: TinyService,
     assert callback["err_code"] == 0
     assert "-2_text" in str(callback["video_url"])
     assert [name for name in service.files() if name.startswith((".5_", "5_"))] == [callback["video_url"]]
+
+
+def test_kills_from_outside_are_no_fault_of_the_task(service: TinyService, receiver: Receiver) -> None:
+    service.post(17, seconds=3)
+    for attempt in (1, 2, 3, 4):
+        while (task := service.wait_until(17, "running"))["attempt"] < attempt:
+            time.sleep(0.05)
+        assert task["attempt"] == attempt
+        os.kill(service.runner_pid(), signal.SIGKILL)
+    [callback] = callbacks(receiver, 17)
+    assert callback["err_code"] == 0
+    assert service.sql("SELECT crashes FROM kinora_tasks WHERE task_id = 17") == [{"crashes": 0}]
 
 
 def test_a_job_that_kills_its_runner_three_times_fails_with_that_reason(

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from shared.errors import Busy, Rejected
+from shared.files.media_roots import MediaRoots
 from shared.serving import acceptance
 from shared.settings import Settings
-from shared.testing.callback_receiver import Receiver
+from shared.testing.callback_receiver import Receiver, well_behaved
 from tests.support.tiny_runner import TinyRequest
 from tests.support.tiny_service import PATIENCE_SECONDS, TinyService
 
@@ -104,6 +106,30 @@ def test_a_full_queue_says_busy_and_previews_have_a_bound_of_their_own(
     assert service.post(14) == ""
 
 
+def test_a_burst_fills_the_queue_exactly_and_the_rest_is_busy(service: TinyService) -> None:
+    service.post(30, seconds=20)
+    service.wait_until(30, "running")
+    answers = service.post_many(range(31, 151), at_once=120)
+    assert answers == {"": 3, f"Busy: {Busy('queue_full', limit=3)}": 117}
+    assert service.ask("ready")
+
+
+@pytest.mark.slow
+def test_two_thousand_posts_at_once_are_accepted_or_busy_and_the_service_stays_ready(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    """Of 400 callers at a time; before, every third heard that the storage was unavailable."""
+    with TinyService(tmp_path, receiver, max_queued=50) as service:
+        service.post(1, seconds=60)
+        service.wait_until(1, "running")
+        answers = service.post_many(range(2, 2002), at_once=400)
+        assert answers == {"": 50, f"Busy: {Busy('queue_full', limit=50)}": 1950}
+        assert service.ask("ready")
+        log = (tmp_path / "log").read_text()
+        assert "cannot be reached" not in log
+        service.cancel(1)
+
+
 def test_a_newer_preview_supersedes_a_waiting_older_one(service: TinyService, receiver: Receiver) -> None:
     service.post(20, kind="preview", seconds=1)
     service.wait_until(20, "running")
@@ -114,6 +140,21 @@ def test_a_newer_preview_supersedes_a_waiting_older_one(service: TinyService, re
     assert "newer preview" in old["err_msg"]
     assert new["err_code"] == 0
     assert sorted(task["state"] for task in service.tasks(21)) == ["cancelled", "succeeded"]
+
+
+def test_superseded_previews_leave_a_bounded_number_of_callbacks_behind(
+    service: TinyService, receiver: Receiver
+) -> None:
+    """Each that was accepted has its callback; a backend that takes none is not sent ever more of them."""
+    receiver.behave = lambda delivery: "http 500" if delivery.payload["task_id"] == 23 else "ok"
+    service.post(22, kind="preview", seconds=30)
+    service.wait_until(22, "running")
+    answers = [service.post(23, kind="preview", note=str(number)) for number in range(15)]
+    receiver.behave = well_behaved
+    assert answers[:11] == [""] * 11
+    assert all(answer.startswith("Busy: busy: 10 callbacks") for answer in answers[11:])
+    service.cancel(22)
+    receiver.wait_for(23, timeout_seconds=PATIENCE_SECONDS, count=11)
 
 
 def test_large_ids_and_odd_words_survive_the_way_through(service: TinyService, receiver: Receiver) -> None:
@@ -137,3 +178,32 @@ def test_only_the_output_folder_needs_room_for_a_copy_of_the_input(
     request = TinyRequest(task_id=1, dist_dir=str(tmp_path / "out"), note=str(tmp_path / "clip"))
     acceptance.Acceptance("upscale", settings)._resolve(request, ["note"])
     assert asked == {tmp_path / "out": 1000, tmp_path / "state": 0}
+
+
+def test_an_input_that_goes_while_it_is_looked_at_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = tmp_path / "clip"
+    clip.write_bytes(b"x")
+    settings = Settings(state_dir=tmp_path / "state", media_roots=(tmp_path,))
+    request = TinyRequest(task_id=1, dist_dir=str(tmp_path / "out"), note=str(clip))
+    checked = MediaRoots.dist_dir
+
+    def remove_then_check(roots: MediaRoots, field: str, value: str) -> Path:
+        clip.unlink()
+        return checked(roots, field, value)
+
+    monkeypatch.setattr(MediaRoots, "dist_dir", remove_then_check)
+    with pytest.raises(Rejected, match="note"):
+        acceptance.Acceptance("upscale", settings)._resolve(request, ["note"])
+
+
+def test_room_is_measured_where_the_output_goes_not_where_the_caller_spells_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file URL or a mapped prefix is no folder of this machine: its room would be that of `/` or of where we run."""
+    asked: list[Path] = []
+    monkeypatch.setattr(acceptance, "check_disk_space", lambda folders, _need=0: asked.extend(folders))
+    settings = Settings(state_dir=tmp_path / "state", media_roots=(tmp_path,), path_map=(("/backend", str(tmp_path)),))
+    for spelling in (f"file://{tmp_path}/out", "/backend/out"):
+        request = TinyRequest(task_id=1, dist_dir=spelling)
+        acceptance.Acceptance("upscale", settings)._resolve(request, [])
+    assert asked == [tmp_path / "out", tmp_path / "state"] * 2

@@ -7,6 +7,7 @@ import pytest
 
 from shared.contract.messages import Callback
 from shared.tasks import callbacks, rows
+from shared.tasks.recovery import KILL_LIMIT
 from shared.tasks.rows import storable
 from tests.support.task_store import TaskStore
 
@@ -86,6 +87,17 @@ async def test_a_task_whose_runner_died_while_it_was_being_cancelled_ends_as_can
         await rows.ask_to_stop(connection, row_id)
     assert not await task_store.recovery.recover_run(row_id)
     assert (await task_store.read(row_id)).state == "cancelled"
+
+
+async def test_kills_from_outside_count_as_no_crash_but_have_an_end_too(task_store: TaskStore) -> None:
+    row_id = await task_store.task()
+    for attempt in range(1, KILL_LIMIT + 1):
+        assert await task_store.claim(row_id)
+        assert await task_store.recovery.recover_run(row_id, killed=True) is (attempt < KILL_LIMIT)
+    ended = await task_store.read(row_id)
+    assert (ended.state, ended.crashes) == ("failed", 0)
+    assert ended.result
+    assert "enough memory" in ended.result["err_msg"]
 
 
 async def test_a_row_whose_job_was_lost_is_queued_anew(task_store: TaskStore) -> None:
