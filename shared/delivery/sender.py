@@ -7,7 +7,6 @@ import asyncio
 import json
 import logging
 import random
-import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -18,6 +17,7 @@ from standardwebhooks import Webhook
 
 from shared import logs
 from shared.database.pool import Connection, Pool
+from shared.delivery.answer import Undelivered, Unreached, check_answer, read_answer
 from shared.queue.worker import TryLater
 from shared.settings import Settings
 from shared.tasks.callbacks import COLUMNS, StoredCallback
@@ -29,26 +29,8 @@ GIVE_UP_AFTER = timedelta(hours=72)
 LONGEST_WISH = 3600.0  # the most that a Retry-After is granted, seconds
 CONNECT_SECONDS = 3.0
 TOTAL_SECONDS = 15.0
-ANSWER_BYTES = 64 * 1024
-_TOO_LONG = f"the receiver's answer is longer than {ANSWER_BYTES} bytes"
 
 logger = logging.getLogger(__name__)
-
-
-class Undelivered(Exception):
-    """The receiver did not take a callback; `wish` is its Retry-After in seconds."""
-
-    outcome = "refused"  # as it is counted
-
-    def __init__(self, reason: str, wish: float | None = None) -> None:
-        super().__init__(reason)
-        self.wish = wish
-
-
-class Unreached(Undelivered):
-    """There was no receiver, or it did not answer."""
-
-    outcome = "unreachable"
 
 
 class CallbackSender:
@@ -103,7 +85,7 @@ class CallbackSender:
             ):
                 if not response.is_success:
                     raise Undelivered(f"HTTP {response.status_code}", _retry_after(response.headers.get("retry-after")))
-                check_answer(await _bounded(response))
+                check_answer(await read_answer(response))
         except TimeoutError as error:
             raise Unreached(f"no answer within {TOTAL_SECONDS:.0f} s") from error
         except httpx.HTTPError as error:
@@ -156,44 +138,6 @@ def pause(failures: int, wish: float | None = None) -> float:
     spread = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, guards nothing
     seconds = PAUSES[failures] if failures < len(PAUSES) else LAST_PAUSE * spread
     return max(seconds, min(wish or 0.0, LONGEST_WISH))
-
-
-def check_answer(answer: bytes) -> None:
-    """Accept no JSON at all, or an object whose err_code is 0; raise Undelivered for any other JSON."""
-    try:
-        payload = json.loads(answer)
-    except ValueError:
-        return
-    except RecursionError:
-        raise Undelivered("the receiver answered with JSON nested without end") from None
-    code = payload.get("err_code") if isinstance(payload, dict) else None
-    if isinstance(code, bool) or code != 0:
-        raise Undelivered(f"the receiver answered {answer[:120].decode(errors='replace')}")
-
-
-async def _bounded(response: httpx.Response) -> bytes:
-    """Read the answer as it was sent, and unpack one that was packed unasked; raise Undelivered when it is too long.
-
-    Either length is counted before it is held: httpx would first unpack a thousand times what has come.
-    """
-    sent = b""
-    async for part in response.aiter_raw():
-        sent += part
-        if len(sent) > ANSWER_BYTES:
-            raise Undelivered(_TOO_LONG)
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding in {"", "identity"}:
-        return sent
-    if encoding not in {"gzip", "x-gzip", "deflate"}:
-        raise Undelivered(f"the receiver's answer is encoded as {encoding[:40]}, which nobody asked for")
-    unpacking = zlib.decompressobj(zlib.MAX_WBITS | 32)  # either of the two
-    try:
-        answer = unpacking.decompress(sent, ANSWER_BYTES + 1)
-    except zlib.error as error:
-        raise Undelivered(f"the receiver's answer cannot be unpacked: {error}") from error
-    if len(answer) > ANSWER_BYTES:
-        raise Undelivered(_TOO_LONG)
-    return answer
 
 
 def _retry_after(header: str | None) -> float | None:

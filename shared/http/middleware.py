@@ -100,6 +100,8 @@ class ContractMiddleware:
             # Two lengths: a proxy in front may have read the other one, and what follows would be somebody's else.
             raise HttpProblem(responses.MALFORMED, "malformed_http")
         self._callers.check(path, headers)
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise HttpProblem(responses.UNSUPPORTED, "body_encoded")
         body = await _read_body(receive)
         logs.from_now_on(task_id=task_id_of(scope["method"], path, body))
         if scope["method"] == "POST" and path in self._requests:

@@ -17,7 +17,9 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 Behaviour = Literal["ok", "no body", "not json", "err_code -1", "http 500", "redirect", "drop", "slow", "huge"]
-ACKNOWLEDGING: frozenset[Behaviour] = frozenset({"ok", "no body", "not json"})  # API.md: 2xx and not another err_code
+ACKNOWLEDGING: frozenset[Behaviour] = frozenset(
+    {"ok", "no body", "not json", "huge"}
+)  # API.md: 2xx and not another err_code
 NOTIFY_PATH = "/api/ai/notify"
 NO_CONTENT = 204
 HUGE_BYTES = 1 << 20

@@ -1,6 +1,7 @@
 """Every answer is the contract's, whatever happens, and only those may call who should."""
 
 import asyncio
+import gzip
 import json
 import os
 import re
@@ -141,6 +142,12 @@ def test_a_missing_or_odd_content_type_still_parses(plain: httpx.Client, content
     )
     assert answer.json()["type"] == "application/json"
     assert json.loads(answer.json()["body"]) == BODY
+
+
+def test_a_compressed_body_is_answered_with_415(plain: httpx.Client) -> None:
+    packed = gzip.compress(json.dumps({"task_id": 1, "dist_dir": "/m"}).encode())
+    answer = plain.post("/api/ai/upscale", content=packed, headers={"content-encoding": "gzip"})
+    assert "compressed" in refused(answer, 415)
 
 
 def test_the_application_inside_gets_the_normalised_request(plain: httpx.Client) -> None:
