@@ -20,7 +20,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         yield run
 
 
-def test_a_worker_settles_what_its_predecessor_in_the_slot_left_before_it_begins(run: Run, tmp_path: Path) -> None:
+def test_a_worker_first_recovers_the_jobs_of_its_predecessor_in_the_slot(run: Run, tmp_path: Path) -> None:
     async def test(store: TaskStore) -> None:
         left, fresh = await store.task(1), await store.task(2)
         slot = Slot(tmp_path, "interpo.generate.0")
