@@ -99,8 +99,8 @@ def plain() -> Iterator[httpx.Client]:
 @pytest.mark.parametrize(
     ("method", "path", "status", "sentence"),
     [
-        ("GET", "/nowhere", 404, "there is nothing at this path"),
-        ("GET", "/api/ai/nope", 404, "there is nothing at this path"),
+        ("GET", "/nowhere", 404, "this path does not exist"),
+        ("GET", "/api/ai/nope", 404, "this path does not exist"),
         ("GET", SUBMIT, 405, "this path does not support this method"),
         ("DELETE", SUBMIT, 405, "this path does not support this method"),
         ("GET", "/status/401", 401, "a bearer token of KINORA_TOKEN is required"),
