@@ -31,7 +31,7 @@ class Interpolate(Protocol):
 
 
 def interpolate_video(job: Job, request: InterpoRequest, model: Interpolate) -> Result:
-    """Multiply the frame rate of `video_url`; times, sound and everything else stay the source's."""
+    """Multiply the frame rate of `video_url`; sound and everything else but the rate are kept."""
     pairs: Counter[str] = Counter()
     with job.input(request.video_url) as file, open_video(file) as source, job.output(".mp4") as target:
         timeline = Timeline(request.rate, source.frame_rate, source.time_base)

@@ -42,13 +42,13 @@ async def use_async_commit(connection: Connection) -> None:
 
 async def record(connection: Connection, service: ServiceName, kind: str, version: str) -> None:
     """Record that a runner of this version lives and takes tasks; of a thousand runners only one at a time writes."""
-    beaten = await connection.execute(
+    updated = await connection.execute(
         "UPDATE kinora_versions SET beat_at = now() WHERE (service, kind, version) IN (SELECT service, kind, version"
         " FROM kinora_versions WHERE service = %s AND kind = %s AND version = %s"
         " AND beat_at < now() - make_interval(secs => %s) FOR UPDATE SKIP LOCKED)",
         (service, kind, version, FRESH_SECONDS),
     )
-    if not beaten.rowcount:
+    if not updated.rowcount:
         await connection.execute(
             "INSERT INTO kinora_versions (service, kind, version) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
             (service, kind, version),

@@ -53,7 +53,7 @@ def refused(answer: httpx.Response, status: int = 200) -> str:
 
 
 async def _inside(scope: Scope, receive: Receive, send: Send) -> None:
-    """What the envelope wraps here: every way in which an application can fail or answer."""
+    """What the middleware wraps here: every way in which an application can fail or answer."""
 
     async def echo(request: Request) -> Response:
         return JSONResponse({"body": (await request.body()).decode(), "type": request.headers["content-type"]})

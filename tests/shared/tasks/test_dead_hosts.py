@@ -28,7 +28,7 @@ def test_the_timing_keeps_the_promise_of_45_seconds_and_spares_the_living() -> N
     assert STALLED_SECONDS + between_looks + LOCK_RELEASE_SECONDS + polling < 45
     # A look that was lost with its host must not count as an outage of the storage.
     assert between_looks + LOCK_RELEASE_SECONDS < UNWATCHED_SECONDS
-    # An outage that does not count as one, with a beat before it and the way back after it, is no silence yet.
+    # A short outage, with the heartbeat before it and the reconnection after it, does not count.
     assert HEARTBEAT_SECONDS + UNWATCHED_SECONDS + 5 < STALLED_SECONDS
 
 
@@ -52,7 +52,7 @@ def test_the_job_of_a_machine_that_is_gone_goes_back_to_the_queue(run: Run) -> N
 
 
 def test_silence_means_death_only_where_the_storage_was_watched_all_the_time(run: Run) -> None:
-    """When the storage or the network comes back after a while, every live worker looks silent."""
+    """When the storage or the network comes back after a while, every live worker looks stalled."""
 
     async def test(store: TaskStore) -> None:
         row = await store.task()

@@ -62,9 +62,9 @@ def test_a_claim_fences_every_earlier_attempt(run: Run) -> None:
         async with store.pool.transaction() as connection:
             assert await rows.record_heartbeat(connection, first, 0.9) is None
             assert await rows.requeue(connection, row_id, attempt=first.attempt, crashed=False) is None
-            beaten = await rows.record_heartbeat(connection, second, 0.25)
-        assert beaten
-        assert beaten.progress == 0.25
+            noted = await rows.record_heartbeat(connection, second, 0.25)
+        assert noted
+        assert noted.progress == 0.25
 
     run(test)
 
