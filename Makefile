@@ -1,4 +1,4 @@
-# Kinora: everything that a newcomer, an operator or a reviewer runs. Needs python3.11 with venv, and make.
+# Kinora: the commands for users, operators and developers. Needs python3.11 with venv, and make.
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -14,9 +14,9 @@ PYTEST_OPTIONS ?=
 PYTEST := $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile $(PYTEST_OPTIONS)
 export BENTOML_DO_NOT_TRACK := True
 
-# Which build of torch the environment has: `pypi`, on PyPI the one for CUDA, or `cpu`, from PyTorch's own index. Without
-# TORCH a new environment gets PyPI's and an old one keeps what it has. Another build begins with an empty environment:
-# to pip both are the pinned version, and it would keep the one that is there.
+# Which build of torch the environment has: `pypi`, which is the one for CUDA, or `cpu`, from PyTorch's own index. Without
+# TORCH a new environment gets PyPI's and an existing one keeps its build. A change of the build starts with an empty
+# environment: for pip both are the pinned version, and it would keep the installed one.
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 NVIDIA := /dev/nvidiactl
 BUILT := $(shell cat $(VENV)/.torch 2>/dev/null)

@@ -1,1 +1,1 @@
-"""Measurements of the whole and its parts; nothing in here is asserted by a test."""
+"""Measurements of the whole system and of its parts; no test asserts any of them."""

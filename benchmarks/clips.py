@@ -13,7 +13,7 @@ SOUND_BLOCK = 1024  # samples an AAC frame
 def write_clip(
     target: Path, *, size: tuple[int, int], frames: int, rate: Fraction = Fraction(24), sound: bool = False
 ) -> Path:
-    """Write an H.264 MP4 of a moving pattern, `size` (width, height), with a 440 Hz tone as long as it on request."""
+    """Write an H.264 MP4 of a moving pattern, `size` (width, height), with a 440 Hz tone of its length if asked."""
     target.parent.mkdir(parents=True, exist_ok=True)
     rows, columns = np.mgrid[0 : size[1], 0 : size[0]]
     with av.open(target, "w", format="mp4") as container:

@@ -1,4 +1,4 @@
-"""Face fusion: how fast it is, whom the result looks like, and what it leaves unchanged.
+"""Face fusion: how fast it is, whose face the result resembles, and what it leaves unchanged.
 
 Identity is measured by dlib's network (`kinora weights pull dlib-face`, `pip install dlib-bin`), which no swapper uses;
 without it those figures are missing. Its descriptors of different people all point in about the same direction, so
@@ -51,7 +51,7 @@ SIZES = ((640, 360), (1280, 720))
 
 @dataclass(frozen=True)
 class Setup:
-    """What every measurement works with."""
+    """What every measurement uses."""
 
     settings: Settings
     model: FaceModel
@@ -67,7 +67,7 @@ def measure() -> Report:
     """Run every measurement: about three minutes on two idle cores."""
     settings = Settings(facefusion=FaceFusionSettings(swapper="classic"))
     rows: list[list[str]] = []
-    notes = ["Classic swapper. CPU time is that of all threads; wall time suffers from whatever else runs."]
+    notes = ["Classic swapper. CPU time is that of all threads; wall time depends on what else runs on the machine."]
     with tempfile.TemporaryDirectory() as folder:
         setup = Setup(settings, models.load(settings), Path(folder))
         for faces in (1, 2):
@@ -78,7 +78,7 @@ def measure() -> Report:
         rows += fidelity(setup)
     describe = dlib_descriptor()
     if describe is None:
-        notes.append("Identity was not measured: dlib-face or dlib-bin is not here.")
+        notes.append("Identity was not measured: dlib-face or dlib-bin is not installed.")
     else:
         rows += identity(setup, describe)
     return Report("facefusion", "Face fusion", ("figure", "value"), rows, setup.figures, notes)
@@ -294,7 +294,7 @@ def dlib_descriptor() -> FaceDescriptor | None:
         x1, y1, x2, y2 = (float(value) for value in face.bbox)
         box = dlib.rectangle(
             int(x1), int(y1 + 0.15 * (y2 - y1)), int(x2), int(y2)
-        )  # dlib's boxes leave the forehead out
+        )  # dlib's boxes do not contain the forehead
         return np.array(network.compute_face_descriptor(image, aligner(image, box), 0, 0.25))
 
     return describe

@@ -169,7 +169,7 @@ def minterpolated(frames: Sequence[Image], middles: Sequence[int]) -> Iterator[I
         wanted = set(middles)
         doubled = enumerate(_ffmpeg_doubled(clip, (width, height)))
         made = {place: image for place, image in doubled if place in wanted}
-        # At either end minterpolate answers nothing: there it repeats.
+        # At both ends minterpolate makes no frame: there it repeats.
         yield from (made.get(middle, frames[middle - 1]) for middle in middles)
 
 

@@ -1,4 +1,4 @@
-"""What every benchmark leaves behind: figures with the machine they were taken on, and a table to read.
+"""The report of a benchmark: figures with the machine on which they were measured, and a table to read.
 
 A benchmark is a module `benchmarks/NAME.py` with `measure() -> Report`; `benchmarks/run.py` runs them, writes
 `benchmarks/results/NAME.json` and puts the tables together into `docs/benchmarks.md`.
@@ -24,7 +24,7 @@ TELLING_PACKAGES = ("torch", "av", "numpy", "opencv-python", "bentoml", "procras
 
 @dataclass(frozen=True)
 class Report:
-    """One benchmark's outcome: `rows` under `columns` to read, `figures` for machines, `notes` for the wary."""
+    """One benchmark's outcome: `rows` under `columns` to read, `figures` for machines, `notes` on how to read them."""
 
     name: str  # a file name without suffix
     title: str

@@ -1,4 +1,4 @@
-"""The service around the models: how quickly it starts, accepts and begins, and what it weighs while it waits."""
+"""The service around the models: how quickly it starts, accepts and begins, and how much memory it uses while idle."""
 
 import itertools
 import statistics
@@ -35,7 +35,7 @@ def measure() -> Report:
         bench = Bench(Path(folder), receiver)
         starts = [bench.start_seconds() for _ in range(STARTS)]
         with bench.stack() as stack:
-            time.sleep(5)  # what was only needed to start is gone by then
+            time.sleep(5)  # what was only needed at the start has ended by then
             weight = bench.weight_by_part(stack)
             idle = bench.accepts(stack)
         with bench.stack() as stack:
@@ -59,11 +59,11 @@ def measure() -> Report:
         ["runner killed with -9 to its task running again", spread(again, 1) + " s", "10 s"],
         ["idle memory (PSS), router, one service, runner, PostgreSQL", f"{sum(weight.values()) / 2**20:.0f} MiB", ""],
     ]
-    return Report("service", "The service around the models", ("figure", "measured", "reach"), rows, figures)
+    return Report("service", "The service around the models", ("figure", "measured", "goal"), rows, figures)
 
 
 class Bench:
-    """The material of one measurement."""
+    """What one measurement needs."""
 
     def __init__(self, folder: Path, receiver: Receiver) -> None:
         self._folder, self._receiver = folder, receiver
@@ -120,7 +120,7 @@ class Bench:
         return latencies
 
     def begin_seconds(self, stack: Stack) -> list[float]:
-        """Return the times from acceptance to the begin of the run, with nothing else to do and the model loaded."""
+        """Return the times from acceptance to the begin of the run, on an idle machine with the model loaded."""
         found = []
         with stack.client() as client:
             for number in range(WARM_STARTS + 1):
@@ -134,7 +134,7 @@ class Bench:
 
     @contextmanager
     def full_load(self, stack: Stack) -> Iterator[int]:
-        """Keep the runner busy with a clip that outlasts the measurement; yield its task's id."""
+        """Keep the runner busy with a clip that takes longer than the measurement; yield its task's id."""
         body = self._body(self._large) | {"ratio": 4}
         with stack.client() as client:
             client.post("/api/ai/upscale", json=body)

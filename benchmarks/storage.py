@@ -1,4 +1,4 @@
-"""What the database bears: what one task costs it, what a runner costs it by being there, idle and at work."""
+"""The load on the database: the cost of one task, of an idle service with its runner, and of a running task."""
 
 import asyncio
 import itertools
@@ -29,7 +29,7 @@ IDLE_SECONDS = 20.0
 TASKS = 20
 RUNNERS = 100  # simulated: their heartbeats, without models
 ROUNDS = 20  # of heartbeats
-SETTLE_SECONDS = 3.0  # until every backend has reported what it did
+REPORT_SECONDS = 3.0  # until every backend has reported what it did
 COUNTERS = """
     SELECT xact_commit AS commits, tup_inserted + tup_updated + tup_deleted AS rows, wal_bytes::float8 AS wal_bytes
     FROM pg_stat_database, pg_stat_wal WHERE datname = current_database()
@@ -38,7 +38,7 @@ COUNTERS = """
 
 @dataclass(frozen=True)
 class Cost:
-    """What the server has done so far, or between two moments, or per unit of something."""
+    """What the server has done: so far, between two moments, or per task, second or heartbeat."""
 
     commits: float
     rows: float  # inserted, updated, deleted; the queue's own included
@@ -77,7 +77,7 @@ def report(idle: Cost, task: Cost, life: Cost, progress: Cost) -> Report:
     rows = [
         idle.row("one idle service with one runner, a second"),
         task.row("one task from its acceptance to its delivered callback"),
-        life.row("one runner's sign of life, every 5 s"),
+        life.row("one runner's heartbeat, every 5 s"),
         progress.row("one running task's progress, twice a second"),
     ]
     figures = {
@@ -86,12 +86,12 @@ def report(idle: Cost, task: Cost, life: Cost, progress: Cost) -> Report:
     }
     columns = ("what", "commits", "rows written", "WAL bytes", "server CPU ms")
     over = f"{IDLE_SECONDS:g} s, {TASKS} tasks and {RUNNERS * ROUNDS} heartbeats"
-    notes = (f"Means over {over}; idle seconds are taken off a task.",)
-    return Report("storage", "What the database bears", columns, rows, figures, notes)
+    notes = (f"Means over {over}; the idle seconds are subtracted from a task.",)
+    return Report("storage", "The load on the database", columns, rows, figures, notes)
 
 
 def of_a_service(folder: Path) -> tuple[Cost, Cost]:
-    """Return what an idle second and a short task cost, the idle seconds meanwhile taken off."""
+    """Return what an idle second and a short task cost, the idle cost of that time subtracted."""
     media = folder / "media"
     clip = write_clip(media / "clip.mp4", size=(16, 16), frames=2)
     numbers = itertools.count(1)
@@ -120,13 +120,13 @@ def of_a_service(folder: Path) -> tuple[Cost, Cost]:
 
 
 async def of_runners(home: Path) -> tuple[Cost, Cost]:
-    """Return what one sign of life of a worker and one of its task cost."""
+    """Return what one heartbeat of a worker and one progress update of its task cost."""
     settings = Settings(state_dir=home / "state", media_roots=(home,), version="1.0")
     database = Database(settings).start()
     pool = await Pool(database.uri, size=16).open()
     try:
         queue = Queue()
-        workers, claimed = await settled_runners(pool, queue)
+        workers, claimed = await busy_runners(pool, queue)
         recovery = TaskRecovery(settings, pool, queue)
 
         async def live(number: int) -> None:
@@ -148,7 +148,7 @@ async def of_runners(home: Path) -> tuple[Cost, Cost]:
         database.stop()
 
 
-async def settled_runners(pool: Pool, queue: Queue) -> tuple[list[int], list[rows.TaskRow]]:
+async def busy_runners(pool: Pool, queue: Queue) -> tuple[list[int], list[rows.TaskRow]]:
     """Register workers and have each run a task."""
     workers, running = [], []
     for number in range(1, RUNNERS + 1):
@@ -167,7 +167,7 @@ async def settled_runners(pool: Pool, queue: Queue) -> tuple[list[int], list[row
 
 
 async def repeated(act: Callable[[int], Awaitable[None]], connection: psycopg.Connection[Any], state_dir: Path) -> Cost:
-    """Return what one act costs when every runner does it again and again."""
+    """Return what one action costs when every runner repeats it."""
 
     async def one(number: int) -> None:
         for _ in range(ROUNDS):
@@ -180,7 +180,7 @@ async def repeated(act: Callable[[int], Awaitable[None]], connection: psycopg.Co
 
 def look(connection: psycopg.Connection[Any], state_dir: Path) -> Cost:
     """Read the server's own counters and the processor time of all its processes."""
-    time.sleep(SETTLE_SECONDS)
+    time.sleep(REPORT_SECONDS)
     commits, rows, wal_bytes = (float(value) for value in connection.execute(COUNTERS).fetchone() or ())
     server = postmaster(state_dir)
     assert server

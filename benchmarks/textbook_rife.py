@@ -1,7 +1,7 @@
 """RIFE computed as it was published: everything at full size, resized for every block and back.
 
 What `shared.networks.rife` must agree with, and the "eager RIFE" that its speed is measured against. It runs the same
-modules with the same weights; only the way between them is the published one.
+modules with the same weights; only the order of the computation is the published one.
 """
 
 from typing import Any
@@ -47,7 +47,7 @@ def textbook_rife(network: Rife, first: Tensor, second: Tensor, timestep: float,
 def _step(
     block: Any, sources: tuple[list[Tensor], list[Tensor]], instant: Tensor, state: tuple[Tensor, ...], scale: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Warp everything at full size and let a block see it."""
+    """Warp everything at full size and run a block on it."""
     flow, mask, carried = state
     warped = [
         _warp(values, flow[:, 2 * side : 2 * side + 2]) for source in sources for side, values in enumerate(source)

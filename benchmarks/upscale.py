@@ -1,7 +1,7 @@
 """Upscaling: animevideov3 against the same weights in ncnn, onnxruntime and OpenVINO, model only and end to end.
 
 All run in one process on the same frames with the same number of threads, one after the other and in turns, so that
-what else the machine does hits everyone alike. End to end each peer gets our decoder, encoder and preset.
+other load on the machine affects all of them equally. End to end each engine gets our decoder, encoder and preset.
 """
 
 import statistics
@@ -42,7 +42,7 @@ Engine = Callable[[Image], Image]
 
 
 def measure() -> Report:
-    """Take everybody's time for one frame in turns, then for a short clip from file to file."""
+    """Time each engine for one frame, in turns, then for a short clip from file to file."""
     frames = clip_frames(END_TO_END_FRAMES)
     model = load(Settings(device="cpu", upscale=UpscaleSettings(model="animevideov3")))
     engines: dict[str, Engine] = {
@@ -106,7 +106,7 @@ def clip_frames(count: int) -> list[Image]:
 
 
 def write_frames(path: Path, frames: Iterable[Image]) -> Path:
-    """Write the clip that everybody enlarges."""
+    """Write the clip that every engine enlarges."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": "12"})
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"

@@ -1,6 +1,6 @@
 """Creation, wan engine, at full size with random weights: the draft plan on a CPU, the other plans on a GPU.
 
-About ten minutes on two cores, of which nine are the draft. With a GPU the report is named after it.
+About ten minutes on two cores, nine of them for the draft. With a GPU the report has its name.
 """
 
 import json
@@ -24,12 +24,12 @@ TIMED_STEPS = 4
 RUN_SECONDS = 1800
 LAYERS = 30
 CLIP_FRAMES = 49
-REACH = "120 s and 6 GB, with AMX"
-COLUMNS = ["what", "seconds a step", "decode, s", "a clip of 3 s", "CPU seconds", "peak memory", "to reach"]
+GOAL = "120 s and 6 GB, with AMX"
+COLUMNS = ["what", "seconds a step", "decode, s", "a clip of 3 s", "CPU seconds", "peak memory", "goal"]
 
 
 def measure() -> Report:
-    """Run everything that this machine can."""
+    """Run everything that this machine can run."""
     load = os.getloadavg()[0]
     rows: list[list[str]] = []
     figures: dict[str, Any] = {"load_before": load}
@@ -65,7 +65,7 @@ def draft_row(rows: list[list[str]], figures: dict[str, Any], notes: list[str]) 
     result = run(DRAFT, device="cpu")
     figures["draft"] = result
     if "failed" in result:
-        rows.append(["CPU, draft", result["failed"], "", "", "", "", REACH])
+        rows.append(["CPU, draft", result["failed"], "", "", "", "", GOAL])
         return
     seconds = sum(result["steps"]) + result["decode"]
     shape = f"{result['size']}, {result['frames']} frames, {len(result['steps'])} steps"
@@ -77,13 +77,11 @@ def draft_row(rows: list[list[str]], figures: dict[str, Any], notes: list[str]) 
             f"{seconds:.0f} s, then {result['upscale_a_frame'] * CLIP_FRAMES:.0f} s of upscaling",
             f"{sum(result['cpu_seconds']['steps']) + result['cpu_seconds']['decode']:.0f}",
             f"{result['peak_gib'] * GIB / 1e9:.1f} GB",
-            REACH,
+            GOAL,
         ]
     )
     if not torch.cpu.get_capabilities().get("amx_bf16"):
-        notes.append(
-            "This CPU has no AMX, which the draft's figure is meant for: it computes in fp32 from bf16 weights."
-        )
+        notes.append("This CPU has no AMX, which the draft's goal is meant for: it computes in fp32 from bf16 weights.")
 
 
 def gpu_rows(rows: list[list[str]], figures: dict[str, Any], notes: list[str]) -> None:
@@ -105,7 +103,7 @@ def gpu_rows(rows: list[list[str]], figures: dict[str, Any], notes: list[str]) -
             figures[name] = result
             rows.append(gpu_row(name, plan, result))
     notes.append(
-        "On the GPU: two passes a step for guidance; the first-block cache, which saves what a picture lets it, is off"
+        "On the GPU: two passes a step for guidance; the first-block cache, whose saving depends on the picture, is off"
     )
 
 

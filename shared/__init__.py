@@ -1,1 +1,1 @@
-"""What the four services hold in common: the contract, the queue, the media, the weights."""
+"""What the four services share: the contract, the queue, media, weights."""

@@ -1,4 +1,4 @@
-"""The arrays that pictures travel in."""
+"""Array types of pictures."""
 
 from typing import Any
 

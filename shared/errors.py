@@ -1,7 +1,7 @@
 """Problems a user can act on, each one sentence in the language of the settings.
 
-A problem is raised with a key and its facts where it happens and becomes a sentence at the edge: the HTTP answer,
-the callback, the command line. The sentences stand in `messages/*.toml`, one table a language.
+A problem is raised with a key and its facts where it happens. It becomes a sentence where it leaves the program: in the
+HTTP answer, the callback, the command line. The sentences are in `messages/*.toml`.
 """
 
 import tomllib
@@ -10,11 +10,11 @@ from importlib.resources import files
 
 from shared.vocabulary import Language
 
-SENTENCE_LIMIT = 255  # characters, API.md: `err_msg` is one line of at most 255
+SENTENCE_LIMIT = 255  # characters, docs/api.md: `err_msg` is one line of at most 255
 
 
 class Problem(Exception):
-    """Something that went wrong in a way that the caller or the operator can mend.
+    """A problem that the caller or the operator can correct.
 
     `key` names the sentence in `messages/*.toml`, `facts` fill its placeholders.
     """
@@ -38,7 +38,7 @@ class Busy(Problem):
 
 
 class Unavailable(Problem):
-    """Storage or an upstream cannot be reached: the one case a proxy must act on (503)."""
+    """Storage or an upstream cannot be reached: the one case in which a proxy must react (503)."""
 
 
 class Misconfigured(Unavailable):
@@ -46,11 +46,11 @@ class Misconfigured(Unavailable):
 
 
 class UnreadableMedia(Problem):
-    """An input that is not what its field promises: no video, truncated, encrypted, too large."""
+    """An input that is not what its field requires: no video, truncated, encrypted, too large."""
 
 
 class JobFailed(Problem):
-    """A run that cannot succeed, for a reason that stands in its callback."""
+    """A run that cannot succeed, for the reason that its callback names."""
 
 
 def one_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Whether networks run on a GPU here, told without importing torch."""
+"""Whether networks run on a GPU here, found without importing torch."""
 
 from pathlib import Path
 
@@ -8,5 +8,5 @@ NVIDIA = Path("/dev/nvidiactl")
 
 
 def uses_gpu(settings: Settings) -> bool:
-    """Whether networks run on a GPU here; where the settings leave it open, the driver's device file decides."""
+    """Whether networks run on a GPU here; with `auto` in the settings, the driver's device file decides."""
     return settings.device == "cuda" or (settings.device == "auto" and NVIDIA.exists())

@@ -1,6 +1,6 @@
-"""Log lines: for people as they were, or one JSON object a line with the task that it is about.
+"""Log lines: plain text, or one JSON object a line with the task that it belongs to.
 
-A context variable says what is being worked on; it follows a request through its coroutines, and through those threads
+A context variable holds the task in progress; it follows a request through its coroutines, and through those threads
 that were started in a copy of the context. Formatters read it where the line is written, so no caller has to pass it.
 """
 
@@ -21,10 +21,16 @@ from urllib.parse import unquote, urlsplit
 from shared.settings import Settings
 
 TEXT_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-FACTS = ("service", "kind", "task_id", "attempt", "callback")  # what a line may be about, in the order of its keys
-NATIVE = "native"  # the logger of what libraries below Python write
+FACTS = (
+    "service",
+    "kind",
+    "task_id",
+    "attempt",
+    "callback",
+)  # keys of a line that say what it belongs to, in their order
+NATIVE = "native"  # the logger of what native libraries write
 HIDDEN = "***"
-SHORTEST_SECRET = 4  # hiding shorter ones would riddle every line
+SHORTEST_SECRET = 4  # hiding shorter ones would damage every line
 STDOUT, STDERR = 1, 2
 
 _about: ContextVar[Mapping[str, object]] = ContextVar("about", default=MappingProxyType({}))
@@ -32,7 +38,7 @@ _about: ContextVar[Mapping[str, object]] = ContextVar("about", default=MappingPr
 
 @contextmanager
 def about(**facts: object) -> Iterator[None]:
-    """Say what the lines inside this block are about, on top of what is said outside."""
+    """Add these facts to the log lines inside this block, in addition to those outside."""
     token = _about.set({**_about.get(), **facts})
     try:
         yield
@@ -41,12 +47,12 @@ def about(**facts: object) -> Iterator[None]:
 
 
 def from_now_on(**facts: object) -> None:
-    """Say what the rest of this asyncio task is about: also the lines that its caller writes when it has ended."""
+    """Add these facts to the log lines of the rest of this asyncio task, also to its caller's lines after it."""
     _about.set({**_about.get(), **facts})
 
 
 def this_process_runs(**facts: object) -> None:
-    """Say `from_now_on`, and that what native libraries write belongs to it too; without facts: to nothing."""
+    """Like `from_now_on`, also for what native libraries write; without facts their lines belong to no task."""
     from_now_on(**facts)
     for attribution in logging.getLogger(NATIVE).filters:
         if isinstance(attribution, _Attribution):
@@ -54,9 +60,9 @@ def this_process_runs(**facts: object) -> None:
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, what it is about, and an exception as one string.
+    """One JSON object a line: time, level, logger, message, the facts above, and an exception as one string.
 
-    `always` stands in every line. What the settings call a secret never does, whoever tries to log it.
+    `always` is in every line. Secrets of the settings never are, whatever is logged.
     """
 
     def __init__(self, always: Mapping[str, object], secrets: Iterable[str]) -> None:
@@ -89,7 +95,7 @@ class JsonLines(logging.Formatter):
 def configure(settings: Settings, *, adopt_native: bool = True, **always: object) -> None:
     """Set up the logging of a process of ours, to standard error.
 
-    With `adopt_native`, what else is written to standard output and error becomes lines too, where lines are JSON.
+    With `adopt_native` and JSON lines, other output to standard output and error becomes JSON lines too.
     """
     if settings.log_format == "json":
         if adopt_native:
@@ -105,7 +111,7 @@ def configure(settings: Settings, *, adopt_native: bool = True, **always: object
 
 
 def configure_bentoml(settings: Settings, **always: object) -> None:
-    """Give BentoML's lines, its master's included, our format; in a process that BentoML started and configures."""
+    """Give BentoML's lines, also those of its master, our format; in a process that BentoML started and configures."""
     if settings.log_format != "json":
         return
     from bentoml._internal import log  # noqa: PLC0415  # not public: there is no setting for it
@@ -117,12 +123,12 @@ def configure_bentoml(settings: Settings, **always: object) -> None:
     for handler in {handler for logger in (logging.root, *loggers) for handler in logger.handlers}:
         handler.setFormatter(lines)
     for ours in ("shared", "services"):
-        logging.getLogger(ours).setLevel(logging.INFO)  # BentoML shows other people's warnings only
+        logging.getLogger(ours).setLevel(logging.INFO)  # BentoML shows only warnings of other packages
     _leave_nothing_to_print()
 
 
 def secrets_of(settings: Settings) -> list[str]:
-    """Return every word of the settings that must not be read in a log."""
+    """Return every secret of the settings, which must not appear in a log."""
     secrets = list(settings.access.tokens)
     if settings.callbacks.webhook_secret:
         secrets += settings.callbacks.webhook_secret.get_secret_value().split()
@@ -133,7 +139,7 @@ def secrets_of(settings: Settings) -> list[str]:
 
 
 class _Attribution(logging.Filter):
-    """Adds what the process is at work on to lines that come from below Python."""
+    """Adds the task in progress to lines of native libraries."""
 
     facts: Mapping[str, object] = MappingProxyType({})
 
@@ -143,9 +149,9 @@ class _Attribution(logging.Filter):
 
 
 def _adopt_native_lines() -> None:
-    """Let a thread read what libraries write to standard output and error, and log it.
+    """Start a thread that reads what libraries write to standard output and error, and logs it.
 
-    Python's own `sys.stderr` keeps leading to where it led, for the log itself and for the dump of a crash.
+    Python's own `sys.stderr` still writes to the original file, for the log itself and for the dump of a crash.
     """
     sys.stderr = os.fdopen(os.dup(STDERR), "w", buffering=1, errors="backslashreplace")
     reading, writing = os.pipe()
@@ -165,7 +171,7 @@ def _adopt_native_lines() -> None:
 
 
 def _leave_nothing_to_print() -> None:
-    """Log what Python would print by itself: warnings, and what ends a thread or the process."""
+    """Log what Python would print: warnings, and exceptions that end a thread or the process."""
     logging.captureWarnings(capture=True)
     warnings.formatwarning = _one_line_warning
     logger = logging.getLogger("python")
@@ -186,5 +192,5 @@ def _leave_nothing_to_print() -> None:
 def _one_line_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
-    del line  # the source stands where the file name says
+    del line  # the file name and line number are enough
     return f"{filename}:{lineno}: {category.__name__}: {message}"

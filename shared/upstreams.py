@@ -14,7 +14,7 @@ class WeightedUpstream(NamedTuple):
 
 
 def read_upstreams(text: str) -> tuple[WeightedUpstream, ...]:
-    """Read `http://a`, or `http://a=90,http://b=10`; an empty text names nobody.
+    """Read `http://a`, or `http://a=90,http://b=10`; an empty text gives none.
 
     Raises:
         ValueError: what is wrong, in one sentence that names the part and the way to write it.
@@ -28,7 +28,7 @@ def read_upstreams(text: str) -> tuple[WeightedUpstream, ...]:
     if twice := next((url for url in urls if urls.count(url) > 1), None):
         raise ValueError(f"{twice} is named twice: give every version a URL of its own")
     if shares and not any(share.weight for share in shares):
-        raise ValueError("every weight is 0, so nobody would take new tasks: give at least one version a weight")
+        raise ValueError("every weight is 0, so no version would take new tasks: give at least one version a weight")
     return shares
 
 
@@ -46,5 +46,5 @@ def _checked(url: str) -> str:
     elsewhere = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0  # a port out of range raises
     here = parts.scheme == "file" and parts.path.startswith("/") and not parts.netloc
     if not (elsewhere or here) or parts.query or parts.fragment:
-        raise ValueError(f"{url} is no address of a service: write it as http://HOST:PORT")
+        raise ValueError(f"{url} is not the address of a service: write it as http://HOST:PORT")
     return url

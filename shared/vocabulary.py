@@ -1,4 +1,4 @@
-"""The words that every part of the house uses: services, kinds and states of tasks, languages."""
+"""Names that all parts of the project use: services, kinds and states of tasks, languages."""
 
 from typing import Literal, get_args
 

@@ -1,1 +1,1 @@
-"""Kill everything at random under load, then prove from the recorded history that every promise was kept."""
+"""Kill processes at random under load, then check the recorded history against every promise of the contract."""

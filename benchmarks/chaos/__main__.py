@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def run(work: Path, *, kills: int, seed: int) -> History:
-    """Put the stack under load, kill, let everything settle, and collect what the witnesses saw."""
+    """Put the stack under load, kill processes, wait until every task has ended, and collect what was recorded."""
     clip, out = work / "in" / "clip.mp4", work / "out"
     write_clip(clip, size=SIZE, frames=FRAMES)
     out.mkdir()
@@ -70,7 +70,7 @@ def run(work: Path, *, kills: int, seed: int) -> History:
                 kill = killer.strike()
                 say(f"kill {len(killer.kills)} of {kills}: {kill.victim} ({len(load.accepted)} answers so far)")
             load.finish()
-            tasks = settled(stack, sorted(load.tasks))
+            tasks = wait_until_all_ended(stack, sorted(load.tasks))
             onlooker.leave()
             history = History(kills=killer.kills, accepted=load.accepted, writers=onlooker.writers, tasks=tasks)
             history.transitions = transitions(stack)
@@ -79,7 +79,7 @@ def run(work: Path, *, kills: int, seed: int) -> History:
             manager.leave()
             stack.stop()
         finally:
-            manager.leave()  # or it would start again what is killed here
+            manager.leave()  # else it would restart what is killed here
             stack.kill()
         history.delivered = [Delivered(d.at, d.key, d.acknowledged, d.payload) for d in receiver.deliveries]
     announced = {task.result["video_url"]: task.task_id for task in tasks if task.result}
@@ -87,7 +87,7 @@ def run(work: Path, *, kills: int, seed: int) -> History:
     return history
 
 
-def settled(stack: Stack, task_ids: list[int]) -> list[FinalTask]:
+def wait_until_all_ended(stack: Stack, task_ids: list[int]) -> list[FinalTask]:
     """Return every task as the router shows it, once all have ended and been delivered, or after the time limit."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
@@ -95,7 +95,7 @@ def settled(stack: Stack, task_ids: list[int]) -> list[FinalTask]:
         try:
             tasks = [task for task_id in task_ids if (task := ask(stack, task_id))]
         except httpx.HTTPError as error:
-            say(f"settling: {error!r}")
+            say(f"waiting for the last tasks: {error!r}")
             tasks = []
         late = time.monotonic() > deadline
         if late or (tasks and all(task.state in TERMINAL and task.callback == "delivered" for task in tasks)):
@@ -112,14 +112,14 @@ def ask(stack: Stack, task_id: int) -> FinalTask | None:
 
 
 def explain(verdict: Verdict) -> None:
-    """Name every finding."""
+    """Print every finding."""
     for promise in PROMISES:
         for finding in verdict.findings[promise]:
             say(f"{promise}: {finding}")
 
 
 def say(text: str) -> None:
-    """Speak beside the line."""
+    """Print to standard error, so that standard output has only the one line."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Judge a recorded history by the promises of the house. Pure: the same history, the same verdict."""
+"""Check a recorded history against what the project promises. Pure: the same history gives the same verdict."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ CRASH_LIMIT = 3  # a job that killed its runner so often is failed on purpose, w
 class Run:
     """One attempt of a task, from its start to the next change of its row (None: it never ended)."""
 
-    lane: str
+    slot: str
     task_id: int
     attempt: int
     begin: float
@@ -24,7 +24,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The one line, and under it every single thing that was found."""
+    """The summary in one line, and every finding."""
 
     kills: int
     accepted: int
@@ -43,7 +43,7 @@ class Verdict:
 
 
 def check(history: History) -> Verdict:
-    """Compare what was promised with what every witness saw."""
+    """Compare what was promised with what was recorded."""
     runs = list(intervals(history.transitions))
     attempts = Counter(run.task_id for run in runs)
     findings = {
@@ -57,7 +57,7 @@ def check(history: History) -> Verdict:
 
 
 def lost(history: History) -> Iterator[str]:
-    """Yield accepted tasks that nobody knows, and known ones that did not end."""
+    """Yield accepted tasks that the router does not know, and known ones that did not end."""
     known = {task.task_id for task in history.tasks}
     for task_id in sorted({accepted.task_id for accepted in history.accepted} - known):
         yield f"task {task_id} was accepted and is unknown"
@@ -92,25 +92,25 @@ def undelivered(history: History) -> Iterator[str]:
 
 
 def intervals(transitions: Iterable[Transition]) -> Iterator[Run]:
-    """Turn the changes of each row into runs: from `running` to whatever the row says next."""
+    """Turn the changes of each row into runs: from `running` to the row's next change."""
     rows: dict[str, list[Transition]] = defaultdict(list)
     for transition in sorted(transitions, key=lambda transition: transition.at):
         rows[transition.row].append(transition)
     for changes in rows.values():
         for change, after in pairwise([*changes, None]):
             if change is not None and change.state == "running":
-                yield Run(change.lane, change.task_id, change.attempt, change.at, after.at if after else None)
+                yield Run(change.slot, change.task_id, change.attempt, change.at, after.at if after else None)
 
 
 def overlapping(runs: Iterable[Run]) -> Iterator[str]:
-    """Yield pairs of runs of one lane that were going on at the same time."""
+    """Yield pairs of runs of one slot that were running at the same time."""
     latest: dict[str, Run] = {}
     for run in sorted(runs, key=lambda run: run.begin):
-        before = latest.get(run.lane)
+        before = latest.get(run.slot)
         if before and (before.end is None or before.end > run.begin):
-            yield f"{run.lane}: task {run.task_id} began while task {before.task_id} was running"
+            yield f"{run.slot}: task {run.task_id} began while task {before.task_id} was running"
         if not before or before.end is not None:
-            latest[run.lane] = run
+            latest[run.slot] = run
 
 
 def writing_together(history: History) -> Iterator[str]:
@@ -134,7 +134,7 @@ def contradictions(history: History) -> Iterator[str]:
 
 
 def torn(history: History) -> Iterator[str]:
-    """Yield files that a reader could have seen incomplete, and files that nobody announced."""
+    """Yield files that a reader could have seen incomplete, and files that no callback names."""
     announced = {task.result["video_url"] for task in history.tasks if task.result}
     for file in history.files:
         if file.name.startswith("."):

@@ -1,7 +1,7 @@
-"""What happened during a chaos run, recorded by witnesses outside the code under test.
+"""What happened during a chaos run, recorded from outside the code under test.
 
-The answers were read by the client, the deliveries by the receiver, the transitions by a trigger in the database, the
-writers by looking at the descriptors of the runner processes, and the files by decoding them at the end.
+The client recorded the answers, the receiver the deliveries, a trigger in the database the transitions; the writers are
+found by reading the open descriptors of the runner processes, and the files are decoded at the end.
 """
 
 import json
@@ -31,7 +31,7 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Delivered:
-    """A callback as the receiver saw it; `acknowledged` when the receiver said that it need not come again."""
+    """A callback as the receiver saw it; `acknowledged` if the receiver told the sender not to repeat it."""
 
     at: float
     key: str
@@ -45,7 +45,7 @@ class Transition:
 
     at: float
     row: str
-    lane: str  # what may hold one run at a time: the service and the kind
+    slot: str  # which runs one task at a time; there is one for each service and kind
     task_id: int
     attempt: int
     state: str
@@ -61,7 +61,7 @@ class Writers:
 
 @dataclass(frozen=True)
 class FinalTask:
-    """A task as `GET /api/ai/tasks` shows it after everything settled."""
+    """A task as `GET /api/ai/tasks` shows it after every task has ended."""
 
     task_id: int
     state: str
@@ -72,7 +72,7 @@ class FinalTask:
 
 @dataclass(frozen=True)
 class FinalFile:
-    """A file found in a `dist_dir` at the end; `whole` when it decodes to the frames and the size it must have."""
+    """A file found in a `dist_dir` at the end; `whole` if it decodes to the frames and the size it must have."""
 
     name: str
     whole: bool
@@ -92,5 +92,5 @@ class History:
     files: list[FinalFile] = field(default_factory=list)
 
     def write(self, target: Path) -> None:
-        """Store the record as JSON, for whoever wants to check the checker."""
+        """Store the record as JSON, so that the checker itself can be checked."""
         target.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False), encoding="utf-8")

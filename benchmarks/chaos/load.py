@@ -1,4 +1,4 @@
-"""The load: small real tasks, posted by a client that keeps asking until it has an answer, as a backend does."""
+"""The load: small real tasks, posted by a client that repeats a request until it has an answer, as a backend does."""
 
 import random
 import threading
@@ -13,9 +13,9 @@ import httpx
 from benchmarks.chaos.history import Accepted
 from shared.testing.callback_receiver import Behaviour, ReceivedCallback, Receiver
 
-WAITING = 8  # accepted tasks whose callback is still out: enough that every kill hits work
+WAITING = 8  # accepted tasks whose callback has not arrived: enough that every kill interrupts work
 BAD_SHARE = 0.3
-BAD_LIMIT = 2  # per idempotency key, so that the retry schedule (5 s, 30 s, 2 min …) settles within a minute
+BAD_LIMIT = 2  # per idempotency key, so that the retry schedule (5 s, 30 s, 2 min …) ends within a minute
 BAD: Sequence[Behaviour] = ("http 500", "err_code -1", "drop")
 REPEAT_SHARE = 0.2  # of the tasks are posted a second time at once: they must still run once
 RETRY_SECONDS = 0.5
@@ -23,7 +23,7 @@ RETRY_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Task:
-    """What was asked for, and what the file must hold."""
+    """What was requested, and what the file must contain."""
 
     body: dict[str, Any]
     frames: int
@@ -32,7 +32,7 @@ class Task:
 
 
 class Moody:
-    """A backend in a mood: refuses a share of the deliveries, each key at most twice."""
+    """A backend that refuses a share of the deliveries, each key at most twice."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -50,7 +50,7 @@ class Moody:
 
 
 class Load(threading.Thread):
-    """Keeps `WAITING` tasks on their way from `start` to `finish`."""
+    """Keeps `WAITING` tasks queued or running from `start` to `finish`."""
 
     def __init__(self, url: str, receiver: Receiver, clip: Path, out: Path, *, size: tuple[int, int], frames: int,
                  seed: int) -> None:  # fmt: skip
@@ -76,7 +76,7 @@ class Load(threading.Thread):
                     self._post(client, task)
 
     def finish(self) -> None:
-        """Stop posting new tasks; the one in hand is posted until it is accepted."""
+        """Stop posting new tasks; the current one is repeated until it is accepted."""
         self._finishing.set()
         self.join()
 
@@ -97,5 +97,5 @@ class Load(threading.Thread):
                     self.accepted.append(Accepted(time.time(), task.body["task_id"]))
                     return
             except httpx.TransportError:
-                pass  # nobody there, or gone before the answer: whether it was stored is unknown, so ask again
+                pass  # no connection, or it broke before the answer: the task may be stored or not, so ask again
             time.sleep(RETRY_SECONDS)

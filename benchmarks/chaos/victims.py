@@ -1,4 +1,4 @@
-"""The killer, and the service manager that an operator would have: it starts `kinora serve` again when it is gone."""
+"""Kills processes, and plays the operator's service manager: it starts `kinora serve` again when that has ended."""
 
 import random
 import signal
@@ -13,17 +13,17 @@ from benchmarks.chaos.history import Kill
 from shared.testing import processes
 from shared.testing.stack import Stack
 
-DECK = ("runner",) * 8 + ("postgres",) * 4 + ("service",) * 4 + ("router",) * 2 + ("master",) * 2
+TWENTY_KILLS = ("runner",) * 8 + ("postgres",) * 4 + ("service",) * 4 + ("router",) * 2 + ("master",) * 2
 PAUSE_SECONDS = (0.0, 2.0)
-PATIENT_SHARE = 0.5
-APPEAR_SECONDS = 20.0  # how long a victim that is just being restarted is waited for
+WAITING_SHARE = 0.5
+APPEAR_SECONDS = 20.0  # how long to wait for a process that is just being restarted
 
 
 class Killer:
-    """Kills one process of the stack after another; every twenty kills hold every kind of victim.
+    """Kills one process of the stack after another; each twenty kills include every kind of process.
 
-    Half of the kills wait until `progress` has grown since the last one, so that work is hit in all its stages; the
-    other half come as they come, into the middle of a recovery.
+    Half of the kills wait until `progress` has grown since the last one, so that tasks are
+    interrupted at all their stages; the other half may come at any time, also in the middle of a recovery.
     """
 
     def __init__(self, stack: Stack, progress: Callable[[], int], *, seed: int) -> None:
@@ -31,18 +31,18 @@ class Killer:
         self._stack = stack
         self._progress = progress
         self._random = random.Random(seed)
-        self._deck: list[str] = []
+        self._remaining: list[str] = []
 
     def strike(self) -> Kill:
-        """Wait a random while, then kill."""
-        if self._random.random() < PATIENT_SHARE:
+        """Wait for a random time, then kill."""
+        if self._random.random() < WAITING_SHARE:
             before, deadline = self._progress(), time.monotonic() + APPEAR_SECONDS
             while self._progress() == before and time.monotonic() < deadline:
                 time.sleep(0.05)
         time.sleep(self._random.uniform(*PAUSE_SECONDS))
-        if not self._deck:
-            self._deck = self._random.sample(DECK, len(DECK))
-        kind = self._deck.pop()
+        if not self._remaining:
+            self._remaining = self._random.sample(TWENTY_KILLS, len(TWENTY_KILLS))
+        kind = self._remaining.pop()
         deadline = time.monotonic() + APPEAR_SECONDS
         while time.monotonic() < deadline:
             victim = find(self._stack, kind)
@@ -55,7 +55,7 @@ class Killer:
 
 
 def find(stack: Stack, kind: str) -> psutil.Process | None:
-    """Return the process that plays this part now, None while nobody does."""
+    """Return the process that has this role now, None while there is none."""
     if kind == "master":
         return processes.live(stack.process.pid) if stack.process else None
     if kind == "postgres":
@@ -88,14 +88,14 @@ class ServiceManager(threading.Thread):
         self._leaving = threading.Event()
 
     def run(self) -> None:
-        """Look once in a while."""
+        """Check it periodically."""
         while not self._leaving.wait(0.2):
             if self._stack.process is not None and self._stack.process.poll() is not None:
                 self.restarts += 1
                 self._stack.start()
 
     def leave(self) -> None:
-        """Stop looking after it."""
+        """Stop restarting it."""
         self._leaving.set()
         if self.is_alive():
             self.join()

@@ -1,4 +1,4 @@
-"""Those who watch from outside: a trigger in the database, a look at the runners' descriptors, a decoder at the end."""
+"""What records a run from outside: a trigger in the database, a watch on the runners' open files, a final decoder."""
 
 import threading
 import time
@@ -20,10 +20,10 @@ SAMPLE_SECONDS = 0.05
 TRIGGER = """
 CREATE TABLE chaos_transitions (
     n bigint GENERATED ALWAYS AS IDENTITY, at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    id uuid NOT NULL, lane text NOT NULL, task_id bigint NOT NULL, attempt integer NOT NULL, state text NOT NULL);
+    id uuid NOT NULL, slot text NOT NULL, task_id bigint NOT NULL, attempt integer NOT NULL, state text NOT NULL);
 CREATE FUNCTION chaos_record() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF TG_OP = 'INSERT' OR OLD.state <> NEW.state OR OLD.attempt <> NEW.attempt THEN
-        INSERT INTO chaos_transitions (id, lane, task_id, attempt, state)
+        INSERT INTO chaos_transitions (id, slot, task_id, attempt, state)
         VALUES (NEW.id, NEW.service || ' ' || NEW.kind, NEW.task_id, NEW.attempt, NEW.state);
     END IF;
     RETURN NULL;
@@ -33,7 +33,7 @@ CREATE TRIGGER chaos_record AFTER INSERT OR UPDATE ON kinora_tasks FOR EACH ROW 
 
 
 def connect(stack: Stack) -> psycopg.Connection[tuple[object, ...]]:
-    """Connect to the embedded PostgreSQL without becoming one of those who look after it."""
+    """Connect to the embedded PostgreSQL without becoming one of its users, which keep it running."""
     if postmaster(stack.state_dir) is None:
         raise RuntimeError(f"no PostgreSQL lives in {stack.state_dir}")
     return psycopg.connect(
@@ -42,21 +42,21 @@ def connect(stack: Stack) -> psycopg.Connection[tuple[object, ...]]:
 
 
 def record_transitions(stack: Stack) -> None:
-    """Have the database itself write down every change of a task's state, in the transaction that makes it."""
+    """Let the database itself record every change of a task's state, in the transaction that makes it."""
     with connect(stack) as connection:
         connection.execute(TRIGGER)
 
 
 def transitions(stack: Stack) -> list[Transition]:
-    """Return what the trigger wrote down, oldest first."""
-    columns = "extract(epoch FROM at)::float8, id::text, lane, task_id, attempt, state"
+    """Return what the trigger recorded, oldest first."""
+    columns = "extract(epoch FROM at)::float8, id::text, slot, task_id, attempt, state"
     with connect(stack) as connection:
         rows = connection.execute(f"SELECT {columns} FROM chaos_transitions ORDER BY n")
         return [Transition(*row) for row in rows]  # type: ignore[arg-type]  # six typed columns
 
 
 class Onlooker(threading.Thread):
-    """Looks again and again at who holds unpublished results open, and at what lies in the result folders."""
+    """Samples which processes hold unpublished results open, and which files the result folders contain."""
 
     def __init__(self, stack: Stack, out: Path) -> None:
         super().__init__(name="onlooker", daemon=True)
@@ -66,7 +66,7 @@ class Onlooker(threading.Thread):
         self._leaving = threading.Event()
 
     def run(self) -> None:
-        """Sample until told to leave."""
+        """Sample until told to stop."""
         while not self._leaving.wait(SAMPLE_SECONDS):
             for path in visible(self._out):
                 if path.name not in self.first_sizes:
@@ -76,7 +76,7 @@ class Onlooker(threading.Thread):
                 self.writers.append(Writers(time.time(), holders))
 
     def leave(self) -> None:
-        """Stop looking."""
+        """Stop sampling."""
         self._leaving.set()
         self.join()
 
@@ -84,7 +84,7 @@ class Onlooker(threading.Thread):
         runners = [process for process in self._stack.processes() if ".runner" in processes.command(process)]
         pids = {process.pid for process in runners}
         for process in runners:
-            # A runner that is just starting PostgreSQL again is seen twice between fork and exec, descriptors and all.
+            # Between fork and exec a runner that restarts PostgreSQL appears twice, with the same descriptors.
             with suppress(psutil.Error):
                 if process.ppid() not in pids:
                     for file in process.open_files():
@@ -100,7 +100,7 @@ def visible(out: Path) -> list[Path]:
 def final_files(
     out: Path, tasks: dict[int, Task], announced: dict[str, int], first_sizes: dict[str, int]
 ) -> list[FinalFile]:
-    """Decode everything that lies in the result folders; `announced` says whose result a name is."""
+    """Decode every file in the result folders; `announced` maps the name of a result to its task."""
     found = []
     for path in sorted(path for path in out.glob("*/*") if path.is_file()):
         task = tasks.get(announced.get(path.name, -1))

@@ -1,1 +1,1 @@
-"""Versions and replicas of one service that come and go under load, behind a gateway or the router."""
+"""Versions and replicas of one service that are started and stopped under load, behind a gateway or the router."""

@@ -13,7 +13,9 @@ def main() -> int:
     """Swap, print the line; 0 only when every promise was kept."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--swaps", type=int, default=50)
-    parser.add_argument("--quick", action="store_true", help="tasks that need no cores, in place of real upscaling")
+    parser.add_argument(
+        "--quick", action="store_true", help="tasks that use almost no processor time, in place of real upscaling"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kinora-swaps-") as home:
         result = swap_under_load(Path(home), arguments.swaps, quick=arguments.quick, gateways=not missing())

@@ -1,4 +1,4 @@
-"""One service several times, as on several machines: processes and state of their own, one database, one media."""
+"""One service several times, as on several machines: separate processes and state, one database and media folder."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -15,7 +15,7 @@ from shared.testing.stack import Stack, free_port
 
 UPSCALE = "services.upscale.service:Upscale"
 QUICK = "benchmarks.swaps.quick_service:Quick"
-# The runner's libraries would each start a thread a core for pictures of 16 x 16.
+# Else each of the runner's libraries would start a thread for every core, for pictures of 16 x 16.
 LIGHT = {"KINORA_PRESET": "ultrafast", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 

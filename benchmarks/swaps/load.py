@@ -1,4 +1,4 @@
-"""The load: small real tasks from several callers at once, and what each of them was told."""
+"""The load: small real tasks from several callers at once, and the answers that they got."""
 
 import threading
 import time
@@ -14,15 +14,15 @@ PATH = "/api/ai/upscale"
 
 @dataclass
 class Told:
-    """What callers heard: the tasks that were accepted, and every answer that was none, in the order of arrival."""
+    """The answers that callers got: the tasks that were accepted, and every refusal, in the order of arrival."""
 
     accepted: list[int] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)  # "TASK_ID: STATUS BODY", or what broke
+    refused: list[str] = field(default_factory=list)  # "TASK_ID: STATUS BODY", or the error
     slowest_seconds: float = 0.0
 
 
 class Callers:
-    """Threads that post one task after another, each task through one of the `urls` in turn, and never twice."""
+    """Threads that post one task after another, each task through one of the `urls` in rotation, and only once."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Callers:
         return len(self.told.accepted) + len(self.told.refused)
 
     def join(self) -> Told:
-        """Return what everybody heard when the last task has been posted."""
+        """Return all answers when the last task has been posted."""
         for thread in self._threads:
             thread.join()
         return self.told

@@ -1,6 +1,6 @@
-"""The upscale service with a runner that only copies: everything is real but the model, thousands of tasks a minute.
+"""The upscale service with a runner that only copies: all but the model is real; thousands of tasks a minute.
 
-A ratio of 1 is copied at once; above it, a task takes its time without taking the cores. Served, this is the HTTP face:
+A ratio of 1 is copied at once; above it, a task takes time but almost no processor time. Served, this is the HTTP face:
 `bentoml serve benchmarks.swaps.quick_service:Quick`. Run as a module, it is the runner.
 """
 
@@ -28,7 +28,7 @@ routes = TaskRoutes("upscale")
 @bentoml.asgi_app(routes.app)
 @bentoml.service(name="quick", workers=1, traffic={"timeout": 30}, service_class=ContractService)
 class Quick:
-    """Hands videos back as they came."""
+    """Returns videos unchanged."""
 
     def __init__(self) -> None:
         from shared.serving.task_service import TaskService  # noqa: PLC0415  # as the service does

@@ -21,20 +21,20 @@ from shared.testing.stack import Stack, free_port
 
 SIZE = (48, 32)
 FRAMES = 24
-WAITING = 6  # accepted tasks whose callback is still out: enough that every swap hits one
-DRAIN_SECONDS = (600, 600, 0)  # every third instance hands its task back instead of finishing it
+WAITING = 6  # accepted tasks whose callback has not arrived: enough that every swap interrupts one
+DRAIN_SECONDS = (600, 600, 0)  # every third instance requeues its task instead of finishing it
 PATIENCE_SECONDS = 120.0
 PROMISES = ("refused", "lost", "undelivered", "delivered_twice", "torn_files", "left_badly")
 
 
 @dataclass
 class Swaps:
-    """What came of it."""
+    """The outcome of a run."""
 
     swaps: int
     accepted: int
     mid_task: int  # instances that had a task running when they got SIGTERM
-    handed_back: int  # tasks that needed a second attempt, since their instance had no time to finish them
+    requeued: int  # tasks that needed a second attempt, since their instance had no time to finish them
     slowest_seconds: float  # of all submissions
     findings: dict[str, list[str]] = field(default_factory=lambda: {promise: [] for promise in PROMISES})
 
@@ -48,18 +48,18 @@ class Swaps:
         counts = " ".join(f"{promise}={len(self.findings[promise])}" for promise in PROMISES)
         return (
             f"swaps={self.swaps} mid_task={self.mid_task} accepted={self.accepted} {counts}"
-            f" handed_back={self.handed_back} slowest_submission={self.slowest_seconds:.1f}s"
+            f" requeued={self.requeued} slowest_submission={self.slowest_seconds:.1f}s"
         )
 
 
 def swap_under_load(home: Path, swaps: int, *, quick: bool, gateways: bool) -> Swaps:
     """Swap `swaps` times. Callers post through the router and, if asked to, through nginx and HAProxy in turn.
 
-    `quick` tasks take their time without taking the cores; the others are real ones, on the CPU.
+    `quick` tasks take time but almost no processor time; the others are real ones, on the CPU.
     """
     stopping = threading.Event()
     drain_seconds = itertools.cycle(DRAIN_SECONDS)
-    # What needs no cores steps aside for nobody, as on a GPU.
+    # What uses almost no processor time keeps its priority, as on a GPU.
     settings = {"device": "cuda" if quick else "cpu", "upscale_model": "animevideov3"}
     with ExitStack() as world:
         receiver = world.enter_context(Receiver())
@@ -101,7 +101,7 @@ def swap_under_load(home: Path, swaps: int, *, quick: bool, gateways: bool) -> S
         told = callers.join()
         result.accepted, result.slowest_seconds = len(told.accepted), told.slowest_seconds
         result.findings["refused"] = told.refused
-        settle(fleet, receiver, len(told.accepted))
+        wait_until_all_ended(fleet, receiver, len(told.accepted))
         judge(result, fleet, receiver, told.accepted, out)
         return result
 
@@ -117,7 +117,7 @@ def answered(receiver: Receiver) -> set[int]:
 
 
 def wait_until_up(haproxy: Haproxy, server: str) -> None:
-    """Wait for HAProxy's own check: an operator would not stop the last server that it knows to be up, either."""
+    """Wait for HAProxy's own check: an operator would not stop the last server that HAProxy knows to be up either."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not haproxy.up(server) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -135,8 +135,8 @@ def wait_until_busy(instance: Stack) -> bool:
     return False
 
 
-def settle(fleet: Fleet, receiver: Receiver, accepted: int) -> None:
-    """Wait until every task has ended and every callback has arrived, or until that is taking too long."""
+def wait_until_all_ended(fleet: Fleet, receiver: Receiver, accepted: int) -> None:
+    """Wait until every task has ended and every callback has arrived, or until the time limit."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         open_tasks = fleet.sql("SELECT 1 FROM kinora_tasks WHERE state IN ('queued', 'running')")
@@ -146,7 +146,7 @@ def settle(fleet: Fleet, receiver: Receiver, accepted: int) -> None:
 
 
 def judge(result: Swaps, fleet: Fleet, receiver: Receiver, accepted: list[int], out: Path) -> None:
-    """Hold what callers were told against the rows, the callbacks and the files."""
+    """Compare the answers that callers got with the rows, the callbacks and the files."""
     rows = {row["task_id"]: row for row in fleet.sql("SELECT task_id, state, attempt FROM kinora_tasks")}
     told = Counter(delivery.payload["task_id"] for delivery in receiver.deliveries)
     announced = {delivery.payload["video_url"]: delivery.payload["task_id"] for delivery in receiver.deliveries}
@@ -160,6 +160,6 @@ def judge(result: Swaps, fleet: Fleet, receiver: Receiver, accepted: list[int], 
             found["undelivered" if told[task_id] == 0 else "delivered_twice"].append(f"task {task_id}: {told[task_id]}")
     files = {path.name for path in out.iterdir()}
     found["lost"] += [f"{name} is not there" for name in announced.keys() - files]
-    found["torn_files"] += [f"{name} is nobody's" for name in files - announced.keys()]
+    found["torn_files"] += [f"{name} belongs to no callback" for name in files - announced.keys()]
     found["torn_files"] += [f"{name} is torn" for name in files & announced.keys() if not decodes(out / name, expected)]
-    result.handed_back = sum(row["attempt"] > 1 for row in rows.values())
+    result.requeued = sum(row["attempt"] > 1 for row in rows.values())

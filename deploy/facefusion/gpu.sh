@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs as root while the image is built: onnxruntime is one package for the CPU and another one for CUDA, which share
-# their files, so one has to leave before the other comes. CUDA 13 and cuDNN 9 are the base image's.
+# their files, so one must be removed before the other is installed. CUDA 13 and cuDNN 9 are the base image's.
 set -euo pipefail
 version=$(python -c 'from importlib.metadata import version; print(version("onnxruntime"))')
 uv pip uninstall onnxruntime

@@ -16,7 +16,7 @@ from shared.media.provenance import Label
 from shared.media.shot_boundary import CutDetector
 from shared.pipeline.job import Job, Result
 
-_SAME = 2 / 255  # of full scale: what rounding and a skipped block of the encoder leave of a repeated frame
+_SAME = 2 / 255  # of full scale: how much rounding and a skipped block of the encoder change a repeated frame
 
 
 class Interpolate(Protocol):
@@ -24,14 +24,14 @@ class Interpolate(Protocol):
 
     @property
     def name(self) -> str:
-        """What the task's details call it."""
+        """Its name in the task's details."""
 
     def __call__(self, first: Picture, second: Picture, timesteps: Sequence[float], /) -> Iterable[Picture]:
-        """Return one picture a timestep, of the two pictures' size and dtype."""
+        """Return one picture for each timestep, of the two pictures' size and dtype."""
 
 
 def interpolate_video(job: Job, request: InterpoRequest, model: Interpolate) -> Result:
-    """Multiply the frame rate of `video_url`; times, sound and everything else stay the source's."""
+    """Multiply the frame rate of `video_url`; sound and everything else but the rate are kept."""
     pairs: Counter[str] = Counter()
     with job.input(request.video_url) as file, open_video(file) as source, job.output(".mp4") as target:
         timeline = Timeline(request.rate, source.frame_rate, source.time_base)
@@ -58,7 +58,7 @@ def interpolate_video(job: Job, request: InterpoRequest, model: Interpolate) -> 
 
 
 def multiplied(frames: Iterable[Frame], timeline: Timeline, model: Interpolate, pairs: Counter[str]) -> Iterator[Frame]:
-    """Yield the frames of the faster video, those of the source unchanged among them; count the kinds of pairs."""
+    """Yield the frames of the faster video, those of the source unchanged among them; count the pairs of each kind."""
     cuts = CutDetector()
     timesteps = [place / timeline.rate for place in range(1, timeline.rate)]
     earlier: Frame | None = None
@@ -79,13 +79,13 @@ def multiplied(frames: Iterable[Frame], timeline: Timeline, model: Interpolate, 
 
 
 def _kind_of(earlier: Picture, later: Picture, cuts: CutDetector) -> str:
-    """Say what lies between two frames: motion to be filled, nothing, or the end of a shot. The last two are held."""
+    """Return what is between two frames: motion, nothing, or a cut. For the last two the frame is repeated."""
     if _is_same(earlier, later):
         return "still"
     return "cut" if cuts.is_cut(earlier, later) else "moving"
 
 
 def _is_same(earlier: Picture, later: Picture) -> bool:
-    """Tell whether no value differs visibly: a repeated frame must not tremble between its two encodings."""
+    """Tell whether no value differs visibly: a repeated frame must not flicker between its two encodings."""
     larger, smaller = np.maximum(earlier, later), np.minimum(earlier, later)  # unsigned: subtract the right way round
     return bool((larger - smaller).max() <= _SAME * np.iinfo(earlier.dtype).max)

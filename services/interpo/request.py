@@ -1,4 +1,4 @@
-"""Frame interpolation: what `POST /api/ai/interpo` may hold."""
+"""Frame interpolation: what `POST /api/ai/interpo` may contain."""
 
 from typing import Annotated
 

@@ -6,7 +6,7 @@ from shared.runner.task_handler import TaskHandler
 
 
 def generate() -> TaskHandler:
-    from services.interpo.model import load  # noqa: PLC0415  # the first task pays for its libraries, not the start
+    from services.interpo.model import load  # noqa: PLC0415  # its libraries load with the first task, not at the start
     from services.interpo.pipeline import interpolate_video  # noqa: PLC0415
 
     return TaskHandler(request=InterpoRequest, load=load, work=interpolate_video)

@@ -20,7 +20,7 @@ class Instant:
 
 
 class Timeline:
-    """Follows the source's frames and says when those of the faster video stand between them."""
+    """Follows the source's frames and gives the times of the new frames between them."""
 
     def __init__(self, rate: int, frame_rate: Fraction, time_base: Fraction) -> None:
         self.rate = rate
@@ -37,7 +37,7 @@ class Timeline:
         return [Instant(earlier.pts * self.rate + place * step, step) for place in range(self.rate)]
 
     def after(self, last: Frame) -> Iterator[Instant]:
-        """Say when the last frame is shown: `rate` times over its time at a constant rate, so that n frames become
+        """Return when the last frame is shown: `rate` times within its time at a constant rate, so that n frames become
         n·rate; once for all of its time at a variable one, where no rate has to be filled.
         """  # fmt: skip
         if not self._is_constant:

@@ -1,4 +1,4 @@
-"""The console: one page without external assets, which needs nothing but the task paths."""
+"""The console: one page without external assets, which uses only the task paths."""
 
 import base64
 import hashlib
@@ -30,5 +30,5 @@ _HEADERS = {
 
 
 async def console(_request: Request) -> HTMLResponse:
-    """Serve the page; what it shows it asks of the task paths, with the token that its reader types in."""
+    """Serve the page; it reads its content from the task paths, with the token that the user enters."""
     return HTMLResponse(_PAGE, headers=_HEADERS)

@@ -20,7 +20,7 @@ logger = logging.getLogger("bentoml.kinora.router")
 def start_here(name: ServiceName) -> "Dependency[Any] | None":
     """Have `bentoml serve` start this service with the router; None when it runs elsewhere or is not installed.
 
-    The dependency only starts it. Requests never go through BentoML's client, which drops those in flight whenever it
+    The dependency only starts it. Requests never go through BentoML's client, which drops unfinished ones whenever it
     renews its session.
     """
     settings = Settings.load()
@@ -41,10 +41,10 @@ def listening_at(dependency: "Dependency[Any] | None") -> str | None:
 
 
 def report_absent(settings: Settings, known: Container[ServiceName]) -> None:
-    """Say once, when the router starts, which wanted services nobody can reach: each one's paths answer 503.
+    """Log once, when the router starts, which wanted services cannot be reached: their paths answer 503.
 
-    An image of the router carries no service, so there every service needs its URL. One that is not wanted is left out
-    of `KINORA_SERVICES`. The others are served all the same.
+    An image of the router contains no service, so there every service needs its URL. Leave one that is not wanted out
+    of `KINORA_SERVICES`. The others are served in any case.
     """
     for name in settings.services:
         if name not in known:

@@ -1,4 +1,4 @@
-"""What the router counts of its requests to the services."""
+"""The router's metrics of its requests to the services."""
 
 import time
 from collections.abc import Iterator
@@ -17,21 +17,21 @@ SUBMIT, CANCEL, TASKS, DOCUMENT = "submit", "cancel", "tasks", "document"  # rou
 
 
 class RequestOutcome:
-    """What came of one request: the HTTP status of its answer, `timeout`, or `unreachable`."""
+    """The outcome of one request: the HTTP status of its answer, `timeout`, or `unreachable`."""
 
     def __init__(self) -> None:
         self.status = "unreachable"
 
 
 class RouterMetrics:
-    """Requests by service, by version's address, by what was asked and by what came of it."""
+    """Requests by service, by the version's address, by route and by outcome."""
 
     def __init__(self) -> None:
         asked = ("service", "target", "route")
         self._requests = Counter(
             "kinora_router_requests_total", "Requests that the router sent to services", (*asked, "status")
         )
-        self._seconds = Histogram("kinora_router_upstream_seconds", "From request to answer", asked, BOUNDS)
+        self._seconds = Histogram("kinora_router_upstream_seconds", "Time from request to answer", asked, BOUNDS)
 
     def declare(self, service: ServiceName, url: str) -> None:
         """Make the series of a target's submissions exist at 0."""
@@ -40,7 +40,7 @@ class RouterMetrics:
 
     @contextmanager
     def watch(self, service: ServiceName, url: str, route: str) -> Iterator[RequestOutcome]:
-        """Count and time one request, whatever comes of it."""
+        """Count and time one request, whatever its outcome."""
         outcome, begun = RequestOutcome(), time.monotonic()
         try:
             yield outcome

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class Proxy:
-    """An ASGI application; `addresses` is asked once, when it starts, for the versions of every service there is."""
+    """An ASGI application; `addresses` is called once, at the start, and returns the versions of every service."""
 
     def __init__(self, addresses: Callable[[Settings], Mapping[ServiceName, Sequence[WeightedUpstream]]]) -> None:
         self._addresses = addresses
@@ -52,13 +52,13 @@ class Proxy:
         )
 
     async def ready(self, needed: Iterable[ServiceName]) -> bool:
-        """Tell whether every needed service is ready, and at least one at all."""
+        """Whether every needed service is ready, and at least one of all."""
         names = list(self._services)
         states = dict(zip(names, await asyncio.gather(*(self._services[name].ready() for name in names)), strict=True))
         return any(states.values()) and all(states.get(name, False) for name in needed)
 
     async def metrics(self) -> str:
-        """Return the router's figures and those of the services of this machine, which only the router can reach."""
+        """Return the router's metrics and those of the services of this machine, which only the router can reach."""
         pages = await asyncio.gather(*(found.local_metrics(self._own_headers) for found in self._services.values()))
         return render(self._metrics.families()) + merge_figures(page for found in pages for page in found)
 
@@ -88,7 +88,7 @@ class Proxy:
         return await self._merged(TASK_PATH.format(task_id=task_id), request, task_id)
 
     async def _merged(self, path: str, request: Request, task_id: int | None = None) -> Response:
-        """Ask every service and answer with the newest of all; a service that is down only makes the list shorter."""
+        """Return the newest tasks of all services; a service that does not answer only makes the list shorter."""
         query = TaskQuery.read(request.query_params)
         found, missing = await self._ask(
             query, lambda service: service.tasks(path, request.query_params, request.headers)
@@ -126,7 +126,7 @@ class Proxy:
     async def _ask(
         self, query: TaskQuery, ask: Callable[[ServiceVersions], Awaitable[T]]
     ) -> tuple[dict[ServiceName, T], dict[ServiceName, HttpProblem]]:
-        """Ask the services that a query means, all at once; return their answers and why others gave none."""
+        """Ask the services of a query, all at once; return their answers, and the problems of the others."""
         names = [query.service] if query.service else list(self._services)
         outcomes = await asyncio.gather(*(ask(self._service(name)) for name in names), return_exceptions=True)
         found: dict[ServiceName, T] = {}

@@ -17,7 +17,7 @@ LOCAL = {name: start_here(name) for name in SERVICES}
 
 
 def addresses(settings: Settings) -> dict[ServiceName, tuple[WeightedUpstream, ...]]:
-    """Return where every service listens, in all its versions, those of other machines included."""
+    """Return the addresses of all versions of every service, those on other machines included."""
     here = {name: (WeightedUpstream(url, 1),) for name in SERVICES if (url := listening_at(LOCAL[name]))}
     elsewhere = {name: shares for name in SERVICES if (shares := settings.upstreams.of(name))}
     report_absent(settings, here | elsewhere)
@@ -49,7 +49,7 @@ class Router:
         die_with_parent(Settings.load().master_pid)
 
     async def __is_ready__(self) -> bool:
-        """Be ready with every service of this machine; those elsewhere answer for themselves."""
+        """Ready when every service of this machine is; those on other machines have their own probes."""
         return await proxy.ready(name for name in SERVICES if LOCAL[name])
 
     async def __metrics__(self, page: str) -> str:

@@ -11,21 +11,21 @@ from shared.vocabulary import ServiceName
 
 
 def ranked(service: ServiceName, key: str, shares: Iterable[WeightedUpstream]) -> list[WeightedUpstream]:
-    """Order the versions of a service for one task: the first is its own, the others stand in; weight 0 comes last.
+    """Order the versions of a service for one task: the first is its own, the others are fallbacks; weight 0 is last.
 
     This is weighted rendezvous hashing. Every version draws u in (0, 1) from a hash of the task and of its own URL, and
     the greatest score -weight / ln(u) wins: the "logarithmic method" of Schindelhauer and Schomaker, "Weighted
     Distributed Hash Tables", SPAA 2005. -ln(u) / weight is exponentially distributed with the weight as its rate, and
-    the first of such arrivals is a version's with the probability weight / sum of weights. A score depends on nothing
-    but its own version: when a weight grows, tasks only move to that version, and as few as the new share needs.
+    the first of such arrivals is a version's with the probability weight / sum of weights. A score depends only on
+    its own version: when a weight grows, tasks only move to that version, and as few as the new share needs.
     """
     return sorted(shares, key=lambda share: (-_score(service, key, share), share.url))
 
 
 def key_of(body: bytes) -> str:
-    """Return what tells the task of a submission from others: its task_id, however it is written.
+    """Return the key of a submission's task: its task_id, however it is written.
 
-    A body without one has itself: every version refuses it alike.
+    For a body without one it is a hash of the body: every version refuses that anyway.
     """
     try:
         task_id = read_whole(parse_object(body).get("task_id"))

@@ -1,4 +1,4 @@
-"""One service as the router sees it: an address to which requests go, and the ways in which that fails."""
+"""One service as the router sees it: the address to which it sends requests, and how they can fail."""
 
 import math
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ from shared.contract.messages import Answer, TaskList
 from shared.http.responses import BAD_UPSTREAM, NOT_FOUND, TOO_SLOW, UNAVAILABLE, HttpProblem, is_answer
 from shared.vocabulary import ServiceName
 
-SUBMIT_SECONDS = 40.0  # above a service's own limit: its 504 says more than ours
-ASK_SECONDS = 2.0  # for what a page shows: a dead service must not hold up the others
+SUBMIT_SECONDS = 40.0  # above a service's own limit, so that its 504, which says more, arrives first
+ASK_SECONDS = 2.0  # for what a page shows: a dead service must not delay the others
 METRICS_SECONDS = 0.8  # a scrape is answered within a second
-PROBE_SECONDS = 2.0  # a service whose cores burn is slow, not away
+PROBE_SECONDS = 2.0  # a service on a busy machine is slow, but not dead
 _CONNECT_SECONDS = 3.0  # to another host; on this machine nothing is far, but both ends may be slow
 _SUBMISSIONS_AT_ONCE, _QUESTIONS_AT_ONCE = 32, 16  # connections; more at once would only starve each other
 _FORWARDED = ("authorization", "traceparent")
 
 
 class Unreachable(HttpProblem):
-    """Nobody listens there, so that the request may go elsewhere; it was sent at most once, and never answered."""
+    """Nothing listens there, so another version may get the request; it was sent at most once, never answered."""
 
 
 class Upstream:
@@ -54,11 +54,11 @@ class Upstream:
         return self._answer(await self._count(CANCEL, "POST", path, headers, ASK_SECONDS, params=query))
 
     async def tasks(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> TaskList | Answer:
-        """Return the service's list, empty where it knows no such task, or its refusal."""
+        """Return the service's list, empty if it has no such task, or its refusal."""
         response = await self._count(TASKS, "GET", path, headers, ASK_SECONDS, params=query)
         if response.status_code == NOT_FOUND:
             return TaskList(tasks=[])
-        if response.is_server_error:  # not ready, or its storage is away: a list without it is worth more than none
+        if response.is_server_error:  # not ready, or without its storage: a list without it is better than none
             raise HttpProblem(response.status_code, "service_down", service=self.service)
         try:
             if is_answer(response.json()):
@@ -79,7 +79,7 @@ class Upstream:
         return found
 
     async def ready(self) -> bool:
-        """Tell whether the service says that it is ready, within a short time."""
+        """Whether the service says that it is ready, within a short time."""
         try:
             response = await self._send("GET", "/readyz", {}, PROBE_SECONDS)
         except HttpProblem:
@@ -87,7 +87,7 @@ class Upstream:
         return response.is_success
 
     async def metrics(self, headers: Mapping[str, str]) -> str:
-        """Return the service's figures; none when it does not show them at once."""
+        """Return the service's metrics; none if they do not arrive at once."""
         try:
             response = await self._send("GET", "/metrics", headers, METRICS_SECONDS)
         except HttpProblem:
@@ -149,5 +149,5 @@ def _client(url: str, socket: str | None, at_once: int) -> httpx.AsyncClient:
 
 
 def absent(service: ServiceName) -> HttpProblem:
-    """Say that a documented service neither runs here nor is known elsewhere."""
+    """Return the problem of a documented service that neither runs here nor has a URL."""
     return HttpProblem(UNAVAILABLE, "service_absent", service=service, setting=f"KINORA_{service.upper()}_URL")

@@ -1,4 +1,4 @@
-"""One service in one or several versions, as the router sees it: each task has its version, lists have all of them."""
+"""One service in one or several versions: each task goes to its version, lists include all of them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -15,11 +15,11 @@ from shared.upstreams import WeightedUpstream
 from shared.vocabulary import ServiceName
 
 T = TypeVar("T")
-STAND_INS = 1  # how many other versions a submission tries when its own cannot be reached
+FALLBACKS = 1  # how many other versions a submission tries when its own cannot be reached
 
 
 class ServiceVersions:
-    """The versions of one service. They share one database: any of them knows, and may cancel, the tasks of all."""
+    """The versions of one service. They share one database: any of them can list and cancel the tasks of all."""
 
     def __init__(self, service: ServiceName, shares: Iterable[WeightedUpstream], metrics: RouterMetrics) -> None:
         self._service = service
@@ -32,14 +32,14 @@ class ServiceVersions:
     async def submit(self, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
         """Pass a submission to its task's version, or, when that one cannot be reached, to the next; else raise.
 
-        What cannot be reached has mostly seen nothing of the request. If its connection broke before (it was killed
-        in between), it may have accepted the task: then the stand-in finds the same body under the same task_id in
-        their database and accepts it once. A version that is slow, or that refuses, is not left for another one.
+        A version that cannot be reached has usually not seen the request. If its connection broke (it was killed in
+        between), it may have accepted the task: then the fallback finds the same body under the same task_id in
+        their database and accepts it only once. If a version is slow or refuses, no other one is tried.
         """
-        takers = [share for share in self._shares if share.weight]
-        if len(takers) > 1:
-            takers = ranked(self._service, key_of(body), takers)[: 1 + STAND_INS]
-        *others, last = takers
+        accepting = [share for share in self._shares if share.weight]
+        if len(accepting) > 1:
+            accepting = ranked(self._service, key_of(body), accepting)[: 1 + FALLBACKS]
+        *others, last = accepting
         for share in others:
             try:
                 return await self._upstreams[share.url].submit(body, headers)
@@ -66,21 +66,21 @@ class ServiceVersions:
         return min(answers, key=lambda answer: answer.status_code)
 
     async def tasks(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> TaskList | Answer:
-        """Return the tasks that the versions know, each once, or the refusal of all of them."""
+        """Return the tasks of all versions, each once, or the refusal if all refused."""
         answers = await self._ask_all(lambda upstream: upstream.tasks(path, query, headers))
         lists = [answer for answer in answers if isinstance(answer, TaskList)]
         if not lists:
             return answers[0]
         newest: dict[object, TaskView] = {}
         for task in (task for found in lists for task in found.tasks):
-            # A task that ran again between two answers is one task too; of previews there may be several.
+            # A task that ran again between two answers is still one task; a task may have several previews.
             job = task.task_id if task.kind == "generate" else task.id
             if job not in newest or newest[job].created_at < task.created_at:
                 newest[job] = task
         return TaskList(tasks=list(newest.values()))
 
     async def document(self, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
-        """Return the OpenAPI document of the version that takes most."""
+        """Return the OpenAPI document of the version with the largest weight."""
         by_weight = sorted(self._shares, key=lambda share: -share.weight)
         problem: HttpProblem | None = None
         for share in by_weight:
@@ -92,17 +92,17 @@ class ServiceVersions:
         raise problem
 
     async def local_metrics(self, headers: Mapping[str, str]) -> list[str]:
-        """Return the figures of what runs beside the router on a socket, where nobody else can ask for them."""
+        """Return the metrics of services that run beside the router on a socket, which only the router can reach."""
         here = [upstream for url, upstream in self._upstreams.items() if target_of(url) == LOCAL]
         return await asyncio.gather(*(upstream.metrics(headers) for upstream in here))
 
     async def ready(self) -> bool:
-        """Tell whether any version that takes new tasks is ready: a task finds its way to it."""
-        takers = [self._upstreams[share.url] for share in self._shares if share.weight]
-        return any(await asyncio.gather(*(upstream.ready() for upstream in takers)))
+        """Whether any version that takes new tasks is ready: a task then reaches it."""
+        accepting = [self._upstreams[share.url] for share in self._shares if share.weight]
+        return any(await asyncio.gather(*(upstream.ready() for upstream in accepting)))
 
     async def _ask_all(self, ask: Callable[[Upstream], Awaitable[T]]) -> list[T]:
-        """Ask every version at once; return what came, or raise why nothing did."""
+        """Ask every version at once; return the answers, or raise the problem if there are none."""
         outcomes = await asyncio.gather(
             *(ask(upstream) for upstream in self._upstreams.values()), return_exceptions=True
         )

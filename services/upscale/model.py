@@ -12,7 +12,7 @@ from shared.weights.upscalers import UPSCALERS
 def load(settings: Settings) -> Upscaler:
     """Load the chosen network onto the device: by default animevideov3 on a CPU and x4plus on a GPU.
 
-    Raises JobFailed with the command to run when the weights are not here, Unavailable without the wanted device.
+    Raises JobFailed with the command to run when the weights were not pulled, Unavailable without the wanted device.
     """
     compute = choose_compute(settings.device)
     on_cpu = compute.device.type == "cpu"

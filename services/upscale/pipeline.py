@@ -11,7 +11,7 @@ from shared.pipeline.job import Job, Result
 
 
 def upscale_video(job: Job, request: UpscaleRequest, model: Upscaler) -> Result:
-    """Enlarge every frame `ratio` times; times, sound, subtitles, rotation and colour tags stay the source's."""
+    """Enlarge every frame `ratio` times; times, sound, subtitles, rotation and colour tags are kept."""
     job.details |= {"model": model.name, "engine": model.compute.name}
 
     def enlarge(image: Picture) -> Picture:

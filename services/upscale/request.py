@@ -1,4 +1,4 @@
-"""Upscaling: what `POST /api/ai/upscale` may hold."""
+"""Upscaling: what `POST /api/ai/upscale` may contain."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from shared.contract.request import TaskRequest
 
 
 class UpscaleRequest(TaskRequest):
-    """Repair a video and enlarge it `ratio` times; 1 repairs it at its own size."""
+    """Restore a video and enlarge it `ratio` times; 1 restores it at its own size."""
 
     video_url: Annotated[str, LocalPath()]
     ratio: Annotated[int, Choice(1, 2, 3, 4)]

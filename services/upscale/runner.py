@@ -6,7 +6,7 @@ from shared.runner.task_handler import TaskHandler
 
 
 def generate() -> TaskHandler:
-    from services.upscale.model import load  # noqa: PLC0415  # the first task pays for its libraries, not the start
+    from services.upscale.model import load  # noqa: PLC0415  # its libraries load with the first task, not at the start
     from services.upscale.pipeline import upscale_video  # noqa: PLC0415
 
     return TaskHandler(request=UpscaleRequest, load=load, work=upscale_video)

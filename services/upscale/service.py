@@ -15,7 +15,7 @@ routes = TaskRoutes("upscale")
 @bentoml.asgi_app(routes.app)
 @bentoml.service(name="upscale", workers=1, traffic={"timeout": 30}, service_class=ContractService)
 class Upscale:
-    """Repairs videos and enlarges them."""
+    """Restores videos and enlarges them."""
 
     def __init__(self) -> None:
         # Here and not above: the router, which names this class only to start it, needs no queue and no database.
@@ -42,5 +42,5 @@ class Upscale:
 
     @bentoml.api(route="/api/ai/upscale")
     async def submit(self, request: UpscaleRequest, /) -> Answer:
-        """Accept a video to be repaired and enlarged."""
+        """Accept a video to be restored and enlarged."""
         return await self.service.accept(request, inputs={"video_url": "video"})

@@ -1,4 +1,4 @@
-"""`kinora callbacks`: what the backend was told, what it has not taken yet, and how to tell it again."""
+"""`kinora callbacks`: which callbacks were delivered, which were not, and how to send them again."""
 
 from typing import Annotated
 from uuid import UUID
@@ -42,9 +42,9 @@ def list_callbacks(
 def replay(
     keys: Annotated[list[str] | None, typer.Argument(help="Ids of `kinora callbacks list`.")] = None,
     *,
-    parked: Annotated[bool, typer.Option("--parked", help="All that were given up.")] = False,
+    parked: Annotated[bool, typer.Option("--parked", help="All parked callbacks.")] = False,
 ) -> None:
-    """Send callbacks again under their own idempotency keys, now and for three days more."""
+    """Send callbacks again under their own idempotency keys, now and for three more days."""
     if not keys and not parked:
         raise typer.BadParameter("name callbacks, or say --parked")
 

@@ -1,4 +1,4 @@
-"""`kinora demo`: see every capability at work on this machine, end to end."""
+"""`kinora demo`: run every capability on this machine, end to end."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -26,7 +26,7 @@ def demo(
     ),
     only: Annotated[list[str] | None, typer.Option(help="Show this service alone; may be repeated.")] = None,
 ) -> None:
-    """Submit one real task per capability through the router and wait for its callback at a real receiver."""
+    """Submit one real task per capability through the router and wait for its callback with a real receiver."""
     try:
         succeeded = show(folder.resolve(), only or SERVICES)
     except Problem as problem:
@@ -40,13 +40,13 @@ def demo(
 
 
 def show(folder: Path, services: Collection[str]) -> bool:
-    """Run the demonstration; True only when every callback said `err_code` 0, or an optional task was refused."""
+    """Run the demonstration; True if every callback said `err_code` 0, apart from optional tasks that were refused."""
     from shared.demo import run  # noqa: PLC0415  # codecs and pictures load only when the demo runs
     from shared.demo.tasks import TASKS  # noqa: PLC0415
 
     chosen = [task for task in TASKS if task.installed and task.service in services]
     if not chosen:
-        console.print(f"nothing to show of {', '.join(services)}", style="red")
+        console.print(f"there are no demo tasks of {', '.join(services)}", style="red")
         return False
     with console.status("cutting the clips"):
         lines = run.prepare(chosen, folder)
@@ -77,7 +77,7 @@ def show(folder: Path, services: Collection[str]) -> bool:
 
 
 def report(lines: "list[run.Line]", results: Path, picture: Path) -> None:
-    """Print what came of it."""
+    """Print the results."""
     from shared.demo import run  # noqa: PLC0415
 
     table = Table("capability", Column("seconds", justify="right"), Column("callback", no_wrap=True), "result")

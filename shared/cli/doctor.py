@@ -1,4 +1,4 @@
-"""`kinora doctor`: is everything here that Kinora stands on, and what to do where it is not."""
+"""`kinora doctor`: whether everything that Kinora needs is here, and what to do if not."""
 
 import json
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ MARKS = {"ok": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "broken": 
 
 
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON object.")] = False) -> None:
-    """Look this installation over; exit 1 when something would keep it from working."""
-    from shared.doctor.examination import examine  # noqa: PLC0415  # looks at heavy things, for this command alone
+    """Check this installation; exit 1 when something keeps it from working."""
+    from shared.doctor.examination import examine  # noqa: PLC0415  # imports large libraries, for this command only
 
     def findings() -> Iterator[Finding]:
         try:

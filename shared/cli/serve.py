@@ -39,16 +39,16 @@ def serve() -> None:
         with suppress(OSError):  # `kinora doctor` says what is wrong with it
             settings.media_roots[0].mkdir(exist_ok=True)
     command = [sys.executable, "-m", "bentoml", "serve", TARGET, "--host", address, "--port", str(settings.access.port)]
-    # The process becomes BentoML's master: whoever started it ends all by ending it.
+    # This process becomes BentoML's master: ending it ends everything.
     os.chdir(Path(services.__file__).parent.parent)
     os.execve(sys.executable, command, os.environ | environment(settings))  # noqa: S606  # no shell is wanted
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Return what BentoML's processes need on top of the caller's environment; paths no longer depend on a folder."""
+    """Return what BentoML's processes need on top of the caller's environment; paths become absolute."""
     return {
         "BENTOML_DO_NOT_TRACK": "True",
-        # Its allocator would hide the one GPU from all services but the first.
+        # BentoML's allocator would hide the only GPU from all services but the first.
         "BENTOML_DISABLE_GPU_ALLOCATION": "1",
         "KINORA_MASTER_PID": str(os.getpid()),  # this very process, before and after it becomes BentoML's master
         "KINORA_MEDIA_ROOTS": ":".join(map(str, settings.media_roots)),

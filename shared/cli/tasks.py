@@ -1,4 +1,4 @@
-"""`kinora tasks`: what was accepted, how far it is, and how to stop or forget it."""
+"""`kinora tasks`: accepted tasks, their progress, and how to cancel or delete them."""
 
 from typing import Annotated
 
@@ -50,7 +50,7 @@ def list_tasks(
 
 @app.command()
 def show(task_id: TaskId, service: Service = None) -> None:
-    """Show everything that is known of one task, as JSON."""
+    """Show all data of one task, as JSON."""
     found = _find(service, task_id=task_id)
     for task in found:
         console.print_json(task.model_dump_json())
@@ -79,7 +79,7 @@ def cancel(task_id: TaskId, service: Service = None) -> None:
 
 @app.command()
 def purge() -> None:
-    """Delete task records and faces that are past their time (KINORA_KEEP_DAYS, KINORA_FACES_KEEP_DAYS)."""
+    """Delete task records and faces that are older than their limit (KINORA_KEEP_DAYS, KINORA_FACES_KEEP_DAYS)."""
 
     async def work(settings: Settings, pool: Pool) -> tuple[int, int]:
         return await TaskRecovery(settings, pool, Queue()).purge()

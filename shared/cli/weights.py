@@ -1,4 +1,4 @@
-"""`kinora weights list|pull|add|verify`: see, fetch, bring along and check weights and test media."""
+"""`kinora weights list|pull|add|verify`: list, fetch, add and check weights and test media."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ Names = Annotated[list[str] | None, typer.Argument(help="Names as `kinora weight
 
 @app.command("list")
 def show() -> None:
-    """Show every entry: what it is for, its licence, its size, and whether it is here."""
+    """Show every entry: its purpose, licence and size, and whether it was pulled."""
     table = Table(
         Column("name", no_wrap=True), "for", Column("licence", no_wrap=True), Column("MB", justify="right"), "here"
     )
@@ -39,13 +39,13 @@ def pull(
     names: Names = None,
     *,
     everything: Annotated[
-        bool, typer.Option("--all", help="Every entry that needs no consent, but whole models.")
+        bool, typer.Option("--all", help="Every entry that needs no consent, except whole models.")
     ] = False,
     accept_licence: Annotated[
         list[str] | None, typer.Option(help="A non-commercial licence that you have read and may use.")
     ] = None,
 ) -> None:
-    """Fetch, verify and store the named entries; without a name what the defaults need."""
+    """Fetch, verify and store the named entries; without a name those that the default settings need."""
     entries = list(weights.entries().values())
     free = [entry for entry in entries if not entry.needs_consent and not entry.is_model]
     chosen = names or [entry.name for entry in entries if entry.default or (everything and entry in free)]
@@ -67,9 +67,11 @@ def pull(
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(help="A whole model of `kinora weights list`, such as wan-vace-1.3b.")],
-    folder: Annotated[Path, typer.Argument(help="It, in diffusers layout.", exists=True, file_okay=False)],
+    folder: Annotated[
+        Path, typer.Argument(help="The model's folder, in diffusers layout.", exists=True, file_okay=False)
+    ],
 ) -> None:
-    """Store a model that was brought here by hand: checked, copied, and its hashes recorded."""
+    """Store a model from a folder that you copied here: it is checked and copied, and its hashes are recorded."""
     with _problems_said():
         stored = weights.add(name, folder)
     Console().print(f"{name}: stored in {stored}", markup=False, highlight=False, soft_wrap=True)

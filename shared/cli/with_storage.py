@@ -1,4 +1,4 @@
-"""How a command reaches the storage that the services use: started if it sleeps, left as it was."""
+"""How a command reaches the services' storage: started if it does not run, and then stopped again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,1 +1,1 @@
-"""The contract with the backend: what callers send, what they get back, what a value on the wire means."""
+"""The contract with the backend: what callers send, what they get back, what a value means."""

@@ -21,7 +21,7 @@ from shared.errors import Rejected
 
 @dataclass(frozen=True)
 class FieldType(ABC):
-    """What one field accepts. Stands in `Annotated[...]`; reads a JSON value or rejects it with one sentence."""
+    """What one field accepts. Used in `Annotated[...]`; reads a JSON value, or rejects it with one sentence."""
 
     @abstractmethod
     def read(self, field: str, value: object) -> object:
@@ -29,14 +29,14 @@ class FieldType(ABC):
 
     @abstractmethod
     def missing(self, field: str) -> Rejected:
-        """Say that a required field was not given, and what it may hold."""
+        """Return the error for a required field that was not given; it says what the field may contain."""
 
     @abstractmethod
     def schema(self) -> JsonSchemaValue:
-        """Return the documented JSON schema: the plain type, not the leniency of `read`."""
+        """Return the documented JSON schema: the plain type, without the other spellings that `read` accepts."""
 
     def not_given(self, value: object) -> bool:
-        """Tell Go's zero values from real ones: 0 counts as given only where the field documents a 0."""
+        """Whether this is Go's zero value for a missing field: 0 counts as given only where the field documents a 0."""
         if value is None or value == "":
             return True
         if isinstance(value, str) and self.schema()["type"] == "string":
@@ -152,7 +152,7 @@ class Choice(FieldType):
 
 @dataclass(frozen=True)
 class Text(FieldType):
-    """Words of at most `limit` characters."""
+    """A text of at most `limit` characters."""
 
     limit: int = 2000
 
@@ -171,7 +171,7 @@ class Text(FieldType):
 
 @dataclass(frozen=True)
 class LocalPath(FieldType):
-    """An absolute local path or a file URL; where it may lead is checked by `shared.files.media_roots`, not here."""
+    """An absolute local path or a file URL; `shared.files.media_roots` checks which folder it leads to."""
 
     def read(self, field: str, value: object) -> str:
         return read_text(field, value)
@@ -185,9 +185,9 @@ class LocalPath(FieldType):
 
 @dataclass(frozen=True, init=False)
 class UsedWhen:
-    """Mark a field that counts only while another field holds one of `values`; else it is ignored, whatever it holds.
+    """Mark a field that is used only while another field has one of `values`; else it is ignored, whatever its value.
 
-    The field needs a default, which it has while unused. With `required` it must be given while used.
+    The field needs a default, which is its value while it is unused. With `required` it must be given while used.
     """
 
     field: str

@@ -17,7 +17,7 @@ _SHOWN_LIMIT = 40  # characters of a refused value that an answer repeats
 def parse_object(body: bytes) -> dict[str, Any]:
     """Parse a request body, numbers without loss (as int or Decimal), or raise Rejected.
 
-    NaN, Infinity and endless digits pass here: they may stand in a field that nobody reads.
+    NaN, Infinity and numbers of any length are accepted here: they may be in a field that is not used.
     """
     try:
         data = json.loads(body, parse_float=_exact, parse_int=_bounded)
@@ -29,12 +29,12 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def read_whole(value: object) -> int | None:
-    """Read 2, 2.0 and "2" as 2; booleans, 2.5, NaN, Infinity and whatever is beyond int64 as None."""
+    """Read 2, 2.0 and "2" as 2; booleans, 2.5, NaN, Infinity and numbers beyond int64 as None."""
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = _bounded(value)
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
-    if not INT64[0] <= value <= INT64[1]:  # false for every NaN; first, for int(Decimal("1e999999")) takes for ever
+    if not INT64[0] <= value <= INT64[1]:  # false for every NaN; first, for int(Decimal("1e999999")) never ends
         return None
     return int(value) if value == int(value) else None
 
@@ -58,7 +58,7 @@ def read_text(field: str, value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """Repeat a refused value as JSON, short enough for a sentence."""
+    """Return a refused value as JSON, cut to a length that fits a sentence."""
     text = json.dumps(value, ensure_ascii=False, default=float)
     return text if len(text) <= _SHOWN_LIMIT else text[: _SHOWN_LIMIT - 1] + "…"
 
@@ -71,7 +71,7 @@ def _exact(text: str) -> Decimal | float:
 
 
 def _bounded(text: str) -> int | float:
-    """Read an integer; endless digits become an infinity instead of Python's ValueError."""
+    """Read an integer; too many digits become an infinity instead of Python's ValueError."""
     digits = text.lstrip("-0")  # without zeros: Python counts them too
     if len(digits) > _LONGEST_INT64:
         return float(text)

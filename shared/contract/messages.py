@@ -1,9 +1,9 @@
-"""The wire: what callers send, what they get back, and what a value on the wire means.
+"""The messages of the contract: what callers send, what they get back, and what a value means.
 
-A request is a pydantic model whose fields carry one wire type each: `Whole`, `Number`, `Choice`, `Text`, `LocalPath`.
+A request is a pydantic model whose fields have one field type each: `Integer`, `Number`, `Choice`, `Text`, `LocalPath`.
 Its validation either returns a model or raises `Rejected` with one sentence that names the field and the allowed
-values, never a pydantic error. Dumping a request as JSON and validating the dump gives the same request back: the
-queue relies on it.
+values, never a pydantic error. A request that is written as JSON and read
+again is the same request: the queue depends on it.
 """
 
 from datetime import datetime
@@ -18,7 +18,7 @@ from shared.vocabulary import CallbackState, ServiceName, TaskKind, TaskState
 
 
 class ResponseModel(BaseModel):
-    """Something that goes out: every key is always present."""
+    """The base of every answer and callback: every key is always present."""
 
     model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
@@ -37,7 +37,7 @@ class Answer(ResponseModel):
 
 
 class Callback(ResponseModel):
-    """What the backend is told when a task has ended: exactly these six keys."""
+    """What the backend receives when a task has ended: exactly these six keys."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -50,7 +50,7 @@ class Callback(ResponseModel):
 
 
 class CallbackView(ResponseModel):
-    """How far the delivery of a task's callback has come."""
+    """The state of the delivery of a task's callback."""
 
     state: CallbackState = "none"
     attempts: int = 0
@@ -78,6 +78,6 @@ class TaskView(ResponseModel):
 
 
 class TaskList(ResponseModel):
-    """Newest first."""
+    """Tasks, newest first."""
 
     tasks: list[TaskView]

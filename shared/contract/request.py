@@ -26,7 +26,7 @@ class TaskRequest(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _read(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Drop what was not given or is not used, then let each wire type read its own field."""
+        """Drop what was not given or is not used, then let each field type read its own field."""
         if isinstance(data, cls):
             return data
         if not isinstance(data, Mapping):
@@ -54,7 +54,7 @@ class TaskRequest(BaseModel):
 
     @classmethod
     def _holds(cls, condition: UsedWhen, data: Mapping[str, Any]) -> bool:
-        """Tell whether the deciding field has one of the values; while it is wrong itself, nothing depends on it."""
+        """Whether the deciding field has one of the values; False while that field is itself invalid."""
         field = cls.model_fields[condition.field]
         wire = next(item for item in field.metadata if isinstance(item, FieldType))
         sent = data.get(condition.field)

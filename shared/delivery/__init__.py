@@ -1,1 +1,1 @@
-"""The delivery of callbacks: one HTTP request, and the worker that repeats it until it is taken."""
+"""The delivery of callbacks: one HTTP request, and the worker that repeats it until the backend accepts it."""

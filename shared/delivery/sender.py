@@ -1,6 +1,6 @@
-"""The sender of callbacks: sends a stored callback until the backend has taken it, or for three days.
+"""The sender of callbacks: sends a stored callback until the backend accepts it, or for three days.
 
-Standard Webhooks on the wire. A callback that was not taken in that time is parked, listed, and sent again by hand.
+Requests follow Standard Webhooks. A callback that was not accepted in that time is parked for an operator.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ PAUSES = (5.0, 30.0, 120.0, 300.0)  # seconds after the first failures, then eve
 LAST_PAUSE = 300.0
 JITTER = 0.2
 GIVE_UP_AFTER = timedelta(hours=72)
-LONGEST_WISH = 3600.0  # the most that a Retry-After is granted, seconds
+LONGEST_WISH = 3600.0  # seconds; a longer Retry-After counts as this
 CONNECT_SECONDS = 3.0
 TOTAL_SECONDS = 15.0
 
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 class CallbackSender:
-    """Carries callbacks to the one place that the settings name; `attempted` hears what came of every try."""
+    """Sends callbacks to the URL of the settings; calls `attempted` with the outcome of every try."""
 
     def __init__(
         self, settings: Settings, pool: Pool, attempted: Callable[[str], None] = lambda _outcome: None
@@ -56,7 +56,7 @@ class CallbackSender:
         await self._client.aclose()
 
     async def deliver(self, key: UUID) -> None:
-        """Try once; raise TryLater until it has arrived or the three days are over."""
+        """Try once; raise TryLater until it is delivered or the three days are over."""
         async with self._pool.transaction() as connection:
             cursor = await connection.execute(
                 f"SELECT {COLUMNS} FROM kinora_callbacks WHERE id = %s",  # noqa: S608  # constants of ours
@@ -73,7 +73,7 @@ class CallbackSender:
             await self._note_failure(delivery, problem)
         else:
             self._attempted("delivered")
-            logger.info("callback %s taken at try %s", delivery.id, delivery.attempts + 1)
+            logger.info("callback %s delivered at try %s", delivery.id, delivery.attempts + 1)
             await self._note_delivered(delivery)
 
     async def _send(self, delivery: StoredCallback) -> None:
@@ -113,7 +113,7 @@ class CallbackSender:
                 (delivery.id,),
             )
 
-        await self._pool.retry_until_committed(note)  # else the receiver would get it twice
+        await self._pool.retry_until_committed(note)  # else the receiver might get it twice
 
     async def _note_failure(self, delivery: StoredCallback, problem: Undelivered) -> None:
         now = datetime.now(UTC)
@@ -126,16 +126,16 @@ class CallbackSender:
                 ("parked" if parked else "pending", None if parked else again, str(problem)[:500],
                  delivery.id, delivery.since),
             )  # fmt: skip
-        if not noted.rowcount:  # replayed meanwhile: this job begins anew, the row says whether there is more to do
+        if not noted.rowcount:  # replayed meanwhile: this job starts over; the row says whether there is more to do
             raise TryLater
-        logger.warning("callback %s not taken (%s); %s", delivery.id, problem, "parked" if parked else "will retry")
+        logger.warning("callback %s not delivered (%s); %s", delivery.id, problem, "parked" if parked else "will retry")
         if not parked:
             raise TryLater(again)
 
 
 def pause(failures: int, wish: float | None = None) -> float:
-    """Return the seconds until the next try after `failures` earlier ones, never sooner than the receiver wishes."""
-    spread = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, guards nothing
+    """Return the seconds until the next try after `failures` earlier ones, never sooner than the receiver asked for."""
+    spread = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # spreads load, is no secret
     seconds = PAUSES[failures] if failures < len(PAUSES) else LAST_PAUSE * spread
     return max(seconds, min(wish or 0.0, LONGEST_WISH))
 

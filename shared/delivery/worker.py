@@ -24,7 +24,7 @@ CONCURRENCY = 8
 PAUSE_SECONDS = 5.0  # before a worker that failed starts again
 POLLING_SECONDS = 1.0  # retries come without a notification
 LAST_CALLBACK_SECONDS = 3.0
-LONGEST_TRY_SECONDS = 20.0  # for tries that have begun; later the worker may end with the process
+LONGEST_TRY_SECONDS = 20.0  # for tries that have begun; after that the worker may end with the process
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class CallbackWorker:
         self._thread.start()
 
     def stop(self, patience_seconds: float = LAST_CALLBACK_SECONDS) -> None:
-        """Let callbacks that were never tried leave, for a moment; then stop. Blocks."""
+        """Send callbacks that were never tried, for up to `patience_seconds`; then stop. Blocks."""
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(self._finish(patience_seconds), self._loop)
         self._thread.join(patience_seconds + LONGEST_TRY_SECONDS)
@@ -66,7 +66,7 @@ class CallbackWorker:
             runner.run(self._serve_on())
 
     async def _serve_on(self) -> None:
-        """Serve until told to stop, whatever breaks."""
+        """Serve until told to stop; start again after every failure."""
         while not self._stopping.is_set():
             try:
                 await self._serve()
@@ -108,7 +108,7 @@ class CallbackWorker:
             while self._pool and time.monotonic() < deadline and await self._untried(self._pool):  # noqa: ASYNC110  # rows, no event
                 await asyncio.sleep(0.05)
         except Unavailable:
-            logger.warning("the storage is away; callbacks wait for the next start")
+            logger.warning("the storage cannot be reached; callbacks wait for the next start")
         self._stopping.set()
 
     async def _untried(self, pool: Pool) -> bool:

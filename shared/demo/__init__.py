@@ -1,1 +1,1 @@
-"""The demonstration: one real task per capability, through the router, to a real receiver, and a picture of it all."""
+"""The demonstration: one real task per capability, through the router, and one picture of all results."""

@@ -1,4 +1,4 @@
-"""Cutting the demo's clips down to what two cores compute in a minute, and looking at what came back."""
+"""Cuts the demo's clips to what two cores compute in a minute, and describes the results."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,12 +9,12 @@ from av.video.reformatter import Interpolation
 from PIL import Image
 
 SOUND_RATE = 48_000  # samples a second
-EXCERPT_CRF = "12"  # a source that is visibly better than what a service makes of it
+EXCERPT_CRF = "12"  # the source must be visibly better than a service's result
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a video file holds."""
+    """What a video file contains."""
 
     width: int
     height: int
@@ -25,7 +25,7 @@ class Facts:
     sound: str  # the audio codec, "" without sound
 
     def __str__(self) -> str:
-        """Say it in one line for the result table."""
+        """Return it as one line for the result table."""
         sound = f", {self.sound}" if self.sound else ""
         return f"{self.width}x{self.height}, {self.frames} frames, {float(self.frame_rate):g} fps{sound}"
 
@@ -66,7 +66,7 @@ def excerpt(source: Path, target: Path, *, begin: float, seconds: float, size: t
 
 
 def facts(path: Path) -> Facts:
-    """Decode a video from end to end and say what is in it."""
+    """Decode a whole video and return what is in it."""
     with av.open(path) as container:
         video = container.streams.video[0]
         frames = sum(1 for _ in container.decode(video))

@@ -1,4 +1,4 @@
-"""Start everything, submit the tasks, wait for their callbacks, and write down what came of them."""
+"""Start everything, submit the tasks, wait for their callbacks, and store the results."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ from shared.demo.tasks import DemoOutcome, DemoTask, Excerpt
 from shared.testing.callback_receiver import Receiver
 from shared.testing.stack import Stack
 
-CALLBACK_SECONDS = 1800.0  # a slow machine is slow; a hung one must not hold a terminal for ever
+CALLBACK_SECONDS = 1800.0  # long enough for a slow machine; a hung one must not block a terminal for ever
 POLL_SECONDS = 0.25
 FIRST_TASK_ID = 101
 SUBTITLE = "One real task per capability: posted to the router, computed on this machine, called back.   {credit}"
@@ -27,7 +27,7 @@ CREDIT = "Big Buck Bunny © Blender Foundation, CC BY 3.0"
 
 @dataclass
 class Line:
-    """One task on its way from request to result."""
+    """One task, from its request to its result."""
 
     task: DemoTask
     task_id: int
@@ -39,12 +39,12 @@ class Line:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the backend was told that it worked."""
+        """Whether the callback said that the task succeeded."""
         return self.callback.get("err_code") == 0
 
     @property
     def left_out(self) -> bool:
-        """Whether the service refused at once what needs more than is here; why stands in the callback's place."""
+        """Whether the service refused the task at once, because a model is missing; the answer has the reason."""
         return self.task.optional and self.answer.get("err_code") == -1
 
     @property
@@ -57,7 +57,7 @@ class Line:
 
 @contextmanager
 def started(folder: Path, services: Collection[str]) -> Iterator[tuple[Stack, Receiver]]:
-    """Run the router and these services on free loopback ports with an empty state of their own."""
+    """Run the router and these services on free loopback ports with an empty state directory of their own."""
     for name in ("state", "out"):
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "out").mkdir(parents=True)
@@ -80,7 +80,7 @@ def prepare(tasks: Sequence[DemoTask], folder: Path) -> list[Line]:
 
 
 def material(excerpt: Excerpt, folder: Path) -> Path:
-    """Return the file that a task reads, made or copied into the demo's media root."""
+    """Return the input file of a task, made or copied into the demo's media root."""
     source = weights.path(excerpt.weight)
     if excerpt.size is None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def submit(client: httpx.Client, line: Line) -> None:
 def follow(
     client: httpx.Client, receiver: Receiver, lines: Sequence[Line], show: Callable[[Line], None]
 ) -> None:  # fmt: skip
-    """Watch the tasks through the router until each was called back; what is late ends as a failure."""
+    """Watch the tasks through the router until each callback has arrived; a late one counts as a failure."""
     deadline = time.monotonic() + CALLBACK_SECONDS
     while True:
         for line in lines:
@@ -124,7 +124,7 @@ def follow(
 
 
 def write_results(lines: Sequence[Line], folder: Path) -> Path:
-    """Store requests, answers, callbacks, timings and what the files hold."""
+    """Store requests, answers, callbacks, timings and descriptions of the files."""
     target = folder / "results.json"
     content = {
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -147,7 +147,7 @@ def write_results(lines: Sequence[Line], folder: Path) -> Path:
 
 
 def draw_sheet(lines: Sequence[Line], folder: Path) -> Path:
-    """Paint what came out beside what went in."""
+    """Draw each result beside its input."""
     rows = [
         sheet.Row(line.task.title, caption(line, folder), line.task.panels(outcome(line, folder)))
         for line in lines
@@ -157,12 +157,12 @@ def draw_sheet(lines: Sequence[Line], folder: Path) -> Path:
 
 
 def outcome(line: Line, folder: Path) -> DemoOutcome:
-    """Return where a task's files lie."""
+    """Return the files of a task."""
     return DemoOutcome(line.inputs, folder / "out", line.callback)
 
 
 def caption(line: Line, folder: Path) -> str:
-    """Say what was asked, what it took and what came out."""
+    """Return what was asked, how long it took and what the result is."""
     details = line.row.get("details", {})
     made_by = [str(details[name]) for name in ("engine", "model") if details.get(name)]
     result = described(outcome(line, folder).result)
@@ -172,7 +172,7 @@ def caption(line: Line, folder: Path) -> str:
 
 
 def described(path: Path) -> dict[str, Any]:
-    """Return what a video holds; of a picture its name alone."""
+    """Describe a video; of a picture return only the name."""
     if path.suffix != ".mp4":
         return {"name": path.name}
     found = clips.facts(path)

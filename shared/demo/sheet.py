@@ -1,4 +1,4 @@
-"""The contact sheet: what went in and what came out, side by side, with crops at 100 %."""
+"""The contact sheet: inputs and results side by side, with crops at 100 %."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ TITLE_SIZE, HEADING_SIZE, CAPTION_SIZE = 40, 26, 17
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture and what it is; pictures of a row share a height unless `exact` forbids scaling."""
+    """One picture with its caption; pictures of a row share a height unless `exact` forbids scaling."""
 
     image: Image.Image
     caption: str

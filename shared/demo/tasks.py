@@ -1,7 +1,7 @@
-"""The demo's tasks as data: what is sent, and which pictures tell what came of it.
+"""The demo's tasks as data: what is sent, and which pictures show the result.
 
 A capability is a few lines in `TASKS`; one whose service is not part of this installation is left out. One that may
-need more than this installation has is `optional`: the service's own refusal then stands in the table.
+need more than is installed is `optional`: the table then shows the service's refusal.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ class Excerpt:
 
 @dataclass(frozen=True)
 class DemoOutcome:
-    """What a finished task left: its inputs by field, its files, and the callback."""
+    """A finished task: its inputs by field, its files, and the callback."""
 
     inputs: dict[str, Path]
     dist_dir: Path
@@ -47,14 +47,14 @@ class DemoOutcome:
 
 @dataclass(frozen=True)
 class DemoTask:
-    """One request. `inputs` maps the wire's path fields to media, `fields` are the rest of the body."""
+    """One request. `inputs` maps the request's path fields to media, `fields` is the rest of the body."""
 
     title: str
     service: ServiceName
     inputs: dict[str, Excerpt]
     fields: dict[str, Any]
     panels: Callable[[DemoOutcome], Sequence[Panel]]
-    optional: bool = False  # a refusal at once is no failure of the demo
+    optional: bool = False  # if it is refused at once, the demo has not failed
 
     @property
     def installed(self) -> bool:
@@ -64,7 +64,7 @@ class DemoTask:
 
 
 def enlarged(outcome: DemoOutcome, *, focus: tuple[float, float]) -> Sequence[Panel]:
-    """Show the whole picture, and at 100 % what lies around `focus` (fractions of width and height)."""
+    """Show the whole picture, and at 100 % the part around `focus` (fractions of width and height)."""
     number = 24
     source = clips.picture_at(outcome.inputs["video_url"], number)
     result = clips.picture_at(outcome.result, number)
@@ -80,7 +80,7 @@ def enlarged(outcome: DemoOutcome, *, focus: tuple[float, float]) -> Sequence[Pa
 
 
 def filled_in(outcome: DemoOutcome) -> Sequence[Panel]:
-    """Show two frames of the source as one ghost, which is what blending makes of them, and what was put between."""
+    """Show two frames of the source blended, and the new frame between them."""
     number = 19
     before, after = (clips.picture_at(outcome.inputs["video_url"], number + step) for step in (0, 1))
     between = clips.picture_at(outcome.result, 2 * number + 1)
@@ -104,7 +104,7 @@ def set_in_motion(outcome: DemoOutcome) -> Sequence[Panel]:
 
 
 def imagined(outcome: DemoOutcome) -> Sequence[Panel]:
-    """Show the beginning, the middle and the end of a clip that was made of words."""
+    """Show the beginning, the middle and the end of a clip that was made from a text."""
     last = clips.facts(outcome.result).frames - 1
     moments = {"first frame": 0, "in the middle": last // 2, "last frame": last}
     return [Panel(clips.picture_at(outcome.result, number), name, accent=True) for name, number in moments.items()]
@@ -123,7 +123,7 @@ def redrawn(outcome: DemoOutcome) -> Sequence[Panel]:
 
 
 def exchanged(outcome: DemoOutcome, *, number: int) -> Sequence[Panel]:
-    """Show whose face it is, where it was put, and the result; of a preview the face that was found, too."""
+    """Show the source face, the target and the result; of a preview also the faces that were found."""
     source, target = outcome.inputs["source_file"], outcome.inputs["target_file"]
     panels = [
         Panel(clips.picture_at(source, 0), "the source"),
@@ -135,14 +135,14 @@ def exchanged(outcome: DemoOutcome, *, number: int) -> Sequence[Panel]:
 
 
 def restyled(title: str, style: int, clip: Excerpt) -> DemoTask:
-    """Ask for one style of one clip, at the clip's own pace."""
+    """Return the task for one style of one clip, at the clip's own frame rate."""
     fields = {"category": 3, "video_style": style, "fps": 24, "seed": 7}
     return DemoTask(title=title, service="creation", inputs={"video_url": clip}, fields=fields, panels=redrawn)
 
 
 BUNNY = Excerpt("clip-bigbuckbunny", begin=2.0, seconds=2.0, size=(1024, 576))
 
-# Two private people from freely licensed clips: docs/licences.md.
+# Two people from freely licensed clips, neither a public figure: docs/licences.md.
 HER_PICTURE = Excerpt("clip-woman-hands", begin=10.1, seconds=0.0, size=(640, 360))
 HIM = Excerpt("clip-single-face")
 

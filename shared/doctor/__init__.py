@@ -1,1 +1,1 @@
-"""Looking an installation over: every check says in plain words what is well, and what to do about what is not."""
+"""Checks of an installation: each says in plain words what is right, or what to do."""

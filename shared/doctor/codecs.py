@@ -1,4 +1,4 @@
-"""PyAV, the FFmpeg libraries inside it, and the encoders that they bring."""
+"""PyAV, the FFmpeg libraries inside it, and the encoders that they contain."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,12 +19,12 @@ answer.update(
 
 
 def codecs(settings: Settings) -> Iterator[Finding]:
-    """Look at PyAV, in a process of its own."""
+    """Check PyAV, in a process of its own."""
     yield from judge_codecs(ask_aside(AV), settings)
 
 
 def judge_codecs(answer: dict[str, Any], settings: Settings) -> Iterator[Finding]:
-    """Say whether videos can be read, and written with the encoder of the settings."""
+    """Report whether videos can be read, and written with the encoder of the settings."""
     if problem := answer.get("problem"):
         yield Finding("codecs", "broken", f"PyAV cannot be used ({problem}): run `make setup`")
         return

@@ -1,4 +1,4 @@
-"""The database: does it answer, is it new enough, do its tables fit, who uses it, does its clock agree with ours."""
+"""The database: whether it answers, its version, its tables, which processes use it, and its clock against ours."""
 
 import time
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ SKEW_SECONDS = 2.0
 
 
 def database(settings: Settings) -> Iterator[Finding]:
-    """Connect as the services do. An external server is only looked at; the embedded one is started for it."""
+    """Connect as the services do. An external server is only read; the embedded one is started for the check."""
     if settings.database_url:
-        yield from _look(settings.database_url.get_secret_value(), "the one that KINORA_DATABASE_URL names")
+        yield from _look(settings.database_url.get_secret_value(), "the database of KINORA_DATABASE_URL")
         return
     from shared.database.database import Database  # noqa: PLC0415  # its drivers are not part of every installation
 
@@ -33,7 +33,7 @@ def database(settings: Settings) -> Iterator[Finding]:
         return
     try:
         yield from _look(storage.uri, "the embedded one")
-        held = f"in use by {', '.join(users)}" if users else "nobody else uses it now"
+        held = f"in use by {', '.join(users)}" if users else "no other process uses it now"
         yield Finding("database", "ok", f"the embedded PostgreSQL in {settings.state_dir}: {held}")
     finally:
         storage.stop()
@@ -58,7 +58,9 @@ def _look(uri: str, name: str) -> Iterator[Finding]:
             yield from _examine(connection, name)
     except psycopg.Error as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        yield Finding("database", "broken", f"{name} cannot be used: {reason}. Start it, or mend KINORA_DATABASE_URL")
+        yield Finding(
+            "database", "broken", f"{name} cannot be used: {reason}. Start it, or correct KINORA_DATABASE_URL"
+        )
 
 
 def _examine(connection: Any, name: str) -> Iterator[Finding]:
@@ -77,7 +79,7 @@ def _examine(connection: Any, name: str) -> Iterator[Finding]:
     elif standby:
         yield Finding("database", "broken", f"{text}: it is a standby that takes no writes; name the primary")
     elif not may_create:
-        yield Finding("database", "broken", f"{text}: this user may not make tables; GRANT CREATE on its schema")
+        yield Finding("database", "broken", f"{text}: this user may not create tables; GRANT CREATE on its schema")
         return
     else:
         yield Finding("database", "ok", text)
@@ -88,7 +90,7 @@ def _examine(connection: Any, name: str) -> Iterator[Finding]:
 
 
 def judge_clock(skew_seconds: float) -> Finding:
-    """Say whether two clocks agree well enough for ages, signatures and heartbeats."""
+    """Report whether the two clocks agree well enough for ages, signatures and heartbeats."""
     if abs(skew_seconds) <= SKEW_SECONDS:
         return Finding("clock", "ok", f"this machine and the database agree within {SKEW_SECONDS:g} s")
     way = "behind" if skew_seconds > 0 else "ahead of"
@@ -97,7 +99,7 @@ def judge_clock(skew_seconds: float) -> Finding:
 
 
 def judge_tables(connection: Any, name: str) -> Iterator[Finding]:
-    """Say how the tables stand to this version, without touching them."""
+    """Compare the tables with this version, without changing them."""
     from shared.database.migrate import MIGRATIONS  # noqa: PLC0415  # as above
 
     known = {int(path.name.split("_")[0]) for path in MIGRATIONS.iterdir() if path.name.endswith(".sql")}
@@ -106,10 +108,10 @@ def judge_tables(connection: Any, name: str) -> Iterator[Finding]:
         with suppress(LookupError):
             applied = {number for (number,) in connection.execute("SELECT number FROM kinora_migrations")}
     if newer := applied - known:
-        text = f"{name} was made by a newer Kinora (up to change {max(newer)}): both may run, update this one"
+        text = f"{name} was upgraded by a newer Kinora (up to change {max(newer)}): both may run, update this one"
         yield Finding("tables", "warning", text)
     elif missing := known - applied:
-        text = f"{name} lacks {len(missing)} of {len(known)} changes to its tables: the next start makes them"
+        text = f"{name} lacks {len(missing)} of {len(known)} changes to its tables: the next start applies them"
         yield Finding("tables", "ok", text)
     else:
-        yield Finding("tables", "ok", f"the tables of {name} fit this version")
+        yield Finding("tables", "ok", f"the tables of {name} match this version")

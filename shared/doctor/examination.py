@@ -1,4 +1,4 @@
-"""The examination: every check in its order, and a finding for a check that fails itself."""
+"""Runs every check in order; a check that fails itself is a finding too."""
 
 from collections.abc import Iterator, Sequence
 
@@ -30,13 +30,13 @@ CHECKS: Sequence[Check] = (
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Yield a finding for everything that Kinora stands on; a check that stumbles is a finding too."""
+    """Yield a finding for everything that Kinora needs; a check that fails itself is a finding too."""
     for check in CHECKS:
         try:
             yield from check(settings)
         except ImportError as error:
             name = check.__name__.replace("_", " ")
-            yield Finding(name, "broken", f"cannot be looked at ({error}): run `make setup`")
-        except Exception as error:  # noqa: BLE001  # the doctor sees every patient to the end
+            yield Finding(name, "broken", f"cannot be checked ({error}): run `make setup`")
+        except Exception as error:  # noqa: BLE001  # the other checks must still run
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            yield Finding(check.__name__.replace("_", " "), "broken", f"cannot be looked at ({reason}): report this")
+            yield Finding(check.__name__.replace("_", " "), "broken", f"cannot be checked ({reason}): report this")

@@ -1,4 +1,4 @@
-"""What the doctor says about one thing that was looked at."""
+"""The result of one check."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ ASIDE_SECONDS = 120.0  # for a heavy import on a machine under load
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `broken` keeps Kinora from working, a `warning` may bite later."""
+    """The result of one check. `broken` keeps Kinora from working, a `warning` may cause a problem later."""
 
     subject: str
     level: Level
@@ -26,10 +26,10 @@ Check = Callable[[Settings], Iterator[Finding]]
 
 
 def ask_aside(script: str) -> dict[str, Any]:
-    """Run Python lines in a process of their own and return the `answer` that they leave, or why there is none.
+    """Run Python lines in a separate process and return their variable `answer`, or why there is none.
 
-    What is looked at may be broken in every way: a library that crashes, or that hangs in a driver, ends with that
-    process. An answer has the key `problem` when the lines failed.
+    A library that crashes, or hangs in a driver, then only ends that process. An answer has the key `problem` when the
+    lines failed.
     """
     lines = f"import json\nanswer = {{}}\n{script}\nprint('\\n' + json.dumps(answer))"
     try:

@@ -1,4 +1,4 @@
-"""Media roots and the state directory: there, readable, writable, with links, locks and room."""
+"""Media roots and the state directory: whether they exist, can be read and written, and have links, locks and space."""
 
 import errno
 import os
@@ -16,20 +16,20 @@ LEAST_FREE_BYTES = 2 << 30
 
 
 def roots(settings: Settings) -> Iterator[Finding]:
-    """Look at the folders that requests may name."""
+    """Check the folders that requests may name."""
     if not settings.media_roots:
         yield Finding("media roots", "broken", "KINORA_MEDIA_ROOTS is empty: every request would be rejected")
     for root in settings.media_roots:
         if not root.exists() and "media_roots" not in settings.model_fields_set:
-            yield Finding("media roots", "ok", f"{root} is made by `kinora serve`; KINORA_MEDIA_ROOTS names others")
+            yield Finding("media roots", "ok", f"{root} is created by `kinora serve`; KINORA_MEDIA_ROOTS names others")
         elif not root.is_dir():
             yield Finding("media roots", "broken", f"{root} does not exist: create it or change KINORA_MEDIA_ROOTS")
         elif not os.access(root, os.R_OK | os.X_OK):
-            yield Finding("media roots", "broken", f"{root} cannot be read: give this user the right to")
+            yield Finding("media roots", "broken", f"{root} cannot be read: give this user permission")
         elif reason := why_not_writable(root):
-            yield Finding("media roots", "warning", f"{root} can be read only ({reason}): no dist_dir may lie in it")
+            yield Finding("media roots", "warning", f"{root} is read-only ({reason}): no dist_dir may be in it")
         else:
-            yield from room("media roots", root)
+            yield from free_space("media roots", root)
             yield from _publishing(root)
         if settings.state_dir == root or settings.state_dir.is_relative_to(root):
             text = f"{settings.state_dir} lies in {root}: callers could read the database's files; move one of them"
@@ -37,7 +37,7 @@ def roots(settings: Settings) -> Iterator[Finding]:
 
 
 def state(settings: Settings) -> Iterator[Finding]:
-    """Look at the folder of database, scratch files and locks."""
+    """Check the folder of database, scratch files and locks."""
     folder = settings.state_dir
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,21 +47,23 @@ def state(settings: Settings) -> Iterator[Finding]:
     if reason := why_not_writable(folder):
         yield Finding("state", "broken", f"{folder} cannot be written ({reason}): change KINORA_STATE_DIR")
     elif reason := _why_not_lockable(folder):
-        yield Finding("state", "broken", f"{folder} takes no locks ({reason}): put KINORA_STATE_DIR on a local disk")
+        yield Finding("state", "broken", f"{folder} supports no locks ({reason}): put KINORA_STATE_DIR on a local disk")
     else:
-        yield from room("state", folder)
+        yield from free_space("state", folder)
 
 
-def room(subject: str, folder: Path) -> Iterator[Finding]:
-    """Say whether a folder's file system has room to work in."""
+def free_space(subject: str, folder: Path) -> Iterator[Finding]:
+    """Report whether a folder's file system has enough free space."""
     free = shutil.disk_usage(folder).free
     text = f"{folder}: {free / 2**30:.1f} GiB free"
     level: Level = "ok" if free >= LEAST_FREE_BYTES else "warning"
-    yield Finding(subject, level, text if level == "ok" else f"{text}; make room, below 256 MiB tasks are refused")
+    yield Finding(
+        subject, level, text if level == "ok" else f"{text}; free some space, below 256 MiB tasks are refused"
+    )
 
 
 def why_not_writable(folder: Path) -> str:
-    """Return why no file can be made in a folder, "" when one can."""
+    """Return why no file can be created in a folder, "" when one can."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return ""
@@ -78,7 +80,9 @@ def _publishing(root: Path) -> Iterator[Finding]:
         except OSError as error:
             if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
                 raise
-            text = f"{root} has no hard links ({error.strerror}): results are renamed there instead, which is as safe"
+            text = (
+                f"{root} has no hard links ({error.strerror}): results are renamed there instead, which is equally safe"
+            )
             yield Finding("media roots", "ok", text)
         finally:
             with suppress(FileNotFoundError):

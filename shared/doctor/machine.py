@@ -1,4 +1,4 @@
-"""The machine: interpreter, cores, memory, GPU and its driver, and whether torch finds what the settings ask for."""
+"""The machine: interpreter, cores, memory, GPU and its driver, and whether torch finds the device of the settings."""
 
 import os
 import platform
@@ -28,7 +28,7 @@ answer["names"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.devic
 
 @dataclass(frozen=True)
 class Driver:
-    """What the NVIDIA driver says of itself."""
+    """What the NVIDIA driver reports."""
 
     version: str
     cuda: tuple[int, int]  # the newest CUDA that it runs
@@ -36,14 +36,14 @@ class Driver:
 
 
 def python(_settings: Settings) -> Iterator[Finding]:
-    """Look at the interpreter."""
+    """Check the interpreter."""
     good = sys.version_info >= (3, 11) and platform.system() == "Linux"
     text = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     yield Finding("python", "ok" if good else "broken", text if good else f"{text}: Linux with Python 3.11 is needed")
 
 
 def strength(_settings: Settings) -> Iterator[Finding]:
-    """Look at cores and memory."""
+    """Check cores and memory."""
     yield from judge_strength(os.cpu_count() or 1, psutil.virtual_memory().total)
 
 
@@ -59,7 +59,7 @@ def judge_strength(cores: int, memory_bytes: int) -> Iterator[Finding]:
 
 
 def gpu(settings: Settings) -> Iterator[Finding]:
-    """Look at driver and GPUs, then, in a process of its own, at what torch makes of them."""
+    """Check driver and GPUs, then, in a process of its own, whether torch can use them."""
     try:
         driver: Driver | str | None = driver_here()
     except pynvml.NVMLError as error:
@@ -69,7 +69,7 @@ def gpu(settings: Settings) -> Iterator[Finding]:
 
 
 def driver_here() -> Driver | None:
-    """Ask the driver; None where there is none. Raises NVMLError when it is there and in trouble."""
+    """Ask the driver; None where there is none. Raises NVMLError when there is one that does not work."""
     try:
         pynvml.nvmlInit()
     except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
@@ -84,7 +84,7 @@ def driver_here() -> Driver | None:
 
 
 def has_nvidia_card(devices: Path = Path("/sys/bus/pci/devices")) -> bool:
-    """Whether an NVIDIA card is plugged in, driver or not."""
+    """Whether the machine has an NVIDIA card, with or without a driver."""
     for device in devices.glob("*"):
         with suppress(OSError):
             vendor = (device / "vendor").read_text(encoding="ascii").strip()
@@ -94,17 +94,19 @@ def has_nvidia_card(devices: Path = Path("/sys/bus/pci/devices")) -> bool:
 
 
 def judge_driver(driver: Driver | str | None, *, card: bool, wanted: bool) -> Iterator[Finding]:
-    """Say what is to be done about the driver: `driver` is what it answered, why it cannot, or None without one."""
+    """Report on the driver: `driver` is its answer, the reason why it gave none, or None without a driver."""
     match driver:
         case Driver(version=version, cuda=cuda, gpus=gpus) if gpus:
             yield Finding("gpu", "ok", f"driver {version}, {gpus} GPU(s), CUDA up to {cuda[0]}.{cuda[1]}")
         case Driver(version=version):
             yield Finding("gpu", "broken" if wanted else "warning", f"driver {version} shows no GPU: run `nvidia-smi`")
         case str():
-            advice = "after an update of the driver restart the machine; else run `nvidia-smi` and mend what it says"
-            yield Finding("gpu", "broken", f"the NVIDIA driver is in trouble ({driver}): {advice}")
+            advice = (
+                "after an update of the driver restart the machine; else run `nvidia-smi` and correct what it reports"
+            )
+            yield Finding("gpu", "broken", f"the NVIDIA driver does not work ({driver}): {advice}")
         case None if card:
-            text = "an NVIDIA card is here without a driver: install it, or the models stay on the CPU"
+            text = "an NVIDIA card has no driver: install one, or the models stay on the CPU"
             yield Finding("gpu", "broken" if wanted else "warning", text)
         case None if wanted:
             text = "KINORA_DEVICE is cuda and there is no NVIDIA GPU: unset it, or give the container a GPU"
@@ -114,7 +116,7 @@ def judge_driver(driver: Driver | str | None, *, card: bool, wanted: bool) -> It
 
 
 def judge_torch(answer: dict[str, Any], driver: Driver | None, settings: Settings) -> Iterator[Finding]:
-    """Say whether torch can be used, on the device that the settings ask for."""
+    """Report whether torch can be used, on the device of the settings."""
     if problem := answer.get("problem"):
         yield Finding("torch", "broken", f"torch cannot be used ({problem}): run `make setup`")
         return

@@ -1,4 +1,4 @@
-"""Weights: what the settings need, whether it is undamaged, and what its licence allows."""
+"""Weights: which the settings need, whether they are undamaged, and what their licences allow."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ def weights_here(settings: Settings) -> Iterator[Finding]:
     needed = needed_by(settings)
     missing = [name for name in needed if not weights.exists(name)]
     for name in missing:
-        yield Finding("weights", "broken", f"{name} is not here yet: run `{command(name)}`")
+        yield Finding("weights", "broken", f"{name} has not been pulled yet: run `{command(name)}`")
     damaged = list(_damaged(name for name in needed if name not in missing))
     for problem in damaged:
         yield Finding("weights", "broken", f"{problem}: run `kinora weights pull` again")
@@ -25,22 +25,22 @@ def weights_here(settings: Settings) -> Iterator[Finding]:
 
 
 def licences(_settings: Settings) -> Iterator[Finding]:
-    """Name what is here and may not earn money."""
+    """Name the pulled weights that may not be used commercially."""
     here = [entry for entry in weights.entries().values() if entry.needs_consent and weights.exists(entry.name)]
     if here:
         names = ", ".join(f"{entry.name} ({entry.licence})" for entry in here)
         yield Finding("licences", "warning", f"not for commercial use: {names}; results made with them are not either")
     else:
-        yield Finding("licences", "ok", "nothing here forbids commercial use")
+        yield Finding("licences", "ok", "no pulled weights forbid commercial use")
 
 
 def text_to_video(settings: Settings) -> Iterator[Finding]:
-    """Say whether the generative engine has its model."""
+    """Report whether the generative engine has its model."""
     if "creation" not in settings.services or settings.creation.engine == "classic":
         return
     known = [name for name in (settings.creation.model, settings.creation.draft_model) if name in weights.entries()]
     here = [name for name in known if weights.exists(name)]
-    if here or not known:  # a folder, or a repository of the hub, is looked at when it is loaded
+    if here or not known:  # a folder, or a repository of the hub, is checked when it is loaded
         named = ", ".join(here or [settings.creation.model])
         yield Finding("text to video", "ok", f"{named} is the model of the generative engine")
     elif settings.creation.engine == "wan":
@@ -51,7 +51,7 @@ def text_to_video(settings: Settings) -> Iterator[Finding]:
 
 
 def needed_by(settings: Settings) -> list[str]:
-    """Return the entries without which a service that is to run here cannot."""
+    """Return the entries that the services of this machine need."""
     needed = [name for name, entry in weights.entries().items() if entry.default and entry.kind == "weights"]
     if "upscale" in settings.services and settings.upscale.model != "auto":
         needed.append(UPSCALERS[settings.upscale.model].name)
@@ -61,7 +61,7 @@ def needed_by(settings: Settings) -> list[str]:
 
 
 def command(name: str) -> str:
-    """Return the words that pull an entry, its licence named where it must be."""
+    """Return the command that pulls an entry, its licence named where it must be."""
     entry = weights.entry(name)
     consent = f" --accept-licence '{entry.licence}'" if entry.needs_consent else ""
     return f"kinora weights pull {name}{consent}"

@@ -1,4 +1,4 @@
-"""Opened files and folders, checked on their descriptors: whatever reads or writes media goes through one of these."""
+"""Opened files and folders, checked on their descriptors: all code that reads or writes media uses one of these."""
 
 import ctypes
 import errno
@@ -12,7 +12,7 @@ from typing import Self
 
 from shared.errors import JobFailed, UnreadableMedia
 
-_TRIAL = "kinora-trial"  # always the same name: the next trial removes what a kill left
+_TRIAL = "kinora-trial"  # always the same name, so that the next trial removes a file that a killed process left
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _NO_UNNAMED_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT}
@@ -62,7 +62,7 @@ class OutputDir(_Descriptor):
     path: Path  # for messages and the disk check, never for opening
 
     def check_writable(self) -> None:
-        """Raise the OSError of a folder that takes no new file. A kill meanwhile leaves nothing that stays."""
+        """Raise the OSError of a folder in which no file can be created. A kill meanwhile leaves no lasting file."""
         try:
             os.close(os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=self.fd))
         except OSError as error:
@@ -70,11 +70,11 @@ class OutputDir(_Descriptor):
                 raise
             with suppress(FileNotFoundError):
                 os.unlink(f".{_TRIAL}.part", dir_fd=self.fd)
-            with suppress(FileExistsError):  # somebody else tries it just now, and can
+            with suppress(FileExistsError):  # another process tries it at this moment, and can
                 self.create(_TRIAL, "").discard()
 
     def create(self, stem: str, suffix: str) -> "OutputFile":
-        """Create the hidden temporary file `.{stem}{suffix}.part`; raise OSError when the folder refuses."""
+        """Create the hidden temporary file `.{stem}{suffix}.part`; raise OSError if that fails."""
         name = f"{stem}{suffix}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(f".{name}.part", flags, 0o644, dir_fd=self.fd)

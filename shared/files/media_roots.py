@@ -21,11 +21,11 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 class MediaRoots:
-    """The folders that request paths must lie in, and how a caller's spelling leads there."""
+    """The folders that request paths must lie in, and how a caller's paths are translated."""
 
     def __init__(self, settings: Settings) -> None:
         self._roots = tuple(root.resolve() for root in settings.media_roots)
-        # The longest prefix first: a mapping of a subfolder wins over the one of its parent.
+        # The longest prefix first: the mapping of a subfolder has priority over that of its parent.
         self._map = sorted(settings.path_map, key=lambda pair: len(pair[0]), reverse=True)
 
     def input(self, field: str, value: str) -> Path:
@@ -42,7 +42,7 @@ class MediaRoots:
         return path
 
     def dist_dir(self, field: str, value: str) -> Path:
-        """Return the resolved path of a writable folder inside a root, made if it was missing, or raise Rejected."""
+        """Return the resolved path of a writable folder inside a root, created if it was missing, or raise Rejected."""
         path = self._resolve(field, value)
         try:
             with OutputDir(self._open_folder(path, create=True), path) as folder:
@@ -151,7 +151,7 @@ def _from_file_url(field: str, value: str) -> str:
 
 
 def _below(prefix: str, value: str) -> str | None:
-    """Return what of `value` lies below a mapped prefix, or None. A Windows prefix matches as Windows compares."""
+    """Return the part of `value` below a mapped prefix, or None. A Windows prefix matches as Windows compares."""
     if _WINDOWS.match(prefix):
         prefix, value = prefix.replace("\\", "/"), value.replace("\\", "/")
         same = value.lower().startswith(prefix.rstrip("/").lower())

@@ -1,1 +1,1 @@
-"""What every HTTP face has in common: the contract around each answer, access, logs, task routes, OpenAPI."""
+"""What every HTTP face shares: the contract around each answer, access, logs, task routes, OpenAPI."""

@@ -1,4 +1,4 @@
-"""Who may call: bearer tokens, known host names, and no web page of somebody else's."""
+"""Who may call: bearer tokens, known host names, and no foreign web pages."""
 
 import hmac
 import re
@@ -20,12 +20,12 @@ class AccessPolicy:
 
     def __init__(self, settings: Settings) -> None:
         self._tokens = tuple(token.encode() for token in settings.access.tokens)
-        # A browser that was led here by a foreign name (DNS rebinding) sends that name, never a loopback one.
+        # After DNS rebinding a browser sends the foreign name as Host, never a loopback one.
         self._named = frozenset(name.lower() for name in settings.access.allowed_hosts)
         self._hosts = self._named | LOOPBACK_NAMES | {settings.access.host.lower()}
 
     def check(self, path: str, headers: Headers) -> None:
-        """Raise HttpProblem with 401 or 403 unless this caller may go on."""
+        """Raise HttpProblem with 401 or 403 unless this caller is allowed."""
         if path not in _PROBES:
             self._check_host(headers)
             self._check_origin(headers)
@@ -50,7 +50,7 @@ class AccessPolicy:
         if not self._tokens:
             return
         scheme, _, sent = headers.get("authorization", "").partition(" ")
-        # Every token is compared, each in constant time: the answer's delay tells nothing.
+        # Every token is compared, each in constant time: the time of the answer reveals nothing.
         known = [hmac.compare_digest(sent.strip().encode(), token) for token in self._tokens]
         if scheme.lower() != "bearer" or not any(known):
             raise HttpProblem(UNAUTHORIZED, "unauthorized")

@@ -1,4 +1,4 @@
-"""What is told of a request: one log line about its task, and one count when it is refused."""
+"""The log of requests: one line about the request's task, and a counter of refusals."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from shared.errors import Problem, Rejected, one_line
 from shared.http.responses import is_answer
 from shared.metrics.instruments import Counter, render
 
-_UNTOLD_PATHS = frozenset({"/livez", "/readyz", "/metrics"})  # asked for all day, worth no line
+_UNTOLD_PATHS = frozenset({"/livez", "/readyz", "/metrics"})  # asked all the time, not logged
 _TASK_PATH = re.compile(r"/api/ai/tasks/(\d{1,19})(?:/|$)", re.ASCII)
 _ANSWER_BYTES = 1024  # an answer of the contract is shorter
 _FIRST_ERROR = 400
@@ -21,7 +21,7 @@ access = logging.getLogger("bentoml.kinora.access")
 
 
 class RequestLog:
-    """One request from its head to the one line that is logged of it."""
+    """One request, from its head to its one log line."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.target = one_line(f"{scope['method']} {scope['path']}")
@@ -41,7 +41,7 @@ class RequestLog:
         await self._send(message)
 
     def emit(self) -> None:
-        """Log the request; probes, and pages that were shown as asked, are counted elsewhere and not worth a line."""
+        """Log the request; probes, and successful GETs, are counted elsewhere and not logged."""
         plain = self._method in {"GET", "HEAD"} and self._status is not None and self._status < _FIRST_ERROR
         if plain or self._path.rstrip("/") in _UNTOLD_PATHS:
             return
@@ -60,7 +60,7 @@ class RequestLog:
 
 
 class Refusals:
-    """What was refused, by the key of the sentence: a handful of words, whatever callers send."""
+    """Counts refusals by the key of their sentence: a small fixed set, whatever callers send."""
 
     def __init__(self, service: str) -> None:
         self._service = service

@@ -33,7 +33,7 @@ class ContractService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         close_control_port()  # here: BentoML's master, too, declares the service before it starts anything
-        # Its lines know no task, and a page that refreshes every second would fill the log: the middleware writes ours.
+        # BentoML's access lines have no task_id, and a page that refreshes fills the log: the middleware writes ours.
         self.config.setdefault("logging", {"access": {"enabled": False}})
         logs.configure_bentoml(Settings.load(), service=self.name)
 
@@ -44,7 +44,7 @@ class ContractService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has 
         self.inner.__metrics__ = _showing(refusals, getattr(self.inner, "__metrics__", None))
         requests: dict[str, type[TaskRequest]] = {}
         for api in self.apis.values():
-            # BentoML derives a class of its own from an API's model; the contract is the model as it was written.
+            # BentoML derives its own class from an API's model; the contract is the model as written.
             written = [kind for kind in api.input_spec.__mro__ if not issubclass(kind, IODescriptor)]
             if issubclass(written[0], TaskRequest):
                 requests[api.route] = written[0]
@@ -66,7 +66,7 @@ def _document_app(document: Document) -> Starlette:
 def _answering(
     function: Callable[..., Awaitable[Any]], language: Language, refusals: Refusals
 ) -> Callable[..., Awaitable[Any]]:
-    """Let an API raise problems: BentoML would turn them into its own errors before the envelope sees them."""
+    """Let an API raise problems: BentoML would turn them into its own errors before the middleware sees them."""
 
     @functools.wraps(function)
     async def answering(*args: Any, **kwargs: Any) -> Any:
@@ -81,7 +81,7 @@ def _answering(
 
 def _showing(refusals: Refusals, own: Callable[..., Awaitable[str]] | None) -> Callable[..., Awaitable[str]]:
     """Let a service's part of `/metrics` show its refusals, which it does not see; BentoML asks its class for it."""
-    written = getattr(own, "__wrapped__", own)  # a class that gets a second application counts anew
+    written = getattr(own, "__wrapped__", own)  # if the class gets a second application, it counts from 0 again
 
     async def metrics(service: Any, page: str) -> str:
         shown = await written(service, page) if written else page

@@ -1,4 +1,4 @@
-"""How a process that was asked to stop leaves its port: no connection is taken and then left without an answer."""
+"""How a process that was told to stop closes its port: it accepts no connection that it would not answer."""
 
 import asyncio
 import signal
@@ -21,8 +21,8 @@ def refuse_when_stopping(server: uvicorn.Server) -> None:
     """Have SIGTERM make the port refuse connections at once; call in the server's process, while it starts up.
 
     BentoML's first process keeps the listening socket open until its last worker has gone, and a worker goes when its
-    running task has ended: minutes, in which the kernel would go on taking connections that nobody answers. A caller
-    that is refused has lost nothing and can go elsewhere. Requests that were taken before are answered as always.
+    running task has ended: minutes, in which the kernel would continue to accept connections that nobody answers. A
+    caller that is refused has lost nothing and can try another instance. Requests accepted before are still answered.
     """
     stop = signal.getsignal(signal.SIGTERM)
     assert callable(stop)
@@ -30,7 +30,7 @@ def refuse_when_stopping(server: uvicorn.Server) -> None:
 
     def leave(number: int, frame: FrameType | None) -> None:
         stop(number, frame)
-        # Two turns of the loop: the first still takes the connections that wait to be taken.
+        # Two turns of the loop: the first still accepts the connections that are waiting.
         loop.call_soon_threadsafe(loop.call_soon, _refuse, server)
 
     signal.signal(signal.SIGTERM, leave)

@@ -1,7 +1,7 @@
-"""The one place that turns whatever happens into the contract's two keys.
+"""The one place that turns every outcome into the contract's two keys.
 
-It wraps the whole ASGI application of a BentoML service from outside, where alone 404, 405, a handler's timeout and a
-crash can be seen too. On the way in it decides who may call, bounds the body and reads requests; on the way out it
+It wraps the whole ASGI application of a BentoML service from outside, since only there 404, 405, a handler's timeout
+and a crash can be seen. On the way in it decides who may call, bounds the body and reads requests; on the way out it
 replaces every error by `{"err_code": -1, "err_msg": "…"}`.
 """
 
@@ -29,7 +29,9 @@ from shared.vocabulary import Language
 
 BODY_LIMIT_BYTES = 64 * 1024
 BODY_SECONDS = 20.0
-_DISCARD_LIMIT_BYTES = 16 * 1024 * 1024  # of a body that is too long: read on, so that its sender sees the answer
+_DISCARD_LIMIT_BYTES = (
+    16 * 1024 * 1024
+)  # of a body that is too long: read and drop it, so that its sender sees the answer
 _FIRST_ERROR = 400
 _FIRST_ERROR_OF_OURS = 500
 _KEPT_STATUSES = {
@@ -81,7 +83,7 @@ class ContractMiddleware:
             except _CallerLeft:
                 request_log.remark = "the caller left before its body was complete"
             except Exception:
-                if outgoing.begun:  # half an answer is out: only closing the connection tells the caller
+                if outgoing.begun:  # half an answer was sent: only closing the connection tells the caller
                     raise
                 logger.exception("%s failed", request_log.target)
                 await self._fail(scope, receive, request_log)
@@ -115,7 +117,7 @@ class ContractMiddleware:
 
 
 class _Outgoing:
-    """The way out: lets answers pass and holds errors back until it is clear whether they speak the contract."""
+    """The answer's side: passes answers on, and holds errors back until it knows whether they follow the contract."""
 
     def __init__(self, send: Send) -> None:
         self.send = send
@@ -141,7 +143,7 @@ class _Refused:
         self.body = b""
 
     def answer(self, language: Language) -> Response:
-        """Return the same answer if it speaks the contract already, else one that does."""
+        """Return the same answer if it already follows the contract, else one that does."""
         if self.speaks_the_contract:
             response = Response(self.body, self.status, media_type="application/json")
         else:
@@ -164,7 +166,7 @@ class _CallerLeft(Exception):
 
 
 def _problem_of(status: int) -> Problem:
-    """Name what a bare HTTP status means; the statuses that the contract has are kept."""
+    """Return the problem for a bare HTTP status; the statuses that the contract has are kept."""
     if status in _KEPT_STATUSES:
         return HttpProblem(status, _KEPT_STATUSES[status], limit=BODY_LIMIT_BYTES)
     if status < _FIRST_ERROR_OF_OURS:
@@ -207,7 +209,7 @@ def _as_json(scope: Scope, path: str, body: bytes) -> Scope:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives the body that was read already, then what else comes."""
+    """Return a `receive` that gives the body that was read already, then what follows."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:

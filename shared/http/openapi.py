@@ -1,4 +1,4 @@
-"""The OpenAPI document of a service: what the contract promises, not what BentoML says of its own errors."""
+"""The OpenAPI document of a service: the contract, without BentoML's own errors."""
 
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
@@ -32,7 +32,7 @@ def describe(requests: Mapping[str, type[TaskRequest]]) -> Document:
 
 
 def merge(documents: Iterable[Document]) -> Document:
-    """Lay the documents of several services over each other."""
+    """Merge the documents of several services."""
     merged = describe({})
     for found in documents:
         merged["paths"] |= found["paths"]

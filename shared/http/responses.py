@@ -29,7 +29,7 @@ _HEADERS = {
 
 
 class HttpProblem(Problem):
-    """A problem of the way to a handler, not of what was asked: it has a status other than 200."""
+    """A problem before a handler is reached, not in the request's fields: its status is not 200."""
 
     def __init__(self, status: int, key: str, /, **facts: object) -> None:
         super().__init__(key, **facts)

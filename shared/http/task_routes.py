@@ -42,7 +42,7 @@ class TaskBackend(Protocol):
 
 @dataclass(frozen=True)
 class TaskQuery:
-    """The query of a list or a cancel, read as strictly as a body; what is not known is ignored, as in a body."""
+    """The query of a list or a cancel, read as strictly as a body; unknown parameters are ignored, as in a body."""
 
     service: ServiceName | None = None
     state: TaskState | None = None
@@ -59,7 +59,7 @@ class TaskQuery:
 
 
 def read_task_id(text: str) -> int:
-    """Read the task_id of a path; what cannot be one is as unknown as one that nobody sent."""
+    """Read the task_id of a path; a text that cannot be one gets the same answer as an unknown task."""
     task_id = read_whole(text)
     if task_id is None or task_id < 1:
         raise unknown(text)
@@ -82,7 +82,7 @@ def task_list(tasks: Sequence[TaskView]) -> Response:
 
 
 class TaskRoutes:
-    """Three routes in front of a service that comes later: BentoML mounts applications before it makes the service."""
+    """Three routes, mounted before the service exists: BentoML mounts applications before it creates the service."""
 
     def __init__(self, service: ServiceName) -> None:
         self._service = service

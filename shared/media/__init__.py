@@ -1,1 +1,1 @@
-"""Videos and pictures in and out: probing, decoding, encoding, colour, what is carried over, the provenance label."""
+"""Videos and pictures in and out: probing, decoding, encoding, colour, copied streams, the provenance label."""

@@ -12,16 +12,16 @@ from av.container import InputContainer, OutputContainer
 from av.filter import Graph
 from av.packet import Packet
 
-# What MP4 players know; MP4 can hold more (PCM, DTS, Vorbis) that most of them leave silent.
+# What MP4 players know; MP4 can hold more (PCM, DTS, Vorbis) that most of them do not play.
 _COPIED = {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"}
 _TRIED_PACKETS = 3
 _AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
 _AAC_LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"}
-_BITS_PER_CHANNEL = 96_000  # a second; clear of audible loss
+_BITS_PER_CHANNEL = 96_000  # a second; no audible loss
 
 
 def can_copy(container: InputContainer, stream: AudioStream) -> bool:
-    """Whether MP4 takes this stream as it is, found by writing its first packets. Reads from `container`."""
+    """Whether MP4 can hold this stream unchanged, found by writing its first packets. Reads from `container`."""
     if stream.codec_context.name.removesuffix("float") not in _COPIED | {"libopus"}:
         return False
     try:
@@ -36,7 +36,7 @@ def can_copy(container: InputContainer, stream: AudioStream) -> bool:
 
 
 def can_encode(stream: AudioStream) -> bool:
-    """Whether a decoder could make anything of this stream: broken headers say that it has no channels, or no rate."""
+    """Whether this stream can be decoded: broken headers say that it has no channels, or no rate."""
     return bool(stream.rate) and stream.layout.nb_channels > 0
 
 
@@ -66,7 +66,7 @@ def encoded(
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
-        except av.FFmpegError:  # a broken packet is silent; the filter fills its time
+        except av.FFmpegError:  # a broken packet becomes silence: the filter fills its time
             continue
         for frame in frames:
             if frame.pts is not None and frame.time_base is not None:
@@ -79,7 +79,7 @@ def encoded(
 
 
 def _pulled(graph: Graph) -> Iterator[AudioFrame]:
-    """Yield what the filters have ready."""
+    """Yield the frames that the filters have ready."""
     while True:
         try:
             frame = graph.pull()

@@ -1,7 +1,7 @@
 """Between what a stream stores (YUV of some matrix and range) and what models see (full-range RGB).
 
 Matrices: ITU-R BT.601-7, BT.709-6, BT.2020-2. A stream that names no matrix is read as players read it: 709 from 720
-lines up, 601 below, limited range; the result is then tagged with just that, so that nobody has to guess again.
+lines up, 601 below, limited range; the result is then tagged with just that, so that no reader has to guess.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ _TO_YUV = int(Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FU
 
 @dataclass(frozen=True)
 class Colour:
-    """How a stream's numbers become light: H.273 code points, and the range of its luma."""
+    """What a stream's numbers mean: H.273 code points, and the range of its luma."""
 
     matrix: int = BT709
     primaries: int = UNSPECIFIED
@@ -52,7 +52,7 @@ class Colour:
 
     @classmethod
     def of(cls, frame: VideoFrame) -> "Colour":
-        """Colour of a decoded frame, with what it leaves open filled in by convention."""
+        """Colour of a decoded frame, with unspecified values set by convention."""
         if frame.format.is_rgb or frame.colorspace == _IDENTITY:
             return cls.made(frame.height)
         full_range = frame.color_range == _FULL or frame.format.name.startswith("yuvj")
@@ -67,7 +67,7 @@ class Colour:
 class ToRgb:
     """Decoded frames to RGB arrays. Holds libswscale's tables, so one a stream and thread.
 
-    A stream may change its size on the way; every picture comes out in the one `size` (width, height) if it is given.
+    A stream may change its size; every picture comes out in the one `size` (width, height) if it is given.
     """
 
     def __init__(self, colour: Colour, size: tuple[int, int] | None = None) -> None:

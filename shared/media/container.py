@@ -1,4 +1,4 @@
-"""Opening a file that a stranger chose: which formats, which protocols, how large, and what is in it."""
+"""Opening an untrusted file: which formats, which protocols, how large, and what is in it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ MAX_SECONDS = 24 * 3600
 
 @contextmanager
 def open_container(file: InputFile) -> Iterator[InputContainer]:
-    """Open for reading, by the checked descriptor alone; raises UnreadableMedia for what is no known media file."""
+    """Open for reading, by the checked descriptor alone; raises UnreadableMedia for anything but a known media file."""
     if file.size == 0:
         raise UnreadableMedia("media_empty", name=file.name)
     try:
@@ -74,7 +74,7 @@ def origin_seconds(container: InputContainer) -> Fraction:
 
 
 def duration_seconds(container: InputContainer, stream: VideoStream) -> float:
-    """Return how long the picture track lasts, or the file where only that is told; 0.0 when nothing is."""
+    """Return how long the picture track lasts, or the file if only that is known; 0.0 if neither is."""
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     return (container.duration or 0) / av.time_base

@@ -27,7 +27,7 @@ from shared.media.frame_queue import Channel, depth_for
 
 _DEEPEST = 10  # bits that every encoder here can write
 _TIMED_FORMATS = ("mov", "matroska", "mpegts", "flv")  # every packet says when its picture is shown
-_USUAL_RATE = Fraction(25)  # where a container tells none
+_USUAL_RATE = Fraction(25)  # where a container has none
 
 Timed = tuple[VideoFrame, int, int]  # a decoded picture, its pts and its duration on our clock
 
@@ -93,7 +93,7 @@ class VideoSource:
         return Frame(ToRgb(self.colour, (self.width, self.height))(timed[0]), timed[1], timed[2])
 
     def close(self) -> None:
-        """End the decoding threads; iterators that are still held simply end."""
+        """End the decoding threads; iterators that are still in use end too."""
         for channel, thread in list(self._decoding):
             channel.close()
             thread.join()
@@ -107,7 +107,7 @@ class VideoSource:
         self.close()
 
     def _decode_into(self, channel: Channel[Frame]) -> None:
-        """Run in the decoding thread: hand every frame over until the other side hangs up."""
+        """Run in the decoding thread: pass every frame on until the receiver closes the queue."""
         to_rgb = ToRgb(self.colour, (self.width, self.height))
         try:
             with self._opened() as (container, stream):
@@ -116,7 +116,7 @@ class VideoSource:
                     if not channel.put(Frame(to_rgb(decoded), pts, duration)):
                         return
                 reader.check_complete()
-        except BaseException as failure:  # noqa: BLE001  # whatever it is, it is raised again where frames are consumed
+        except BaseException as failure:  # noqa: BLE001  # raised again where frames are consumed
             channel.finish(failure)
         else:
             channel.finish()
@@ -133,8 +133,8 @@ class VideoSource:
     def _timed(self, container: InputContainer, stream: VideoStream, reader: Reader) -> Iterator[Timed]:
         """Put the decoded pictures on our clock, each shown until the next one comes.
 
-        Containers give durations in decoding order or not at all, so only the last one's is believed. A broken clock
-        that stands still or jumps back is made to run: no encoder takes any other.
+        Containers give durations in decoding order or not at all, so only the last one's is used. Times that stand
+        still or jump back are made to increase: no encoder accepts any others.
         """
         step = max(round(1 / (self.frame_rate * self.time_base)), 1)
         waiting: tuple[VideoFrame, int] | None = None
@@ -151,7 +151,7 @@ class VideoSource:
             yield *waiting, rest if rest > 0 else waiting[0].duration or step
 
     def _sought(self, index: int) -> Timed | None:
-        """Go to the frame by its time; None where times do not tell it apart or the format cannot seek."""
+        """Go to the frame by its time; None where its time is not unique or the format cannot seek."""
         with self._opened() as (container, stream):
             timed_packets = any(name in container.format.name for name in _TIMED_FORMATS)
             pts = pts_of_frame(container, stream, index) if timed_packets else None
@@ -186,12 +186,12 @@ class VideoSource:
 
 
 def open_video(file: InputFile) -> VideoSource:
-    """Open a video by its checked descriptor; raise UnreadableMedia for whatever shows no decodable picture."""
+    """Open a video by its checked descriptor; raise UnreadableMedia if no picture can be decoded."""
     return VideoSource(file)
 
 
 def _track_end(container: InputContainer, stream: VideoStream) -> int:
-    """Return the end of the last picture in stream time where the container tells it for this track, else 0."""
+    """Return the end of the last picture in stream time where the container has it for this track, else 0."""
     if "mov" not in container.format.name or stream.duration is None:
         return 0
     return (stream.start_time or 0) + stream.duration

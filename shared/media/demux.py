@@ -1,7 +1,7 @@
-"""Packets to pictures, with a judgement of how much damage is too much.
+"""Packets to pictures, and how much damage is too much.
 
-A single broken packet is concealed by the decoder or left out. A file that ends before its header's promise, or of
-which more than a tenth does not decode, is refused: half a result that looks whole is worse than a reason.
+A single broken packet is concealed by the decoder or left out. A file that ends before the end in its header, or of
+which more than a tenth cannot be decoded, is refused: an incomplete result that looks complete is worse than an error.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from shared.errors import UnreadableMedia
 
 _TOLERATED_FAILURES = 3  # packets, in the shortest of files; in longer ones a tenth
-_MISSING_SECONDS = Fraction(1, 4)  # may be missing where only the whole file's length is promised: it is rounded up
+_MISSING_SECONDS = Fraction(1, 4)  # may be missing where only the whole file's length is known: it is rounded up
 
 
 class Reader:
@@ -42,7 +42,7 @@ class Reader:
                 yield from self._stream.decode(packet)
             except av.FFmpegError as problem:
                 self._failures += 1
-                if self._cut_short:  # the end of a truncated file, named so by `check_complete`
+                if self._cut_short:  # the end of a truncated file, which `check_complete` reports
                     continue
                 if self._failures > max(_TOLERATED_FAILURES, self._packets // 10):
                     raise UnreadableMedia("media_corrupt", name=self._name) from problem

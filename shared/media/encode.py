@@ -67,10 +67,10 @@ def encode(
     nothing. `frame_rate` is the nominal one and `time_base` the unit of the frames' times, by default those of `like`;
     a frame is shown from its pts to the next one's, the last for its duration. 4:2:0 has no odd sizes: an odd side
     grows by repeating its last line. `presented` frames are upright with square pixels, as a player shows them: the
-    source's rotation, pixel shape and depth are theirs no more.
+    source's rotation, pixel shape and depth no longer apply to them.
 
-    A failure in `frames` ends the thread and comes through unchanged; what the encoder meets is raised as JobFailed. On
-    failure `target` holds rubbish, for its owner to discard.
+    A failure in `frames` ends the thread and comes through unchanged; an encoder's problem is raised as JobFailed. On
+    failure the content of `target` is useless; its owner discards it.
     """
     rate = frame_rate or (like.frame_rate if like else _MADE_RATE)
     unit = time_base or (like.time_base if like else 1 / rate)
@@ -104,7 +104,7 @@ def encode(
 
 @dataclass(frozen=True)
 class _Plan:
-    """What the encoding thread was told."""
+    """The arguments of the encoding thread."""
 
     target: OutputFile
     like: VideoSource | None
@@ -131,7 +131,7 @@ def _write(plan: _Plan, frames: Channel[Frame]) -> EncodeReport:
             output = _Output(plan, encoder, (width, height), stack)
             for frame in chain([first], frames):
                 output.write(frame)
-            if frames.closed:  # nobody waits for the rest of the sound any more
+            if frames.closed:  # the result is no longer wanted, nor the rest of the sound
                 raise CancelledError
             return output.finish()
     except av.FFmpegError as problem:
@@ -141,7 +141,7 @@ def _write(plan: _Plan, frames: Channel[Frame]) -> EncodeReport:
 
 
 class _Output:
-    """An MP4 in the making: its picture stream and the tracks that keep pace with it."""
+    """An MP4 that is being written: its picture stream and the other tracks, in step with it."""
 
     def __init__(self, plan: _Plan, encoder: Encoder, size: tuple[int, int], stack: ExitStack) -> None:
         self._plan = plan
@@ -173,7 +173,7 @@ class _Output:
         self._container.metadata[KEY] = plan.label.implicit()
 
     def write(self, frame: Frame) -> None:
-        """Encode one frame and mux what has become ready."""
+        """Encode one frame and mux the packets that are ready."""
         self._frames += 1
         image = self._fitted(frame)
         if self._plan.label.visible and frame.pts * self._plan.time_base < _LABELLED_SECONDS:
@@ -200,7 +200,7 @@ class _Output:
         )
 
     def _picture_stream(self) -> VideoStream:
-        """Set up the encoder, with the shape and the colour of the source said in so many words."""
+        """Set up the encoder, with the shape and the colour of the source stated explicitly."""
         stream = self._container.add_stream(
             self._encoder.name,
             rate=self._plan.frame_rate,
@@ -258,6 +258,6 @@ class _Output:
 
 
 def _abandon(container: OutputContainer) -> None:
-    """Close what `finish` did not; the file is rubbish, so its problems are of no interest."""
+    """Close what `finish` did not; the file is useless, so its errors are ignored."""
     with suppress(av.FFmpegError):
         container.close()

@@ -1,4 +1,4 @@
-"""Which encoder, and how the settings' preset and CRF read in its own words."""
+"""Which encoder, and the settings' preset and CRF on its own scales."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,7 +11,7 @@ from av.codec.context import CodecContext
 from shared.errors import JobFailed
 from shared.settings import Settings
 
-# x264's names, which everybody knows, on the other encoders' scales.
+# x264's names, which are well known, on the other encoders' scales.
 _PRESETS = (
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A decoded picture on its way from the decoder through a model to the encoder."""
+"""A decoded picture, as it passes from the decoder through a model to the encoder."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,9 +12,9 @@ from shared.arrays import Picture
 class Frame:
     """One picture and the time for which it is shown.
 
-    `image` is (height, width, 3) RGB: uint8 0-255, or uint16 0-65535 when the source has more than 8 bits. It lies as
-    the file stores it; a player turns it by `VideoSource.rotation` (see `upright`). `pts` and `duration` count units
-    of the time base that travels beside the frames (`VideoSource.time_base`, or the one given to `encode`); pts 0 is
+    `image` is (height, width, 3) RGB: uint8 0-255, or uint16 0-65535 when the source has more than 8 bits. It is
+    oriented as stored; a player turns it by `VideoSource.rotation` (see `upright`). `pts` and `duration` count units
+    of the time base that belongs to the frames (`VideoSource.time_base`, or the one given to `encode`); pts 0 is
     the moment at which the earliest stream of the source starts.
     """
 

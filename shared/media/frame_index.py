@@ -1,4 +1,4 @@
-"""Where in its file the n-th picture lies, told from the packets without decoding them."""
+"""The position of the n-th picture in its file, from the packets, without decoding."""
 
 import heapq
 from collections.abc import Iterator

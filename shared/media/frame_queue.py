@@ -1,4 +1,4 @@
-"""A bounded queue between two threads whose ends can hang up on each other."""
+"""A bounded queue between two threads that either end can close."""
 
 import threading
 from collections import deque
@@ -11,16 +11,16 @@ _MOST_BYTES = 256 << 20
 
 
 def depth_for(width: int, height: int) -> int:
-    """How many pictures of a size may wait in a channel: a few, and fewer of the gigantic ones."""
+    """How many pictures of a size may wait in a queue: a few, and fewer if they are very large."""
     return max(1, min(_MOST_PICTURES, _MOST_BYTES // (width * height * 3)))
 
 
 class Channel(Generic[T]):
     """Carries items from one thread to another, `depth` at a time.
 
-    Unlike `queue.Queue` both ends can leave: `finish` says that nothing more comes, with the sender's failure if it
+    Unlike `queue.Queue` both ends can close it: `finish` says that nothing more comes, with the sender's failure if it
     had one, and `close` makes every waiting and later `put` return False, so that no thread waits
-    for a partner that is gone.
+    for one that has ended.
     """
 
     def __init__(self, depth: int) -> None:
@@ -33,11 +33,11 @@ class Channel(Generic[T]):
 
     @property
     def closed(self) -> bool:
-        """Whether the receiver hung up."""
+        """Whether the receiver closed the queue."""
         return self._closed
 
     def put(self, item: T) -> bool:
-        """Wait for room and append; False when the receiver hung up."""
+        """Wait for room and append; False if the receiver closed the queue."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._items) < self._depth)
             if self._closed:
@@ -54,7 +54,7 @@ class Channel(Generic[T]):
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Hang up: drop what is queued and let the sender go."""
+        """Close the queue: drop the queued items, and let `put` return False."""
         with self._changed:
             self._closed = True
             self._items.clear()

@@ -17,7 +17,7 @@ from shared.media.watermark import stamp
 
 MAX_PICTURE_PIXELS: Final = 80_000_000  # below Pillow's own alarm
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "JPEG2000")
-_SUFFIXES: Final = {"JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp"}  # whatever else becomes PNG
+_SUFFIXES: Final = {"JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp"}  # all others become PNG
 _JPEG_QUALITY: Final = 95
 _NAMESPACE: Final = "http://www.tc260.org.cn/ns/AIGC/1.0/"
 _XMP: Final = (
@@ -44,7 +44,7 @@ def picture_header(file: InputFile) -> MediaHeader:
     image = _opened(file)
     with image:
         width, height = image.size
-        if image.getexif().get(0x0112, 1) in {5, 6, 7, 8}:  # orientations that lie on their side
+        if image.getexif().get(0x0112, 1) in {5, 6, 7, 8}:  # orientations that are turned by 90 degrees
             width, height = height, width
         return MediaHeader(kind="image", width=width, height=height, bit_depth=16 if "16" in image.mode else 8)
 
@@ -58,7 +58,7 @@ def picture_suffix(file: InputFile) -> str:
 def read_picture(file: InputFile) -> Picture:
     """Return (height, width, 3) uint8 sRGB, turned upright, the first frame of an animation.
 
-    Transparency lies on white. Raises UnreadableMedia for what is no picture, is damaged or has too many pixels.
+    Transparent parts become white. Raises UnreadableMedia for a file that is no picture, is damaged or too large.
     """
     with _opened(file) as image:
         try:
@@ -70,8 +70,8 @@ def read_picture(file: InputFile) -> Picture:
 def write_picture(image: Picture, target: OutputFile, *, label: Label | None) -> None:
     """Write (height, width, 3) uint8 in the format of `target.suffix`: .jpg, .png or .webp.
 
-    `label` goes into the XMP, and onto the picture if it is a visible one; None is for what no machine made, such as
-    a crop of the input. Raises JobFailed when the disk refuses.
+    `label` goes into the XMP, and onto the picture if it is a visible one; None is for pictures that no machine made,
+    such as a crop of the input. Raises JobFailed when it cannot be written.
     """
     if label is not None and label.visible:
         image = stamp(image)
@@ -124,7 +124,7 @@ def _as_rgb(image: PillowImage) -> PillowImage:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-        except (ImageCms.PyCMSError, OSError):  # a broken profile is as good as none
+        except (ImageCms.PyCMSError, OSError):  # a broken profile is treated as none
             converted = None
         if converted is not None:
             return converted

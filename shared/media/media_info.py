@@ -1,4 +1,4 @@
-"""What a media file says about itself, as plain data that any process may hold."""
+"""What a media file says about itself, as plain data that can be passed between processes."""
 
 from dataclasses import asdict, dataclass
 from fractions import Fraction

@@ -1,7 +1,7 @@
-"""The picture's times in MP4's terms, so that what is read back is what was written, to the tick.
+"""The picture's times in MP4's terms, so that a reader gets exactly the times that were written.
 
 MP4 stores for each sample the difference of decoding times to the next one, and a track lasts as long as these sum up
-to. With reordered pictures that sum has little to do with when they are shown; two corrections make it agree.
+to. With reordered pictures that sum differs from the time for which they are shown; two corrections make them equal.
 """
 
 from fractions import Fraction
@@ -46,7 +46,7 @@ class Mp4Timing:
         start, dts = self._start or 0, packet.dts or 0
         if self._last_dts is None:
             # Decoding starts ahead by the time of the first few pictures. If these are shown for long, the sum above
-            # would be too; the lead need not be longer than at the usual rate.
+            # would be too long; the lead need not be longer than at the usual rate.
             lead = start - dts
             if lead > 0:
                 self._lead = min(Fraction(1), Fraction(max(reordered, 1) * self._step, lead))

@@ -1,6 +1,6 @@
-"""Reading media headers beside the HTTP face, in processes that a hostile file may crash, hang or bloat.
+"""Reading media headers for the HTTP face, in processes that a hostile file may crash, hang or fill with data.
 
-This module imports no codec: the face stays light, and a demuxer's crash costs a worker, never a request of another.
+This module imports no codec: the HTTP face stays small, and a demuxer's crash ends a worker, and no other request.
 """
 
 import asyncio
@@ -90,8 +90,8 @@ class ProbePool:
         farewell.add_done_callback(self._farewells.discard)
 
     async def _read(self, file: InputFile, kind: MediaKind) -> MediaHeader:
-        # A worker that is gone may have gone for reasons of its own: idle for long, or killed. Only a file that takes
-        # down a fresh one too is to blame.
+        # A worker may have ended for another reason: idle for long, or killed. Only a file that also crashes a new
+        # worker is the cause.
         for fresh in (False, True):
             worker = self._take_idle() if self._idle and not fresh else await _Worker.start()
             healthy = False
@@ -149,7 +149,7 @@ class _Worker:
         return worker
 
     async def ask(self, file: InputFile, kind: MediaKind) -> dict[str, Any]:
-        """Hand over an open file; ConnectionError or EOFError when the worker is gone."""
+        """Send an open file; ConnectionError or EOFError when the worker has ended."""
         question = {"name": file.name, "size": file.size, "mtime_ns": file.mtime_ns, "kind": kind}
         socket.send_fds(self.link, [json.dumps(question).encode()], [file.fd])
         return await self.hear()

@@ -23,9 +23,9 @@ _REQUEST_BYTES = 8192
 
 
 def main() -> None:
-    """Answer requests until the parent is gone or has asked nothing for minutes."""
+    """Answer requests until the parent has ended or has sent none for minutes."""
     die_with_parent()
-    if os.getppid() != int(sys.argv[2]):  # it ended before it was tied to us
+    if os.getppid() != int(sys.argv[2]):  # the parent ended before we asked to end with it
         return
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def answer(request: dict[str, Any], descriptor: int) -> dict[str, Any]:
-    """Return {"header": …}, or {"problem": key, "facts": …} for a file that is not what it should be."""
+    """Return {"header": …}, or {"problem": key, "facts": …} for a file of another kind."""
     with InputFile(descriptor, request["name"], request["size"], request["mtime_ns"]) as file:
         try:
             return {"header": read_header(file, request["kind"]).to_json()}

@@ -1,4 +1,4 @@
-"""Saying that a file was made by a machine.
+"""The label that says that a machine made a file.
 
 GB 45438-2025 and the measures in force since 2025-09-01 ask for an implicit label in the file's metadata, exactly one,
 and for a visible one unless the user agreed otherwise. This follows public descriptions of them and claims no
@@ -17,7 +17,7 @@ KEY = "AIGC"
 
 @dataclass(frozen=True)
 class Label:
-    """Who made a file, under which number, and whether the picture itself says so too.
+    """Who made a file, under which number, and whether the label is also visible in the picture.
 
     `producer` and `produce_id` are printable ASCII without spaces and not empty.
     """
@@ -28,7 +28,7 @@ class Label:
 
     @classmethod
     def of(cls, settings: Settings, target: OutputFile) -> "Label":
-        """Label an output by its own name, which holds service, task and attempt, and so leads back to its run."""
+        """Label an output with its own name, which contains service, task and attempt and so identifies its run."""
         wanted = settings.encoding
         return cls(wanted.content_producer, re.sub(r"[^!-~]", "", target.stem) or "unnamed", wanted.visible_label)
 

@@ -1,13 +1,13 @@
 """Where one shot ends and the next begins.
 
 Two frames are compared as thumbnails: the middle of either is searched in the other, and the best normalised
-cross-correlation is their similarity, 1 for the same content wherever a pan has moved it, about 0 for strangers.
+cross-correlation is their similarity, 1 for the same content wherever a pan has moved it, about 0 for unrelated ones.
 Correlation does not see brightness, so a flash or a fade is no cut.
 
-Measured (`benchmarks/interpo.py` has the clips): neighbouring frames of quiet shots lie above 0.93; a helmet camera
+Measured (`benchmarks/interpo.py` has the clips): neighbouring frames with little motion are above 0.93; a helmet camera
 in a turn falls to 0.60, frame by frame; across the five cuts of that clip it is -0.04 to 0.49; 6221 pairs from
 different clips have a median of 0.26 and a maximum of 0.65. So a cut is a pair below 0.7 that falls by 0.2 at once:
-the first finds nearly every pair of strangers, the second spares the helmet camera.
+the first finds nearly every pair of unrelated pictures, the second does not take the helmet camera for a cut.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ _SEARCH = (8, 5)  # how far the middle is searched to each side: an eighth of th
 _SIMILAR = 0.7
 _FALL = 0.2
 _FLAT = 1 / 255  # deviation of a picture without content
-_VISIBLE = 4 / 255  # mean difference below which even strangers (black and nearly black) may be blended
+_VISIBLE = 4 / 255  # mean difference below which even unrelated pictures (black and nearly black) may be blended
 
 
 class CutDetector:
@@ -39,7 +39,7 @@ class CutDetector:
         similarity = _similarity(before, after)
         differs = float(np.abs(before - after).mean()) > _VISIBLE
         if differs and similarity < min(_SIMILAR, self._usual - _FALL):
-            self._usual = 1.0  # the new shot is not known yet
+            self._usual = 1.0  # nothing of the new shot is known yet
             return True
         self._usual = similarity if differs else 1.0  # flat pictures correlate with nothing, not even themselves
         return False

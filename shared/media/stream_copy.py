@@ -1,4 +1,4 @@
-"""What goes along with the picture: sound, subtitles, chapters, metadata. Copied where MP4 takes them as they are."""
+"""What is kept beside the picture: sound, subtitles, chapters, metadata. Copied where MP4 can hold them unchanged."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,9 +17,9 @@ from shared.media import audio, subtitles
 from shared.media.container import open_container
 
 if TYPE_CHECKING:
-    from av.container.core import Chapter  # exists in the stubs alone
+    from av.container.core import Chapter  # exists only in the stubs
 
-# The container's words about itself, untrue of the new file, and the label of an earlier maker.
+# The container's data about itself, wrong for the new file, and the label of an earlier producer.
 _DROPPED = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "aigc"}
 _STREAM_METADATA = {"language", "title", "handler_name"}
 
@@ -27,10 +27,10 @@ Packets = Iterator["Packet[Any]"]
 
 
 class CopiedStream:
-    """A stream of the source on its way into the result, taken up to the time that the picture has reached.
+    """A stream of the source that is copied into the result, up to the time that the picture has reached.
 
-    Where the source cannot be read on, the track ends and is `broken_off`: the picture alone decides whether a damaged
-    file is refused.
+    Where the source cannot be read any further, the track ends and is `broken_off`: the picture alone decides whether
+    a damaged file is refused.
     """
 
     def __init__(self, name: str, stream: Stream, packets: Packets) -> None:
@@ -54,7 +54,7 @@ class CopiedStream:
                 continue
             if seconds is not None and packet.dts * packet.time_base > seconds:
                 return
-            if self._last_dts is not None and packet.dts <= self._last_dts:  # muxers refuse a clock that stands
+            if self._last_dts is not None and packet.dts <= self._last_dts:  # muxers refuse times that do not increase
                 packet.dts = self._last_dts + 1
                 packet.pts = max(packet.pts or 0, packet.dts)
             self._last_dts = packet.dts
@@ -75,8 +75,8 @@ def carry_over(
 ) -> tuple[list[CopiedStream], list[str]]:
     """Add all but the picture of `file` to `target`; return the tracks to mux and the names of what MP4 cannot hold.
 
-    `origin` seconds are taken off every time. Each track has a container of its own, kept open by `stack`, so that a
-    badly interleaved source never makes packets pile up.
+    `origin` seconds are subtracted from every time. Each track has its own container, kept open by `stack`, so
+    that a badly interleaved source never makes packets accumulate.
     """
     with open_container(file) as source:
         target.metadata.update({key: text for key, text in source.metadata.items() if key.lower() not in _DROPPED})
@@ -129,7 +129,7 @@ def _alone(container: InputContainer, index: int) -> Stream:
 
 
 def _moved(packets: Packets, origin: Fraction) -> Packets:
-    """Take `origin` seconds off the packets' times."""
+    """Subtract `origin` seconds from the packets' times."""
     for packet in packets:
         if not packet.size:
             continue
@@ -140,7 +140,7 @@ def _moved(packets: Packets, origin: Fraction) -> Packets:
 
 
 def _shifted(chapters: "list[Chapter]", origin: Fraction) -> "list[Chapter]":
-    """Take `origin` seconds off the chapters' times; none starts before zero."""
+    """Subtract `origin` seconds from the chapters' times; none starts before zero."""
     moved: list[Chapter] = []
     for chapter in chapters:
         shift = round(origin / chapter["time_base"]) if chapter["time_base"] else 0

@@ -13,7 +13,7 @@ _TEXT = {"subrip", "srt", "ass", "ssa", "webvtt", "text"}
 
 
 def can_carry(stream: SubtitleStream) -> bool:
-    """Whether the subtitles are text; bitmaps of DVDs and discs have no place in MP4."""
+    """Whether the subtitles are text; MP4 cannot hold the bitmaps of DVDs and discs."""
     return stream.codec_context is not None and stream.codec_context.name in {_OWN, *_TEXT}
 
 
@@ -47,7 +47,7 @@ def packets(
             if subtitle is None:
                 continue
             made = target.codec_context.encode_subtitle(subtitle)
-        except av.FFmpegError:  # one unreadable line; the others stay
+        except av.FFmpegError:  # one unreadable line; the others are kept
             continue
         made.pts = made.dts = packet.pts
         made.duration = packet.duration

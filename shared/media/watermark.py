@@ -1,4 +1,4 @@
-"""The visible label "AI生成", drawn from strokes of our own: no font has to be installed, none's licence applies."""
+"""The visible label "AI生成", drawn from our own strokes: no font has to be installed, no font's licence applies."""
 
 from functools import cache
 from itertools import pairwise
@@ -40,7 +40,7 @@ _STROKE = 0.085  # ems
 _PADDING = 0.3  # ems of dark ground around the text
 _SMOOTHING = 4  # drawn so many times larger, then averaged
 _OF_SHORTEST_SIDE = 0.06  # the rule asks for 0.05
-_LEAST_PIXELS = 14  # below that the strokes run together
+_LEAST_PIXELS = 14  # below that the strokes merge
 _GROUND_OPACITY = 0.5
 
 

@@ -1,1 +1,1 @@
-"""What Prometheus is told of a service: counted in its process, asked of the database, measured on the machine."""
+"""A service's metrics for Prometheus: counted in its process, read from the database, measured on the machine."""

@@ -1,4 +1,4 @@
-"""Looking at something that may hang, a dead network share or a driver in trouble, without hanging with it."""
+"""Calling a function that may hang, such as one on a dead network share or a broken driver, without hanging."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class BoundedProbe(Generic[T]):
-    """At most one look under way at any time, in a thread that nobody waits for at the end of the process."""
+    """At most one call at any time, in a thread that does not keep the process from ending."""
 
     def __init__(self, look: Callable[[], T], *, seconds: float) -> None:
         self._look = look
@@ -21,19 +21,19 @@ class BoundedProbe(Generic[T]):
         self._under_way: Future[T] | None = None
 
     async def take(self) -> T | None:
-        """Return what the look returns; None when it takes longer than its seconds or fails."""
+        """Return what the call returns; None when it takes longer than its limit or fails."""
         if self._under_way is None:
             self._under_way = Future()
             threading.Thread(target=self._run, args=(self._under_way,), name="bounded-probe", daemon=True).start()
         waiting = asyncio.wrap_future(self._under_way)
         done, _ = await asyncio.wait({waiting}, timeout=self._seconds)
         if not done:
-            return None  # the next one asks how this look has come out
+            return None  # a later `take` gets the result of this call
         self._under_way = None
         try:
             return waiting.result()
-        except Exception as error:  # noqa: BLE001  # a figure less is no reason to show none
-            logger.warning("cannot look: %s", error)
+        except Exception as error:  # noqa: BLE001  # the other metrics are still shown
+            logger.warning("cannot measure: %s", error)
             return None
 
     def _run(self, outcome: "Future[T]") -> None:

@@ -1,4 +1,4 @@
-"""Counters of ended tasks, kept from what the database shows at each look."""
+"""Counters of ended tasks, from what the database shows at each query."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -25,12 +25,12 @@ class EndedTaskCounters:
         self._service = service
         self._begun: datetime | None = None
         self._newest: datetime | None = None
-        self._counted: dict[UUID, datetime] = {}  # those that a look with its overlap would show again
+        self._counted: dict[UUID, datetime] = {}  # those that the next query, with its overlap, would show again
         self._ended = Counter("kinora_tasks_ended_total", "Tasks that have ended", (*OF_TASK, "state"))
-        self._poisoned = Counter("kinora_tasks_poisoned_total", "Tasks given up because runners died of them", OF_TASK)
-        self._crashes = Counter(
-            "kinora_task_crashes_total", "Runs of ended tasks that ended with their runner", OF_TASK
+        self._poisoned = Counter(
+            "kinora_tasks_poisoned_total", "Tasks that failed because they crashed their runner repeatedly", OF_TASK
         )
+        self._crashes = Counter("kinora_task_crashes_total", "Runs of ended tasks in which the runner died", OF_TASK)
         self._frames = Counter("kinora_frames_total", "Frames in the results of succeeded tasks", OF_TASK)
         self._run = Histogram("kinora_task_run_seconds", "Last attempt of succeeded tasks", OF_TASK, RUN_BOUNDS)
         self._wait = Histogram("kinora_task_wait_seconds", "From acceptance to the first attempt", OF_TASK, WAIT_BOUNDS)
@@ -42,7 +42,7 @@ class EndedTaskCounters:
 
     @property
     def since(self) -> datetime | None:
-        """From when on the next look must show what has ended; None before the beginning."""
+        """The time from which the next query must show ended tasks; None before the start."""
         return None if self._newest is None else self._newest - OVERLAP
 
     def declare(self, kind: str, version: str) -> None:
@@ -56,7 +56,7 @@ class EndedTaskCounters:
             spread.declare(*labels)
 
     def count(self, tasks: Sequence[Ended]) -> None:
-        """Count what a look from `since` on has shown."""
+        """Count the tasks that a query from `since` on has shown."""
         assert self._begun
         assert self._newest
         for task in tasks:

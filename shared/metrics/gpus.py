@@ -1,4 +1,4 @@
-"""The memory of NVIDIA GPUs, asked of the driver's own library: a process that serves HTTP needs no torch for it."""
+"""The memory of NVIDIA GPUs, from the driver's own library, so that a process that serves HTTP needs no torch."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import pynvml
 
 @dataclass(frozen=True)
 class GpuMemory:
-    """One device as the driver counts, whoever uses it."""
+    """One device as the driver reports it, for all processes together."""
 
     index: int
     name: str

@@ -1,8 +1,8 @@
-"""Figures in Prometheus' text format: counters and histograms of one process, rendered and merged.
+"""Metrics in Prometheus' text format: counters and histograms of one process, rendered and merged.
 
 BentoML runs prometheus_client in its multiprocess mode: every process of every service of one `bentoml serve` writes to
 one directory, which the next `bentoml serve` under the same home empties. There a counter belongs to no service, and it
-falls to nothing when a second version starts beside the first. So our figures are plain numbers in the one process that
+is lost when a second version starts beside the first. So our metrics are plain numbers in the one process that
 a service has, added to BentoML's page through its `__metrics__` hook. They count from the start of that process.
 """
 
@@ -83,7 +83,7 @@ class Histogram:
 def gauge(
     name: str, meaning: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], float]]
 ) -> GaugeMetricFamily:
-    """Return a family of what is measured now; without values it is left out of the page."""
+    """Return a family of values measured now; without values it is left out of the page."""
     family = GaugeMetricFamily(name, meaning, labels=labels)
     for series, value in values:
         family.add_metric(series, value)
@@ -96,7 +96,7 @@ def render(families: Iterable[Metric]) -> str:
 
 
 def merge(pages: Iterable[str]) -> str:
-    """Join pages of several services into one, each of our families under one head; what is not ours is left out.
+    """Join pages of several services into one, each of our families under one head; other families are left out.
 
     The series of different services differ in their `service` label, so that none appears twice.
     """

@@ -1,7 +1,7 @@
-"""What one service tells Prometheus: its own counters, and what the database, its runners and the machine say.
+"""The metrics of one service: its own counters, and values from the database, its runners and the machine.
 
-Two kinds of truth, and a reader must know which he sums (docs/operations.md has the table): what this process counted
-(accepted, tries of callbacks, runners) is summed over replicas; what the database says is the same at every replica.
+A query must respect the source of a value (docs/operations.md has the table): what this process counted (accepted,
+tries of callbacks, runners) is summed over replicas; what the database says is the same at every replica.
 """
 
 import asyncio
@@ -24,15 +24,15 @@ from shared.metrics.instruments import Counter, gauge, render
 from shared.settings import Settings
 from shared.vocabulary import ServiceName, TaskKind
 
-CACHE_SECONDS = 2.0  # several scrapers, or one that is in a hurry, ask the database once
-DATABASE_SECONDS = 0.6  # with the rest well below the second within which a scrape is answered
+CACHE_SECONDS = 2.0  # several scrapes in this time query the database once
+DATABASE_SECONDS = 0.6  # with the rest well below one second, the limit for a scrape
 MACHINE_SECONDS = 0.3
 OUTCOMES = ("delivered", "refused", "unreachable")
 
 
 @dataclass(frozen=True)
 class RunnerState:
-    """One runner that this service looks after."""
+    """One runner that this service started."""
 
     kind: str
     alive: bool
@@ -42,7 +42,7 @@ class RunnerState:
 
 @dataclass(frozen=True)
 class DatabaseSnapshot:
-    """What one look into the database showed."""
+    """The result of one query of the database."""
 
     queue_depths: Sequence[task_queries.QueueDepth]
     undelivered: Sequence[task_queries.UndeliveredCallbacks]
@@ -50,8 +50,8 @@ class DatabaseSnapshot:
 
 
 @dataclass(frozen=True)
-class FolderRoom:
-    """The file system in which a folder lies."""
+class FolderSpace:
+    """The file system of a folder."""
 
     folder: Path
     free_bytes: int
@@ -59,7 +59,7 @@ class FolderRoom:
 
 
 class ServiceMetrics:
-    """The figures of one service. `accepted` and `attempts` are added to by whoever does it, from any thread."""
+    """The metrics of one service. Other code adds to `accepted` and `attempts`, from any thread."""
 
     def __init__(self, service: ServiceName, settings: Settings, kinds: Sequence[TaskKind], version: str) -> None:
         self._service = service
@@ -72,22 +72,22 @@ class ServiceMetrics:
         )
         self._attempts = Counter(
             "kinora_callback_attempts_total",
-            "Tries to deliver a callback, by what came of them",
+            "Tries to deliver a callback, by outcome",
             ("service", "outcome"),
         )
-        self._ledger = EndedTaskCounters(service)
+        self._ended_tasks = EndedTaskCounters(service)
         for kind in kinds:
-            self._ledger.declare(kind, version)
+            self._ended_tasks.declare(kind, version)
             for repeat in ("false", "true"):
                 self._accepted.add(service, kind, repeat, amount=0)
         for outcome in OUTCOMES:
             self._attempts.add(service, outcome, amount=0)
         folders = (settings.state_dir, *settings.media_roots)
-        self._folders = BoundedProbe(lambda: list(_rooms(folders)), seconds=MACHINE_SECONDS)
+        self._folders = BoundedProbe(lambda: list(_free_space(folders)), seconds=MACHINE_SECONDS)
         self._gpus = BoundedProbe(gpu_memory, seconds=MACHINE_SECONDS)
         self._looking = asyncio.Lock()
         self._looked_at = -CACHE_SECONDS
-        self._stand: DatabaseSnapshot | None = None
+        self._snapshot: DatabaseSnapshot | None = None
 
     def accepted(self, kind: TaskKind, *, repeat: bool) -> None:
         """Count an accepted request."""
@@ -98,18 +98,18 @@ class ServiceMetrics:
         self._attempts.add(self._service, outcome)
 
     async def begin(self, pool: Pool) -> None:
-        """Count ends from now on. Call as soon as the storage is open; raise Unavailable."""
-        self._ledger.begin(await pool.run_with_timeout(task_queries.clock))
+        """Count ends from now on. Call as soon as the storage can be reached; raise Unavailable."""
+        self._ended_tasks.begin(await pool.run_with_timeout(task_queries.clock))
 
     async def page(self, pool: Pool | None, runners: Sequence[RunnerState]) -> str:
         """Return the figures as text, within a second whatever hangs."""
-        stand, rooms, gpus = await asyncio.gather(self._look(pool), self._folders.take(), self._gpus.take())
+        snapshot, folders, gpus = await asyncio.gather(self._look(pool), self._folders.take(), self._gpus.take())
         return render(
             [
                 *self._of_process(runners),
-                *self._ledger.families(),
-                *self._of_database(stand),
-                *self._of_machine(rooms or [], gpus or []),
+                *self._ended_tasks.families(),
+                *self._of_database(snapshot),
+                *self._of_machine(folders or [], gpus or []),
             ]
         )
 
@@ -120,42 +120,49 @@ class ServiceMetrics:
             restarts.add(service, runner.kind, amount=runner.restarts)
         up = [((service, runner.kind), float(runner.alive)) for runner in runners]
         memory = [((service, runner.kind), _resident_bytes(runner.pid)) for runner in runners if runner.pid]
-        yield gauge("kinora_build_info", "What runs here", ("service", "version"), [((service, self._version), 1.0)])
+        yield gauge(
+            "kinora_build_info", "The running version", ("service", "version"), [((service, self._version), 1.0)]
+        )
         yield self._accepted.family()
         yield self._attempts.family()
         yield gauge("kinora_runner_up", "Whether this service's own runner is up", by_kind, up)
         yield gauge("kinora_runner_resident_memory_bytes", "Memory of this service's own runner", by_kind, memory)
         yield restarts.family()
 
-    def _of_database(self, stand: DatabaseSnapshot | None) -> Iterable[Metric]:
-        """Show what waits, runs and is undelivered; nothing of it while the database does not say."""
+    def _of_database(self, snapshot: DatabaseSnapshot | None) -> Iterable[Metric]:
+        """Yield what waits, runs and is undelivered; only `kinora_database_up` while the database does not answer."""
         service = self._service
-        up = [((service,), 0.0 if stand is None else 1.0)]
+        up = [((service,), 0.0 if snapshot is None else 1.0)]
         yield gauge("kinora_database_up", "Whether the database answers this service", ("service",), up)
-        if stand is None:
+        if snapshot is None:
             return
         idle = [
             task_queries.QueueDepth(kind, self._version, state, 0, 0.0)
             for kind in self._kinds
             for state in ("queued", "running")
         ]
-        groups = {(group.kind, group.version, group.state): group for group in (*idle, *stand.queue_depths)}.values()
+        groups = {(group.kind, group.version, group.state): group for group in (*idle, *snapshot.queue_depths)}.values()
         waiting = [((service, group.kind, group.version), group) for group in groups if group.state == "queued"]
         running = [((service, group.kind, group.version), group) for group in groups if group.state == "running"]
         yield gauge("kinora_tasks_waiting", "Tasks in the queue", OF_TASK, [(k, group.tasks) for k, group in waiting])
         yield gauge(
             "kinora_tasks_oldest_waiting_seconds",
-            "Since the oldest task in the queue was accepted",
+            "Time since the oldest task in the queue was accepted",
             OF_TASK,
             [(key, group.oldest_seconds) for key, group in waiting],
         )
-        yield gauge("kinora_tasks_running", "Tasks at work", OF_TASK, [(key, group.tasks) for key, group in running])
-        ages = [((service, heartbeat.kind, heartbeat.version), heartbeat.age_seconds) for heartbeat in stand.heartbeats]
+        yield gauge("kinora_tasks_running", "Running tasks", OF_TASK, [(key, group.tasks) for key, group in running])
+        ages = [
+            ((service, heartbeat.kind, heartbeat.version), heartbeat.age_seconds) for heartbeat in snapshot.heartbeats
+        ]
         yield gauge(
-            "kinora_runners_silent_seconds", "Since any runner of this version gave a sign of life", OF_TASK, ages
+            "kinora_runners_silent_seconds",
+            "Time since the last heartbeat of any runner of this version",
+            OF_TASK,
+            ages,
         )
         none = [task_queries.UndeliveredCallbacks(state, 0, 0.0) for state in ("pending", "parked")]
-        late = {group.state: ((service, group.state), group) for group in (*none, *stand.undelivered)}.values()
+        late = {group.state: ((service, group.state), group) for group in (*none, *snapshot.undelivered)}.values()
         by_state = ("service", "state")
         yield gauge(
             "kinora_callbacks_undelivered",
@@ -165,43 +172,43 @@ class ServiceMetrics:
         )
         yield gauge(
             "kinora_callbacks_oldest_undelivered_seconds",
-            "Since the oldest of them was to be delivered first, or was replayed last",
+            "Time since the oldest of them was first due, or was last replayed",
             by_state,
             [(key, group.oldest_seconds) for key, group in late],
         )
 
-    def _of_machine(self, rooms: Sequence[FolderRoom], gpus: Sequence[GpuMemory]) -> Iterable[Metric]:
+    def _of_machine(self, spaces: Sequence[FolderSpace], gpus: Sequence[GpuMemory]) -> Iterable[Metric]:
         by_folder, by_gpu = ("service", "folder"), ("service", "gpu", "name")
-        folders = [((self._service, str(room.folder)), room) for room in rooms]
+        folders = [((self._service, str(space.folder)), space) for space in spaces]
         free, size = (
-            [(key, room.free_bytes) for key, room in folders],
-            [(key, room.size_bytes) for key, room in folders],
+            [(key, space.free_bytes) for key, space in folders],
+            [(key, space.size_bytes) for key, space in folders],
         )
-        yield gauge("kinora_folder_free_bytes", "Room left where this folder lies", by_folder, free)
-        yield gauge("kinora_folder_size_bytes", "Size of the file system in which it lies", by_folder, size)
+        yield gauge("kinora_folder_free_bytes", "Free space of the file system of this folder", by_folder, free)
+        yield gauge("kinora_folder_size_bytes", "Size of the file system of this folder", by_folder, size)
         cards = [((self._service, str(gpu.index), gpu.name), gpu) for gpu in gpus]
         used, total = [(key, gpu.used_bytes) for key, gpu in cards], [(key, gpu.total_bytes) for key, gpu in cards]
-        yield gauge("kinora_gpu_memory_used_bytes", "GPU memory in use, whoever uses it", by_gpu, used)
+        yield gauge("kinora_gpu_memory_used_bytes", "GPU memory in use by all processes", by_gpu, used)
         yield gauge("kinora_gpu_memory_total_bytes", "GPU memory", by_gpu, total)
 
     async def _look(self, pool: Pool | None) -> DatabaseSnapshot | None:
-        """Ask the database, unless it was asked a moment ago; None when it does not answer."""
+        """Query the database, unless that was done a moment ago; None when it does not answer."""
         async with self._looking:
             if time.monotonic() - self._looked_at >= CACHE_SECONDS:
-                self._stand = None
+                self._snapshot = None
                 if pool is not None:
                     try:
-                        self._stand, ended = await pool.run_with_timeout(self._ask, seconds=DATABASE_SECONDS)
-                        self._ledger.count(ended)
-                    except Unavailable:  # said in the log already
-                        self._stand = None
+                        self._snapshot, ended = await pool.run_with_timeout(self._ask, seconds=DATABASE_SECONDS)
+                        self._ended_tasks.count(ended)
+                    except Unavailable:  # already logged
+                        self._snapshot = None
                 self._looked_at = time.monotonic()
-            return self._stand
+            return self._snapshot
 
     async def _ask(self, connection: Connection) -> tuple[DatabaseSnapshot, Sequence[task_queries.Ended]]:
-        if self._ledger.since is None:
-            self._ledger.begin(await task_queries.clock(connection))
-        since = self._ledger.since
+        if self._ended_tasks.since is None:
+            self._ended_tasks.begin(await task_queries.clock(connection))
+        since = self._ended_tasks.since
         assert since
         queue_depths = await task_queries.queue_depths(connection, self._service)
         undelivered = await task_queries.undelivered(connection, self._service)
@@ -211,16 +218,16 @@ class ServiceMetrics:
         )
 
 
-def _rooms(folders: Iterable[Path]) -> Iterable[FolderRoom]:
+def _free_space(folders: Iterable[Path]) -> Iterable[FolderSpace]:
     """Measure the file systems of those folders that exist."""
     for folder in folders:
         if folder.exists():
             usage = shutil.disk_usage(folder)
-            yield FolderRoom(folder, usage.free, usage.total)
+            yield FolderSpace(folder, usage.free, usage.total)
 
 
 def _resident_bytes(pid: int) -> float:
-    """Return what a process holds in memory; 0 when it has ended meanwhile."""
+    """Return the resident memory of a process in bytes; 0 when it has ended meanwhile."""
     try:
         return float(psutil.Process(pid).memory_info().rss)
     except psutil.Error:

@@ -1,7 +1,7 @@
 """What the database says of one service's tasks: how many wait and run, which have ended, what is undelivered.
 
-SQL only. The rows are the truth about every task, whichever runner on whichever host has run it, and whatever was
-killed: so nobody else has to report anything.
+SQL only. The rows show every task, whichever runner on whichever host has run it, and whatever was killed: no other
+process has to report anything.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Ended:
     finished_at: datetime
     wait_seconds: float | None  # from acceptance to the first attempt; None for what never began
     run_seconds: float | None  # of the last attempt
-    frames: float | None  # of the result, where the pipeline told
+    frames: float | None  # of the result, where the pipeline reported it
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class VersionHeartbeat:
 
     kind: str
     version: str
-    age_seconds: float  # since any of them gave a sign of life
+    age_seconds: float  # since the last heartbeat of any of them
 
 
 async def clock(connection: Connection) -> datetime:
@@ -66,7 +66,7 @@ async def clock(connection: Connection) -> datetime:
 
 
 async def queue_depths(connection: Connection, service: ServiceName) -> list[QueueDepth]:
-    """Return what waits and runs."""
+    """Return the tasks that wait and run."""
     cursor = await connection.execute(
         "SELECT kind, COALESCE(runs_on, version) AS version, state, count(*) AS tasks,"
         " extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS oldest_seconds"
@@ -77,7 +77,7 @@ async def queue_depths(connection: Connection, service: ServiceName) -> list[Que
 
 
 async def ended(connection: Connection, service: ServiceName, since: datetime) -> list[Ended]:
-    """Return what has ended since then."""
+    """Return the tasks that have ended since then."""
     cursor = await connection.execute(
         "SELECT id, kind, version, state, crashes, finished_at,"
         " extract(epoch FROM started_at - created_at)::float8 AS wait_seconds,"
@@ -90,7 +90,7 @@ async def ended(connection: Connection, service: ServiceName, since: datetime) -
 
 
 async def undelivered(connection: Connection, service: ServiceName) -> list[UndeliveredCallbacks]:
-    """Return what has not arrived, parked or still being tried."""
+    """Return the callbacks that are not delivered, parked or pending."""
     cursor = await connection.execute(
         "SELECT c.state, count(*) AS callbacks,"
         " extract(epoch FROM clock_timestamp() - min(c.since))::float8 AS oldest_seconds"
@@ -102,7 +102,7 @@ async def undelivered(connection: Connection, service: ServiceName) -> list[Unde
 
 
 async def heartbeats(connection: Connection, service: ServiceName) -> list[VersionHeartbeat]:
-    """Return the versions that had runners of late; one that was rolled out long ago is no news."""
+    """Return the versions that had runners within a day; an old release would only be noise."""
     cursor = await connection.execute(
         "SELECT kind, version, greatest(0, extract(epoch FROM clock_timestamp() - beat_at))::float8 AS age_seconds"
         " FROM kinora_versions WHERE service = %s AND beat_at > now() - interval '1 day'",

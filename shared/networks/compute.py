@@ -22,12 +22,12 @@ class Compute:
 
     @property
     def name(self) -> str:
-        """Return such as "cpu float32" or "cuda:0 float16", for logs and task details."""
+        """Return a name such as "cpu float32" or "cuda:0 float16", for logs and task details."""
         return f"{self.device} {str(self.dtype).removeprefix('torch.')}"
 
 
 def choose_compute(wanted: Literal["auto", "cpu", "cuda"]) -> Compute:
-    """Choose fp16 on CUDA, bf16 on a CPU with AMX or AVX512-BF16, fp32 on any other; Unavailable without the wanted."""
+    """Choose fp16 on CUDA, bf16 on a CPU with AMX or AVX512-BF16, else fp32; Unavailable if `wanted` is missing."""
     has_cuda = torch.cuda.is_available()
     if wanted == "cuda" and not has_cuda:
         raise Unavailable("device_missing", device=wanted)

@@ -1,4 +1,4 @@
-"""Frames between frames: two pictures and instants go in, the pictures of those instants come out."""
+"""Frames between frames: two pictures and instants in, the pictures at those instants out."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -23,16 +23,16 @@ class Interpolator:
 
     Pictures are (H, W, 3) RGB of one dtype, uint8 or uint16; so are the answers, made one batch at a time as they are
     asked for. The second picture of a call is not analysed again when the next call has it first; it is recognised as
-    the same array, so nobody may write into it. Not thread-safe.
+    the same array, so it must not be changed. Not thread-safe.
     """
 
     def __init__(
         self, network: Rife, compute: Compute, *, refine: bool = True, batch_pixels: int | None = None
     ) -> None:
-        """`refine` runs the correction behind the flow where the weights have one; docs/interpo.md has its price."""
+        """`refine` runs the correction behind the flow where the weights have one; docs/interpo.md has its cost."""
         self.refine = refine and network.layout.refines
         self.compute = compute
-        self._network: Rife = network.eval().to(  # type: ignore[call-overload]  # torch's stubs forget memory_format
+        self._network: Rife = network.eval().to(  # type: ignore[call-overload]  # torch's stubs lack memory_format
             device=compute.device, dtype=compute.dtype, memory_format=compute.memory_format
         )
         on_cuda = compute.device.type == "cuda"
@@ -41,7 +41,7 @@ class Interpolator:
 
     @property
     def name(self) -> str:
-        """Return such as "RIFE 4.0 refined, cpu float32", for logs and task details."""
+        """Return a name such as "RIFE 4.0 refined, cpu float32", for logs and task details."""
         return f"RIFE {self._network.layout.name}{' refined' if self.refine else ''}, {self.compute.name}"
 
     def __call__(self, first: Picture, second: Picture, timesteps: Sequence[float]) -> Iterator[Picture]:
@@ -67,7 +67,7 @@ class Interpolator:
         multiple = self._network.multiple(flow_scale)
         height, width = picture.shape[:2]
         frame = _to_frame(picture, self.compute.device)
-        # The edge repeated, where the published code pads with black: nothing flows in from there.
+        # The edge repeated, where the published code pads with black: no black is warped into the picture.
         frame = pad(frame, (0, -width % multiple, 0, -height % multiple), mode="replicate")
         return self._network.features(frame, refine=self.refine)
 
@@ -82,6 +82,6 @@ def _to_frame(picture: Picture, device: torch.device) -> Tensor:
 def _to_pictures(frames: Tensor, dtype: np.dtype[Any]) -> list[Picture]:
     """Round (T, 3, H, W) RGB 0-1 to T pictures."""
     white = int(np.iinfo(dtype).max)
-    values = frames.clamp(0, 1).mul_(white).add_(0.5)  # the conversion cuts off: half rounds up
+    values = frames.clamp(0, 1).mul_(white).add_(0.5)  # the conversion truncates, so adding 0.5 rounds
     whole = values.to(torch.uint8 if dtype == np.uint8 else torch.int32).permute(0, 2, 3, 1).contiguous()
     return list(whole.cpu().numpy().astype(dtype, copy=False))

@@ -1,12 +1,12 @@
-"""RIFE 4: two frames and an instant between them become the frame of that instant.
+"""RIFE 4: two frames and an instant between them give the frame at that instant.
 
 Source: "Real-Time Intermediate Flow Estimation for Video Frame Interpolation" (Huang et al. 2022, arXiv:2011.06294)
 and the layouts of the weights that Practical-RIFE publishes. A chain of blocks, each at a finer scale than the one
 before, refines the flow from the wanted instant to either frame; the frames are warped along it and mixed by a mask.
 
-What is computed is what the published network computes, in another order. There every block's flow is enlarged to
-full size, the frames are warped there, and all of it is shrunk again for the next block, so that resizing costs more
-than the convolutions do. Here flow and mask stay as small as the block made them (`Estimate`) and each block samples
+The result is that of the published network, computed in another order. There every block's flow is enlarged to
+full size, the frames are warped there, and all of it is shrunk again for the next block, so that resizing takes more
+time than the convolutions. Here flow and mask stay as small as the block made them (`Estimate`) and each block samples
 the frames on its own grid. Enlarging by 16 and shrinking by 4, both bilinear, is exactly enlarging by 4. And shrinking
 a warped frame takes the mean of the four pixels in the middle of each cell: one sample of a frame averaged around
 every corner of its pixels, exactly so wherever those four move alike.
@@ -38,8 +38,8 @@ class Layout:
     widths: tuple[int, ...]  # channels of each block, from coarse to fine
     scales: tuple[int, ...]  # each block sees the frames at 1/scale
     features: int  # learned channels beside a frame's RGB, 0 for none
-    carried: int  # channels that a block hands on beside flow and mask
-    residual: bool  # the body is a chain of residual convolutions, and a block answers at its own scale
+    carried: int  # channels that a block passes on beside flow and mask
+    residual: bool  # the body is a chain of residual convolutions, and a block's output is at its own scale
     adds_masks: bool  # a block's mask is added to the one before; else it replaces it
     looks_again: bool  # large motion repeats the first block at half the scale
     refines: bool  # a U-Net that corrects the mixed frame belongs to the weights
@@ -54,7 +54,7 @@ LAYOUTS: Mapping[str, Layout] = {
 
 @dataclass(frozen=True)
 class FrameFeatures:
-    """What is known of one frame alone: computed once, used for both of its pairs and all of their instants."""
+    """What depends on one frame alone: computed once, used for both of its pairs and all of their instants."""
 
     channels: Tensor  # (1, 3 + features, H, W) float32, RGB 0-1 first
     corners: Tensor  # (1, 3 + features, H + 1, W + 1): the means of the four pixels around every corner
@@ -71,14 +71,14 @@ class FrameFeatures:
 
 
 class Estimate:
-    """Flow, mask and carried channels as the blocks left them: small pictures that are enlarged only where needed."""
+    """Flow, mask and carried channels at the blocks' own sizes, enlarged only where needed."""
 
     def __init__(self, layout: Layout) -> None:
         self._added = FLOW + MASK if layout.adds_masks else FLOW  # channels that sum over the blocks
         self._parts: list[tuple[int, Tensor]] = []  # a cell's side in pixels, (T, 5 + carried, H/side, W/side)
 
     def add(self, side: int, answer: Tensor) -> None:
-        """Take a block's answer on cells of `side` pixels."""
+        """Add a block's output on cells of `side` pixels."""
         self._parts.append((side, answer))
 
     def at(self, side: int) -> Tensor:
@@ -90,21 +90,21 @@ class Estimate:
         total = _enlarged(newest, cell // side)
         for cell, part in self._parts[:-1]:
             total[:, : self._added] += _enlarged(part[:, : self._added], cell // side)
-        if side == 1:  # nothing finer can be asked for, so the sum may stand for its parts
+        if side == 1:  # nothing finer is needed, so the sum may replace its parts
             self._parts = [(1, total)]
         return total
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """What the blocks look at: two frames and the wanted instants, (T, 1, 1, 1)."""
+    """The input of the blocks: two frames and the wanted instants, (T, 1, 1, 1)."""
 
     first: FrameFeatures
     second: FrameFeatures
     timesteps: Tensor
 
     def warped(self, flow: Tensor, scale: int) -> list[Tensor]:
-        """Return what a block sees of the frames along (T, 4, h, w) `flow`: colours, learned features, the instant."""
+        """Return a block's input, the frames warped along (T, 4, h, w) `flow`: colours, features, the instant."""
         return self._seen(self.first.along(flow[:, :2], scale), self.second.along(flow[:, 2:], scale))
 
     def shrunk(self, scale: int) -> list[Tensor]:
@@ -168,9 +168,9 @@ class Rife(nn.Module):
     ) -> Tensor:
         """Return (T, 3, H, W) RGB float32, about 0-1, for the T `timesteps` in (0, 1) of one pair.
 
-        `flow_scale` shrinks what the blocks see: 0.5 for frames so large that motion outgrows their reach.
-        `refine` needs features that were computed with it. `steady` puts the picture as a whole where even motion
-        has it at each instant, see `_steadied`.
+        `flow_scale` shrinks what the blocks see: 0.5 for frames so large that motion exceeds their reach.
+        `refine` needs features that were computed with it. `steady` moves the picture as a whole to where even
+        motion puts it at each instant, see `_steadied`.
         """
         pair = _Pair(first, second, timesteps.view(-1, 1, 1, 1))
         flow, mask = self._flow(pair, flow_scale).at(1).split_with_sizes([FLOW, MASK, self.layout.carried], 1)[:2]
@@ -203,7 +203,7 @@ class Rife(nn.Module):
         return estimate, self._step(1, scales[1], pair, estimate)
 
     def _step(self, index: int, scale: int, pair: _Pair, estimate: Estimate) -> Tensor:
-        """Let a block see the frames warped along the estimate so far, and add what it answers."""
+        """Run a block on the frames warped along the estimate so far, and add its output."""
         flow, rest = estimate.at(scale).split_with_sizes([FLOW, MASK + self.layout.carried], 1)
         return self._block(index, scale, [*pair.warped(flow, scale), rest, flow], estimate)
 
@@ -266,7 +266,7 @@ class ResidualConv(nn.Module):
 
 
 class FrameEncoder(nn.Module):
-    """(1, 3, H, W) to (1, features, H, W): what later generations warp beside the colours."""
+    """(1, 3, H, W) to (1, features, H, W): what later generations warp together with the colours."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -302,19 +302,19 @@ def _enlarged(estimate: Tensor, factor: int) -> Tensor:
 def _farthest(update: Tensor) -> float:
     """Return how many cells a block's answer moves the flow at most, to the frame where that is less.
 
-    It is one number for all instants of a pair, which would jump between two searches otherwise.
+    It is one number for all instants of a pair; else the flow would jump between two searches.
     """
     return min(float(update[:, begin : begin + 2].abs().max()) for begin in (0, 2))
 
 
 def _steadied(flow: Tensor, timesteps: Tensor) -> Tensor:
-    """Move (T, 4, H, W) so that evenly moving content is where it belongs at each instant.
+    """Correct (T, 4, H, W) so that evenly moving content is in its place at each instant.
 
-    What moves evenly has (1 - t)·(flow to the first) + t·(flow to the second) = 0; the rest is how far it lies beside
-    its place. The network was trained on single instants and lets a whole pan run up to 0.4 pixels ahead or behind,
-    a different way at each k/rate. The median over the picture is that error; what single objects do stays theirs.
+    What moves evenly has (1 - t)·(flow to the first) + t·(flow to the second) = 0; the rest is how far it is from
+    its place. The network was trained on single instants and puts a whole pan up to 0.4 pixels ahead or behind,
+    differently at each k/rate. The median over the picture is that error; the motion of single objects is kept.
     """
-    beside = ((1 - timesteps) * flow[:, :2] + timesteps * flow[:, 2:])[..., ::4, ::4]  # every 16th is plenty
+    beside = ((1 - timesteps) * flow[:, :2] + timesteps * flow[:, 2:])[..., ::4, ::4]  # every 16th is enough
     offset = beside.flatten(2).median(2).values[..., None, None]
     return flow - torch.cat((offset, offset), 1)
 
@@ -330,7 +330,7 @@ def _warp(values: Tensor, flow: Tensor) -> Tensor:
 
 
 def _warp_corners(corners: Tensor, flow: Tensor) -> Tensor:
-    """Do the same with values at the corners of (H, W) pixels, (1, C, H + 1, W + 1)."""
+    """Sample in the same way values at the corners of (H, W) pixels, (1, C, H + 1, W + 1)."""
     return grid_sample(
         corners.expand(len(flow), -1, -1, -1), _grid(flow), mode="bilinear", padding_mode="border", align_corners=True
     )
@@ -351,10 +351,10 @@ def _centres(cells: int, like: Tensor) -> Tensor:
 
 
 def _warped_context(first: Sequence[Tensor], second: Sequence[Tensor], flow: Tensor) -> list[Tensor]:
-    """Warp both frames' context levels along the flow, halved with them; (T, both frames' channels, h, w) a level.
+    """Warp both frames' context levels along the flow, halved from level to level; (T, both's channels, h, w) each.
 
-    Channels come out last in memory, like the convolutions' results that they are joined with: joining two layouts
-    costs more than the convolution that follows.
+    Channels are last in memory, as in the convolutions' results that they are concatenated with: concatenating two
+    layouts takes longer than the convolution that follows.
     """
     levels = []
     for of_first, of_second in zip(first, second, strict=True):

@@ -1,6 +1,6 @@
-"""RIFE 4.0's second half: features of either frame and a U-Net that corrects what warping made of them.
+"""RIFE 4.0's second half: features of both frames, and a U-Net that corrects the warped and mixed frame.
 
-Later generations of the weights go without it. Source: the paper and the layouts named in `rife.py`.
+Later generations of the weights do not have it. Source: the paper and the layouts named in `rife.py`.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class ContextEncoder(nn.Module):
         self.conv4 = DoubleConv(64, 128)
 
     def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
-        """Return float32 levels, laid out plane by plane, as warping wants them."""
+        """Return float32 levels, laid out plane by plane, as warping needs them."""
         levels, values = [], frame
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
             values = conv(values)
@@ -29,7 +29,7 @@ class ContextEncoder(nn.Module):
 
 
 class Refinement(nn.Module):
-    """A U-Net over frames, warped frames, mask and flow that answers with a correction in (-1, 1)."""
+    """A U-Net over frames, warped frames, mask and flow; its output is a correction in (-1, 1)."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Refinement(nn.Module):
     def forward(self, seen: Sequence[Tensor], context: Sequence[Tensor]) -> Tensor:
         """`context` holds both frames' warped levels, fine to coarse; returns (T, 3, H, W) float32."""
         context = [level.to(self.conv.weight.dtype) for level in context]
-        # Joined in the call, so that the widest tensor of all is gone before the next one comes.
+        # Concatenated in the call, so that the largest tensor is freed before the next one is made.
         fine = self.down0(torch.cat(tuple(seen), 1).to(self.conv.weight.dtype))
         half = self.down1(torch.cat((fine, context[0]), 1))
         quarter = self.down2(torch.cat((half, context[1]), 1))

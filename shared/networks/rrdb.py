@@ -14,7 +14,7 @@ from shared.networks.area import shrink
 
 SCALE = 4
 SLOPE = 0.2  # of every leaky ReLU
-RESIDUAL = 0.2  # how much of a block's answer is added to its input
+RESIDUAL = 0.2  # how much of a block's output is added to its input
 TAIL_REACH = 2  # pixels of features that the enlarging end looks at on each side: one at x2 and three at x4
 TAIL_PIXELS = 1 << 14  # of features that are enlarged at a time: 64 channels at 16 times the pixels are 64 MB in fp32
 
@@ -55,8 +55,8 @@ class ResidualBlock(nn.Module):
 class RRDB(nn.Module):
     """Input (N, 3, H, W) RGB 0-1 fp32, output (N, 3, H*4, W*4) RGB about 0-1 fp32, not clamped.
 
-    Everything may run in half precision but the last convolution: it makes the picture itself, and bf16 has too few
-    digits for that.
+    Everything but the last convolution may run in half precision: that one makes the picture itself, for which bf16
+    has too few digits.
     """
 
     def __init__(self, *, features: int, growth: int, blocks: int) -> None:
@@ -91,7 +91,7 @@ class RRDB(nn.Module):
         return 2 * (self.features + 4 * self.growth) + 3 * self.features + 3 * SCALE**2
 
     def at_scale(self, scale: int) -> nn.Module:
-        """Return a network for `scale` 1-4 that shares these layers; its answer is the x4 picture, area-averaged."""
+        """Return a network for `scale` 1-4 that shares these layers; its output is the x4 picture, area-averaged."""
         return self if scale == SCALE else Shrunk(self, scale)
 
     def in_precision(self, dtype: torch.dtype) -> Self:
@@ -122,7 +122,7 @@ class RRDB(nn.Module):
 
 
 class Shrunk(nn.Module):
-    """A x4 network whose answer is averaged to a smaller scale on the same device."""
+    """A x4 network whose output is averaged to a smaller scale on the same device."""
 
     def __init__(self, network: RRDB, scale: int) -> None:
         super().__init__()

@@ -15,14 +15,14 @@ from shared.networks.area import area_average
 SCALE = 4
 CHANNELS = 3
 LAST = -1
-ANCHOR = 0.26  # docs/upscale.md weighs it: the result shrunk back gains 2 dB and stays within 45 dB of the original
+ANCHOR = 0.26  # docs/upscale.md has the reasons: the reduced result gains 2 dB and stays within 45 dB of the original
 
 
 class SRVGG(nn.Module):
-    """Convolutions with PReLU between them, then a pixel shuffle on top of the nearest-neighbour picture.
+    """Convolutions with PReLU between them, then a pixel shuffle added to the nearest-neighbour picture.
 
     Input (N, 3, H, W) RGB 0-1 fp32, output (N, 3, H*scale, W*scale) RGB about 0-1 fp32, not clamped. The body may run
-    in half precision: its answer is a small correction, added to the picture in fp32.
+    in half precision: its output is a small correction, added to the picture in fp32.
     """
 
     def __init__(self, body: nn.Sequential, scale: int = SCALE) -> None:
@@ -43,10 +43,10 @@ class SRVGG(nn.Module):
         return network
 
     def anchored(self, share: float = ANCHOR) -> Self:
-        """Return the network with `share` of its deviation from its input taken back: it makes pictures too bright.
+        """Return the network with `share` of its deviation from its input subtracted: it makes pictures too bright.
 
         The deviation of an enlarged block is the mean of its corrections. It is spread linearly between the blocks'
-        centres, so that no grid shows, and stands as one more small convolution behind the others.
+        centres, so that no grid shows, and is one more small convolution after the others.
         """
         inner = torch.arange(SCALE).add(0.5).div(SCALE).sub(0.5)  # of a sub-pixel, from its block's centre
         near = torch.stack([(-inner).clamp(min=0), 1 - inner.abs(), inner.clamp(min=0)], 1)
@@ -69,10 +69,10 @@ class SRVGG(nn.Module):
         return 2 * len(first) + 2 * CHANNELS * SCALE**2
 
     def at_scale(self, scale: int) -> Self:
-        """Return a network for `scale` 1-4 that shares this one's layers; its answer is the x4 picture, area-averaged.
+        """Return a network for `scale` 1-4 that shares this one's layers; its output is the x4 picture, area-averaged.
 
-        An area average is linear and stays inside the block that the shuffle makes of one input pixel, so it folds
-        into the last convolution: nothing is computed that is then thrown away.
+        An area average is linear and stays inside the block that the shuffle makes of one input pixel, so it is
+        merged into the last convolution: no computed value is discarded.
         """
         if scale == self.scale:
             return self

@@ -1,7 +1,7 @@
-"""Cut a picture into windows that fit a memory or cache budget, and say which part of each answer counts.
+"""Cut a picture into windows that fit a memory or cache budget, and say which part of each output is used.
 
-Pure geometry. All windows have one shape, so that several may run as one batch and nothing is planned twice. A window
-at the picture's edge ends exactly there and gets its surroundings inside instead: what a network pads there (zeros,
+Pure geometry. All windows have one shape, so that several may run as one batch. A window
+at the picture's edge ends exactly there and has its overlap inside instead: what a network pads there (zeros,
 as when it was trained) is then the same with and without tiles.
 """
 
@@ -13,7 +13,7 @@ SMALLEST_CORE = 16  # pixels a side: below that a window is hardly more than its
 
 @dataclass(frozen=True)
 class Tile:
-    """In input pixels of the picture: the window that the network sees and the core that is kept of its answer."""
+    """In input pixels of the picture: the window that the network sees and the core that is kept of its output."""
 
     window_top: int
     window_left: int

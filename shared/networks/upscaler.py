@@ -19,7 +19,7 @@ logger = logging.getLogger("bentoml.kinora.upscaler")
 
 
 class Network(Protocol):
-    """What both families of networks offer."""
+    """What both families of networks provide."""
 
     @property
     def reach(self) -> int:
@@ -41,7 +41,7 @@ class Upscaler:
 
     Ratios below 4 are the exact area average of the x4 picture. Frames larger than a window are cut into windows that
     overlap by `overlap` pixels: nothing changes when that is at least the network's reach. At the picture's own edge
-    the network pads with zeros, as it was trained. A window that does not fit the memory is halved, for good.
+    the network pads with zeros, as it was trained. If a window does not fit the memory, all later ones are halved too.
     Not thread-safe: one frame at a time.
     """
 
@@ -73,7 +73,7 @@ class Upscaler:
                     raise
                 if self.window_pixels <= (SMALLEST_CORE + 2 * self.overlap) ** 2:
                     raise JobFailed("upscale_out_of_memory", device=self.compute.name) from error
-            # Outside the handler: its traceback holds the tensors that did not fit.
+            # Outside the handler, whose traceback keeps the tensors that did not fit.
             self.window_pixels = min(self.window_pixels, frame.shape[0] * frame.shape[1]) // 2
             if self.compute.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -104,7 +104,7 @@ class Upscaler:
         return self._modules[ratio]
 
     def _upload(self, frame: Picture) -> Tensor:
-        """Return the frame on the device; from pinned memory, so that the copy does not hold the CPU up."""
+        """Return the frame on the device; from pinned memory, so that the CPU need not wait for the copy."""
         picture = torch.from_numpy(np.ascontiguousarray(frame))
         if self.compute.device.type == "cuda":
             return picture.pin_memory().to(self.compute.device, non_blocking=True)
@@ -128,15 +128,15 @@ def _window(picture: Tensor, tile: Tile) -> Tensor:
 
 
 def _keep_core(enlarged: Tensor, tile: Tile, answer: Tensor, ratio: int) -> None:
-    """Round the core of an answer (3, h*ratio, w*ratio) into its place in (H, W, 3) integers."""
+    """Round the core of an output (3, h*ratio, w*ratio) into its place in (H, W, 3) integers."""
     top, left = (tile.top - tile.window_top) * ratio, (tile.left - tile.window_left) * ratio
     height, width = (tile.bottom - tile.top) * ratio, (tile.right - tile.left) * ratio
     core = answer[:, top : top + height, left : left + width].permute(1, 2, 0)
     largest = torch.iinfo(enlarged.dtype).max
     place = enlarged[tile.top * ratio : tile.bottom * ratio, tile.left * ratio : tile.right * ratio]
-    place.copy_(core.mul_(largest).add_(0.5).clamp_(0, largest))  # the copy cuts off: half rounds up
+    place.copy_(core.mul_(largest).add_(0.5).clamp_(0, largest))  # the copy truncates, so adding 0.5 rounds
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has an exception of its own for it; the CPU's allocator says it in words."""
+    """CUDA has an exception of its own for it; the CPU's allocator only has a message."""
     return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)

@@ -1,1 +1,1 @@
-"""What a pipeline is given: inputs, outputs, progress and a stop."""
+"""What a pipeline is given: inputs, outputs, progress and a way to stop."""

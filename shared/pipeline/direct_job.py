@@ -16,8 +16,8 @@ from shared.settings import Settings
 class DirectJob:
     """A job without a queue: for benchmarks, tests of pipelines and single runs from the command line.
 
-    Its inputs may lie anywhere, since whoever starts it may read what it reads; its results go to `dist_dir`, and
-    nothing of a run that raised stays there.
+    Its inputs may lie anywhere, since it only reads what its caller may read; its results go to `dist_dir`, and
+    a run that raised leaves nothing there.
     """
 
     kind: str
@@ -48,7 +48,7 @@ class DirectJob:
 
     @property
     def workdir(self) -> Path:
-        """A scratch folder, made at the first use; vanishes with the job."""
+        """A scratch folder, made at the first use; removed with the job."""
         if self._scratch is None:
             self._scratch = TemporaryDirectory(prefix="kinora-")
         return Path(self._scratch.name)
@@ -73,7 +73,7 @@ class DirectJob:
         """Do nothing: a direct run is never stopped."""
 
     def run(self, work: Callable[["DirectJob", Q, M], Result], request: Q, model: M) -> Result:
-        """Run a pipeline to its end as the runner does: after an exception nothing stays behind."""
+        """Run a pipeline to its end as the runner does: after an exception no file is left."""
         try:
             return work(self, request, model)
         except BaseException:

@@ -1,7 +1,7 @@
-"""Accepted work as a pipeline sees it: its inputs, its outputs, its progress and its stop.
+"""A job as a pipeline sees it: its inputs, its outputs, its progress and its stop.
 
-A pipeline knows nothing of HTTP or SQL. It is a function `(job, request, model) -> Result`; whatever happens to it
-(a cancel, a time limit, a lost fence) reaches it as an exception from `check`, `watch` or `output`.
+A pipeline uses neither HTTP nor SQL. It is a function `(job, request, model) -> Result`; a cancel, a time limit or a
+lost fence reaches it as an exception from `check`, `watch` or `output`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +24,7 @@ class JobStopped(BaseException):
 
 @dataclass(frozen=True)
 class Result:
-    """What the callback carries: bare file names inside the task's `dist_dir`."""
+    """What the callback contains: bare file names inside the task's `dist_dir`."""
 
     video: str = ""
     preview: str = ""
@@ -45,7 +45,7 @@ class Job(Protocol):
 
     @property
     def workdir(self) -> Path:
-        """Scratch space in the state directory; vanishes with the run."""
+        """Scratch space in the state directory; removed with the run."""
 
     def input(self, path: str) -> AbstractContextManager[InputFile]:
         """Open an accepted input again, checked on the opened descriptor."""
@@ -54,11 +54,11 @@ class Job(Protocol):
         """Yield a hidden file in `dist_dir`; on a clean exit it is synced and published under its bare `name`.
 
         `suffix` is such as ".mp4"; `part` tells several outputs of one run apart ("face0"). After an exception, and
-        when the run fails later, nothing stays behind.
+        when the run fails later, no file is left.
         """
 
     def watch(self, items: Iterable[T], total: int | None, *, begin: float = 0.0, end: float = 1.0) -> Iterator[T]:
-        """Pass `items` on, report progress from `begin` to `end` by their count, and stop when the job must."""
+        """Yield `items`, report progress from `begin` to `end` by their count, and stop when the job must."""
 
     def report(self, progress: float) -> None:
         """Set the progress, 0-1; a value below an earlier one is ignored."""
@@ -68,7 +68,7 @@ class Job(Protocol):
 
 
 class Progress:
-    """How far a run has come: 0-1, never falling. Written by the run's thread, read by any."""
+    """A run's progress: 0-1, never falling. Written by the run's thread, read by any."""
 
     def __init__(self, on_report: Callable[[float], None] = lambda _value: None) -> None:
         self.value = 0.0
@@ -82,7 +82,7 @@ class Progress:
     def watch(
         self, items: Iterable[T], total: int | None, *, begin: float, end: float, check: Callable[[], None]
     ) -> Iterator[T]:
-        """Pass items on and count them; without a total only the end is known."""
+        """Yield the items and count them; without a total only the end changes the progress."""
         check()
         for count, item in enumerate(items, start=1):
             yield item
@@ -93,12 +93,12 @@ class Progress:
 
 
 class Outputs:
-    """The files that one attempt of a run puts into its `dist_dir`, all of which it can take back."""
+    """The files that one attempt of a run writes into its `dist_dir`; it can remove all of them again."""
 
     def __init__(self, open_folder: Callable[[], OutputDir], stem: str) -> None:
         self._open_folder = open_folder
         self._stem = stem
-        self._published = False  # written by the run's thread, asked for by others only when that run has ended
+        self._published = False  # written by the run's thread, read by others only when that run has ended
 
     @contextmanager
     def open(self, suffix: str, part: str, may_publish: Callable[[], None]) -> Iterator[OutputFile]:
@@ -121,6 +121,6 @@ class Outputs:
             self.sweep()
 
     def sweep(self) -> None:
-        """Remove everything that bears this attempt's name, part files too."""
+        """Remove every file with this attempt's name, part files too."""
         with self._open_folder() as folder:
             folder.sweep(self._stem)

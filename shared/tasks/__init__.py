@@ -1,1 +1,1 @@
-"""The state of tasks: rows, lists, callbacks, heartbeats, and how a task survives what was killed."""
+"""The state of tasks: rows, lists, callbacks, heartbeats, and how tasks are recovered after crashes."""

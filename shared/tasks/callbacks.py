@@ -1,7 +1,7 @@
-"""Callbacks: what the backend is told, stored in the transaction that stores the result it tells of.
+"""Callbacks: the messages to the backend, each stored in the same transaction as the result that it reports.
 
 The body and its idempotency key are fixed when the task ends. Sending it is a queued job of its own;
-whether it has arrived stands in the row, which is never deleted before its task.
+the row says whether it was delivered, and is never deleted before its task.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from shared.vocabulary import CallbackState, Language, ServiceName, TaskKind, Ta
 
 @dataclass(frozen=True)
 class StoredCallback:
-    """A stored callback and how far it has come."""
+    """A stored callback and the state of its delivery."""
 
     id: UUID
     task: UUID
@@ -60,7 +60,7 @@ async def finish_task(
     artifact: dict[str, Any] | None = None,
     artifact_key: str | None = None,
 ) -> bool:
-    """Bring a task to its one end and queue the news of it, in the caller's transaction; False when it had ended."""
+    """End a task and queue its callback, in the caller's transaction; False when it had already ended."""
     ended = await rows.end(
         connection, row, state, body.model_dump(), details=details, artifact=artifact, artifact_key=artifact_key
     )  # fmt: skip
@@ -75,14 +75,14 @@ def failure(row: TaskRow, problem: Problem, language: Language) -> Callback:
 
 
 async def replay(connection: Connection, queue: Queue, key: UUID) -> bool:
-    """Send a stored callback again under its own key, now and for three days more; False when there is none."""
+    """Send a stored callback again under its own key, now and for three more days; False when there is none."""
     cursor = await connection.execute("SELECT job_id FROM kinora_callbacks WHERE id = %s FOR UPDATE", (key,))
     found = await cursor.fetchone()
     if not found:
         return False
     job = found["job_id"]
     await queue.drop(connection, job)
-    if job is None or await queue.lost(connection, [job]):  # else it is on its way just now, and goes on when it fails
+    if job is None or await queue.lost(connection, [job]):  # else it is being sent now, and is retried if that fails
         job = await queue.defer_callback(connection, key)
     await connection.execute(
         "UPDATE kinora_callbacks SET state = 'pending', since = now(), next_at = now(), attempts = 0, job_id = %s"
@@ -113,13 +113,13 @@ async def untaken(connection: Connection, service: ServiceName, kind: TaskKind, 
 
 
 async def parked(connection: Connection) -> list[UUID]:
-    """Return the keys of all callbacks that were given up, oldest first."""
+    """Return the keys of all parked callbacks, oldest first."""
     cursor = await connection.execute("SELECT id FROM kinora_callbacks WHERE state = 'parked' ORDER BY created_at")
     return [row["id"] for row in await cursor.fetchall()]
 
 
 async def requeue_orphaned(connection: Connection, queue: Queue) -> int:
-    """Queue anew what is pending without a job; return how many there were."""
+    """Queue the pending callbacks that have no job; return how many there were."""
     cursor = await connection.execute(
         "SELECT id, job_id FROM kinora_callbacks WHERE state = 'pending' AND next_at < now() - interval '1 minute'"
         " FOR UPDATE SKIP LOCKED"

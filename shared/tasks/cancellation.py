@@ -1,4 +1,4 @@
-"""Ending tasks before their time: those that wait end at once, those that run are asked to stop."""
+"""Cancelling tasks: those that wait end at once, those that run are asked to stop."""
 
 from shared.database.pool import Connection
 from shared.errors import JobFailed

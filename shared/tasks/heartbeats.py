@@ -1,7 +1,7 @@
-"""Heartbeats that everybody can see: which versions have runners, and since when the storage has been watched.
+"""Heartbeats in the database: which versions have runners, and since when the storage has been watched.
 
-SQL only. Many processes beat and look; rows that they share are written by one of them at a time, and never waited for:
-a machine that was cut off in the middle of a look must not keep the others from looking.
+SQL only. Many processes send heartbeats and check those of others; one of them at a time writes the rows that they
+share, and none waits for them: a machine that was cut off in the middle of a check must not block the others.
 """
 
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from shared.queue.client import HEARTBEAT_SECONDS, STALLED_SECONDS
 from shared.vocabulary import ServiceName, TaskKind
 
 ABANDONED_SECONDS = 60.0  # without a live runner of their version, waiting tasks go to the newest that has one
-FRESH_SECONDS = HEARTBEAT_SECONDS / 2  # a sign of life so young need not be written again
-# An outage of the storage silences everybody. Whoever lives has spoken again within a few seconds of its end, so one
-# that is shorter than this fits into STALLED_SECONDS, with a beat before it and the way back after it.
+FRESH_SECONDS = HEARTBEAT_SECONDS / 2  # a heartbeat so recent need not be written again
+# During an outage of the storage no heartbeat arrives. Live workers send one within a few seconds of its end, so an
+# outage shorter than this fits into STALLED_SECONDS, with the heartbeat before it and the reconnection after it.
 UNWATCHED_SECONDS = 13.0
-LOCK_RELEASE_SECONDS = 5.0  # after which a client that was cut off in the middle of a beat loses its locks
+LOCK_RELEASE_SECONDS = 5.0  # after which a client that was cut off in the middle of a heartbeat loses its locks
 
 
 @dataclass(frozen=True)
 class Orphan:
-    """A waiting task whose version has no runners any more, and the version that takes it."""
+    """A waiting task whose version no longer has runners, and the version that takes it."""
 
     row: UUID
     job_id: int
@@ -32,7 +32,7 @@ class Orphan:
 
 
 async def use_async_commit(connection: Connection) -> None:
-    """Make the transaction one of a beat: a loss of it does no harm, and its locks must not outlive the client."""
+    """Set up the transaction for a heartbeat: losing it does no harm, and its locks must not outlive the client."""
     await connection.execute(
         "SELECT set_config('synchronous_commit', 'off', true),"
         " set_config('idle_in_transaction_session_timeout', %s, true)",
@@ -41,14 +41,14 @@ async def use_async_commit(connection: Connection) -> None:
 
 
 async def record(connection: Connection, service: ServiceName, kind: str, version: str) -> None:
-    """Say that a runner of this version lives and takes tasks; a thousand of them cost one write in a while."""
-    beaten = await connection.execute(
+    """Record that a runner of this version lives and takes tasks; of a thousand runners only one at a time writes."""
+    updated = await connection.execute(
         "UPDATE kinora_versions SET beat_at = now() WHERE (service, kind, version) IN (SELECT service, kind, version"
         " FROM kinora_versions WHERE service = %s AND kind = %s AND version = %s"
         " AND beat_at < now() - make_interval(secs => %s) FOR UPDATE SKIP LOCKED)",
         (service, kind, version, FRESH_SECONDS),
     )
-    if not beaten.rowcount:
+    if not updated.rowcount:
         await connection.execute(
             "INSERT INTO kinora_versions (service, kind, version) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
             (service, kind, version),
@@ -56,10 +56,10 @@ async def record(connection: Connection, service: ServiceName, kind: str, versio
 
 
 async def is_watched(connection: Connection) -> bool:
-    """Look whether the storage is there; True for one caller at a time, once silence means death.
+    """Note that the storage can be reached; True, for one caller at a time, if missing heartbeats now mean death.
 
-    That is when somebody has looked all the time for `STALLED_SECONDS`: a worker that is alive has sent a heartbeat.
-    Ask for stalled workers in the same transaction, whose `now()` is the moment of this look.
+    That is so when some process could reach it all the time for `STALLED_SECONDS`: a live worker has sent a heartbeat.
+    Ask for stalled workers in the same transaction, whose `now()` is the time of this check.
     """
     cursor = await connection.execute(
         "UPDATE kinora_watch SET seen = now(),"
@@ -73,9 +73,9 @@ async def is_watched(connection: Connection) -> bool:
 
 
 async def orphans(connection: Connection) -> list[Orphan]:
-    """Return and lock the waiting tasks of versions that are gone, with the newest version that lives.
+    """Return and lock the waiting tasks of versions without runners, with the newest version that has one.
 
-    The newest is the one that was seen for the first time last: after a rollback only the older one lives, and takes.
+    The newest is the one that was seen for the first time last: after a rollback only the older one has runners.
     """
     cursor = await connection.execute(
         "WITH successors AS (SELECT DISTINCT ON (service, kind) service, kind, version FROM kinora_versions"
@@ -95,7 +95,7 @@ async def orphans(connection: Connection) -> list[Orphan]:
 
 
 async def forget(connection: Connection, days: float) -> None:
-    """Delete the versions that nobody has run for so long."""
+    """Delete the versions that have had no runner for so long."""
     await connection.execute(
         "DELETE FROM kinora_versions WHERE beat_at < now() - make_interval(secs => %s)", (days * 86400,)
     )

@@ -1,4 +1,4 @@
-"""What must happen so that no task is forgotten, whatever was killed: settling, adopting, purging."""
+"""What makes sure that no task is lost, whatever was killed: recovering runs, requeueing, purging."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class TaskRecovery:
-    """What recovers task rows, safe to run by several processes at once."""
+    """Recovers task rows; several processes may do so at once."""
 
     def __init__(self, settings: Settings, pool: Pool, queue: Queue) -> None:
         self._settings = settings
@@ -38,17 +38,17 @@ class TaskRecovery:
 
     @property
     def periodic_tasks(self) -> Mapping[str, tuple[str, PeriodicTask]]:
-        """The periodic ones, with their times."""
+        """The periodic tasks, with their times."""
         return {
             "kinora.revive": ("* * * * *", self.requeue_lost),
             "kinora.purge": ("17 * * * *", self.purge),
         }
 
     async def reap_dead_workers(self) -> None:
-        """Look for what dead machines left: their jobs go back, and tasks of versions that are gone to one that lives.
+        """Find jobs of dead machines and requeue them; give tasks of versions without runners to one that has one.
 
-        Done every few seconds by everybody who works with the queue, so that it needs nobody in particular; all but one
-        find that somebody has just looked.
+        Every process that works with the queue does this every few seconds, so that it depends on none of them; all but
+        one find that another has just done it.
         """
         async with self._pool.transaction() as connection:
             await heartbeats.use_async_commit(connection)
@@ -72,7 +72,7 @@ class TaskRecovery:
 
         async def decide(connection: Connection) -> None:
             if await self._queue.lock_if_abandoned(connection, left):
-                # A periodic task comes again by the clock; its next turn may wait already, and two may not.
+                # A periodic task is queued again by the clock; its next turn may be waiting, and two must not.
                 await self._queue.requeue_or_fail(connection, left, again=left.task == DELIVER)
 
         await self._pool.retry_until_committed(decide)
@@ -81,7 +81,7 @@ class TaskRecovery:
         """Decide about a run whose runner died: True when it shall run again, False when it has its end.
 
         Doing this twice for one death changes nothing: only a row that still says "running" counts a crash, and only a
-        job that is still in the dead worker's hands is taken from it.
+        job that still belongs to the dead worker is taken from it.
         """
 
         async def decide(connection: Connection) -> rows.TaskRow | None:
@@ -131,10 +131,10 @@ class TaskRecovery:
 
         for orphan, queue in (await self._pool.retry_until_committed(move)).items():
             with logs.about(service=orphan.service, kind=orphan.kind, task_id=orphan.task_id):
-                logger.warning("task %s: no runner of its version lives; now in %s", orphan.task_id, queue)
+                logger.warning("task %s: its version has no live runner; moved to %s", orphan.task_id, queue)
 
     async def remove_stale_workspaces(self) -> None:
-        """Remove the scratch of runs that were taken over from this machine; raise Unavailable."""
+        """Remove the scratch folders of runs that another machine has taken over; raise Unavailable."""
         stale = await asyncio.to_thread(self._workplace.stale)
         if not stale:
             return
@@ -144,14 +144,14 @@ class TaskRecovery:
             await asyncio.to_thread(shutil.rmtree, stale[row], ignore_errors=True)
 
     async def requeue_lost(self) -> None:
-        """Find what the queue has lost: rows and callbacks without a job."""
+        """Queue again what the queue has lost: rows and callbacks without a job."""
         async with self._pool.transaction() as connection:
             stalled = await rows.stalled(connection, LOST_JOB_SECONDS)
             gone = await self._queue.lost(connection, [row.job_id for row in stalled if row.job_id is not None])
         for row in stalled:
             if (row.job_id is None or row.job_id in gone) and await self.recover_run(row.id):
                 with logs.about(service=row.service, kind=row.kind, task_id=row.task_id):
-                    logger.warning("task %s had lost its job: queued anew", row.task_id)
+                    logger.warning("task %s had lost its job: queued again", row.task_id)
                 await self._pool.retry_until_committed(partial(self._queue_anew, row=row))
         async with self._pool.transaction() as connection:
             await callbacks.requeue_orphaned(connection, self._queue)
@@ -161,7 +161,7 @@ class TaskRecovery:
         await enqueue_job(connection, self._queue, row.id, service=row.service, kind=row.kind, version=version)
 
     async def purge(self) -> tuple[int, int]:
-        """Delete records and faces past their time; return how many of each."""
+        """Delete records and faces older than their limit; return how many of each."""
         async with self._pool.transaction() as connection:
             limits = self._settings.limits
             records, faces = await rows.purge(

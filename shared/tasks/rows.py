@@ -1,7 +1,7 @@
-"""Task rows: one row a run of a task, from its acceptance to its one end. SQL only; every function gets a connection.
+"""Task rows: one row a run of a task, from its acceptance to its end. SQL only; every function gets a connection.
 
-A row's `attempt` is its fence. Whoever runs it holds the number it got from `claim`, and every later write names it:
-a runner that was thought dead changes nothing any more once its successor has claimed the row.
+A row's `attempt` is its fence. Its runner got the number from `claim`, and every later write names it: a runner that
+was taken for dead can change nothing once its successor has claimed the row.
 """
 
 import math
@@ -21,7 +21,7 @@ ACTIVE: tuple[TaskState, ...] = ("queued", "running")
 
 @dataclass(frozen=True)
 class TaskRow:
-    """One run of one task as it stands in the database."""
+    """One run of one task, as it is in the database."""
 
     id: UUID
     service: ServiceName
@@ -60,7 +60,7 @@ COLUMNS = ", ".join(field.name for field in fields(TaskRow))
 
 
 async def lock_service(connection: Connection, service: ServiceName) -> None:
-    """Hold a service's acceptances apart until the transaction ends: counts and doubles are exact under it."""
+    """Let one acceptance of a service run at a time until the transaction ends: counts and repeats are then exact."""
     await connection.execute("SELECT set_config('lock_timeout', '5s', true)")
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"kinora.{service}",))
 
@@ -91,7 +91,7 @@ async def note_job(connection: Connection, row: UUID, job_id: int) -> None:
 
 
 async def note_version(connection: Connection, row: UUID, version: str) -> None:
-    """Note that the runners of another version take a row; which one accepted it stays."""
+    """Let the runners of another version take a row; the version that accepted it stays recorded."""
     await connection.execute("UPDATE kinora_tasks SET runs_on = %s WHERE id = %s", (version, row))
 
 
@@ -134,7 +134,7 @@ async def waiting(connection: Connection, service: ServiceName, kind: TaskKind) 
 
 
 async def claim(connection: Connection, row: UUID) -> TaskRow | None:
-    """Begin an attempt: the row gets its next number and is running. None unless it waits and may run."""
+    """Begin an attempt: the row gets its next number and is running. None unless it waits and is not cancelled."""
     return await _update(
         connection,
         "SET state = 'running', attempt = attempt + 1, pace = 0, started_at = COALESCE(started_at, now()),"
@@ -144,7 +144,7 @@ async def claim(connection: Connection, row: UUID) -> TaskRow | None:
 
 
 async def record_heartbeat(connection: Connection, row: TaskRow, progress: float) -> TaskRow | None:
-    """Note progress and life of an attempt; None when it lost its fence. What is shown never falls."""
+    """Record the progress and the heartbeat of an attempt; None when it lost its fence. Shown progress never falls."""
     await connection.execute("SELECT set_config('synchronous_commit', 'off', true)")  # half a second may get lost
     return await _update(
         connection,
@@ -164,7 +164,7 @@ async def end(
     artifact: dict[str, Any] | None = None,
     artifact_key: str | None = None,
 ) -> TaskRow | None:
-    """Bring an active row to its one end; None when it had ended. From then on its runner, if it has one, is fenced."""
+    """End an active row; None when it had already ended. From then on its runner, if it has one, is fenced."""
     return await _update(
         connection,
         "SET state = %s, progress = CASE %s WHEN 'succeeded' THEN 1 ELSE progress END, finished_at = now(),"
@@ -186,12 +186,12 @@ async def requeue(connection: Connection, row: UUID, *, attempt: int | None = No
 
 
 async def ask_to_stop(connection: Connection, row: UUID) -> None:
-    """Ask the runner of a row to stop; it sees that at its next beat."""
+    """Ask the runner of a row to stop; it sees that at its next heartbeat."""
     await connection.execute("UPDATE kinora_tasks SET cancel = true WHERE id = %s", (row,))
 
 
 async def running(connection: Connection, rows: Collection[UUID]) -> set[UUID]:
-    """Return those of the rows that are running, wherever."""
+    """Return those of the rows that are running, on any host."""
     cursor = await connection.execute(
         "SELECT id FROM kinora_tasks WHERE id = ANY(%s) AND state = 'running'", (list(rows),)
     )
@@ -199,7 +199,7 @@ async def running(connection: Connection, rows: Collection[UUID]) -> set[UUID]:
 
 
 async def stalled(connection: Connection, seconds: float) -> list[TaskRow]:
-    """Return active rows that were accepted long ago and have given no sign of life since."""
+    """Return active rows that were accepted long ago and have sent no heartbeat since."""
     return await _select(
         connection,
         "WHERE state IN ('queued', 'running')"
@@ -209,7 +209,7 @@ async def stalled(connection: Connection, seconds: float) -> list[TaskRow]:
 
 
 async def with_recent_heartbeat(connection: Connection, service: ServiceName, seconds: float) -> list[int]:
-    """Return the jobs of the runs that gave a sign of life of late."""
+    """Return the jobs of the runs that sent a heartbeat lately."""
     cursor = await connection.execute(
         "SELECT job_id FROM kinora_tasks WHERE service = %s AND state = 'running' AND job_id IS NOT NULL"
         " AND beat_at > now() - make_interval(secs => %s)",
@@ -219,7 +219,7 @@ async def with_recent_heartbeat(connection: Connection, service: ServiceName, se
 
 
 async def cancelled_without_heartbeat(connection: Connection, service: ServiceName, seconds: float) -> list[TaskRow]:
-    """Return the cancelled runs that have not stopped and gave no sign of life of late."""
+    """Return the cancelled runs that have not stopped and sent no heartbeat lately."""
     return await _select(
         connection,
         "WHERE service = %s AND state = 'running' AND cancel AND beat_at < now() - make_interval(secs => %s)",
@@ -230,7 +230,7 @@ async def cancelled_without_heartbeat(connection: Connection, service: ServiceNa
 async def newest_artifact(
     connection: Connection, service: ServiceName, key: str, task_id: int | None
 ) -> dict[str, Any] | None:
-    """Return what the newest succeeded run left under this key, of one task or of any."""
+    """Return the artifact of the newest succeeded run under this key, of one task or of any."""
     cursor = await connection.execute(
         "SELECT memo FROM kinora_tasks WHERE service = %s AND memo_key = %s AND memo IS NOT NULL"
         " AND state = 'succeeded' AND (%s::bigint IS NULL OR task_id = %s) ORDER BY finished_at DESC LIMIT 1",
@@ -241,10 +241,10 @@ async def newest_artifact(
 
 
 async def purge(connection: Connection, *, keep_days: float, faces_keep_days: float) -> tuple[int, int]:
-    """Delete records past their time, and what they hold of faces earlier; return how many of each.
+    """Delete old records, and earlier the faces in them; return how many of each.
 
     A record whose callback has not arrived stays, parked or not. Records are locked before their callbacks are looked
-    at: a repost that announces one anew is either seen here, or comes too late and makes a new record.
+    at: a repost that queues one again is either seen here, or comes too late and makes a new record.
     """
     faces = await connection.execute(
         "UPDATE kinora_tasks SET memo = NULL, context = '{}' WHERE (memo IS NOT NULL OR context <> '{}')"

@@ -1,4 +1,4 @@
-"""Queueing a run: its row and the job that brings the row to a runner, written in one transaction of the caller."""
+"""Queueing a run: its row and the job that gives the row to a runner, written in one transaction of the caller."""
 
 from typing import Any
 from uuid import UUID

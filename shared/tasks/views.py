@@ -1,4 +1,4 @@
-"""Tasks as they are shown: the newest run of each, with its place in the queue and the time it will take."""
+"""Tasks as the task list shows them: the newest run of each, with its queue position and the expected time."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -8,8 +8,8 @@ from shared.database.pool import Connection
 from shared.tasks.rows import COLUMNS, TaskRow
 from shared.vocabulary import ServiceName, TaskKind, TaskState
 
-SAMPLE = 20  # runs whose duration tells how long the next will take
-TELLING_PACE = 0.01  # progress below which a running task's own rate says nothing yet
+SAMPLE = 20  # runs whose duration predicts the next one's
+TELLING_PACE = 0.01  # below this progress a running task's own rate is not used
 
 # A generation is one job a task; a preview is one job a body.
 NEWEST = f"""
@@ -48,7 +48,7 @@ async def newest_runs(
 
 
 class QueueEstimate:
-    """What waits and runs of one kind, and how long a run takes as a rule. Each version has a queue of its own."""
+    """The waiting and running tasks of one kind, and the usual duration of a run. Each version has its own queue."""
 
     def __init__(self, rows: list[TaskRow], typical_seconds: float | None, now: datetime) -> None:
         self._typical = typical_seconds
@@ -74,7 +74,7 @@ class QueueEstimate:
         return queue.index(row.id) + 1 if row.id in queue else None
 
     def eta_seconds(self, row: TaskRow) -> float | None:
-        """Return when this task will be done, from rates that were measured; None when nothing was yet."""
+        """Return when this task will be done, from rates that were measured; None when there are none yet."""
         if row.state == "running":
             return self._remaining(row)
         position = self.position(row)

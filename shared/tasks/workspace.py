@@ -1,4 +1,4 @@
-"""Where a run works: its scratch folder in the state directory, its files in `dist_dir`, and room for both."""
+"""Where a run works: its scratch folder in the state directory, its files in `dist_dir`, and space for both."""
 
 import logging
 import shutil
@@ -13,7 +13,7 @@ from shared.files.media_roots import MediaRoots
 from shared.settings import Settings
 from shared.tasks.rows import TaskRow
 
-STALE_SECONDS = 600.0  # a scratch folder so old was not made just now
+STALE_SECONDS = 600.0  # a scratch folder older than this is not one that is being created
 RESERVE_BYTES = 256 << 20  # what a task may need at least, and the machine must keep
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Workspace:
         return self._work / row.id.hex
 
     def prepare(self, row: TaskRow) -> Path:
-        """Return an empty scratch folder, after removing everything that dead attempts of this run left anywhere."""
+        """Return an empty scratch folder, after removing all files of dead attempts of this run."""
         self.clear(row)
         folder = self.folder(row)
         folder.mkdir(parents=True)
@@ -42,7 +42,7 @@ class Workspace:
         check_disk_space([self._roots.dist_dir("dist_dir", row.request["dist_dir"]), self._state_dir])
 
     def clear(self, row: TaskRow) -> None:
-        """Remove what a run without a result left: scratch, part files, published files that no callback names."""
+        """Remove the files of a run without a result: scratch, part files, published files that no callback names."""
         shutil.rmtree(self.folder(row), ignore_errors=True)
         try:
             dist_dir = self._roots.dist_dir("dist_dir", row.request["dist_dir"])
@@ -55,7 +55,7 @@ class Workspace:
                 logger.info("removed leftovers of task %s: %s", row.task_id, ", ".join(swept))
 
     def stale(self) -> dict[UUID, Path]:
-        """Return the old scratch folders on this machine by the run that they belong to; young ones may be in use."""
+        """Return the old scratch folders on this machine by the run that they belong to; new ones may be in use."""
         youngest = time.time() - STALE_SECONDS
         found = {}
         for path in self._work.glob("?" * 32):

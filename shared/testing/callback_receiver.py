@@ -1,7 +1,7 @@
-"""A real HTTP receiver for callbacks, standing where the backend stands.
+"""A real HTTP receiver for callbacks, in place of the backend.
 
-The demo waits at it for results, the tests and the chaos run read from it what really arrived and when, and have it
-misbehave in the ways a backend does. It is the standard library alone and knows nothing of the sender.
+The demo waits for its results; the tests and the chaos run read what arrived and when, and let it fail in the ways in
+which a backend fails. It uses only the standard library and nothing of the sender.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ class ReceivedCallback:
 
     @property
     def acknowledged(self) -> bool:
-        """Whether the sender was told that it need not come again."""
+        """Whether the answer told the sender not to repeat it."""
         return self.behaviour in ACKNOWLEDGING
 
 
@@ -62,7 +62,7 @@ def well_behaved(_delivery: ReceivedCallback) -> Behaviour:
 
 
 class Receiver:
-    """Listens, on loopback unless told otherwise, from `with` to its end and remembers every delivery.
+    """Listens from the begin of its `with` block to the end, on loopback by default, and records every delivery.
 
     `behave` is asked for each delivery (whose own `behaviour` then still reads "ok") and may be replaced at any time.
     """
@@ -132,7 +132,7 @@ class Receiver:
                 self._arrived.wait(remaining)
 
     def _receive(self, path: str, headers: dict[str, str], body: bytes) -> Behaviour:
-        """Decide on one request; it counts as arrived before it is answered, so that nobody waits for a drop."""
+        """Decide on one request; it counts as arrived before it is answered, so that a dropped one arrives too."""
         delivery = ReceivedCallback(time.time(), path, headers, body, "ok")
         behaviour = self.behave(delivery)
         if behaviour == "slow":
@@ -151,7 +151,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Stay silent about a sender that left in the middle of its own request."""
+        """Print nothing about a sender that closed the connection during its own request."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("content-length") or 0)
         body = self.rfile.read(length)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        behaviour = self.server.receiver._receive(self.path, headers, body)  # noqa: SLF001  # one thing in two classes
+        behaviour = self.server.receiver._receive(self.path, headers, body)  # noqa: SLF001  # the receiver's own handler
         if behaviour == "drop":
             self._drop()
         elif behaviour == "redirect":
@@ -200,4 +200,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it so
-        """Leave the log to the deliveries."""
+        """Print nothing: `deliveries` is the log."""

@@ -1,4 +1,4 @@
-"""Processes of this machine, as the tests and the benchmarks look for them, stop them and end them."""
+"""Finding, stopping and ending processes of this machine, for the tests and the benchmarks."""
 
 import signal
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ def with_environment(name: str, value: str) -> list[psutil.Process]:
 
 
 def command(process: psutil.Process) -> str:
-    """Return the arguments joined by spaces, nothing of a process that is gone; PostgreSQL rewrites its own."""
+    """Return the arguments joined by spaces, "" for a process that has ended; PostgreSQL rewrites its own."""
     with suppress(psutil.Error):
         return " ".join(process.cmdline()).strip()
     return ""
@@ -41,10 +41,10 @@ def send(process: psutil.Process, number: signal.Signals) -> bool:
 
 @contextmanager
 def suspended(pid: int) -> Iterator[None]:
-    """Stop a process and all its descendants for the length of a block: it hangs, and nobody sees it end."""
+    """Stop a process and all its descendants for the length of a block: it hangs, but does not end."""
     root = psutil.Process(pid)
     stopped = [root]
-    root.suspend()  # first, so that it starts no more of them
+    root.suspend()  # first, so that it starts no more descendants
     try:
         stopped += root.children(recursive=True)
         for process in stopped[1:]:

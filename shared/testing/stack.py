@@ -1,4 +1,4 @@
-"""`kinora serve` as a child process: what the demo, the tests, the benchmarks and the chaos run stand on."""
+"""`kinora serve` as a child process: used by the demo, the tests, the benchmarks and the chaos run."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ class StackFailed(RuntimeError):
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listened on a moment ago."""
+    """Return a loopback port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -41,8 +41,8 @@ def free_port() -> int:
 class Stack:
     """Router and services of one state directory, started as a user starts them.
 
-    `environment` is added to the caller's own, from which every `KINORA_` variable is taken away first, so that what
-    runs depends on nothing but what is written here.
+    `environment` is added to the caller's own, from which every `KINORA_` variable is removed first, so that the
+    stack depends only on what is written here.
     """
 
     state_dir: Path
@@ -83,7 +83,7 @@ class Stack:
         return [sys.executable, "-m", "bentoml", "serve", self.target, *options]
 
     def full_environment(self) -> dict[str, str]:
-        """Return what `kinora` commands that are to meet this stack need in their environment."""
+        """Return the environment in which `kinora` commands use this stack."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("KINORA_")}
         return inherited | {
             "BENTOML_DO_NOT_TRACK": "True",
@@ -135,7 +135,7 @@ class Stack:
             self.kill()
 
     def kill(self) -> None:
-        """End everything that is left of this stack, at once (PostgreSQL with the grace that it needs to sync)."""
+        """Kill all remaining processes of this stack (PostgreSQL with the grace that it needs to sync)."""
         left = self.processes()
         database = [process for process in left if "postgres" in processes.command(process).partition(" ")[0]]
         for process in left:
@@ -146,7 +146,7 @@ class Stack:
             self.process.wait(timeout=10)
 
     def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
-        """Return the last lines of the log without those of single requests, for a message about what went wrong."""
+        """Return the last lines of the log without those of single requests, for the message of an error."""
         if not self.log.exists():
             return ""
         telling = [line for line in self.log.read_text(errors="replace").splitlines() if ACCESS_MARK not in line]

@@ -1,6 +1,6 @@
-"""The weights: what may be fetched, under which licence, and where it lies once it is verified.
+"""The weights: what may be fetched, under which licence, and where it is stored after verification.
 
-The catalogue is `weights.toml`. A pulled entry is one model of the BentoML model store, so that a bento can carry it:
+The catalogue is `weights.toml`. A pulled entry is one model of the BentoML model store, so that a bento can contain it:
 the original files and, for torch weights, one `weights.safetensors` made from them; or a whole model, a folder in
 diffusers layout. Importing this package loads neither torch nor BentoML: the HTTP face may ask whether weights exist.
 """

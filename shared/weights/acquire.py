@@ -28,7 +28,7 @@ def pull(
 ) -> Path:
     """Fetch, verify, convert and store an entry unless it is there already; return its folder.
 
-    Two pulls of one entry at once fetch it once. An interrupted pull goes on where it stopped. Raises Rejected for a
+    Two pulls of one entry at once fetch it once. An interrupted pull continues where it stopped. Raises Rejected for a
     licence that was not accepted, Unavailable when no source delivers or the disk is too small.
     """
     found = entry(name)
@@ -53,10 +53,10 @@ def pull(
 
 
 def add(name: str, source: Path) -> Path:
-    """Store a folder in diffusers layout as the whole model of that name; return where it lies.
+    """Store a folder in diffusers layout as the whole model of that name; return its folder.
 
     There is nothing to compare its content with, so it is checked for being complete and of the right classes, and its
-    hashes are recorded: from then on they are what `verify` and `path` hold it to. Raises Rejected with the reasons.
+    hashes are recorded: from then on `verify` and `path` check it against them. Raises Rejected with the reasons.
     """
     found = entry(name)
     if not found.is_model:
@@ -89,7 +89,7 @@ def _lay_out(found: Entry, originals: list[Path], target: Path) -> list[str]:
 
 
 def _pull_model(found: Entry, hub: Hub, downloads: Path, on_file: OnFile) -> Path:
-    """Bring a whole model, each file checked against its commit, and move it into the store."""
+    """Fetch a whole model, each file checked against its commit, and move it into the store."""
     files = {file.path: file for repository in found.hub for file in hub.files(repository)}
     _check_room(sum(file.size for file in files.values() if not (downloads / file.path).exists()))
     small = [file for file in files.values() if file.git_hash]
@@ -98,7 +98,7 @@ def _pull_model(found: Entry, hub: Hub, downloads: Path, on_file: OnFile) -> Pat
         for file in group:
             hub.fetch(file, downloads / file.path, lambda done, file=file: on_file(file, done))  # type: ignore[misc]  # see above
         wrong = check(downloads, found.parts)
-        if wrong:  # not what the catalogue takes it for: known before gigabytes are fetched
+        if wrong:  # not what the catalogue says: found before gigabytes are fetched
             raise Unavailable("weights_hub_other", name=found.name, reasons="; ".join(wrong))
     commits = ", ".join(sorted({f"{file.repository}@{file.commit}" for file in files.values()}))
     return StoredModel(found.tag).fill(
@@ -121,7 +121,7 @@ def _copied(source: Path, name: str, target: Path) -> str:
 
 
 def _check_room(needed: int) -> None:
-    """Raise Unavailable where the store's disk cannot take that many bytes."""
+    """Raise Unavailable unless the store's disk has that many bytes free."""
     free = shutil.disk_usage(home()).free
     if needed > free:
         raise Unavailable("weights_no_room", needed=f"{needed / 1e9:.1f}", free=f"{free / 1e9:.1f}", folder=home())

@@ -45,12 +45,12 @@ class Entry:
 
     @property
     def needs_consent(self) -> bool:
-        """Weights that may not earn money are pulled only by someone who names their licence."""
+        """Whether it is non-commercial: such weights are pulled only for a user who names their licence."""
         return self.kind == "weights" and not self.commercial
 
     @property
     def tag(self) -> str:
-        """`name:version` in the model store; the version follows from the content, so it changes only with it."""
+        """`name:version` in the model store; the version follows from the content, and changes only with it."""
         content: list[object] = [file.sha256 for file in self.files]
         content += [self.convert or "", CONVERTER_VERSION if self.convert else 0]
         content += [[part.name, part.revision, part.folders] for part in self.hub]
@@ -89,7 +89,7 @@ def entries() -> Mapping[str, Entry]:
 
 
 def entry(name: str) -> Entry:
-    """Look a name up; an unknown one is rejected with the names that exist."""
+    """Look up a name; an unknown one is rejected with the names that exist."""
     try:
         return entries()[name]
     except KeyError:

@@ -5,14 +5,14 @@ from typing import Any, Literal
 
 Conversion = Literal["ncnn-srvgg", "ncnn-rrdb", "torch"]
 CONVERTED = "weights.safetensors"
-CONVERTER_VERSION = 1  # raise it when a conversion's output changes: stored copies are then made anew
+CONVERTER_VERSION = 1  # increase it when a conversion's output changes: stored copies are then made again
 
 
 def convert(conversion: Conversion, originals: list[Path], target: Path) -> None:
     """Write `originals` as safetensors, each tensor in the precision it was published in.
 
-    "ncnn-…": a .param and a .bin. "torch": one pickle, read with weights_only; the wrappers that training leaves
-    (`params_ema`, `params`, `module.`) are taken off and RIFE's teacher (`block_tea`), which only training uses, is
+    "ncnn-…": a .param and a .bin. "torch": one pickle, read with weights_only; the wrappers that training adds
+    (`params_ema`, `params`, `module.`) are removed and RIFE's teacher (`block_tea`), which only training uses, is
     left out.
     """
     if conversion == "torch":
@@ -32,7 +32,7 @@ def _convert_ncnn(conversion: Conversion, originals: list[Path], target: Path) -
 
 
 def _convert_pickle(original: Path, target: Path) -> None:
-    import torch  # noqa: PLC0415  # a second that only this conversion pays
+    import torch  # noqa: PLC0415  # it takes a second, which only this conversion needs
     from safetensors.torch import save_file  # noqa: PLC0415
 
     loaded: dict[str, Any] = torch.load(original, map_location="cpu", weights_only=True)

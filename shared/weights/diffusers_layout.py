@@ -20,14 +20,14 @@ def files_of(folder: Path, parts: Parts) -> list[str]:
 
 
 def missing_of(folder: Path, parts: Parts) -> list[str]:
-    """Say what keeps a folder from being the model: one short reason each, none when all is well."""
+    """Return the reasons why a folder is not the model, each in a few words; none when it is."""
     return wrong_components(folder, parts) or [
         reason for part, kind in parts.items() for reason in _gaps(folder / part, part, weighty=bool(kind))
     ]
 
 
 def wrong_components(folder: Path, parts: Parts) -> list[str]:
-    """Say which parts are not there at all or, as their small files tell, are something else."""
+    """Return which parts are missing or, judged by their small files, are something else."""
     return [reason for part, kind in parts.items() for reason in _wrong_component(folder / part, part, kind)]
 
 

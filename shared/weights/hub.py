@@ -1,6 +1,6 @@
 """Whole repositories of the model hub: what a commit holds, and its files, each checked against that commit.
 
-A commit's tree names the sha256 of every large file and the git hash of every small one, so that a pinned commit pins
+A commit's tree names the sha256 of every large file and the git hash of every small one, so that a pinned commit fixes
 every byte. Only two of the hub's addresses are used: `/api/models/NAME/…` and `/NAME/resolve/COMMIT/PATH`.
 """
 
@@ -31,7 +31,7 @@ class Repository:
     folders: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Return such as "Wan-AI/Wan2.1-VACE-1.3B-diffusers@ec4d2cb0"."""
+        """Return a name such as "Wan-AI/Wan2.1-VACE-1.3B-diffusers@ec4d2cb0"."""
         return f"{self.name}@{self.revision[:8]}"
 
 
@@ -62,7 +62,7 @@ class HubFile:
 
 
 class Hub:
-    """The model hub at one address; its mirrors speak the same."""
+    """The model hub at one address; its mirrors have the same API."""
 
     def __init__(self, url: str = HUB_URL) -> None:
         self._url = url.rstrip("/")
@@ -74,7 +74,7 @@ class Hub:
             from huggingface_hub import HfApi  # noqa: PLC0415  # likewise
         except ImportError as error:
             raise Unavailable("weights_hub_library") from error
-        # Neither a token of this user nor a list of what is installed here goes along.
+        # Neither a token of this user nor a list of installed packages is sent.
         api = HfApi(endpoint=self._url, token=False, headers={"user-agent": "kinora"})
         name, revision = repository.name, repository.revision
         try:
@@ -87,12 +87,12 @@ class Hub:
         return [file for file in wanted if PurePosixPath(file.path).suffix in KINDS]
 
     def fetch(self, file: HubFile, target: Path, on_bytes: OnBytes) -> None:
-        """Bring a file to `target` unless it is there already; go on with what an interrupted attempt left."""
+        """Fetch a file to `target` unless it is there already; continue what an interrupted attempt began."""
         if file.is_at(target):
             on_bytes(file.size)
             return
-        # Not by `hf_hub_download`: after a cut it begins anew, and it asks Xet's servers even where a mirror is named.
-        # Its `http_get` could go on, but writes for as long as a server sends, however long the file should be.
+        # Not by `hf_hub_download`: after an interruption it begins again, and it asks Xet's servers even with a mirror.
+        # Its `http_get` could continue, but writes all that a server sends, however long the file should be.
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f"{target.name}.part")
         url = f"{self._url}/{file.repository}/resolve/{file.commit}/{file.path}"
@@ -107,7 +107,7 @@ class Hub:
 
 
 def _files(repository: str, revision: str, model: "ModelInfo") -> Iterator[HubFile]:
-    """Yield the files of a commit, but those whose path would lead out of our folder."""
+    """Yield the files of a commit, except those whose path would lead out of our folder."""
     commit = model.sha
     if not commit or (len(revision) == COMMIT_DIGITS and commit != revision):
         raise ValueError(f"it answered for {commit}")

@@ -14,19 +14,19 @@ Facts = dict[str, int | str]
 
 
 class StoredModel:
-    """The place of one `name:version` in the store, filled or empty. BentoML is loaded only by those who ask."""
+    """The place of one `name:version` in the store, filled or empty. BentoML is imported only where it is needed."""
 
     def __init__(self, tag: str) -> None:
         self.tag = tag
 
     def folder(self) -> Path | None:
-        """Return the folder, None where the store knows no such model."""
-        import bentoml  # noqa: PLC0415  # 0.3 s that only those pay who ask
+        """Return the folder, None if the store has no such model."""
+        import bentoml  # noqa: PLC0415  # its import takes 0.3 s
         from bentoml.exceptions import BentoMLException  # noqa: PLC0415
 
         try:
             return Path(bentoml.models.get(self.tag).path)
-        except BentoMLException:  # not found, or what a killed pull left behind
+        except BentoMLException:  # not found, or left incomplete by a killed pull
             return None
 
     def complete(self) -> Path | None:
@@ -43,7 +43,7 @@ class StoredModel:
     def fill(self, make: Callable[[Path], list[str]], *, labels: Mapping[str, str], origin: str) -> Path:
         """Put the files that `make` writes into the folder, by the names that it returns, in this place; return it.
 
-        What was here before is gone. Until the record is written, which is last, the place counts as empty.
+        Earlier content is removed. Until the record is written, which is last, the place counts as empty.
         """
         import bentoml  # noqa: PLC0415
         from bentoml.exceptions import NotFound  # noqa: PLC0415
@@ -65,13 +65,13 @@ class StoredModel:
 
 
 def record(folder: Path) -> dict[str, Facts]:
-    """Return what is recorded of a stored model's files; OSError or ValueError where nothing readable is."""
+    """Return the record of a stored model's files; OSError or ValueError if it cannot be read."""
     found: dict[str, Facts] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     return found
 
 
 def facts_of(path: Path) -> Facts:
-    """Return what the record keeps of a file."""
+    """Return a file's entry in the record."""
     status = path.stat()
     return {"size": status.st_size, "sha256": sha256_of(path), "changed_ns": status.st_mtime_ns}
 
@@ -79,8 +79,8 @@ def facts_of(path: Path) -> Facts:
 def touched(folder: Path) -> list[str]:
     """Return the files that may have changed since they were stored, by the time of their last change.
 
-    A clock ticks coarsely: a file that was changed just before the record was written may have been changed just after
-    it too, and counts as touched.
+    File times are coarse: a file that was changed just before the record was written may have been changed just after
+    it too, and counts as changed.
     """
     sure_before = (folder / RECORD).stat().st_mtime_ns - SETTLED_NS
     times = {name: int(facts["changed_ns"]) for name, facts in record(folder).items()}

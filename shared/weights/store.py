@@ -1,4 +1,4 @@
-"""What was pulled: whether it is there, where a model is loaded from, and whether it is still what was fetched."""
+"""What was pulled: whether it is stored, where a model is loaded from, and whether its files are unchanged."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def exists(name: str) -> bool:
-    """Whether the entry was pulled completely. Looks at names and sizes only: cheap enough for every request."""
+    """Whether the entry was pulled completely. Looks at names and sizes only: fast enough for every request."""
     return StoredModel(entry(name).tag).complete() is not None
 
 
@@ -53,7 +53,7 @@ def load_safetensors(name: str) -> "dict[str, torch.Tensor]":
 
 
 def verify(name: str) -> list[str]:
-    """Hash every file of a pulled entry; return one sentence a problem, nothing when all is well."""
+    """Hash every file of a pulled entry; return one sentence for each problem, none when all files are right."""
     found = entry(name)
     stored = StoredModel(found.tag).folder()
     if stored is None:

@@ -12,7 +12,7 @@ class UpscalerWeights:
     overlap: int | None  # None is the network's whole reach, so that windows change nothing
 
 
-# The RRDB networks reach 94 and 349 pixels but hardly use what is far: docs/upscale.md has the measurement.
+# The RRDB networks reach 94 and 349 pixels but hardly use distant pixels: docs/upscale.md has the measurement.
 UPSCALERS: Mapping[str, UpscalerWeights] = {
     "animevideov3": UpscalerWeights("realesr-animevideov3", None),
     "x4plus": UpscalerWeights("realesrgan-x4plus", 64),

@@ -1,4 +1,4 @@
-"""A real BentoML service whose one API does what its request says: the joints of envelope and framework under test."""
+"""A real BentoML service whose one API does what its request says, to test middleware and framework together."""
 
 import asyncio
 

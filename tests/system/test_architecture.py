@@ -1,4 +1,4 @@
-"""The walls of ARCHITECTURE.md: what may never be imported where."""
+"""The rules of ARCHITECTURE.md: what may never be imported where."""
 
 import ast
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*ROOT.glob("shared/**/*.py"), *ROOT.glob("services/**/*.py")])
 SERVICES = sorted(path.parent.name for path in ROOT.glob("services/*/service.py"))
-# The rooms of `shared`, from the ground up: each may import only those before it.
+# The packages of `shared` in order: each may import only those before it.
 ORDER = (
     "vocabulary", "upstreams", "arrays", "errors", "settings", "logs", "gpu", "process", "contract", "files",
     "networks", "media", "weights", "pipeline", "queue", "database", "tasks", "delivery", "metrics", "runner", "http",
@@ -49,37 +49,37 @@ def within(module: str, packages: set[str]) -> bool:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
-    room = path.relative_to(ROOT)
+def test_a_file_imports_only_what_its_package_may(path: Path) -> None:
+    file = path.relative_to(ROOT)
     for module in imports(path):
         if module.startswith("services."):
             # The router alone names the services, and only to start them on one machine.
-            assert room.parts[:2] in {("services", module.split(".")[1]), ("services", "router")}, f"{room}: {module}"
+            assert file.parts[:2] in {("services", module.split(".")[1]), ("services", "router")}, f"{file}: {module}"
         if module.split(".")[0] == "procrastinate":
-            assert room.parts[:2] == ("shared", "queue"), (
-                f"only shared/queue imports Procrastinate, {room} imports {module}"
+            assert file.parts[:2] == ("shared", "queue"), (
+                f"only shared/queue imports Procrastinate, {file} imports {module}"
             )
-        if room.name == "pipeline.py" or room.parts[:2] in {("shared", "media"), ("shared", "networks")}:
-            assert not within(module, FACE_AND_STORE), f"{room} must see neither HTTP nor SQL, imports {module}"
-        if room.parts[:2] == ("shared", "networks") or "arch" in room.parts:
-            assert not within(module, {"pathlib", "shared.settings", "shared.files"}), f"{room} must not see paths"
+        if file.name == "pipeline.py" or file.parts[:2] in {("shared", "media"), ("shared", "networks")}:
+            assert not within(module, FACE_AND_STORE), f"{file} must see neither HTTP nor SQL, imports {module}"
+        if file.parts[:2] == ("shared", "networks") or "arch" in file.parts:
+            assert not within(module, {"pathlib", "shared.settings", "shared.files"}), f"{file} must not see paths"
 
 
-def test_the_rooms_of_shared_import_only_downwards() -> None:
-    floor = {room: number for number, room in enumerate(ORDER)}
+def test_the_packages_of_shared_import_in_one_direction() -> None:
+    place = {package: number for number, package in enumerate(ORDER)}
     wrong = []
     for path in ROOT.glob("shared/*/**/*.py"):
-        room = path.relative_to(ROOT).parts[1]
+        package = path.relative_to(ROOT).parts[1]
         above = {
             module
             for module in imports(path)
-            if within(module, {f"shared.{name}" for name in ORDER[floor[room] + 1 :]})
+            if within(module, {f"shared.{name}" for name in ORDER[place[package] + 1 :]})
         }
         wrong += [f"{path.relative_to(ROOT)} imports {module}" for module in above]
     assert wrong == []
 
 
-def test_every_room_of_shared_has_its_place_and_says_what_it_owns() -> None:
+def test_every_package_of_shared_has_its_place_and_says_what_it_owns() -> None:
     modules = {path.stem for path in ROOT.glob("shared/*.py")} - {"__init__"}
     packages = {path.parent.name for path in ROOT.glob("shared/*/__init__.py")}
     assert modules | packages <= set(ORDER)
@@ -107,6 +107,6 @@ def test_the_router_needs_neither_the_queue_nor_the_database() -> None:
     assert loaded.stdout.strip() == "[]"
 
 
-def test_nothing_is_named_after_a_junk_drawer() -> None:
-    junk = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
-    assert [path for path in SOURCES if junk & set(path.with_suffix("").relative_to(ROOT).parts)] == []
+def test_no_module_has_a_vague_name() -> None:
+    vague = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
+    assert [path for path in SOURCES if vague & set(path.with_suffix("").relative_to(ROOT).parts)] == []

@@ -263,7 +263,7 @@ def test_a_disk_that_fills_up_while_a_task_runs_ends_it_with_the_reason_and_leav
         fill(small_disk / "filler")
     payload = receiver.wait_for(task_id, timeout_seconds=120).payload
     assert payload["err_code"] == -1
-    assert "room" in payload["err_msg"]
+    assert "space" in payload["err_msg"]
     assert everything_in(small_disk) == ["filler"]
     refused = post(ratio=3)
     assert refused["err_code"] == -1

@@ -113,7 +113,7 @@ def test_a_services_own_refusal_comes_through_as_it_is(world: World, status: int
 def test_what_is_not_a_service_is_not_taken_for_one(world: World, answer: Response) -> None:
     world.upscale.answer = answer
     sentence = refused(world.client.post("/api/ai/upscale", json={}), 502)
-    assert sentence == "what answers for the service upscale is not that service"
+    assert sentence == "another program answers at the address of the service upscale"
 
 
 def test_a_connection_that_breaks_is_tried_once_more() -> None:
@@ -286,7 +286,7 @@ def test_the_routers_own_pages_answer_under_bentoml(client: httpx.Client, stack:
     assert client.get("/livez").status_code == 200
     stack.wait_ready()
     assert "bentoml" in client.get("/metrics").text
-    assert refused(client.get("/nowhere"), 404) == "there is nothing at this path"
+    assert refused(client.get("/nowhere"), 404) == "this path does not exist"
     assert refused(client.get("/api/ai/upscale"), 405) == "this path does not support this method"
     assert refused(client.post("/api/ai/upscale", content=b"x" * 70_000), 413)
 

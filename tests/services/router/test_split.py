@@ -1,4 +1,4 @@
-"""The router's own split: shares of tasks, a version for each task, and a stand-in for what cannot be reached."""
+"""The router's own split: shares of tasks, a version for each task, and a fallback for what cannot be reached."""
 
 import json
 import socket
@@ -207,7 +207,7 @@ def test_one_stand_in_is_tried_and_no_more() -> None:
         with router(WeightedUpstream(url, 1), *dead) as client:
             answers = [client.post("/api/ai/upscale", json={"task_id": number}) for number in range(1, 61)]
     refusals = [answer for answer in answers if answer.status_code == 502]
-    assert 0 < len(refusals) < len(answers)  # those whose own version and whose stand-in are both down: a third
+    assert 0 < len(refusals) < len(answers)  # those whose own version and whose fallback are both down: a third
     assert len(far.asked) == len(answers) - len(refusals)
 
 

@@ -1,4 +1,4 @@
-"""The `kinora` command: every room's commands are there, and what is not installed says so."""
+"""The `kinora` command: every part's commands are there, and what is not installed says so."""
 
 import importlib
 from types import ModuleType

@@ -1,4 +1,4 @@
-"""JSON values as callers really send them: what each wire type reads, and what it refuses."""
+"""JSON values as callers really send them: what each field type reads, and what it refuses."""
 
 import json
 from decimal import Decimal

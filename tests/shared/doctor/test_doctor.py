@@ -85,7 +85,7 @@ def test_a_full_disk_and_a_disk_for_reading_only_are_told_apart(tmp_path: Path) 
     try:
         [small] = [f for f in folders.roots(Settings(media_roots=(tmp_path,))) if "free" in f.sentence]
         assert small.level == "warning"
-        assert "make room" in small.sentence
+        assert "free some space" in small.sentence
         subprocess.run(["mount", "-o", "remount,ro", str(tmp_path)], check=True)
         [fixed] = folders.roots(Settings(media_roots=(tmp_path,)))
         assert (fixed.level, "read only" in fixed.sentence) == ("warning", True)

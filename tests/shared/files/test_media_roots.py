@@ -263,7 +263,7 @@ def test_a_read_only_folder_is_one_sentence(roots: MediaRoots, small_disk: Path)
 def test_a_full_folder_is_one_sentence(roots: MediaRoots, small_disk: Path) -> None:
     for number in range(3):
         (small_disk / str(number)).touch()
-    with pytest.raises(Rejected, match="there is no room left in the folder disk"):
+    with pytest.raises(Rejected, match="there is no space left in the folder disk"):
         roots.dist_dir("dist_dir", str(small_disk))
 
 
@@ -277,7 +277,7 @@ def test_a_disk_that_fills_while_writing_fails_the_job_and_leaves_nothing(roots:
     with roots.open_dist_dir(small_disk) as folder:
         with pytest.raises(OSError, match="No space left") as caught:
             write_too_much(folder)
-        assert str(write_problem(caught.value, "7.mp4")) == "there was no room left to write 7.mp4"
+        assert str(write_problem(caught.value, "7.mp4")) == "there was no space left to write 7.mp4"
         assert names(folder) == []
 
 

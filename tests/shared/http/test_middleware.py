@@ -55,7 +55,7 @@ def refused(answer: httpx.Response, status: int = 200) -> str:
 
 
 async def _inside(scope: Scope, receive: Receive, send: Send) -> None:
-    """What the envelope wraps here: every way in which an application can fail or answer."""
+    """What the middleware wraps here: every way in which an application can fail or answer."""
 
     async def echo(request: Request) -> Response:
         return JSONResponse({"body": (await request.body()).decode(), "type": request.headers["content-type"]})
@@ -101,8 +101,8 @@ def plain() -> Iterator[httpx.Client]:
 @pytest.mark.parametrize(
     ("method", "path", "status", "sentence"),
     [
-        ("GET", "/nowhere", 404, "there is nothing at this path"),
-        ("GET", "/api/ai/nope", 404, "there is nothing at this path"),
+        ("GET", "/nowhere", 404, "this path does not exist"),
+        ("GET", "/api/ai/nope", 404, "this path does not exist"),
         ("GET", SUBMIT, 405, "this path does not support this method"),
         ("DELETE", SUBMIT, 405, "this path does not support this method"),
         ("GET", "/status/401", 401, "a bearer token of KINORA_TOKEN is required"),

@@ -170,29 +170,29 @@ def test_what_waits_and_runs_is_shown_with_the_age_of_the_oldest(service: TinySe
     for task_id in (2, 3):
         service.post(task_id)
     service.post(3)  # the same again
-    lane = "generate upscale 7"
-    figures = page_with(service, lambda seen: seen["kinora_tasks_waiting", lane] == 2)
-    assert figures["kinora_tasks_running", lane] == 1
-    later = page_with(service, lambda seen: seen["kinora_tasks_oldest_waiting_seconds", lane] > 3)
+    labels = "generate upscale 7"
+    figures = page_with(service, lambda seen: seen["kinora_tasks_waiting", labels] == 2)
+    assert figures["kinora_tasks_running", labels] == 1
+    later = page_with(service, lambda seen: seen["kinora_tasks_oldest_waiting_seconds", labels] > 3)
     assert later["kinora_tasks_accepted_total", "generate false upscale"] == 3
     assert later["kinora_tasks_accepted_total", "generate true upscale"] == 1
     assert later["kinora_runner_up", "generate upscale"] == 1
-    assert later["kinora_runners_silent_seconds", lane] < 60
+    assert later["kinora_runners_silent_seconds", labels] < 60
     service.cancel(1)
     for task_id in (2, 3):
         receiver.wait_for(task_id, timeout_seconds=PATIENCE_SECONDS)
     after = page_with(service, lambda seen: seen["kinora_tasks_ended_total", "generate upscale succeeded 7"] == 2)
     assert after["kinora_tasks_ended_total", "generate upscale cancelled 7"] == 1
-    assert after["kinora_task_run_seconds_count", lane] == 2
-    assert after["kinora_tasks_waiting", lane] == 0
+    assert after["kinora_task_run_seconds_count", labels] == 2
+    assert after["kinora_tasks_waiting", labels] == 0
 
 
 def test_a_poisonous_task_shows_in_crashes_restarts_and_poison(service: TinyService, receiver: Receiver) -> None:
     service.post(10, behaviour="crash")
     receiver.wait_for(10, timeout_seconds=PATIENCE_SECONDS)
-    lane = "generate upscale 7"
-    figures = page_with(service, lambda seen: seen["kinora_tasks_poisoned_total", lane] == 1)
-    assert figures["kinora_task_crashes_total", lane] == 3
+    labels = "generate upscale 7"
+    figures = page_with(service, lambda seen: seen["kinora_tasks_poisoned_total", labels] == 1)
+    assert figures["kinora_task_crashes_total", labels] == 3
     assert figures["kinora_runner_restarts_total", "generate upscale"] == 3
 
 

@@ -21,7 +21,7 @@ def test_the_timing_keeps_the_promise_of_45_seconds_and_spares_the_living() -> N
     assert STALLED_SECONDS + between_looks + LOCK_RELEASE_SECONDS + polling < 45
     # A look that was lost with its host must not count as an outage of the storage.
     assert between_looks + LOCK_RELEASE_SECONDS < UNWATCHED_SECONDS
-    # An outage that does not count as one, with a beat before it and the way back after it, is no silence yet.
+    # A short outage, with the heartbeat before it and the reconnection after it, does not count.
     assert HEARTBEAT_SECONDS + UNWATCHED_SECONDS + 5 < STALLED_SECONDS
 
 
