@@ -16,13 +16,18 @@ POLL_SECONDS = 0.1
 
 def check_startup(settings: Settings, address: str) -> None:
     """Raise Misconfigured where the operator must act, another Problem where something is in the way."""
-    _check_bentoml_home(Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml"))
+    _check_bentoml_home()
     _check_port(address, settings.access.port)
     if not settings.database_url:  # one that is away delays readiness, not the start
         _check_embedded_database(settings)
 
 
-def _check_bentoml_home(folder: Path) -> None:
+def _check_bentoml_home() -> None:
+    try:
+        named = os.environ.get("BENTOML_HOME")
+        folder = Path(os.path.expandvars(named)) if named else Path.home() / "bentoml"
+    except RuntimeError as error:  # neither HOME nor an entry in the list of users
+        raise Misconfigured("user_without_name", uid=os.geteuid()) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

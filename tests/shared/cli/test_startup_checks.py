@@ -1,6 +1,7 @@
 """What `kinora serve` says, in one sentence and by its exit code, when it cannot start."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,9 +12,11 @@ import pytest
 
 from shared.cli import startup_checks
 from shared.cli.startup_checks import check_startup
+from shared.database import postgres_server
 from shared.database.database import Database
 from shared.errors import Misconfigured, Unavailable
 from shared.settings import AccessSettings, Settings
+from shared.testing import processes
 from shared.testing.stack import free_port
 
 KINORA = str(Path(sys.executable).with_name("kinora"))
@@ -90,3 +93,23 @@ def test_an_address_that_is_not_ours_is_named(tmp_path: Path) -> None:
     settings = Settings(state_dir=tmp_path / "state", access=AccessSettings(port=free_port()))
     with pytest.raises(Misconfigured, match=r"203\.0\.113\.7 port"):
         check_startup(settings, "203.0.113.7")
+
+
+def test_a_server_that_still_recovers_is_waited_for_by_the_services(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(state_dir=tmp_path / "state", access=AccessSettings(port=free_port()))
+    database = Database(settings).start()
+    pid_file = tmp_path / "state" / "postgres" / "postmaster.pid"
+    whole = pid_file.read_text()
+    pid = int(whole.split()[0])
+    monkeypatch.setattr(postgres_server, "START_SECONDS", 0.3)
+    with processes.suspended(pid):
+        pid_file.write_text(whole.replace("ready", "starting"))
+        with pytest.raises(Unavailable, match="still starting"):
+            Database(settings).start()
+        check_startup(settings, "127.0.0.1")
+        assert processes.live(pid)
+        pid_file.write_text(whole)
+    database.stop()
+    os.kill(pid, signal.SIGINT)  # who could not wait is still among its users, until `kinora serve` becomes BentoML
