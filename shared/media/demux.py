@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from shared.errors import UnreadableMedia
+from shared.media.container import promised_end
 
 _TOLERATED_FAILURES = 3  # packets, in the shortest of files; in longer ones a tenth
 _MISSING_SECONDS = Fraction(1, 4)  # may be missing where only the whole file's length is promised: it is rounded up
@@ -49,7 +50,7 @@ class Reader:
 
     def check_complete(self) -> None:
         """After the last frame of a whole pass: raise UnreadableMedia if the file is shorter than its header says."""
-        promised = self._promised_seconds()
+        promised = promised_end(self._container, self._stream, alone=self._is_mov)  # nothing else of MOV was read
         short = promised - self._end_seconds
         if (
             self._cut_short
@@ -96,7 +97,3 @@ class Reader:
             self._pause_seconds = max(self._pause_seconds, length)
         # Transport streams mark lost continuity the same way, which is damage and not an end.
         self._cut_short = packet.is_corrupt and "mpegts" not in self._container.format.name
-
-    def _promised_seconds(self) -> Fraction:
-        start = Fraction(self._container.start_time or 0, av.time_base)
-        return start + Fraction(self._container.duration or 0, av.time_base)
