@@ -6,11 +6,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from shared.errors import UnreadableMedia
 from shared.media.decode import open_video
 from shared.media.encode import EncodeReport, encode
+from shared.media.frame import Frame
 from shared.media.provenance import Label
 from shared.settings import EncodingSettings, Settings
 from tests.support.clips import ffmpeg, opened, output_in, truncated
@@ -166,3 +168,52 @@ def test_times_below_zero_count_from_the_earliest(tmp_path: Path) -> None:
     assert picture.end == pytest.approx(1, abs=0.02)  # libav tells the picture's times from zero on only
     assert max(steps_of(result)) < 0.06
     assert delay_of_sound(result) == pytest.approx(delay_of_sound(base), abs=MILLISECOND)
+
+
+SLOW = ["-f", "lavfi", "-i", "testsrc2=s=64x36:r=10:d=1"]
+COARSE = [*H264, "-bf", "0", "-c:a", "aac", "-video_track_timescale", "10"]
+
+
+@pytest.mark.parametrize("late", [0, 0.03, 0.17, 0.2, 0.333])
+@pytest.mark.parametrize("which", ["sound", "picture", "both"])
+def test_sound_keeps_its_place_beside_a_picture_that_counts_tenths(tmp_path: Path, late: float, which: str) -> None:
+    source = tmp_path / "late.mp4"
+    sound = ["-f", "lavfi", "-i", "sine=r=48000:d=0.8"]
+    if which == "picture":
+        ffmpeg("-itsoffset", str(late), *SLOW, *sound, *COARSE, source)
+    else:
+        ffmpeg(*SLOW, "-itsoffset", str(late), *sound, *COARSE,
+               *(["-output_ts_offset", "0.27"] if which == "both" else []), source)  # fmt: skip
+    result, _ = rewrite(source, tmp_path)
+    assert delay_of_sound(result) == pytest.approx(delay_of_sound(source), abs=MILLISECOND)
+    assert picture_of(result).count == picture_of(source).count
+    assert steps_of(result) == steps_of(source)
+
+
+@pytest.mark.parametrize("frame_rate", [8, 24, 30])
+def test_a_late_sound_stays_late_whatever_the_frame_rate_of_the_new_picture(tmp_path: Path, frame_rate: int) -> None:
+    """As video creation does: pictures of its own, counted in frames, beside the sound of the source."""
+    source = tmp_path / "late.mp4"
+    ffmpeg(*SLOW, "-itsoffset", "0.17", "-f", "lavfi", "-i", "sine=r=48000:d=0.8", *COARSE, source)
+    made = (Frame(np.full((36, 64, 3), 40, np.uint8), number, 1) for number in range(frame_rate))
+    with opened(source) as file, open_video(file) as video, output_in(tmp_path) as target:
+        encode(
+            made, target, like=video, size=(64, 36), settings=SETTINGS, label=Label("tests", "clocks"),
+            frame_rate=Fraction(frame_rate), time_base=Fraction(1, frame_rate), display_oriented=True,
+        )  # fmt: skip
+        result = tmp_path / target.publish()
+    assert delay_of_sound(result) == pytest.approx(delay_of_sound(source), abs=MILLISECOND)
+    assert seconds_of_sound(result) == pytest.approx(seconds_of_sound(source), abs=MILLISECOND)
+    assert steps_of(result) == [Fraction(1, frame_rate)] * frame_rate
+
+
+def test_a_frame_by_number_is_found_on_a_finer_clock(tmp_path: Path) -> None:
+    source = tmp_path / "offset.mp4"
+    ffmpeg(*SLOW, "-f", "lavfi", "-i", "sine=r=48000:d=0.8", *COARSE, "-output_ts_offset", "0.27", source)
+    with opened(source) as file, open_video(file) as video:
+        frames = list(video.frames())
+        assert video.time_base < Fraction(1, 1000)
+        for index in (0, 4, 9):
+            found = video.frame_at(index)
+            assert (found.pts, found.duration) == (frames[index].pts, frames[index].duration)
+            assert np.array_equal(found.image, frames[index].image)
