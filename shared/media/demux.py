@@ -4,6 +4,7 @@ A single broken packet is concealed by the decoder or left out. A file that ends
 which more than a tenth does not decode, is refused: half a result that looks whole is worse than a reason.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -34,13 +35,18 @@ class Reader:
         self._end_seconds = Fraction(0)
         self._pause_seconds = Fraction(0)  # the longest packet
         self._cut_short = False
+        # Packets of AVI tell when they are decoded, not when their pictures are shown.
+        self._places: deque[int] | None = deque() if "avi" in container.format.name else None
         self.first_pts: int | None = None  # of the first packet, a key frame after a seek
 
     def frames(self) -> Iterator[VideoFrame]:
         """Yield the decoded pictures in order of presentation; raise UnreadableMedia when too much is broken."""
         for packet in self._read():
+            if self._places is not None and packet.size and packet.dts is not None:
+                self._places.append(packet.dts)
+                packet.pts = packet.dts  # so that the picture tells which packet it came in
             try:
-                yield from self._stream.decode(packet)
+                yield from self._placed(self._stream.decode(packet))
             except av.FFmpegError as problem:
                 self._failures += 1
                 if self._cut_short:  # the end of a truncated file, named so by `check_complete`
@@ -87,6 +93,18 @@ class Reader:
                     self._packets += 1
                     self.first_pts = packet.pts if self._packets == 1 else self.first_pts
                 yield packet  # type: ignore[misc]
+
+    def _placed(self, frames: list[VideoFrame]) -> Iterator[VideoFrame]:
+        """Give pictures their times where the container tells none: the n-th one shown has the n-th packet's.
+
+        A key frame is never shown before the pictures of the packets before it: these are broken if they did not come.
+        """
+        for frame in frames:
+            while self._places and frame.key_frame and frame.pts is not None and self._places[0] < frame.pts:
+                self._places.popleft()
+            if self._places:
+                frame.pts = self._places.popleft()
+            yield frame
 
     def _note(self, packet: "Packet[Stream]") -> None:
         """Keep how far the file reaches, and whether the packet at hand ends in the middle."""

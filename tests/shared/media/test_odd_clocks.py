@@ -217,3 +217,34 @@ def test_a_frame_by_number_is_found_on_a_finer_clock(tmp_path: Path) -> None:
             found = video.frame_at(index)
             assert (found.pts, found.duration) == (frames[index].pts, frames[index].duration)
             assert np.array_equal(found.image, frames[index].image)
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [
+        [*H264, "-bf", "3"],
+        [*H264, "-x264-params", "bframes=4:b-pyramid=normal:ref=4"],
+        ["-c:v", "mpeg4", "-bf", "2"],
+        ["-c:v", "mpeg2video", "-bf", "2"],
+    ],
+    ids=lambda codec: " ".join(codec[-2:]),
+)
+@pytest.mark.parametrize("sound", [[], ["-c:a", "mp3"]], ids=["mute", "sound"])
+def test_reordered_pictures_of_avi_are_even(tmp_path: Path, codec: list[str], sound: list[str]) -> None:
+    source = tmp_path / "reordered.avi"
+    ffmpeg(*PICTURE, *(TONE if sound else []), *codec, *sound, source)
+    assert steps_of(source) == [Fraction(1, 24)] * 24
+    result, _ = rewrite(source, tmp_path)
+    assert picture_of(result) == Span(24, 0, 1)
+    if sound:
+        assert delay_of_sound(result) == pytest.approx(0, abs=MILLISECOND)
+
+
+def test_a_picture_that_avi_holds_is_held_and_moves_no_sound(tmp_path: Path) -> None:
+    """Without reordering ffmpeg leaves an empty chunk behind the first picture, which tells to hold it."""
+    source = tmp_path / "held.avi"
+    ffmpeg(*PICTURE, *TONE, *H264, "-bf", "0", "-c:a", "mp3", source)
+    assert steps_of(source) == [Fraction(2, 24), *[Fraction(1, 24)] * 23]
+    result, _ = rewrite(source, tmp_path)
+    assert picture_of(result) == Span(24, 0, pytest.approx(25 / 24))
+    assert delay_of_sound(result) == pytest.approx(0, abs=MILLISECOND)
