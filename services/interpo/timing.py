@@ -10,6 +10,10 @@ from fractions import Fraction
 
 from shared.media.frame import Frame
 
+# A container that counts milliseconds rounds a constant rate to steps of 41 and 42. The steps stay uneven when the file
+# is copied to a container that counts more finely.
+_ROUNDED_SECONDS = Fraction(1, 1000)
+
 
 @dataclass(frozen=True)
 class Instant:
@@ -27,13 +31,13 @@ class Timeline:
         self.frame_rate = frame_rate * rate
         self.time_base = time_base / rate
         self._step = 1 / (frame_rate * time_base)  # of a constant frame rate, in units of the source
+        self._jitter = 1 if time_base == _ROUNDED_SECONDS else _ROUNDED_SECONDS / time_base + 1
         self._is_constant = True
 
     def between(self, earlier: Frame, later: Frame) -> list[Instant]:
         """Divide the time from `earlier` to `later` evenly; the first instant is `earlier`'s own."""
         step = later.pts - earlier.pts
-        # A container that counts milliseconds rounds a constant rate to steps of 41 and 42.
-        self._is_constant = self._is_constant and abs(step - self._step) <= 1
+        self._is_constant = self._is_constant and abs(step - self._step) <= self._jitter
         return [Instant(earlier.pts * self.rate + place * step, step) for place in range(self.rate)]
 
     def after(self, last: Frame) -> Iterator[Instant]:

@@ -7,6 +7,7 @@ from itertools import islice
 
 import av
 from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.filter import Graph
@@ -17,7 +18,8 @@ _COPIED = {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"}
 _TRIED_PACKETS = 3
 _AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
 _AAC_LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"}
-_BITS_PER_CHANNEL = 96_000  # a second; no audible loss
+_TOLERATED_GAP = 0.02  # seconds; a lost packet is longer, the rounding of times shorter
+_BITS_PER_CHANNEL = 96_000  # a second; clear of audible loss
 
 
 def can_copy(container: InputContainer, stream: AudioStream) -> bool:
@@ -53,29 +55,61 @@ def add_encoded(target: OutputContainer, stream: AudioStream) -> AudioStream:
 def encoded(
     container: InputContainer, stream: AudioStream, target: AudioStream, origin: Fraction
 ) -> Iterator["Packet[AudioStream]"]:
-    """Decode `stream` and encode it for `target`, `origin` seconds earlier; gaps become silence."""
-    graph = Graph()
-    source = graph.add_abuffer(template=stream)
-    sink = graph.add("abuffersink")
-    graph.link_nodes(source, graph.add("aresample", "async=1"), sink).configure()
+    """Decode `stream` and encode it for `target`, `origin` seconds earlier; gaps become silence.
 
-    def encode(frames: Iterator[AudioFrame]) -> Iterator["Packet[AudioStream]"]:
-        for frame in frames:
-            yield from target.encode(frame)
+    What the decoder gives counts, not what the header says of it: they differ (every MPEG sound of a broadcast), and
+    a broadcast changes from stereo to 5.1 and back.
+    """
+    for frame in _without_gaps(_uniform(_decoded(container, stream), target, origin), target):
+        yield from target.encode(frame)
+    yield from target.encode(None)
 
+
+def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
     for packet in container.demux(stream):
         try:
-            frames = packet.decode()
-        except av.FFmpegError:  # a broken packet becomes silence: the filter fills its time
+            yield from packet.decode()
+        except av.FFmpegError:  # a broken packet is silent; the filter fills its time
             continue
-        for frame in frames:
-            if frame.pts is not None and frame.time_base is not None:
-                frame.pts -= round(origin / frame.time_base)
-            graph.push(frame)
-            yield from encode(_pulled(graph))
+
+
+def _uniform(frames: Iterator[AudioFrame], target: AudioStream, origin: Fraction) -> Iterator[AudioFrame]:
+    """Bring frames of any shape to that of `target`, their times in its samples, `origin` seconds earlier."""
+    shape: tuple[str, str, int] | None = None
+    resampler: AudioResampler | None = None
+    for frame in frames:
+        if frame.pts is not None and frame.time_base is not None:
+            frame.pts = round((frame.pts * frame.time_base - origin) * frame.sample_rate)
+            frame.time_base = Fraction(1, frame.sample_rate)
+        now = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if resampler is None or now != shape:
+            if resampler is not None:
+                yield from resampler.resample(None)
+            shape, resampler = now, AudioResampler(target.format, target.layout, target.rate)
+        yield from resampler.resample(frame)
+    if resampler is not None:
+        yield from resampler.resample(None)
+
+
+def _without_gaps(frames: Iterator[AudioFrame], target: AudioStream) -> Iterator[AudioFrame]:
+    """Fill what is missing with silence and drop what overlaps."""
+    graph = Graph()
+    source = graph.add_abuffer(
+        format=target.format.name,
+        sample_rate=target.rate,
+        layout=target.layout.name,
+        time_base=Fraction(1, target.rate),
+    )
+    sink = graph.add("abuffersink")
+    graph.link_nodes(source, graph.add("aresample", f"async=1:min_hard_comp={_TOLERATED_GAP}"), sink).configure()
+    for frame in frames:
+        if frame.pts is not None and frame.time_base is not None:
+            frame.pts = round(frame.pts * frame.time_base * target.rate)
+            frame.time_base = Fraction(1, target.rate)
+        graph.push(frame)
+        yield from _pulled(graph)
     graph.push(None)
-    yield from encode(_pulled(graph))
-    yield from target.encode(None)
+    yield from _pulled(graph)
 
 
 def _pulled(graph: Graph) -> Iterator[AudioFrame]:

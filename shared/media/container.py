@@ -1,5 +1,6 @@
 """Opening an untrusted file: which formats, which protocols, how large, and what is in it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -21,6 +22,9 @@ MAX_SIDE = 16384  # pixels; what H.264, HEVC and AV1 encoders take
 MAX_PIXELS = 8192 * 4320
 MAX_STREAMS = 64
 MAX_SECONDS = 24 * 3600
+
+_CLOCK = re.compile(r"(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d(\.\d+)?)")
+_TOLD_AS_LENGTH = ("mov", "mpegts", "mpeg")  # libav's duration of other formats may be the time at which the file ends
 
 
 @contextmanager
@@ -51,7 +55,7 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     width, height = stream.codec_context.width, stream.codec_context.height
     if width > MAX_SIDE or height > MAX_SIDE or width * height > MAX_PIXELS:
         raise UnreadableMedia("media_too_large", name=name, width=width, height=height, limit=MAX_PIXELS)
-    if (container.duration or 0) > MAX_SECONDS * av.time_base:
+    if _length_seconds(container) > MAX_SECONDS:
         raise UnreadableMedia("media_too_long", name=name, hours=MAX_SECONDS // 3600)
     stream.thread_type = "AUTO"
     return stream
@@ -60,7 +64,7 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
 def origin_seconds(container: InputContainer) -> Fraction:
     """When the earliest picture or sound starts: the zero of our clock, so that a recording's offset goes away.
 
-    Never negative: what lies before zero is an encoder's run-in, which edit lists hide.
+    An encoder's run-in before the first sample to be heard is no part of it.
     """
     starts = [
         stream.start_time * stream.time_base
@@ -70,11 +74,46 @@ def origin_seconds(container: InputContainer) -> Fraction:
         and stream.start_time is not None
         and stream.time_base is not None
     ]
-    return max(min(starts, default=Fraction(0)), Fraction(0))
+    return min(starts, default=Fraction(0))
 
 
 def duration_seconds(container: InputContainer, stream: VideoStream) -> float:
-    """Return how long the picture track lasts, or the file if only that is known; 0.0 if neither is."""
+    """Return how long the picture track lasts, or the file where only that is told; 0.0 when nothing is."""
+    told = _told_seconds(container, stream)
+    return float(_length_seconds(container) if told is None else told)
+
+
+def promised_end(container: InputContainer, stream: VideoStream, *, alone: bool) -> Fraction:
+    """Return the time, on the container's clock, that a complete file reaches at least by what its header says.
+
+    `alone` asks for the end of the picture track, where the header tells it; other tracks may last longer. 0 when
+    nothing is told.
+    """
+    start = Fraction(container.start_time or 0, av.time_base)
+    if alone and stream.duration is not None and stream.time_base is not None:
+        return ((stream.start_time or 0) + stream.duration) * stream.time_base
+    length = Fraction(container.duration or 0, av.time_base)
+    return start + length if _tells_length(container) else min(length, start + length)
+
+
+def _told_seconds(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """Return the length of one track as its header or, in Matroska, its statistics tell it."""
+    told: Fraction | None = None
+    told_as_end = "asf" in container.format.name
     if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    return (container.duration or 0) / av.time_base
+        told = stream.duration * stream.time_base
+    elif clock := _CLOCK.fullmatch(stream.metadata.get("DURATION", "")):
+        told = int(clock["hours"]) * 3600 + int(clock["minutes"]) * 60 + Fraction(clock["seconds"])
+        told_as_end = True
+    start = (stream.start_time or 0) * (stream.time_base or Fraction(0))
+    return told - start if told is not None and told_as_end and 0 < start < told else told
+
+
+def _length_seconds(container: InputContainer) -> Fraction:
+    """Return how long the file lasts, 0 when that is not told."""
+    start, told = Fraction(container.start_time or 0, av.time_base), Fraction(container.duration or 0, av.time_base)
+    return told - start if not _tells_length(container) and 0 < start < told else told
+
+
+def _tells_length(container: InputContainer) -> bool:
+    return any(name in container.format.name for name in _TOLD_AS_LENGTH)

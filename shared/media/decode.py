@@ -1,6 +1,7 @@
 """Reading a video: what it is, its frames in order, and any one frame by its number."""
 
 import contextvars
+import math
 import struct
 import threading
 from collections.abc import Generator, Iterator
@@ -27,7 +28,8 @@ from shared.media.frame_queue import Channel, depth_for
 
 _DEEPEST = 10  # bits that every encoder here can write
 _TIMED_FORMATS = ("mov", "matroska", "mpegts", "flv")  # every packet says when its picture is shown
-_USUAL_RATE = Fraction(25)  # where a container has none
+_FINE_SECONDS = Fraction(1, 10_000)  # on a coarser grid than this sound and picture would visibly part
+_USUAL_RATE = Fraction(25)  # where a container tells none
 
 Timed = tuple[VideoFrame, int, int]  # a decoded picture, its pts and its duration on our clock
 
@@ -36,8 +38,9 @@ class VideoSource:
     """A video that is open for reading. A context manager: leaving it ends the threads that decode for it.
 
     Pictures are as stored: not turned by `rotation` (degrees clockwise that a player turns them) and not stretched by
-    `sample_aspect_ratio`. Times count `time_base` units from the start of the earliest stream. `frame_count` is the
-    container's own count or an estimate, for progress; None when nothing is known.
+    `sample_aspect_ratio`. Times count `time_base` units from the start of the earliest stream; where that does not lie
+    on the picture track's own coarse grid, they are parts of the track's unit. `frame_count` is the container's own
+    count or an estimate, for progress; None when nothing is known.
     """
 
     def __init__(self, file: InputFile) -> None:
@@ -50,8 +53,10 @@ class VideoSource:
             if first is None:
                 raise UnreadableMedia("media_without_frames", name=file.name)
             self.width, self.height = first.width, first.height
-            self.time_base = stream.time_base or Fraction(1, av.time_base)
             self.origin_seconds = origin_seconds(container)
+            told_unit = stream.time_base or Fraction(1, av.time_base)
+            self._parts = _parts(told_unit, self.origin_seconds)
+            self.time_base = told_unit / self._parts
             self.frame_rate = stream.average_rate or stream.guessed_rate or stream.base_rate or _USUAL_RATE
             self.duration_seconds = duration_seconds(container, stream)
             is_mov = "mov" in container.format.name
@@ -126,9 +131,9 @@ class VideoSource:
         with open_container(self.file) as container:
             yield container, video_stream(container, self.file.name)
 
-    @property
-    def _origin(self) -> int:
-        return round(self.origin_seconds / self.time_base)
+    def _on_our_clock(self, told: int) -> int:
+        """Turn a time in the track's unit into one of ours."""
+        return told * self._parts - round(self.origin_seconds / self.time_base)
 
     def _timed(self, container: InputContainer, stream: VideoStream, reader: Reader) -> Iterator[Timed]:
         """Put the decoded pictures on our clock, each shown until the next one comes.
@@ -139,7 +144,7 @@ class VideoSource:
         step = max(round(1 / (self.frame_rate * self.time_base)), 1)
         waiting: tuple[VideoFrame, int] | None = None
         for decoded in reader.frames():
-            told = None if decoded.pts is None else decoded.pts - self._origin
+            told = None if decoded.pts is None else self._on_our_clock(decoded.pts)
             if waiting is None:
                 waiting = decoded, told or 0
                 continue
@@ -147,8 +152,9 @@ class VideoSource:
             yield *waiting, pts - waiting[1]
             waiting = decoded, pts
         if waiting is not None:
-            rest = _track_end(container, stream) - (waiting[1] + self._origin)
-            yield *waiting, rest if rest > 0 else waiting[0].duration or step
+            end = _track_end(container, stream)
+            rest = 0 if end is None else self._on_our_clock(end) - waiting[1]
+            yield *waiting, rest if rest > 0 else waiting[0].duration * self._parts or step
 
     def _sought(self, index: int) -> Timed | None:
         """Go to the frame by its time; None where its time is not unique or the format cannot seek."""
@@ -157,8 +163,9 @@ class VideoSource:
             pts = pts_of_frame(container, stream, index) if timed_packets else None
         if pts is None:
             return None
-        back = 0
-        while back * self.time_base <= self.duration_seconds:
+        wanted = self._on_our_clock(pts)
+        back, second = 0, round(1 / (self.time_base * self._parts))
+        while back <= self.duration_seconds * second:
             with self._opened() as (container, stream):
                 try:
                     container.seek(pts - back, stream=stream)
@@ -167,11 +174,11 @@ class VideoSource:
                 reader = Reader(container, stream, self.file.name)
                 for timed in self._timed(container, stream, reader):
                     # Pictures shown before the key frame that decoding began with may lack their references.
-                    if timed[1] + self._origin == pts and reader.first_pts is not None and reader.first_pts <= pts:
+                    if timed[1] == wanted and reader.first_pts is not None and reader.first_pts <= pts:
                         return timed
-                    if timed[1] + self._origin >= pts:
+                    if timed[1] >= wanted:
                         break
-            back = back * 4 or round(1 / self.time_base)
+            back = back * 4 or second
         return None
 
     def _counted(self, index: int) -> Timed | None:
@@ -190,10 +197,15 @@ def open_video(file: InputFile) -> VideoSource:
     return VideoSource(file)
 
 
-def _track_end(container: InputContainer, stream: VideoStream) -> int:
-    """Return the end of the last picture in stream time where the container has it for this track, else 0."""
+def _parts(unit: Fraction, origin: Fraction) -> int:
+    """Into how many parts a track's unit of seconds must be divided for a time to lie on its grid, nearly."""
+    return 1 if (origin / unit).denominator == 1 else math.ceil(unit / _FINE_SECONDS)
+
+
+def _track_end(container: InputContainer, stream: VideoStream) -> int | None:
+    """Return the end of the last picture in stream time where the container tells it for this track."""
     if "mov" not in container.format.name or stream.duration is None:
-        return 0
+        return None
     return (stream.start_time or 0) + stream.duration
 
 

@@ -4,6 +4,7 @@ A single broken packet is concealed by the decoder or left out. A file that ends
 which more than a tenth cannot be decoded, is refused: an incomplete result that looks complete is worse than an error.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -15,6 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from shared.errors import UnreadableMedia
+from shared.media.container import promised_end
 
 _TOLERATED_FAILURES = 3  # packets, in the shortest of files; in longer ones a tenth
 _MISSING_SECONDS = Fraction(1, 4)  # may be missing where only the whole file's length is known: it is rounded up
@@ -33,13 +35,18 @@ class Reader:
         self._end_seconds = Fraction(0)
         self._pause_seconds = Fraction(0)  # the longest packet
         self._cut_short = False
+        # Packets of AVI tell when they are decoded, not when their pictures are shown.
+        self._places: deque[int] | None = deque() if "avi" in container.format.name else None
         self.first_pts: int | None = None  # of the first packet, a key frame after a seek
 
     def frames(self) -> Iterator[VideoFrame]:
         """Yield the decoded pictures in order of presentation; raise UnreadableMedia when too much is broken."""
         for packet in self._read():
+            if self._places is not None and packet.size and packet.dts is not None:
+                self._places.append(packet.dts)
+                packet.pts = packet.dts  # so that the picture tells which packet it came in
             try:
-                yield from self._stream.decode(packet)
+                yield from self._placed(self._stream.decode(packet))
             except av.FFmpegError as problem:
                 self._failures += 1
                 if self._cut_short:  # the end of a truncated file, which `check_complete` reports
@@ -49,7 +56,7 @@ class Reader:
 
     def check_complete(self) -> None:
         """After the last frame of a whole pass: raise UnreadableMedia if the file is shorter than its header says."""
-        promised = self._promised_seconds()
+        promised = promised_end(self._container, self._stream, alone=self._is_mov)  # nothing else of MOV was read
         short = promised - self._end_seconds
         if (
             self._cut_short
@@ -87,6 +94,18 @@ class Reader:
                     self.first_pts = packet.pts if self._packets == 1 else self.first_pts
                 yield packet  # type: ignore[misc]
 
+    def _placed(self, frames: list[VideoFrame]) -> Iterator[VideoFrame]:
+        """Give pictures their times where the container tells none: the n-th one shown has the n-th packet's.
+
+        A key frame is never shown before the pictures of the packets before it: these are broken if they did not come.
+        """
+        for frame in frames:
+            while self._places and frame.key_frame and frame.pts is not None and self._places[0] < frame.pts:
+                self._places.popleft()
+            if self._places:
+                frame.pts = self._places.popleft()
+            yield frame
+
     def _note(self, packet: "Packet[Stream]") -> None:
         """Keep how far the file reaches, and whether the packet at hand ends in the middle."""
         length = (packet.duration or 0) * packet.time_base
@@ -96,7 +115,3 @@ class Reader:
             self._pause_seconds = max(self._pause_seconds, length)
         # Transport streams mark lost continuity the same way, which is damage and not an end.
         self._cut_short = packet.is_corrupt and "mpegts" not in self._container.format.name
-
-    def _promised_seconds(self) -> Fraction:
-        start = Fraction(self._container.start_time or 0, av.time_base)
-        return start + Fraction(self._container.duration or 0, av.time_base)

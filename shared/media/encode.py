@@ -152,15 +152,14 @@ class _Output:
         self._timing = Mp4Timing(plan.time_base, plan.frame_rate)
         self._held: Packet[VideoStream] | None = None
         self._frames = 0
-        timescale = str(self._timing.ticks.denominator)
         self._container = av.open(
             plan.target.url,
             "w",
             format="mp4",
             container_options={
                 "movflags": "+faststart+use_metadata_tags",
-                "video_track_timescale": timescale,
-                "movie_timescale": timescale,  # else a late start is rounded to milliseconds
+                "video_track_timescale": str(self._timing.ticks.denominator),
+                "movie_timescale": str(self._timing.movie_timescale),  # else a late start is rounded to milliseconds
             },
         )
         stack.callback(_abandon, self._container)

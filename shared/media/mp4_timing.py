@@ -12,6 +12,7 @@ from av.packet import Packet
 from shared.media.frame import Frame
 
 _FINEST = 10_000_000  # ticks a second; a sample's duration has 32 bits
+_DELAY_TICKS = 90_000  # a second, at least: a track's late start is told with an error of 6 microseconds at most
 
 
 class Mp4Timing:
@@ -27,6 +28,11 @@ class Mp4Timing:
         self._first_dts = 0
         self._last_dts: int | None = None
         self._lead = Fraction(1)
+
+    @property
+    def movie_timescale(self) -> int:
+        """Ticks a second in which MP4 tells by how much a track starts late: the picture's exactly, others' finely."""
+        return self.ticks.denominator * -(-_DELAY_TICKS // self.ticks.denominator)
 
     @property
     def end_seconds(self) -> Fraction:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,25 @@ def test_a_variable_rate_keeps_every_instant_of_its_source(run: Run, tmp_path: P
         step = (before[place + 1] - before[place]) / 4
         assert after[4 * place : 4 * place + 4] == [before[place] + part * step for part in range(4)]
     assert after[-1] == before[-1]
+
+
+@pytest.mark.parametrize("rate", [2, 8])
+def test_milliseconds_copied_to_a_finer_clock_are_a_constant_rate(run: Run, tmp_path: Path, rate: int) -> None:
+    rounded, source = tmp_path / "rounded.mkv", tmp_path / "in.mp4"
+    clips.clip(rounded, size=(64, 36), rate="24000/1001", seconds=0.6, sound=None)
+    clips.ffmpeg("-i", rounded, "-c", "copy", source)
+    result, _ = run(source, rate)
+    before, after = times(source), times(result)
+    assert len({later - earlier for earlier, later in pairwise(before)}) > 1
+    assert len(after) - 1 == 15 * rate
+    assert after[:-1:rate] == before[:-1]
+    assert after[-1] == before[-1]
+
+
+def test_reordered_pictures_of_avi_are_multiplied_evenly(run: Run, tmp_path: Path) -> None:
+    source = clips.clip(tmp_path / "in.avi", size=(64, 36), rate="24", sound=None, options=["-bf", "3"])
+    result, _ = run(source, 2)
+    assert times(result) == [Fraction(place, 48) for place in range(49)]
 
 
 @pytest.mark.parametrize("frames", [1, 2])

@@ -51,6 +51,21 @@ def test_a_constant_rate_counted_in_milliseconds_is_still_constant() -> None:
     assert [instant.pts for instant in instants[:4]] == [0, 42, 84, 125]
 
 
+@pytest.mark.parametrize("unit", [Fraction(1, 16000), Fraction(1, 90000), Fraction(1, 10000), Fraction(1, 600)])
+@pytest.mark.parametrize("frame_rate", [Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60), Fraction(25)])
+def test_a_constant_rate_stays_constant_when_its_milliseconds_are_copied_to_a_finer_clock(
+    unit: Fraction, frame_rate: Fraction
+) -> None:
+    times = [round(Fraction(round(1000 * number / frame_rate), 1000) / unit) for number in range(200)]
+    instants = spread(Timeline(8, frame_rate, unit), frames(times, last=round(1 / frame_rate / unit)))
+    assert len(instants) == 8 * 200
+
+
+def test_a_rate_that_varies_by_more_than_rounding_is_variable() -> None:
+    source = frames([0, 667, 1334, 2100, 2767], last=667)  # a frame that comes 6 ms late
+    assert len(spread(Timeline(8, Fraction(24), Fraction(1, 16000)), source)) == 8 * 4 + 1
+
+
 def test_a_variable_rate_is_divided_evenly_and_its_last_frame_keeps_its_time() -> None:
     timeline = Timeline(4, Fraction(10), Fraction(1, 1000))
     instants = spread(timeline, frames([0, 40, 240, 250], last=300))
