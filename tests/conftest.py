@@ -2,6 +2,8 @@
 
 import itertools
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from shared.testing.callback_receiver import Receiver, well_behaved
 from shared.testing.stack import Stack
 from tests.support.requirements import REQUIREMENTS, is_about_hardware, unmet
 
+OWN_FOLDER = pytest.StashKey[str]()
 _task_ids = itertools.count(1)
 
 
@@ -34,6 +37,17 @@ def pytest_configure(config: pytest.Config) -> None:
     if "workerinput" in vars(config):
         # Workers that compute side by side have a core each: with a thread a core, each would wait for the other's.
         os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")
+    elif config.option.basetemp is None:
+        # pytest closes the folder that all sessions of a user share to other users whenever one begins: a PostgreSQL
+        # that root's tests started, which runs as another user, could then no longer reach its data.
+        config.option.basetemp = config.stash[OWN_FOLDER] = tempfile.mkdtemp(prefix="kinora-tests-")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Leave files behind only for somebody who looks for what failed."""
+    if exitstatus == pytest.ExitCode.OK and (folder := session.config.stash.get(OWN_FOLDER, None)):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

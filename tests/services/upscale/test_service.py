@@ -248,21 +248,21 @@ def test_a_refused_callback_comes_again_under_the_same_key(post: Post, receiver:
 # Stopping
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)  # on a machine that is busy with other things
 def test_sigterm_lets_the_running_task_finish_and_its_callback_is_not_lost(
     tmp_path: Path, receiver: Receiver, task_id: int
 ) -> None:
     media = tmp_path / "media"
     clip = write_clip(media / "clip.mp4", size=(96, 64), frames=150)
     body = {"task_id": task_id, "video_url": str(clip), "dist_dir": str(media / "out"), "ratio": 2}
-    stack = Stack(tmp_path / "state", (media,), receiver.url, environment={"KINORA_DRAIN_SECONDS": "120"})
+    stack = Stack(tmp_path / "state", (media,), receiver.url, environment={"KINORA_DRAIN_SECONDS": "600"})
     try:
         with stack.start().wait_ready().client() as client:
             assert client.post("/api/ai/upscale", json=body).json() == ACCEPTED
             wait_for(lambda: task(client, task_id)["progress"] > 0)
         assert stack.process is not None
         stack.process.send_signal(signal.SIGTERM)
-        assert stack.process.wait(180) == 0, stack.log_tail()
+        assert stack.process.wait(660) == 0, stack.log_tail()
         assert [command(process) for process in stack.processes()] == []
         [name] = everything_in(media / "out")
         if not receiver.of(task_id):

@@ -43,9 +43,10 @@ STEPS = {
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("step", STEPS)
-def test_what_networks_compute_holds_with_fewer_instructions(step: str) -> None:
+def test_what_networks_compute_holds_with_fewer_instructions(step: str, tmp_path: Path) -> None:
     environment, files = STEPS[step]
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow and not needs_gpu", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow and not needs_gpu"]
+    command += ["-p", "no:cacheprovider", "--basetemp", str(tmp_path / "tests")]
     ran = subprocess.run(
         [*command, *files], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False
     )
