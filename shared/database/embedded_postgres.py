@@ -79,7 +79,7 @@ class EmbeddedPostgres:
             self._watcher.join()
         self._users.release()
         try:
-            if self._state_dir.is_dir() and not self._server.is_lost():
+            if self._data.exists() and not self._server.is_lost():
                 self._stop_if_last()
         except (Unavailable, OSError) as error:
             logger.warning("the embedded PostgreSQL is left running: %s", error)

@@ -20,6 +20,7 @@ with warnings.catch_warnings():
 PROGRAMS = POSTGRES_VERSIONS[18]  # and no other that is installed: a database belongs to one major version
 COPIES = Path("/var/lib/kinora")
 TRY_SECONDS = 30
+KEPT_VARIABLES = frozenset({"PATH", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "KINORA_STATE_DIR"})
 WRITABLE_BY_OTHERS = 0o022
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def run_program(program: Path, *arguments: str, account: Account, inherit: tuple
     with tempfile.TemporaryFile() as said:  # not a pipe: a server that it starts may keep its output open
         ended = subprocess.run(
             [program, *arguments], stdin=subprocess.DEVNULL, stdout=said, stderr=said, pass_fds=inherit, cwd="/",
-            timeout=seconds, check=False, **account.process_options(),
+            timeout=seconds, check=False, env=_environment(), **account.process_options(),
         )  # fmt: skip
         said.seek(0)
         text = said.read().decode(errors="replace").strip()
@@ -62,6 +63,11 @@ def run_program(program: Path, *arguments: str, account: Account, inherit: tuple
         complaints = [line for line in text.splitlines() if "error:" in line or "FATAL:" in line]
         raise ProgramFailed((complaints or text.splitlines() or [f"exit status {ended.returncode}"])[-1])
     return text
+
+
+def _environment() -> dict[str, str]:
+    """Return what the server may see of our environment: its user is another one, to whom no secret is told."""
+    return {name: value for name, value in os.environ.items() if name in KEPT_VARIABLES or name.startswith("LC_")}
 
 
 def _runs(programs: Path, account: Account) -> bool:

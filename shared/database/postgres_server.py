@@ -113,6 +113,8 @@ class PostgresServer:
         if server is None:
             if directory.has(PID_FILE) or workers(directory):  # one without its file has no interlock either
                 self._clear_remains(recorded_pid(directory))
+            if directory.is_gone():  # while this waited
+                raise Misconfigured("database_missing", folder=directory.path)
             self._launch()
         elif changed:  # a server of an older version, which would let everybody in
             server.send_signal(signal.SIGHUP)
@@ -182,7 +184,7 @@ class PostgresServer:
         a file that a kill left half written: it names no shared memory yet.
         """
         deadline = time.monotonic() + ORPHAN_SECONDS
-        while orphans := workers(self._directory):
+        while (orphans := workers(self._directory)) and not self._directory.is_gone():
             if time.monotonic() > deadline:
                 for orphan in orphans:
                     with suppress(psutil.NoSuchProcess):

@@ -46,7 +46,7 @@ def picture_of(path: Path) -> Span:
     with opened(path) as file, open_video(file) as video:
         frames = list(video.frames())
         unit = float(video.time_base)
-    return Span(len(frames), frames[0].pts * unit, (frames[-1].pts + frames[-1].duration) * unit)
+    return Span(len(frames), round(frames[0].pts * unit, 9), round((frames[-1].pts + frames[-1].duration) * unit, 9))
 
 
 def steps_of(path: Path) -> list[Fraction]:
@@ -246,5 +246,5 @@ def test_a_picture_that_avi_holds_is_held_and_moves_no_sound(tmp_path: Path) -> 
     ffmpeg(*PICTURE, *TONE, *H264, "-bf", "0", "-c:a", "mp3", source)
     assert steps_of(source) == [Fraction(2, 24), *[Fraction(1, 24)] * 23]
     result, _ = rewrite(source, tmp_path)
-    assert picture_of(result) == Span(24, 0, 25 / 24)
+    assert picture_of(result) == Span(24, 0, round(25 / 24, 9))
     assert delay_of_sound(result) == pytest.approx(0, abs=MILLISECOND)
