@@ -40,6 +40,7 @@ class Reader:
         self._continuity = Continuity(stream.index) if may_jump(container) else None
         # Packets of AVI tell when they are decoded, not when their pictures are shown.
         self._places: deque[int] | None = deque() if "avi" in container.format.name else None
+        self._key_places: deque[int] = deque()
         self.first_pts: int | None = None  # of the first packet, a key frame after a seek
 
     def frames(self) -> Iterator[VideoFrame]:
@@ -48,6 +49,8 @@ class Reader:
             if self._places is not None and packet.size and packet.dts is not None:
                 self._places.append(packet.dts)
                 packet.pts = packet.dts  # so that the picture tells which packet it came in
+                if packet.is_keyframe:
+                    self._key_places.append(packet.dts)
             try:
                 yield from self._placed(self._stream.decode(packet))
             except av.FFmpegError as problem:
@@ -107,10 +110,14 @@ class Reader:
     def _placed(self, frames: list[VideoFrame]) -> Iterator[VideoFrame]:
         """Give pictures their times where the container tells none: the n-th one shown has the n-th packet's.
 
-        A key frame is never shown before the pictures of the packets before it: these are broken if they did not come.
+        Nothing that was decoded from a key frame on is shown before the pictures of earlier packets: what of these has
+        not come by then is broken.
         """
+        first_place = 0
         for frame in frames:
-            while self._places and frame.key_frame and frame.pts is not None and self._places[0] < frame.pts:
+            while self._key_places and frame.pts is not None and self._key_places[0] <= frame.pts:
+                first_place = self._key_places.popleft()
+            while self._places and self._places[0] < first_place:
                 self._places.popleft()
             if self._places:
                 frame.pts = self._places.popleft()

@@ -41,6 +41,11 @@ def rewrite(source: Path, folder: Path) -> tuple[Path, EncodeReport]:
         return folder / target.publish(), report
 
 
+def read(path: Path) -> list[Frame]:
+    with opened(path) as file, open_video(file) as video:
+        return list(video.frames())
+
+
 def picture_of(path: Path) -> Span:
     """The picture as we read it: how many frames, when the first is shown, when the last one ends."""
     with opened(path) as file, open_video(file) as video:
@@ -238,6 +243,23 @@ def test_reordered_pictures_of_avi_are_even(tmp_path: Path, codec: list[str], so
     assert picture_of(result) == Span(24, 0, 1)
     if sound:
         assert delay_of_sound(result) == pytest.approx(0, abs=MILLISECOND)
+
+
+@pytest.mark.parametrize("codec", [H264, ["-c:v", "mpeg4"], ["-c:v", "mpeg2video"]], ids=lambda codec: codec[1])
+def test_a_broken_packet_of_avi_moves_nothing_behind_the_next_key_frame(tmp_path: Path, codec: list[str]) -> None:
+    source = tmp_path / "scratched.avi"
+    ffmpeg(*PICTURE[:-1], "testsrc2=s=64x36:r=24:d=3", *codec, "-bf", "2", "-g", "24", source)
+    whole = [frame.pts for frame in read(source)]
+    with av.open(str(source)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][30]
+        assert packet.pos is not None
+        start, end = packet.pos + 5, packet.pos + packet.size
+    data = bytearray(source.read_bytes())
+    data[start:end] = np.random.default_rng(3).bytes(end - start)
+    source.write_bytes(data)
+    scratched = read(source)
+    assert len(scratched) == 71
+    assert [frame.pts for frame in scratched[-20:]] == whole[-20:]
 
 
 def test_a_picture_that_avi_holds_is_held_and_moves_no_sound(tmp_path: Path) -> None:
