@@ -18,7 +18,7 @@ _COPIED = {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"}
 _TRIED_PACKETS = 3
 _AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
 _AAC_LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"}
-_TOLERATED_GAP = 0.02  # seconds; a lost packet is longer, the rounding of times shorter
+_TOLERATED_GAP = 0.002  # seconds; more than containers lose that round times to milliseconds
 _BITS_PER_CHANNEL = 96_000  # a second; clear of audible loss
 
 
@@ -53,20 +53,20 @@ def add_encoded(target: OutputContainer, stream: AudioStream) -> AudioStream:
 
 
 def encoded(
-    container: InputContainer, stream: AudioStream, target: AudioStream, origin: Fraction
+    packets: Iterator["Packet[AudioStream]"], target: AudioStream, origin: Fraction
 ) -> Iterator["Packet[AudioStream]"]:
-    """Decode `stream` and encode it for `target`, `origin` seconds earlier; gaps become silence.
+    """Decode `packets` and encode it for `target`, `origin` seconds earlier; gaps become silence.
 
     What the decoder gives counts, not what the header says of it: they differ (every MPEG sound of a broadcast), and
     a broadcast changes from stereo to 5.1 and back.
     """
-    for frame in _without_gaps(_uniform(_decoded(container, stream), target, origin), target):
+    for frame in _without_gaps(_uniform(_decoded(packets), target, origin), target):
         yield from target.encode(frame)
     yield from target.encode(None)
 
 
-def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    for packet in container.demux(stream):
+def _decoded(packets: Iterator["Packet[AudioStream]"]) -> Iterator[AudioFrame]:
+    for packet in packets:
         try:
             yield from packet.decode()
         except av.FFmpegError:  # a broken packet is silent; the filter fills its time

@@ -7,6 +7,7 @@ which more than a tenth cannot be decoded, is refused: an incomplete result that
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -17,6 +18,7 @@ from av.video.stream import VideoStream
 
 from shared.errors import UnreadableMedia
 from shared.media.container import promised_end
+from shared.media.continuity import Continuity, may_jump
 
 _TOLERATED_FAILURES = 3  # packets, in the shortest of files; in longer ones a tenth
 _MISSING_SECONDS = Fraction(1, 4)  # may be missing where only the whole file's length is known: it is rounded up
@@ -35,8 +37,10 @@ class Reader:
         self._end_seconds = Fraction(0)
         self._pause_seconds = Fraction(0)  # the longest packet
         self._cut_short = False
+        self._continuity = Continuity(stream.index) if may_jump(container) else None
         # Packets of AVI tell when they are decoded, not when their pictures are shown.
         self._places: deque[int] | None = deque() if "avi" in container.format.name else None
+        self._key_places: deque[int] = deque()
         self.first_pts: int | None = None  # of the first packet, a key frame after a seek
 
     def frames(self) -> Iterator[VideoFrame]:
@@ -45,6 +49,8 @@ class Reader:
             if self._places is not None and packet.size and packet.dts is not None:
                 self._places.append(packet.dts)
                 packet.pts = packet.dts  # so that the picture tells which packet it came in
+                if packet.is_keyframe:
+                    self._key_places.append(packet.dts)
             try:
                 yield from self._placed(self._stream.decode(packet))
             except av.FFmpegError as problem:
@@ -57,6 +63,8 @@ class Reader:
     def check_complete(self) -> None:
         """After the last frame of a whole pass: raise UnreadableMedia if the file is shorter than its header says."""
         promised = promised_end(self._container, self._stream, alone=self._is_mov)  # nothing else of MOV was read
+        if self._continuity is not None and self._continuity.jumped:  # what libav sums up over a jump means nothing
+            promised = Fraction(0)
         short = promised - self._end_seconds
         if (
             self._cut_short
@@ -70,12 +78,17 @@ class Reader:
                 promised=f"{float(promised):.1f}",
             )
 
-    def _read(self) -> Iterator["Packet[VideoStream]"]:
-        """Yield the packets of the picture track and the final empty one that flushes the decoder."""
-        if self._is_mov:  # its index is complete, so other tracks need not be read to see where the file ends
+    def _all_packets(self) -> "Iterator[Packet[Any]]":
+        """Start reading on a running clock, of MOV the picture alone: its index tells whether the file is complete."""
+        if self._is_mov:
             for other in self._container.streams:
                 other.discard = Discard.default if other is self._stream else Discard.all
         packets = self._container.demux()
+        return packets if self._continuity is None else self._continuity.running(packets)
+
+    def _read(self) -> Iterator["Packet[VideoStream]"]:
+        """Yield the packets of the picture track and the final empty one that flushes the decoder."""
+        packets = self._all_packets()
         while True:
             try:
                 packet = next(packets)
@@ -92,15 +105,19 @@ class Reader:
                 if packet.size:
                     self._packets += 1
                     self.first_pts = packet.pts if self._packets == 1 else self.first_pts
-                yield packet  # type: ignore[misc]
+                yield packet
 
     def _placed(self, frames: list[VideoFrame]) -> Iterator[VideoFrame]:
         """Give pictures their times where the container tells none: the n-th one shown has the n-th packet's.
 
-        A key frame is never shown before the pictures of the packets before it: these are broken if they did not come.
+        Nothing that was decoded from a key frame on is shown before the pictures of earlier packets: what of these has
+        not come by then is broken.
         """
+        first_place = 0
         for frame in frames:
-            while self._places and frame.key_frame and frame.pts is not None and self._places[0] < frame.pts:
+            while self._key_places and frame.pts is not None and self._key_places[0] <= frame.pts:
+                first_place = self._key_places.popleft()
+            while self._places and self._places[0] < first_place:
                 self._places.popleft()
             if self._places:
                 frame.pts = self._places.popleft()

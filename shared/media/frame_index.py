@@ -2,15 +2,19 @@
 
 import heapq
 from collections.abc import Iterator
+from fractions import Fraction
 
 from av.container import InputContainer
 from av.video.stream import VideoStream
+
+from shared.media.continuity import has_foreign_pts, is_jump, may_jump
 
 
 def pts_of_frame(container: InputContainer, stream: VideoStream, index: int) -> int | None:
     """Return the presentation time of the index-th picture (0-based), of the last one when there are fewer.
 
-    In units of the stream's time base as the container counts; None when a packet has no time of its own.
+    In units of the stream's time base as the container counts; None when a packet has no time of its own, or one that
+    does not run on from the packet before.
     """
     last = None
     for position, pts in enumerate(_in_order(container, stream)):
@@ -29,12 +33,19 @@ def _in_order(container: InputContainer, stream: VideoStream) -> Iterator[int | 
     So the heap holds the reordering delay only, and a frame near the beginning costs no pass over the whole file.
     """
     heap: list[int] = []
+    expected: Fraction | None = None
     for packet in container.demux(stream):
         if not packet.size or packet.is_discard:
             continue
         if packet.pts is None:
             yield None
             return
+        if packet.dts is not None and may_jump(container):
+            told = packet.dts * packet.time_base
+            if has_foreign_pts(packet) or (expected is not None and is_jump(expected, told, expected)):
+                yield None
+                return
+            expected = told + (packet.duration or 0) * packet.time_base
         heapq.heappush(heap, packet.pts)
         while packet.dts is not None and heap[0] < packet.dts:
             yield heapq.heappop(heap)

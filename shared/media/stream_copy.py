@@ -15,6 +15,7 @@ from av.subtitles.stream import SubtitleStream
 from shared.files.handles import InputFile
 from shared.media import audio, subtitles
 from shared.media.container import open_container
+from shared.media.continuity import may_jump, packets_of
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # exists only in the stubs
@@ -90,7 +91,7 @@ def carry_over(
     for index in others:
         container = stack.enter_context(open_container(file))
         stream = _alone(container, index)
-        carried = _carried(file, container, stream, origin, target)
+        carried = _carried(file, stream, pictures[0], origin, target)
         if carried is None:
             lost.append(_described(stream))
             continue
@@ -102,19 +103,24 @@ def carry_over(
 
 
 def _carried(
-    file: InputFile, container: InputContainer, stream: Stream, origin: Fraction, target: OutputContainer
+    file: InputFile, stream: Stream, lead: int, origin: Fraction, target: OutputContainer
 ) -> tuple[Stream, Packets] | None:
-    """Add one stream to `target`; return it with its packets, or None when MP4 has no place for it."""
+    """Add one stream to `target`; return it with its packets, or None when MP4 has no place for it.
+
+    `lead` is the index of the picture track in the source.
+    """
+    container = stream.container
+    assert isinstance(container, InputContainer)
     if isinstance(stream, AudioStream) and stream.codec_context is not None:
         with open_container(file) as trial:
             again = _alone(trial, stream.index)
             copies = isinstance(again, AudioStream) and audio.can_copy(trial, again)
         if copies:
-            return target.add_stream_from_template(stream), _moved(container.demux(stream), origin)
+            return target.add_stream_from_template(stream), _moved(packets_of(container, stream, lead), origin)
         if not audio.can_encode(stream):
             return None
         new = audio.add_encoded(target, stream)
-        return new, audio.encoded(container, stream, new, origin)
+        return new, audio.encoded(packets_of(container, stream, lead), new, origin)
     if isinstance(stream, SubtitleStream) and subtitles.can_carry(stream):
         text = subtitles.add_subtitles(target, stream)
         return text, _moved(subtitles.packets(container, stream, text), origin)
@@ -122,9 +128,10 @@ def _carried(
 
 
 def _alone(container: InputContainer, index: int) -> Stream:
-    """Return a stream after telling the demuxer to skip all others."""
+    """Return a stream after telling the demuxer to skip all others, where they do not tell of jumps of the clock."""
     for stream in container.streams:
-        stream.discard = Discard.default if stream.index == index else Discard.all
+        kept = stream.index == index or may_jump(container)
+        stream.discard = Discard.default if kept else Discard.all
     return container.streams[index]
 
 

@@ -41,6 +41,11 @@ def rewrite(source: Path, folder: Path) -> tuple[Path, EncodeReport]:
         return folder / target.publish(), report
 
 
+def read(path: Path) -> list[Frame]:
+    with opened(path) as file, open_video(file) as video:
+        return list(video.frames())
+
+
 def picture_of(path: Path) -> Span:
     """The picture as we read it: how many frames, when the first is shown, when the last one ends."""
     with opened(path) as file, open_video(file) as video:
@@ -240,11 +245,90 @@ def test_reordered_pictures_of_avi_are_even(tmp_path: Path, codec: list[str], so
         assert delay_of_sound(result) == pytest.approx(0, abs=MILLISECOND)
 
 
+@pytest.mark.parametrize("codec", [H264, ["-c:v", "mpeg4"], ["-c:v", "mpeg2video"]], ids=lambda codec: codec[1])
+def test_a_broken_packet_of_avi_moves_nothing_behind_the_next_key_frame(tmp_path: Path, codec: list[str]) -> None:
+    source = tmp_path / "scratched.avi"
+    ffmpeg(*PICTURE[:-1], "testsrc2=s=64x36:r=24:d=3", *codec, "-bf", "2", "-g", "24", source)
+    whole = [frame.pts for frame in read(source)]
+    with av.open(str(source)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][30]
+        assert packet.pos is not None
+        start, end = packet.pos + 5, packet.pos + packet.size
+    data = bytearray(source.read_bytes())
+    data[start:end] = np.random.default_rng(3).bytes(end - start)
+    source.write_bytes(data)
+    scratched = read(source)
+    assert len(scratched) == 71
+    assert [frame.pts for frame in scratched[-20:]] == whole[-20:]
+
+
 def test_a_picture_that_avi_holds_is_held_and_moves_no_sound(tmp_path: Path) -> None:
     """Without reordering ffmpeg leaves an empty chunk behind the first picture, which tells to hold it."""
     source = tmp_path / "held.avi"
     ffmpeg(*PICTURE, *TONE, *H264, "-bf", "0", "-c:a", "mp3", source)
     assert steps_of(source) == [Fraction(2, 24), *[Fraction(1, 24)] * 23]
     result, _ = rewrite(source, tmp_path)
-    assert picture_of(result) == Span(24, 0, round(25 / 24, 9))
+    picture = picture_of(result)
+    assert (picture.count, picture.start) == (24, 0)
+    assert picture.end == pytest.approx(25 / 24)
     assert delay_of_sound(result) == pytest.approx(0, abs=MILLISECOND)
+
+
+JOINED = ["-f", "lavfi", "-i", "testsrc2=s=64x36:r=25:d=1"]
+
+
+BROADCAST = ["-c:v", "mpeg2video", "-bf", "2", "-c:a", "mp2"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codecs"), [(".ts", [*H264, "-c:a", "aac"]), (".ts", BROADCAST), (".mpg", BROADCAST)]
+)
+@pytest.mark.parametrize(
+    "starts", [(100, 0), (0, 100), (0, 0), (10, 9), (0, 50_000), (50_000, 0), (0, 100, 20, 20), (95_000, 0)], ids=str
+)
+def test_a_clock_that_jumps_is_continued(
+    tmp_path: Path, suffix: str, starts: tuple[int, ...], codecs: list[str]
+) -> None:
+    source = tmp_path / f"joined{suffix}"
+    parts = []
+    for number, start in enumerate(starts):
+        part = tmp_path / f"{number}{suffix}"
+        ffmpeg(*JOINED, *TONE, *codecs, "-output_ts_offset", str(start), part)
+        parts.append(part.read_bytes())
+    source.write_bytes(b"".join(parts))
+    result, report = rewrite(source, tmp_path)
+    assert report.lost == []
+    picture = picture_of(result)
+    assert picture.count in range(25 * len(starts) - 1, 25 * len(starts) + 1)  # libav's parser may join two at a seam
+    assert picture.end - picture.start == pytest.approx(len(starts), abs=0.1)
+    assert max(steps_of(result)) < 0.1
+    assert seconds_of_sound(result) == pytest.approx(len(starts), abs=0.1)
+    assert abs(delay_of_sound(result)) < 0.05
+
+
+def test_a_clock_that_wraps_is_continued(tmp_path: Path) -> None:
+    """The clock of a transport stream has 33 bits of 1/90,000 s: it begins anew every 26.5 hours."""
+    source = tmp_path / "wraps.ts"
+    ffmpeg(
+        *PICTURE, *TONE, *H264, "-c:a", "aac", "-output_ts_offset", str(2**33 / 90_000 - 1.9), "-muxdelay", "0", source
+    )
+    result, _ = rewrite(source, tmp_path)
+    assert picture_of(result).count == 24
+    assert set(steps_of(result)) == {Fraction(1, 24)}
+    assert seconds_of_sound(result) == pytest.approx(seconds_of_sound(source), abs=MILLISECOND)
+
+
+def test_a_frame_by_number_is_found_behind_a_jump(tmp_path: Path) -> None:
+    parts = []
+    for number, start in enumerate((100, 0)):
+        part = tmp_path / f"{number}.ts"
+        ffmpeg(*JOINED, *TONE, *H264, "-c:a", "aac", "-output_ts_offset", str(start), part)
+        parts.append(part.read_bytes())
+    source = tmp_path / "joined.ts"
+    source.write_bytes(b"".join(parts))
+    with opened(source) as file, open_video(file) as video:
+        frames = list(video.frames())
+        for index in (0, 20, 24, 25, 40, len(frames) - 1):
+            found = video.frame_at(index)
+            assert (found.pts, found.duration) == (frames[index].pts, frames[index].duration)
+            assert np.array_equal(found.image, frames[index].image)
