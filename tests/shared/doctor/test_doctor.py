@@ -242,12 +242,12 @@ def test_the_findings_are_to_be_had_for_machines(monkeypatch: pytest.MonkeyPatch
     assert json.loads(outcome.output) == told
 
 
-def test_a_check_that_stumbles_does_not_keep_the_others_from_looking(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stumbling(_settings: Settings) -> Iterator[Finding]:
+def test_a_check_that_fails_itself_does_not_keep_the_others_from_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_settings: Settings) -> Iterator[Finding]:
         yield Finding("x", "ok", "fine")
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(examination, "CHECKS", [stumbling, machine.python])
+    monkeypatch.setattr(examination, "CHECKS", [failing, machine.python])
     assert [finding.level for finding in examination.examine(Settings())] == ["ok", "broken", "ok"]
 
 
