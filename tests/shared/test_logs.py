@@ -73,8 +73,8 @@ def test_every_line_about_a_task_carries_its_id_whatever_becomes_of_the_task(
         for named in TASK_WORDS.findall(line["message"]):
             assert line.get("task_id") == int(named), line
     assert "attempt 1 begins" in of(lines, 1)
-    assert "not taken (HTTP 500)" in of(lines, 1)
-    assert "taken at try 2" in of(lines, 1)
+    assert "not delivered (HTTP 500)" in of(lines, 1)
+    assert "delivered at try 2" in of(lines, 1)
     [broken] = [line for line in lines if line.get("task_id") == 3 and "exception" in line]
     assert broken["exception"].startswith("Traceback")
     assert "ZeroDivisionError" in broken["exception"]
@@ -123,7 +123,7 @@ def test_a_real_stack_logs_nothing_but_json_and_no_secret_and_no_prompt(tmp_path
     assert all(line["method"] == "POST" and line["seconds"] >= 0 for line in access)
     assert "fps" in of(lines, 701)
     assert "succeeded" in of(lines, 700)
-    assert "taken at try 1" in of(lines, 700)
+    assert "delivered at try 1" in of(lines, 700)
     assert {line["service"] for line in lines} == {"router", "creation"}
     for line in lines:
         for named in TASK_WORDS.findall(line["message"]):

@@ -80,7 +80,7 @@ def test_a_state_folder_inside_a_root_is_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs_root
-def test_a_full_disk_and_a_disk_for_reading_only_are_told_apart(tmp_path: Path) -> None:
+def test_a_full_disk_and_a_read_only_disk_have_different_findings(tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "kinora-test", str(tmp_path)], check=True)
     try:
         [small] = [f for f in folders.roots(Settings(media_roots=(tmp_path,))) if "free" in f.sentence]
@@ -88,7 +88,7 @@ def test_a_full_disk_and_a_disk_for_reading_only_are_told_apart(tmp_path: Path) 
         assert "free some space" in small.sentence
         subprocess.run(["mount", "-o", "remount,ro", str(tmp_path)], check=True)
         [fixed] = folders.roots(Settings(media_roots=(tmp_path,)))
-        assert (fixed.level, "read only" in fixed.sentence) == ("warning", True)
+        assert (fixed.level, "read-only" in fixed.sentence) == ("warning", True)
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
 
@@ -105,7 +105,7 @@ def test_a_database_that_does_not_answer_is_named_with_its_setting() -> None:
     assert (finding.level, "KINORA_DATABASE_URL" in finding.sentence) == ("broken", True)
 
 
-def test_an_external_database_is_looked_at_and_not_touched(tmp_path: Path) -> None:
+def test_an_external_database_is_read_and_not_changed(tmp_path: Path) -> None:
     home = Database(Settings(state_dir=tmp_path / "state")).start()
     try:
         with psycopg.connect(home.uri, autocommit=True) as connection:
@@ -113,7 +113,7 @@ def test_an_external_database_is_looked_at_and_not_touched(tmp_path: Path) -> No
         bare = home.uri.replace("/postgres?", "/bare?")
         findings = list(database.database(Settings(database_url=bare)))
         assert {finding.level for finding in findings} == {"ok"}
-        assert any("the next start makes them" in finding.sentence for finding in findings)
+        assert any("the next start applies them" in finding.sentence for finding in findings)
         with psycopg.connect(bare, autocommit=True) as connection:
             assert connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)
             connection.execute("CREATE TABLE kinora_migrations (number integer, name text)")
@@ -242,12 +242,12 @@ def test_the_findings_are_to_be_had_for_machines(monkeypatch: pytest.MonkeyPatch
     assert json.loads(outcome.output) == told
 
 
-def test_a_check_that_stumbles_does_not_keep_the_others_from_looking(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stumbling(_settings: Settings) -> Iterator[Finding]:
+def test_a_check_that_fails_itself_does_not_keep_the_others_from_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_settings: Settings) -> Iterator[Finding]:
         yield Finding("x", "ok", "fine")
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(examination, "CHECKS", [stumbling, machine.python])
+    monkeypatch.setattr(examination, "CHECKS", [failing, machine.python])
     assert [finding.level for finding in examination.examine(Settings())] == ["ok", "broken", "ok"]
 
 

@@ -171,11 +171,11 @@ def test_the_versions_of_a_service_may_share_its_tasks(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ("gpu-1:5003", "gpu-1:5003 is no address of a service: write it as http://HOST:PORT"),
-        ("http://:5003", "http://:5003 is no address of a service"),
+        ("gpu-1:5003", "gpu-1:5003 is not the address of a service: write it as http://HOST:PORT"),
+        ("http://:5003", "http://:5003 is not the address of a service"),
         ("http://a:70000", "out of range"),
-        ("http://a/?x", "is no address of a service"),
-        ("file://host/run/a.sock", "is no address of a service"),
+        ("http://a/?x", "is not the address of a service"),
+        ("file://host/run/a.sock", "is not the address of a service"),
         ("http://a=90,http://b", "http://b has no weight: write several versions as http://a:5003=90,http://b:5003=10"),
         ("http://a,http://b", "http://a has no weight"),
         ("http://a=90,http://b=-1", "http://b has the weight -1: it must be a whole number from 0 to 1000000"),
@@ -184,7 +184,7 @@ def test_the_versions_of_a_service_may_share_its_tasks(monkeypatch: pytest.Monke
         ("http://a=1000001", "it must be a whole number"),
         ("http://a=", "http://a has the weight : it must be a whole number"),
         ("http://a=1,http://a/=2", "http://a is named twice: give every version a URL of its own"),
-        ("http://a=0", "every weight is 0, so nobody would take new tasks"),
+        ("http://a=0", "every weight is 0, so no version would take new tasks"),
         ("http://a=0,http://b=0", "every weight is 0"),
     ],
 )

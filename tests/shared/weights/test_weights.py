@@ -292,7 +292,7 @@ def test_an_unknown_file_of_an_entry_is_answered_with_those_it_has(
     assert store.exists()
     offer(monkeypatch, remote(Source(url=f"{shelf.url}/toy.bin")))
     weights.pull("toy")
-    with pytest.raises(JobFailed, match=r"they hold: toy.bin"):
+    with pytest.raises(JobFailed, match=r"they contain: toy.bin"):
         weights.path("toy", "toy.param")
 
 
