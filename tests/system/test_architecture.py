@@ -55,6 +55,8 @@ def test_a_file_imports_only_what_its_package_may(path: Path) -> None:
         if module.startswith("services."):
             # The router alone names the services, and only to start them on one machine.
             assert file.parts[:2] in {("services", module.split(".")[1]), ("services", "router")}, f"{file}: {module}"
+        if file.parts[:4] == ("services", "creation", "engines", "wan"):
+            assert not within(module, {"services.creation.engines.classic"}), f"one engine needs another: {file}"
         if module.split(".")[0] == "procrastinate":
             assert file.parts[:2] == ("shared", "queue"), (
                 f"only shared/queue imports Procrastinate, {file} imports {module}"
