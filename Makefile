@@ -10,8 +10,9 @@ REGISTRY ?=
 ENGINE ?= docker
 WORKERS ?= 2
 PYTEST_OPTIONS ?=
-# Half of a test's time is waiting for other processes: two files at a time fill two cores.
-PYTEST := $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile $(PYTEST_OPTIONS)
+# Half of a test's time is waiting for other processes: two files at a time fill two cores. What kills and rolls out under
+# load fills them alone.
+PYTEST := $(BIN)/pytest $(PYTEST_OPTIONS)
 export BENTOML_DO_NOT_TRACK := True
 
 # Which build of torch the environment has: `pypi`, which is the one for CUDA, or `cpu`, from PyTorch's own index. Without
@@ -58,12 +59,12 @@ lint: setup ## Format, lint and types
 	$(BIN)/mypy
 
 test: lint weights ## What every change must pass, in minutes: format, lint, types, and every test that is not slow
-	$(PYTEST) -m "not slow"
+	$(PYTEST) --numprocesses=$(WORKERS) --dist=loadfile -m "not slow"
 
 test-slow: weights ## The tests that take long: kills under load, roll-outs, several hosts, images, the demo, memory
 	$(PYTEST) -m slow
 
-test-all: lint weights ## Both
+test-all: lint weights ## Every test, one after the other
 	$(PYTEST)
 
 chaos: weights ## Kill everything KILLS times under load and check that nothing was lost
