@@ -182,6 +182,17 @@ def test_a_turned_video_is_made_upright(create: Create, tmp_path: Path) -> None:
         assert next(container.decode(video=0)).rotation == 0
 
 
+@pytest.mark.parametrize("degrees", [0, 90, 270])
+def test_a_turned_and_mirrored_video_is_made_as_a_player_shows_it(create: Create, tmp_path: Path, degrees: int) -> None:
+    source = clips.oriented(tmp_path / "turned.mp4", degrees, mirrored=True)
+    shown = tmp_path / "shown.mp4"
+    clips.ffmpeg("-i", source, "-an", "-crf", "5", shown)  # ffmpeg turns and mirrors it itself
+    made, expected = (create(category=3, video_url=str(path), fps=8).frames[0].astype(int) for path in (source, shown))
+    assert made.shape == expected.shape
+    errors = [np.abs(made - other).mean() for other in (expected, expected[::-1], expected[:, ::-1])]
+    assert errors[0] < 10 < min(errors[1:])  # twice converted to halved chroma, in different places
+
+
 @pytest.mark.parametrize("odd", ["ten_bit", "odd_sized", "variable_rate", "late_picture", "with_companions"])
 def test_odd_videos_become_plain_ones(create: Create, tmp_path: Path, odd: str) -> None:
     source = getattr(clips, odd)(tmp_path / ("in.mkv" if odd == "with_companions" else "in.mp4"))

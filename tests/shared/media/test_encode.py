@@ -18,6 +18,7 @@ from shared.files.handles import OutputFile
 from shared.media.decode import VideoSource, open_video
 from shared.media.encode import EncodeReport, encode
 from shared.media.frame import Frame
+from shared.media.orientation import Orientation
 from shared.media.provenance import Label
 from shared.pipeline.job import JobStopped
 from shared.settings import EncodingSettings, Settings
@@ -190,7 +191,7 @@ def test_an_odd_side_grows_by_its_own_last_line(tmp_path: Path) -> None:
 def test_rotation_is_kept(tmp_path: Path, degrees: int) -> None:
     result, _ = rewrite(clips.rotated(tmp_path / "phone.mp4", degrees), tmp_path)
     with opened(result) as file, open_video(file) as video:
-        assert (video.width, video.height, video.rotation) == (160, 90, degrees)
+        assert (video.width, video.height, video.orientation) == (160, 90, Orientation(degrees))
 
 
 def test_the_shape_of_pixels_is_kept(tmp_path: Path) -> None:
