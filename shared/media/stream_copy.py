@@ -86,6 +86,7 @@ def carry_over(
         pictures = [s.index for s in source.streams.video if not s.disposition & Disposition.attached_pic]
         kept = [stream for stream in source.streams if not (chapters and _lists_chapters(stream))]
         others = [stream.index for stream in kept if stream.index != pictures[0]]
+        target.streams.video[0].metadata.update(_stream_metadata(source.streams[pictures[0]]))
     tracks, lost = [], []
     for index in others:
         container = stack.enter_context(open_container(file))
@@ -95,7 +96,7 @@ def carry_over(
             lost.append(_described(stream))
             continue
         new, packets = carried
-        new.metadata.update({key: text for key, text in stream.metadata.items() if key.lower() in _STREAM_METADATA})
+        new.metadata.update(_stream_metadata(stream))
         new.disposition = stream.disposition
         tracks.append(CopiedStream(_described(stream), new, packets))
     return tracks, lost
@@ -119,6 +120,17 @@ def _carried(
         text = subtitles.add_subtitles(target, stream)
         return text, _moved(subtitles.packets(container, stream, text), origin)
     return None
+
+
+def _stream_metadata(stream: Stream) -> dict[str, str]:
+    """Return what a user wrote about a track: its language, its title, its handler's name.
+
+    MP4 keeps a track's title in an atom called `name`, and libav reads it under that name but writes it from `title`.
+    """
+    told = {key.lower(): text for key, text in stream.metadata.items()}
+    if "name" in told:
+        told.setdefault("title", told["name"])
+    return {key: text for key, text in told.items() if key in _STREAM_METADATA}
 
 
 def _alone(container: InputContainer, index: int) -> Stream:

@@ -145,6 +145,31 @@ def test_all_tracks_chapters_and_metadata_come_along(tmp_path: Path) -> None:
     assert report.lost == ["cover picture"]
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_every_track_keeps_its_title_and_its_language(tmp_path: Path, suffix: str) -> None:
+    subtitles = tmp_path / "words.srt"
+    subtitles.write_text("1\n00:00:00,200 --> 00:00:00,600\nword\n", encoding="utf-8")
+    named = {"v:0": ("eng", "镜头 one"), "a:0": ("ger", "Commentary"), "a:1": ("fra", "旁白"), "s:0": ("chi", "Signs")}
+    told = [
+        argument
+        for track, (language, title) in named.items()
+        for argument in (f"-metadata:s:{track}", f"language={language}", f"-metadata:s:{track}", f"title={title}")
+    ]
+    source = tmp_path / f"named{suffix}"
+    ffmpeg(
+        "-i", clip(tmp_path / "base.mp4"), "-i", subtitles, "-map", "0:v", "-map", "0:a", "-map", "0:a", "-map", "1",
+        "-c", "copy", "-c:s", "srt" if suffix == ".mkv" else "mov_text", *told, source,
+    )  # fmt: skip
+
+    first, _ = rewrite(source, tmp_path)
+    second, _ = rewrite(first, tmp_path)
+
+    for result in (first, second):
+        with av.open(str(result)) as container:
+            tracks = [(stream.metadata["language"], stream.metadata["name"]) for stream in container.streams]
+        assert tracks == list(named.values())
+
+
 def test_what_mp4_cannot_hold_is_named(tmp_path: Path) -> None:
     base = clip(tmp_path / "base.mkv")
     font = tmp_path / "font.ttf"
