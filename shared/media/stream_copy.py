@@ -95,7 +95,8 @@ def carry_over(
         if carried is None:
             lost.append(_described(stream))
             continue
-        new, packets = carried
+        new, packets, less = carried
+        lost += less
         new.metadata.update(_stream_metadata(stream))
         new.disposition = stream.disposition
         tracks.append(CopiedStream(_described(stream), new, packets))
@@ -104,21 +105,24 @@ def carry_over(
 
 def _carried(
     file: InputFile, container: InputContainer, stream: Stream, origin: Fraction, target: OutputContainer
-) -> tuple[Stream, Packets] | None:
-    """Add one stream to `target`; return it with its packets, or None when MP4 has no place for it."""
+) -> tuple[Stream, Packets, list[str]] | None:
+    """Add one stream to `target`; return it with its packets and what it lacks, None when MP4 has no place for it."""
     if isinstance(stream, AudioStream) and stream.codec_context is not None:
         with open_container(file) as trial:
             again = _alone(trial, stream.index)
             copies = isinstance(again, AudioStream) and audio.can_copy(trial, again)
         if copies:
-            return target.add_stream_from_template(stream), _moved(container.demux(stream), origin)
+            return target.add_stream_from_template(stream), _moved(container.demux(stream), origin), []
         if not audio.can_encode(stream):
             return None
         new = audio.add_encoded(target, stream)
-        return new, audio.encoded(container, stream, new, origin)
+        mixed = (
+            [f"some of the channels of {_described(stream)}, mixed into others"] if audio.mixes_channels(stream) else []
+        )
+        return new, audio.encoded(container, stream, new, origin), mixed
     if isinstance(stream, SubtitleStream) and subtitles.can_carry(stream):
         text = subtitles.add_subtitles(target, stream)
-        return text, _moved(subtitles.packets(container, stream, text), origin)
+        return text, _moved(subtitles.packets(container, stream, text), origin), []
     return None
 
 
