@@ -67,7 +67,8 @@ class VideoSource:
             )
             self.display_matrix = _display_matrix(first)
             self.orientation = Orientation.of_display_matrix(self.display_matrix)
-            self.sample_aspect_ratio = stream.codec_context.sample_aspect_ratio
+            # The container's word, else the codec's: many codecs have no place for it, and players go by the container.
+            self.sample_aspect_ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
             self.colour = Colour.of(first)
             self.bit_depth = bit_depth(first)
             self.has_audio = bool(container.streams.audio)

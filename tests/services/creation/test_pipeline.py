@@ -174,6 +174,13 @@ def test_a_camera_moves_over_a_video_too(create: Create, tmp_path: Path) -> None
     assert np.abs(panned.frames[0].astype(int) - panned.frames[-1]).mean() > 6
 
 
+def test_a_shape_of_pixels_in_the_container_alone_is_followed(create: Create, tmp_path: Path) -> None:
+    source = tmp_path / "wide.webm"
+    clips.ffmpeg("-f", "lavfi", "-i", "testsrc2=s=96x96:r=24:d=0.5", "-vf", "setsar=2", "-c:v", "libvpx-vp9", source)
+    height, width = create(category=3, video_url=str(source), fps=8).frames[0].shape[:2]
+    assert width == pytest.approx(2 * height, rel=0.05)
+
+
 def test_a_turned_video_is_made_upright(create: Create, tmp_path: Path) -> None:
     source = clips.rotated(tmp_path / "turned.mp4", 90)
     made = create(category=3, video_url=str(source), fps=8)
