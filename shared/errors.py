@@ -11,6 +11,7 @@ from importlib.resources import files
 from shared.vocabulary import Language
 
 SENTENCE_LIMIT = 255  # characters, docs/api.md: `err_msg` is one line of at most 255
+_SHORTEST_NAME = 16  # characters; several facts of that length leave room for every sentence
 
 
 class Problem(Exception):
@@ -25,8 +26,21 @@ class Problem(Exception):
         super().__init__(self.sentence("en"))
 
     def sentence(self, language: Language) -> str:
-        """One line of at most 255 characters with control characters escaped."""
-        return one_line(sentences()[self.key][language].format(**self.facts))
+        """One line of at most 255 characters with control characters escaped.
+
+        Where names are too long for that, they are shortened in the middle and not the sentence at its end: it says
+        what is wrong.
+        """
+        sentence = sentences()[self.key][language]
+        facts = {name: _printable(fact) if isinstance(fact, str) else fact for name, fact in self.facts.items()}
+        line = sentence.format(**facts)
+        for length in range(SENTENCE_LIMIT, _SHORTEST_NAME, -1):
+            if len(line) <= SENTENCE_LIMIT:
+                break
+            line = sentence.format(
+                **{name: _shortened(fact, length) if isinstance(fact, str) else fact for name, fact in facts.items()}
+            )
+        return one_line(line)
 
 
 class Rejected(Problem):
@@ -55,8 +69,20 @@ class JobFailed(Problem):
 
 def one_line(text: str) -> str:
     """Escape control characters and cut to the contract's 255 characters."""
-    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    escaped = _printable(text)
     return escaped if len(escaped) <= SENTENCE_LIMIT else escaped[: SENTENCE_LIMIT - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _shortened(text: str, length: int) -> str:
+    """Cut the middle out of a text of more than `length` characters: a name's end, with its suffix, tells as much."""
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 2
+    return f"{text[: length - 1 - tail]}…{text[-tail:]}"
 
 
 @cache

@@ -68,7 +68,7 @@ def _clip_spec(
 def _display_size(video: VideoSource) -> tuple[int, int]:
     """Return width and height as a player shows the video."""
     width = round(video.width * Fraction(video.sample_aspect_ratio or 1))
-    return (video.height, width) if video.rotation % 180 else (width, video.height)
+    return (video.height, width) if video.orientation.swaps_sides else (width, video.height)
 
 
 def _publish(

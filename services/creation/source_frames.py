@@ -9,7 +9,8 @@ import numpy as np
 from services.creation.engine import ClipSpec
 from shared.arrays import Image, Picture
 from shared.media.decode import VideoSource
-from shared.media.frame import Frame, upright
+from shared.media.frame import Frame
+from shared.media.orientation import upright
 from shared.media.shot_boundary import CutDetector
 
 Interpolate = Callable[[Image, Image, float], Image]  # two frames and a position in (0, 1) between them
@@ -45,13 +46,13 @@ class DecodedSourceFrames:
             picture = (picture >> 8).astype(np.uint8)
         height, width = picture.shape[:2]
         stretched = Fraction(width) * Fraction(self._video.sample_aspect_ratio or 1), Fraction(height)
-        turned = self._video.rotation % 180 != 0
+        turned = self._video.orientation.swaps_sides
         wide, high = (stretched[1], stretched[0]) if turned else stretched
         shrink = min(1.0, max(self._needed[0] / wide, self._needed[1] / high))
         size = max(1, round(stretched[0] * shrink)), max(1, round(stretched[1] * shrink))
         if size != (width, height):
             picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        return np.asarray(upright(picture, self._video.rotation), np.uint8)
+        return np.asarray(upright(picture, self._video.orientation), np.uint8)
 
 
 def resample(

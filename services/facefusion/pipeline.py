@@ -19,8 +19,9 @@ from shared.errors import JobFailed
 from shared.files.handles import InputFile
 from shared.media.decode import VideoSource, open_video
 from shared.media.encode import encode
-from shared.media.frame import Frame, as_stored, upright
+from shared.media.frame import Frame
 from shared.media.image import is_picture, picture_suffix, read_picture, write_picture
+from shared.media.orientation import as_stored, upright
 from shared.media.provenance import Label
 from shared.pipeline.job import Job, Result
 
@@ -90,7 +91,7 @@ def first_reference(video: VideoSource, request: FaceFusionRequest, model: FaceM
     """Return the reference without a preview: the position counts in the first frame that shows a face."""
     filtered = 0
     for index, frame in enumerate(islice(video.frames(), FIRST_FACE_FRAMES)):
-        gallery = gallery_of(eight_bits(upright(frame.image, video.rotation)), index, request, model)
+        gallery = gallery_of(eight_bits(upright(frame.image, video.orientation)), index, request, model)
         filtered += gallery.filtered
         if gallery.faces:
             return gallery.reference(request.reference_face_position, model)
@@ -123,7 +124,7 @@ class VideoSwapper:
         next_sample = 0.0
         for index, frame in enumerate(frames):
             now = float(frame.pts * self.video.time_base)
-            picture = upright(frame.image, self.video.rotation)
+            picture = upright(frame.image, self.video.orientation)
             image = eight_bits(picture)
             if now >= next_sample:
                 self.gate.check(image)
@@ -133,7 +134,7 @@ class VideoSwapper:
                 yield frame
             else:
                 self.swapped += 1
-                yield replace(frame, image=as_stored(swapped, self.video.rotation))
+                yield replace(frame, image=as_stored(swapped, self.video.orientation))
 
     def report(self) -> dict[str, Any]:
         """Return the task's details: which faces were found, which were swapped, and why the others were not."""

@@ -10,8 +10,8 @@ from services.facefusion.track import Tracker
 from shared.arrays import Image
 from shared.files.handles import InputFile
 from shared.media.decode import open_video
-from shared.media.frame import upright
 from shared.media.image import is_picture, read_picture
+from shared.media.orientation import upright
 from shared.pipeline.job import Job
 
 
@@ -41,7 +41,7 @@ def frame_of(target: InputFile, number: int) -> tuple[Image, int]:
     if is_picture(target):
         return read_picture(target), 0
     with open_video(target) as video:
-        image = eight_bits(upright(video.frame_at(number).image, video.rotation))
+        image = eight_bits(upright(video.frame_at(number).image, video.orientation))
         return image, number if video.frame_count is None else min(number, video.frame_count - 1)
 
 

@@ -7,6 +7,7 @@ from itertools import islice
 
 import av
 from av.audio.frame import AudioFrame
+from av.audio.layout import AudioLayout
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
@@ -17,7 +18,10 @@ from av.packet import Packet
 _COPIED = {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"}
 _TRIED_PACKETS = 3
 _AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
-_AAC_LAYOUTS = {"mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"}
+# Layouts for which AAC has a number, and three more that decoders recognise by its description; small ones first.
+_AAC_LAYOUTS = ("mono", "stereo", "3.0", "2.1", "3.0(back)", "4.0", "quad", "5.0", "5.1", "7.1")
+_BACK = {"SL": "BL", "SR": "BR"}  # without back channels, the ones at the sides are played by the same loudspeakers
+_FRONT = {"DL": "FL", "DR": "FR"}  # stereo that was mixed from more
 _TOLERATED_GAP = 0.002  # seconds; more than containers lose that round times to milliseconds
 _BITS_PER_CHANNEL = 96_000  # a second; clear of audible loss
 
@@ -45,11 +49,35 @@ def can_encode(stream: AudioStream) -> bool:
 def add_encoded(target: OutputContainer, stream: AudioStream) -> AudioStream:
     """Add an AAC stream to `target`, of the same rate and channels where AAC has them."""
     rate = stream.rate if stream.rate in _AAC_RATES else 48000
-    layout = stream.layout.name if stream.layout.name in _AAC_LAYOUTS else "stereo"
-    encoded = target.add_stream("aac", rate=rate, layout=layout)
+    encoded = target.add_stream("aac", rate=rate, layout=_aac_layout(stream.layout)[0])
     encoded.bit_rate = _BITS_PER_CHANNEL * encoded.layout.nb_channels
     encoded.time_base = Fraction(1, rate)
     return encoded
+
+
+def mixes_channels(stream: AudioStream) -> bool:
+    """Whether encoding this stream as AAC mixes some of its channels into others."""
+    return not _aac_layout(stream.layout)[1]
+
+
+def _aac_layout(told: AudioLayout) -> tuple[str, bool]:
+    """Return the smallest AAC layout that has a place for the most channels, and whether that is all of them."""
+    names = {channel.name for channel in _supposed(told).channels}
+    renamed = _FRONT if names.intersection(_BACK.values()) else _FRONT | _BACK
+    names = {renamed.get(name, name) for name in names}
+    held = {layout: len(names.intersection(c.name for c in AudioLayout(layout).channels)) for layout in _AAC_LAYOUTS}
+    best = max(held, key=lambda layout: held[layout])  # the first of several
+    return (best, True) if held[best] == told.nb_channels else (best if held[best] > 1 else "stereo", False)
+
+
+def _supposed(told: AudioLayout) -> AudioLayout:
+    """Return the usual layout of as many channels where the file does not say which is which (PCM in Matroska)."""
+    if told.name != f"{told.nb_channels} channels":
+        return told
+    try:
+        return AudioLayout(f"{told.nb_channels}c")
+    except ValueError:  # nothing is usual for nine
+        return told
 
 
 def encoded(

@@ -25,6 +25,7 @@ from shared.media.demux import Reader
 from shared.media.frame import Frame
 from shared.media.frame_index import pts_of_frame
 from shared.media.frame_queue import Channel, depth_for
+from shared.media.orientation import Orientation
 
 _DEEPEST = 10  # bits that every encoder here can write
 _TIMED_FORMATS = ("mov", "matroska", "mpegts", "flv")  # every packet says when its picture is shown
@@ -37,7 +38,7 @@ Timed = tuple[VideoFrame, int, int]  # a decoded picture, its pts and its durati
 class VideoSource:
     """A video that is open for reading. A context manager: leaving it ends the threads that decode for it.
 
-    Pictures are as stored: not turned by `rotation` (degrees clockwise that a player turns them) and not stretched by
+    Pictures are as stored: not brought into the `orientation` in which a player shows them, and not stretched by
     `sample_aspect_ratio`. Times count `time_base` units from the start of the earliest stream; where that does not lie
     on the picture track's own coarse grid, they are parts of the track's unit. `frame_count` is the container's own
     count or an estimate, for progress; None when nothing is known.
@@ -64,9 +65,10 @@ class VideoSource:
             self.frame_count = (
                 (stream.frames if is_mov else 0) or round(self.duration_seconds * self.frame_rate) or None
             )
-            self.rotation = round(-first.rotation / 90) * 90 % 360
             self.display_matrix = _display_matrix(first)
-            self.sample_aspect_ratio = stream.codec_context.sample_aspect_ratio
+            self.orientation = Orientation.of_display_matrix(self.display_matrix)
+            # The container's word, else the codec's: many codecs have no place for it, and players go by the container.
+            self.sample_aspect_ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
             self.colour = Colour.of(first)
             self.bit_depth = bit_depth(first)
             self.has_audio = bool(container.streams.audio)

@@ -25,6 +25,7 @@ from shared.media.encoders import Encoder, choose_encoder
 from shared.media.frame import Frame
 from shared.media.frame_queue import Channel, depth_for
 from shared.media.mp4_timing import Mp4Timing
+from shared.media.orientation import Orientation
 from shared.media.provenance import KEY, Label
 from shared.media.stream_copy import CopiedStream, carry_over
 from shared.media.watermark import stamp
@@ -63,11 +64,11 @@ def encode(
 ) -> EncodeReport:
     """Write `frames` of `size` (width, height) to `target` as MP4, encoding in a thread while the next ones are made.
 
-    Sound, subtitles, chapters, metadata, colour, rotation and pixel shape come from `like`; None is a clip made from
+    Sound, subtitles, chapters, metadata, colour, orientation and pixel shape come from `like`; None is a clip made from
     nothing. `frame_rate` is the nominal one and `time_base` the unit of the frames' times, by default those of `like`;
     a frame is shown from its pts to the next one's, the last for its duration. 4:2:0 has no odd sizes: an odd side
     grows by repeating its last line. `presented` frames are upright with square pixels, as a player shows them: the
-    source's rotation, pixel shape and depth no longer apply to them.
+    source's orientation, pixel shape and depth no longer apply to them.
 
     A failure in `frames` ends the thread and comes through unchanged; an encoder's problem is raised as JobFailed. On
     failure the content of `target` is useless; its owner discards it.
@@ -108,7 +109,7 @@ class _Plan:
 
     target: OutputFile
     like: VideoSource | None
-    shape: VideoSource | None  # whose rotation, pixel shape and depth the frames have
+    shape: VideoSource | None  # whose orientation, pixel shape and depth the frames have
     size: tuple[int, int]
     settings: Settings
     label: Label
@@ -176,7 +177,7 @@ class _Output:
         self._frames += 1
         image = self._fitted(frame)
         if self._plan.label.visible and frame.pts * self._plan.time_base < _LABELLED_SECONDS:
-            image = stamp(image, self._plan.shape.rotation if self._plan.shape else 0)
+            image = stamp(image, self._plan.shape.orientation if self._plan.shape else Orientation())
         picture = self._to_yuv(image)
         picture.pts, picture.time_base = self._timing.place(frame), self._timing.ticks
         self._mux(self._stream.encode(picture))

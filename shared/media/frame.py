@@ -13,24 +13,14 @@ class Frame:
     """One picture and the time for which it is shown.
 
     `image` is (height, width, 3) RGB: uint8 0-255, or uint16 0-65535 when the source has more than 8 bits. It is
-    oriented as stored; a player turns it by `VideoSource.rotation` (see `upright`). `pts` and `duration` count units
-    of the time base that belongs to the frames (`VideoSource.time_base`, or the one given to `encode`); pts 0 is
+    oriented as stored; a player shows it in `VideoSource.orientation`. `pts` and `duration` count units of the time
+    base that belongs to the frames (`VideoSource.time_base`, or the one given to `encode`); pts 0 is
     the moment at which the earliest stream of the source starts.
     """
 
     image: Picture
     pts: int
     duration: int
-
-
-def upright(image: Picture, rotation: int) -> Picture:
-    """Turn a stored picture as a player shows it; `rotation` is `VideoSource.rotation`, degrees clockwise."""
-    return np.ascontiguousarray(np.rot90(image, -rotation // 90))
-
-
-def as_stored(image: Picture, rotation: int) -> Picture:
-    """Undo `upright`."""
-    return np.ascontiguousarray(np.rot90(image, rotation // 90))
 
 
 def repeat_identical(frames: Iterable[Frame], function: Callable[[Picture], Picture]) -> Iterator[Frame]:

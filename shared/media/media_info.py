@@ -9,7 +9,8 @@ MediaKind = Literal["video", "image", "picture_or_video"]
 
 @dataclass(frozen=True)
 class MediaHeader:
-    """A readable file. `width` and `height` are as stored, before a player turns them by `rotation` degrees clockwise.
+    """A readable file. `width` and `height` are as stored, before a player mirrors the picture left to
+    right if `mirrored`, then turns it by `rotation` degrees clockwise.
 
     `frame_count` is the container's count or an estimate, None when nothing is known; `duration_seconds` is 0.0 then,
     and for pictures.
@@ -20,6 +21,7 @@ class MediaHeader:
     height: int
     bit_depth: int
     rotation: int = 0
+    mirrored: bool = False
     frame_rate: Fraction | None = None
     frame_count: int | None = None
     duration_seconds: float = 0.0

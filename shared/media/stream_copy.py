@@ -87,6 +87,7 @@ def carry_over(
         pictures = [s.index for s in source.streams.video if not s.disposition & Disposition.attached_pic]
         kept = [stream for stream in source.streams if not (chapters and _lists_chapters(stream))]
         others = [stream.index for stream in kept if stream.index != pictures[0]]
+        target.streams.video[0].metadata.update(_stream_metadata(source.streams[pictures[0]]))
     tracks, lost = [], []
     for index in others:
         container = stack.enter_context(open_container(file))
@@ -95,8 +96,9 @@ def carry_over(
         if carried is None:
             lost.append(_described(stream))
             continue
-        new, packets = carried
-        new.metadata.update({key: text for key, text in stream.metadata.items() if key.lower() in _STREAM_METADATA})
+        new, packets, less = carried
+        lost += less
+        new.metadata.update(_stream_metadata(stream))
         new.disposition = stream.disposition
         tracks.append(CopiedStream(_described(stream), new, packets))
     return tracks, lost
@@ -104,8 +106,8 @@ def carry_over(
 
 def _carried(
     file: InputFile, stream: Stream, lead: int, origin: Fraction, target: OutputContainer
-) -> tuple[Stream, Packets] | None:
-    """Add one stream to `target`; return it with its packets, or None when MP4 has no place for it.
+) -> tuple[Stream, Packets, list[str]] | None:
+    """Add one stream to `target`; return it with its packets and what it lacks, None when MP4 has no place for it.
 
     `lead` is the index of the picture track in the source.
     """
@@ -116,15 +118,29 @@ def _carried(
             again = _alone(trial, stream.index)
             copies = isinstance(again, AudioStream) and audio.can_copy(trial, again)
         if copies:
-            return target.add_stream_from_template(stream), _moved(packets_of(container, stream, lead), origin)
+            return target.add_stream_from_template(stream), _moved(packets_of(container, stream, lead), origin), []
         if not audio.can_encode(stream):
             return None
         new = audio.add_encoded(target, stream)
-        return new, audio.encoded(packets_of(container, stream, lead), new, origin)
+        mixed = (
+            [f"some of the channels of {_described(stream)}, mixed into others"] if audio.mixes_channels(stream) else []
+        )
+        return new, audio.encoded(packets_of(container, stream, lead), new, origin), mixed
     if isinstance(stream, SubtitleStream) and subtitles.can_carry(stream):
         text = subtitles.add_subtitles(target, stream)
-        return text, _moved(subtitles.packets(container, stream, text), origin)
+        return text, _moved(subtitles.packets(container, stream, text), origin), []
     return None
+
+
+def _stream_metadata(stream: Stream) -> dict[str, str]:
+    """Return what a user wrote about a track: its language, its title, its handler's name.
+
+    MP4 keeps a track's title in an atom called `name`, and libav reads it under that name but writes it from `title`.
+    """
+    told = {key.lower(): text for key, text in stream.metadata.items()}
+    if "name" in told:
+        told.setdefault("title", told["name"])
+    return {key: text for key, text in told.items() if key in _STREAM_METADATA}
 
 
 def _alone(container: InputContainer, index: int) -> Stream:

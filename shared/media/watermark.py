@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from shared.arrays import Picture
+from shared.media.orientation import Orientation
 
 # Each glyph: its width, and strokes as points, in ems with y downwards.
 _GLYPHS = (
@@ -42,15 +43,16 @@ _SMOOTHING = 4  # drawn so many times larger, then averaged
 _OF_SHORTEST_SIDE = 0.06  # the rule asks for 0.05
 _LEAST_PIXELS = 14  # below that the strokes merge
 _GROUND_OPACITY = 0.5
+_AS_IT_IS = Orientation()
 
 
-def stamp(image: Picture, rotation: int = 0) -> Picture:
-    """Return a copy that says "AI生成" at the bottom right as a player shows it, `rotation` degrees clockwise.
+def stamp(image: Picture, orientation: Orientation = _AS_IT_IS) -> Picture:
+    """Return a copy that says "AI生成" at the bottom right as a player shows it, in `orientation`.
 
     The characters are at least a twentieth of the shortest side high. uint8 or uint16, as given.
     """
     stamped = image.copy()
-    seen = np.rot90(stamped, -rotation // 90)  # a view: writing to it writes to the copy
+    seen = orientation.view(stamped)
     height, width = seen.shape[:2]
     em = max(ceil(min(height, width) * _OF_SHORTEST_SIDE), _LEAST_PIXELS)
     text = _text(em)[:height, :width]

@@ -7,7 +7,8 @@ from string import Formatter
 
 import pytest
 
-from shared.errors import Problem, one_line, sentences
+from shared.errors import Problem, Rejected, one_line, sentences
+from shared.vocabulary import LANGUAGES, Language
 
 ROOT = Path(__file__).parents[2]
 PROBLEMS = {"Problem", "Rejected", "Busy", "Unavailable", "UnreadableMedia", "JobFailed"}
@@ -43,6 +44,31 @@ def test_every_problem_that_the_code_raises_has_its_sentence_and_its_facts() -> 
 def test_a_problem_reads_as_one_line_of_at_most_255_characters() -> None:
     assert one_line("a\nb\x00c") == r"a\nb\x00c"
     assert len(one_line("长" * 400)) == 255
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", ["d" * 244, "d" * 4000, "名" * 255, "\n" * 255], ids=len)
+def test_a_long_name_is_shortened_in_the_middle_so_that_the_sentence_stands(name: str, language: Language) -> None:
+    problem = Rejected("folder_unwritable", field="dist_dir", name=name + "/end.mp4", reason="Read-only file system")
+    short = Rejected("folder_unwritable", field="dist_dir", name="…", reason="Read-only file system").sentence(language)
+    sentence = problem.sentence(language)
+    assert 200 < len(sentence) <= 255
+    before, after = short.split("…")
+    assert sentence.startswith(before)
+    assert sentence.endswith("end.mp4" + after)
+
+
+@pytest.mark.parametrize("key", sorted(sentences()))
+def test_no_fact_however_long_cuts_a_sentence_at_its_end(key: str) -> None:
+    named = placeholders(sentences()[key]["en"])
+    for language in LANGUAGES:
+        try:
+            sentence = Problem(key, **dict.fromkeys(named, "d" * 5000)).sentence(language)
+        except ValueError:  # a placeholder for a number
+            continue
+        ending = sentences()[key][language].rpartition("}")[2]
+        assert len(sentence) <= 255
+        assert sentence.endswith(ending)
 
 
 def test_a_problem_is_an_exception_whose_text_is_the_english_sentence() -> None:

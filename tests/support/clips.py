@@ -80,8 +80,16 @@ def mute(path: Path) -> Path:
 
 def rotated(path: Path, degrees: int, *, size: tuple[int, int] = (160, 90)) -> Path:
     """Write a clip that a player turns clockwise by `degrees`, as phones do."""
-    upright = clip(path.with_suffix(".upright.mp4"), size=size)
-    ffmpeg("-display_rotation", str(-degrees), "-i", upright, "-c", "copy", path)  # the option turns the other way
+    return oriented(path, degrees, size=size)
+
+
+def oriented(path: Path, degrees: int, *, mirrored: bool = False, size: tuple[int, int] = (160, 90)) -> Path:
+    """Write a clip that a player mirrors left to right, as front cameras do, and then turns clockwise by `degrees`."""
+    stored = clip(path.with_suffix(".stored.mp4"), size=size)
+    # The option turns the other way, and ffmpeg mirrors what it has turned: so it has to turn the other way again.
+    turn = degrees if mirrored else -degrees
+    mirror = ["-display_hflip"] if mirrored else []
+    ffmpeg("-display_rotation", str(turn), *mirror, "-i", stored, "-c", "copy", path)
     return path
 
 

@@ -174,12 +174,30 @@ def test_a_camera_moves_over_a_video_too(create: Create, tmp_path: Path) -> None
     assert np.abs(panned.frames[0].astype(int) - panned.frames[-1]).mean() > 6
 
 
+def test_a_shape_of_pixels_in_the_container_alone_is_followed(create: Create, tmp_path: Path) -> None:
+    source = tmp_path / "wide.webm"
+    clips.ffmpeg("-f", "lavfi", "-i", "testsrc2=s=96x96:r=24:d=0.5", "-vf", "setsar=2", "-c:v", "libvpx-vp9", source)
+    height, width = create(category=3, video_url=str(source), fps=8).frames[0].shape[:2]
+    assert width == pytest.approx(2 * height, rel=0.05)
+
+
 def test_a_turned_video_is_made_upright(create: Create, tmp_path: Path) -> None:
     source = clips.rotated(tmp_path / "turned.mp4", 90)
     made = create(category=3, video_url=str(source), fps=8)
     assert made.frames[0].shape[0] > made.frames[0].shape[1]
     with av.open(made.path) as container:
         assert next(container.decode(video=0)).rotation == 0
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 270])
+def test_a_turned_and_mirrored_video_is_made_as_a_player_shows_it(create: Create, tmp_path: Path, degrees: int) -> None:
+    source = clips.oriented(tmp_path / "turned.mp4", degrees, mirrored=True)
+    shown = tmp_path / "shown.mp4"
+    clips.ffmpeg("-i", source, "-an", "-crf", "5", shown)  # ffmpeg turns and mirrors it itself
+    made, expected = (create(category=3, video_url=str(path), fps=8).frames[0].astype(int) for path in (source, shown))
+    assert made.shape == expected.shape
+    errors = [np.abs(made - other).mean() for other in (expected, expected[::-1], expected[:, ::-1])]
+    assert errors[0] < 10 < min(errors[1:])  # twice converted to halved chroma, in different places
 
 
 @pytest.mark.parametrize("odd", ["ten_bit", "odd_sized", "variable_rate", "late_picture", "with_companions"])

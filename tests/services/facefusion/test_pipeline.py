@@ -357,6 +357,27 @@ def test_a_rotated_video_is_swapped_as_a_viewer_sees_it(tmp_path: Path, source: 
     assert decode(tmp_path / "out" / result.video)[0].shape == lying.shape
 
 
+@pytest.mark.parametrize(("rotation", "flips"), [(0, ["-display_hflip"]), (90, ["-display_hflip"])])
+def test_a_mirrored_video_gets_the_same_faces_as_one_that_is_stored_as_shown(
+    tmp_path: Path, source: Path, rotation: int, flips: list[str]
+) -> None:
+    # ffmpeg turns clockwise by -rotation and then mirrors: here this is undone beforehand.
+    lying = np.ascontiguousarray(np.rot90(man()[:, ::-1], -rotation // 90))
+    stored = write_video(tmp_path / "in" / "stored.mp4", [lying] * 3)
+    mirrored = tmp_path / "in" / "mirrored.mp4"
+    ffmpeg("-display_rotation", str(rotation), *flips, "-i", stored, "-c", "copy", mirrored)
+    plain = write_video(tmp_path / "in" / "plain.mp4", [man()] * 3)
+
+    expected, _ = run(tmp_path / "out", source, plain, programe=1)
+    result, _ = run(tmp_path / "out", source, mirrored, programe=1)
+
+    shown = tmp_path / "shown.mp4"
+    ffmpeg("-i", tmp_path / "out" / result.video, "-c:v", "libx264", "-crf", "8", shown)  # as a player shows it
+    faces = [decode(path)[0] for path in (tmp_path / "out" / expected.video, shown)]
+    assert np.percentile(np.abs(faces[0].astype(int) - faces[1]).max(-1), 99) < 24
+    assert difference(faces[1], man()).mean() > 0.5
+
+
 @pytest.mark.parametrize(
     ("suffix", "expected"), [(".png", ".png"), (".jpg", ".jpg"), (".webp", ".webp"), (".gif", ".png")]
 )

@@ -243,6 +243,17 @@ def test_a_file_in_the_folders_place_is_one_sentence(roots: MediaRoots, video: P
         roots.dist_dir("dist_dir", str(video))
 
 
+@pytest.mark.parametrize(("length", "reason"), [(244, "Not a directory"), (255, "Not a directory"), (256, "too long")])
+def test_the_sentence_about_a_long_name_says_what_is_wrong(
+    roots: MediaRoots, root: Path, length: int, reason: str
+) -> None:
+    path = root / ("d" * length)
+    if length <= 255:
+        path.touch()
+    with pytest.raises(Rejected, match=rf"^dist_dir: the folder d+…d+ cannot be written \(.*{reason}\)$"):
+        roots.dist_dir("dist_dir", str(path))
+
+
 @pytest.fixture
 def small_disk(root: Path) -> Iterator[Path]:
     mount = root / "disk"

@@ -14,7 +14,8 @@ from shared.arrays import Picture
 from shared.errors import UnreadableMedia
 from shared.files.handles import InputFile
 from shared.media.decode import open_video
-from shared.media.frame import Frame, as_stored, repeat_identical, upright
+from shared.media.frame import Frame, repeat_identical
+from shared.media.orientation import Orientation, as_stored, upright
 from tests.support import clips
 from tests.support.clips import IRREGULAR, clip, opened
 
@@ -90,13 +91,13 @@ def test_what_an_edit_list_hides_is_not_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
 def test_rotation_is_told_and_can_be_applied(tmp_path: Path, degrees: int) -> None:
     with opened(clips.rotated(tmp_path / "phone.mp4", degrees)) as file, open_video(file) as video:
-        assert video.rotation == degrees
+        assert video.orientation == Orientation(degrees)
         stored = video.frame_at(0).image
-    shown = upright(stored, degrees)
+    shown = upright(stored, Orientation(degrees))
     assert shown.shape[:2] == ((160, 90) if degrees in {90, 270} else (90, 160))
     turns = {0: stored, 90: stored[::-1].swapaxes(0, 1), 180: stored[::-1, ::-1], 270: stored[:, ::-1].swapaxes(0, 1)}
     assert np.array_equal(shown, turns[degrees])
-    assert np.array_equal(as_stored(shown, degrees), stored)
+    assert np.array_equal(as_stored(shown, Orientation(degrees)), stored)
 
 
 def test_odd_sizes_and_chinese_names_are_read_as_they_are(tmp_path: Path) -> None:

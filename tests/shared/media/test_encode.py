@@ -18,6 +18,7 @@ from shared.files.handles import OutputFile
 from shared.media.decode import VideoSource, open_video
 from shared.media.encode import EncodeReport, encode
 from shared.media.frame import Frame
+from shared.media.orientation import Orientation
 from shared.media.provenance import Label
 from shared.pipeline.job import JobStopped
 from shared.settings import EncodingSettings, Settings
@@ -190,7 +191,7 @@ def test_an_odd_side_grows_by_its_own_last_line(tmp_path: Path) -> None:
 def test_rotation_is_kept(tmp_path: Path, degrees: int) -> None:
     result, _ = rewrite(clips.rotated(tmp_path / "phone.mp4", degrees), tmp_path)
     with opened(result) as file, open_video(file) as video:
-        assert (video.width, video.height, video.rotation) == (160, 90, degrees)
+        assert (video.width, video.height, video.orientation) == (160, 90, Orientation(degrees))
 
 
 def test_the_shape_of_pixels_is_kept(tmp_path: Path) -> None:
@@ -198,6 +199,42 @@ def test_the_shape_of_pixels_is_kept(tmp_path: Path) -> None:
     result, _ = rewrite(source, tmp_path)
     with video_of(result) as stream:
         assert stream.codec_context.sample_aspect_ratio == Fraction(16, 15)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "told"),
+    [
+        ("film.webm", ["libvpx-vp9", "-deadline", "realtime"], Fraction(4, 3)),
+        ("film.mkv", ["libsvtav1", "-preset", "12"], Fraction(4, 3)),
+        ("film.mp4", ["libsvtav1", "-preset", "12"], Fraction(4, 3)),
+        ("film.mkv", ["ffv1"], Fraction(4, 3)),
+        ("film.mov", ["prores_ks"], Fraction(4, 3)),
+        ("film.asf", ["wmv2"], Fraction(4, 3)),
+        ("film.ts", ["libx264"], Fraction(4, 3)),
+    ],
+    ids=str,
+)
+def test_a_shape_of_pixels_that_the_container_tells_is_kept(
+    tmp_path: Path, name: str, codec: list[str], told: Fraction
+) -> None:
+    ratio = f"{told.numerator}/{told.denominator}"
+    source = tmp_path / name
+    clips.ffmpeg("-f", "lavfi", "-i", "testsrc2=s=192x108:r=24:d=0.2", "-vf", f"setsar={ratio}", "-c:v", *codec, source)
+    with opened(source) as file, open_video(file) as video:
+        assert video.sample_aspect_ratio == told
+    result, _ = rewrite(source, tmp_path)
+    with opened(result) as file, open_video(file) as video:
+        assert video.sample_aspect_ratio == told
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_the_container_overrides_the_shape_that_the_codec_tells(tmp_path: Path, suffix: str) -> None:
+    inside = clip(tmp_path / "inside.mp4", options=["-vf", "setsar=16/15"])
+    source = tmp_path / f"outside{suffix}"
+    clips.ffmpeg("-i", inside, "-c", "copy", "-aspect", "4:3", source)  # 160x90 pixels of 3/4
+    result, _ = rewrite(source, tmp_path)
+    with video_of(result) as stream:
+        assert stream.sample_aspect_ratio == stream.codec_context.sample_aspect_ratio == Fraction(3, 4)
 
 
 def test_ten_bits_stay_ten_bits(tmp_path: Path) -> None:

@@ -63,6 +63,8 @@ async def test_a_video_says_what_it_is(tmp_path: Path, pool: ProbePool) -> None:
 async def test_depth_rotation_and_silence_are_told(tmp_path: Path, pool: ProbePool) -> None:
     assert (await pool.probe(clips.ten_bit(tmp_path / "hdr.mp4"), "video")).bit_depth == 10
     assert (await pool.probe(clips.rotated(tmp_path / "phone.mp4", 90), "video")).rotation == 90
+    selfie = await pool.probe(clips.oriented(tmp_path / "selfie.mp4", 90, mirrored=True), "video")
+    assert (selfie.rotation, selfie.mirrored) == (90, True)
     assert not (await pool.probe(clips.mute(tmp_path / "mute.mp4"), "video")).has_audio
 
 

@@ -15,8 +15,9 @@ from PIL import Image
 from shared.arrays import Picture
 from shared.media.decode import open_video
 from shared.media.encode import encode
-from shared.media.frame import Frame, upright
+from shared.media.frame import Frame
 from shared.media.image import write_picture
+from shared.media.orientation import Orientation, upright
 from shared.media.provenance import Label
 from shared.media.watermark import stamp
 from shared.settings import EncodingSettings, Settings
@@ -127,11 +128,13 @@ def test_even_the_smallest_picture_can_be_stamped() -> None:
         assert stamp(np.zeros((*size, 3), np.uint8)).shape == (*size, 3)
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
-def test_the_visible_label_is_upright_for_the_viewer(rotation: int) -> None:
+def test_the_visible_label_is_upright_for_the_viewer(rotation: int, *, mirrored: bool) -> None:
+    orientation = Orientation(rotation, mirrored)
     stored = np.full((180, 320, 3), 60, np.uint8)
-    shown = upright(stamp(stored, rotation), rotation)
-    direct = stamp(upright(stored, rotation))
+    shown = upright(stamp(stored, orientation), orientation)
+    direct = stamp(upright(stored, orientation))
     assert np.array_equal(shown, direct)
 
 
@@ -164,7 +167,7 @@ def test_presented_frames_of_a_turned_source_are_labelled_as_they_stand(tmp_path
         )  # fmt: skip
         result = tmp_path / target.publish()
     with opened(result) as file, open_video(file) as video:
-        assert video.rotation == 0
+        assert video.orientation == Orientation()
         written = next(video.frames()).image
     expected = stamp(np.full_like(written, 60))
     assert np.abs(written.astype(int) - expected).mean() < 2

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from av.container import InputContainer
 
@@ -143,6 +144,68 @@ def test_all_tracks_chapters_and_metadata_come_along(tmp_path: Path) -> None:
         assert texts(result, number)[0] == (0.2, 0.4, "你好，世界")
         assert texts(result, number)[1] == (1.0, 0.5, "second line")
     assert report.lost == ["cover picture"]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_every_track_keeps_its_title_and_its_language(tmp_path: Path, suffix: str) -> None:
+    subtitles = tmp_path / "words.srt"
+    subtitles.write_text("1\n00:00:00,200 --> 00:00:00,600\nword\n", encoding="utf-8")
+    named = {"v:0": ("eng", "镜头 one"), "a:0": ("ger", "Commentary"), "a:1": ("fra", "旁白"), "s:0": ("chi", "Signs")}
+    told = [
+        argument
+        for track, (language, title) in named.items()
+        for argument in (f"-metadata:s:{track}", f"language={language}", f"-metadata:s:{track}", f"title={title}")
+    ]
+    source = tmp_path / f"named{suffix}"
+    ffmpeg(
+        "-i", clip(tmp_path / "base.mp4"), "-i", subtitles, "-map", "0:v", "-map", "0:a", "-map", "0:a", "-map", "1",
+        "-c", "copy", "-c:s", "srt" if suffix == ".mkv" else "mov_text", *told, source,
+    )  # fmt: skip
+
+    first, _ = rewrite(source, tmp_path)
+    second, _ = rewrite(first, tmp_path)
+
+    for result in (first, second):
+        with av.open(str(result)) as container:
+            tracks = [(stream.metadata["language"], stream.metadata["name"]) for stream in container.streams]
+        assert tracks == list(named.values())
+
+
+# Every channel has a frequency of its own, so that what comes out tells where it went.
+@pytest.mark.parametrize(
+    ("layout", "suffix", "expected", "kept"),
+    [
+        ("5.1(side)", ".mov", "5.1", True), ("5.0(side)", ".mov", "5.0", True), ("quad", ".mov", "quad", True),
+        ("2.1", ".mov", "2.1", True), ("3.0(back)", ".mov", "3.0(back)", True), ("3.1", ".mov", "5.1", True),
+        ("7.0", ".mov", "7.1", True), ("7.1", ".mov", "7.1", True), ("downmix", ".mov", "stereo", True),
+        ("5.1", ".mkv", "5.1", True), ("7.1", ".mkv", "7.1", True), ("4.0", ".mkv", "4.0", True),
+        ("6.1", ".mov", "5.1", False), ("4.1", ".mov", "4.0", False), ("7.1(wide)", ".mov", "5.1", False),
+        ("22.2", ".mkv", "7.1", False),
+    ],
+)  # fmt: skip
+def test_every_channel_is_kept_in_its_place_or_named(
+    tmp_path: Path, layout: str, suffix: str, expected: str, *, kept: bool
+) -> None:
+    names = [channel.name for channel in av.AudioLayout(layout).channels]
+    tones = "|".join(f"0.3*sin(2*PI*t*{300 + 100 * number})" for number in range(len(names)))
+    source = tmp_path / f"many{suffix}"  # PCM in Matroska does not say which channel is which
+    ffmpeg(
+        "-f", "lavfi", "-i", "testsrc2=s=64x36:r=24:d=1", "-f", "lavfi", "-i", f"aevalsrc={tones}:c={layout}:d=1:s=48k",
+        "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "pcm_s16le", source,
+    )  # fmt: skip
+    result, report = rewrite(source, tmp_path)
+    with av.open(str(result)) as container:
+        assert container.streams.audio[0].layout.name == expected
+    assert report.lost == ([] if kept else ["some of the channels of audio stream 1 (pcm_s16le), mixed into others"])
+    raw = tmp_path / "samples"
+    ffmpeg("-i", result, "-map", "0:a", "-f", "f32le", raw)
+    places = [channel.name for channel in av.AudioLayout(expected).channels]
+    samples = np.fromfile(raw, np.float32).reshape(-1, len(places))[8192:40960]
+    spectrum = np.abs(np.fft.rfft(samples, axis=0))
+    for number, name in enumerate(names if kept else ()):
+        if name != "LFE":  # an encoder may keep low tones only
+            place = name if name in places else {"S": "B", "D": "F"}[name[0]] + name[1]
+            assert abs(spectrum[:, places.index(place)].argmax() * 48000 / 32768 - (300 + 100 * number)) < 3
 
 
 def test_what_mp4_cannot_hold_is_named(tmp_path: Path) -> None:
