@@ -37,7 +37,7 @@ def task(client: httpx.Client, task_id: int) -> dict[str, Any]:
     return rows["tasks"][0]  # type: ignore[no-any-return]
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = CALLBACK_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
