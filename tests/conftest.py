@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from shared.testing.stack import Stack
 from tests.support.requirements import REQUIREMENTS, is_about_hardware, unmet
 
 OWN_FOLDER = pytest.StashKey[str]()
+FOLDERS = "kinora-tests-"
+KEPT_SECONDS = 86400.0
 _task_ids = itertools.count(1)
 
 
@@ -40,7 +43,10 @@ def pytest_configure(config: pytest.Config) -> None:
     elif config.option.basetemp is None:
         # pytest closes the folder that all sessions of a user share to other users whenever one begins: a PostgreSQL
         # that root's tests started, which runs as another user, could then no longer reach its data.
-        config.option.basetemp = config.stash[OWN_FOLDER] = tempfile.mkdtemp(prefix="kinora-tests-")
+        config.option.basetemp = config.stash[OWN_FOLDER] = tempfile.mkdtemp(prefix=FOLDERS)
+        for folder in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*"):  # of sessions that failed or were killed
+            if time.time() - folder.stat().st_mtime > KEPT_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.hookimpl(trylast=True)
