@@ -173,7 +173,7 @@ def test_a_bad_input_gets_one_clear_sentence_and_leaves_nothing(
     answer = post(video_url=str(make(folder)))
     if make in ONLY_WHEN_DECODED:
         assert answer == ACCEPTED
-        answer = receiver.wait_for(task_id, timeout_seconds=120).payload
+        answer = receiver.wait_for(task_id, timeout_seconds=280).payload
     assert answer["err_code"] == -1
     sentence = answer["err_msg"]
     assert 10 < len(sentence) <= 255
@@ -261,7 +261,7 @@ def test_a_disk_that_fills_up_while_a_task_runs_ends_it_with_the_reason_and_leav
         time.sleep(0.05)
     with pytest.raises(OSError, match="No space left"):
         fill(small_disk / "filler")
-    payload = receiver.wait_for(task_id, timeout_seconds=120).payload
+    payload = receiver.wait_for(task_id, timeout_seconds=280).payload
     assert payload["err_code"] == -1
     assert "space" in payload["err_msg"]
     assert everything_in(small_disk) == ["filler"]

@@ -18,7 +18,7 @@ from shared.testing.stack import Stack
 
 CALLBACK_KEYS = ["task_id", "preview_image", "reference_images", "video_url", "err_code", "err_msg"]
 ACCEPTED = {"err_code": 0, "err_msg": ""}
-CALLBACK_SECONDS = 120
+CALLBACK_SECONDS = 280  # a runner yields to everything else on a busy machine, and then loads its model
 
 
 @pytest.fixture(scope="module")

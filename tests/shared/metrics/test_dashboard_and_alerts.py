@@ -29,7 +29,7 @@ DASHBOARD: dict[str, Any] = json.loads((ROOM / "dashboard.json").read_text(encod
 SERVICES = {"creation", "facefusion", "interpo", "upscale"}
 OF_SCRAPING = {"instance", "job"}  # labels that Prometheus adds
 ONLY_WITH_A_GPU = "kinora_gpu_"
-PATIENCE_SECONDS = 200.0  # of a machine that is busy with other things
+PATIENCE_SECONDS = 280.0  # of a machine that is busy with other things
 SELECTOR = re.compile(r"\b(kinora_\w+)(?:\{([^}]*)\})?")
 MATCHER = re.compile(r'(\w+)(=~|!=|=)"([^"]*)"')
 GROUPING = re.compile(r"\b(?:by|on)\s*\(([^)]*)\)")
