@@ -15,7 +15,8 @@ import pytest
 from shared.database import postgres_programs, server_account
 from shared.database.data_directory import SOCKET, DataDirectory
 from shared.database.database import Database
-from shared.database.postgres_programs import PROGRAMS
+from shared.database.postgres_programs import PROGRAMS, programs_for
+from shared.database.server_account import account_of
 from shared.errors import Misconfigured, Unavailable
 from shared.settings import Settings
 from tests.support.users import NOBODY, as_nobody
@@ -70,13 +71,19 @@ def test_wherever_it_lies_it_starts_and_no_parent_is_touched(home: Path, name: s
         database.stop()
 
 
+def psql_for_nobody(folder: Path) -> list[str]:
+    """Return a command that nobody can run, wherever these tests are installed."""
+    psql = programs_for(account_of(NOBODY.pw_uid)) / "psql"
+    return [str(psql), "-h", str(folder), "-U", "postgres", "-c", "SELECT 1"]
+
+
 @needs_root
 @pytest.mark.parametrize("name", ["state", "my state"])
 def test_another_user_of_the_machine_can_neither_connect_nor_write(home: Path, name: str) -> None:
     database = started(home / name)
     data = home / name / "postgres"
     try:
-        psql = [str(PROGRAMS / "psql"), "-h", str(data), "-U", "postgres", "-c", "SELECT 1"]
+        psql = psql_for_nobody(data)
         stranger = subprocess.run(
             psql, capture_output=True, text=True, user="nobody", group=NOBODY.pw_gid, extra_groups=[], check=False
         )
@@ -95,7 +102,7 @@ def test_who_comes_as_far_as_the_socket_is_still_asked_who_it_is(home: Path) -> 
     try:
         (home / "state" / "postgres").chmod(0o711)  # as if the folder's rights had been lost
         (home / "state" / "postgres" / SOCKET).chmod(0o777)
-        psql = [str(PROGRAMS / "psql"), "-h", str(home / "state" / "postgres"), "-U", "postgres", "-c", "SELECT 1"]
+        psql = psql_for_nobody(home / "state" / "postgres")
         stranger = subprocess.run(
             psql, capture_output=True, text=True, user="nobody", group=NOBODY.pw_gid, extra_groups=[], check=False
         )
@@ -123,8 +130,10 @@ def test_the_server_is_an_own_user_without_any_group_of_root(home: Path, name: s
 
 
 @needs_root
-def test_a_user_that_is_not_root_has_a_server_of_its_own(home: Path) -> None:
+def test_a_user_that_is_not_root_has_a_server_of_its_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.chown(home, NOBODY.pw_uid, NOBODY.pw_gid)
+    # An installation of its own: that of these tests may lie in a folder that is closed to others.
+    monkeypatch.setattr(postgres_programs, "PROGRAMS", programs_for(account_of(NOBODY.pw_uid)))
 
     def use() -> None:
         database = started(home / "my state")

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from rich.console import Console
 from standardwebhooks import Webhook
 from typer.testing import CliRunner, Result
 
@@ -176,7 +177,7 @@ async def test_after_three_days_it_is_parked_listed_and_replayed_by_hand(
     assert parked["next_at"] is None
     receiver.behave = well_behaved
     monkeypatch.setenv("KINORA_STATE_DIR", str(post.settings.state_dir))
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr("shared.cli.callbacks.console", Console(width=300))
     listed = await kinora_callbacks("list", "--state", "parked")
     assert str(parked["id"]) in listed.output
     assert "HTTP 500" in listed.output

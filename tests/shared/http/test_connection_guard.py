@@ -173,7 +173,7 @@ def test_a_websocket_upgrade_is_answered_as_any_other_request(monkeypatch: pytes
         answer = httpx.get(f"{url}/nowhere", headers=upgrade)
         assert (answer.status_code, answer.json()) == (
             404,
-            {"err_code": -1, "err_msg": "there is nothing at this path"},
+            {"err_code": -1, "err_msg": "this path does not exist"},
         )
 
 

@@ -18,7 +18,7 @@ def test_a_waiting_task_is_cancelled_at_once(service: TinyService, receiver: Rec
     assert service.task(31)["state"] == "cancelled"
     callback = receiver.wait_for(31, timeout_seconds=PATIENCE_SECONDS).payload
     assert (callback["err_code"], callback["err_msg"]) == (-1, "cancelled")
-    assert service.cancel(31).startswith("Rejected: task_id 31 has nothing")
+    assert service.cancel(31).startswith("Rejected: task_id 31 has no queued or running task")
 
 
 def test_a_cancel_may_name_the_kind_or_the_run(service: TinyService) -> None:

@@ -98,7 +98,7 @@ def test_an_engine_that_is_named_is_used_or_none(vace: str) -> None:
     assert choose_engine(VIDEO, Settings(creation=CreationSettings(engine="classic", model=vace))).engine == "classic"
     with pytest.raises(Rejected, match="KINORA_CREATION_ENGINE=classic"):
         choose_engine(TEXT, Settings(creation=CreationSettings(engine="classic", model=vace)))
-    with pytest.raises(Rejected, match="no fitting model"):
+    with pytest.raises(Rejected, match="no suitable model"):
         choose_engine(PICTURE, Settings(creation=CreationSettings(engine="wan", model="/nowhere")))
 
 
