@@ -12,12 +12,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from shared.database import postgres_programs, server_account
+from shared.database import migrate, postgres_programs, server_account
 from shared.database.data_directory import SOCKET, DataDirectory
 from shared.database.database import Database
 from shared.database.postgres_programs import PROGRAMS, programs_for
 from shared.database.server_account import account_of
 from shared.errors import Misconfigured, Unavailable
+from shared.queue.client import queue_schema
 from shared.settings import Settings
 from tests.support.users import NOBODY, as_nobody
 
@@ -131,9 +132,16 @@ def test_the_server_is_an_own_user_without_any_group_of_root(home: Path, name: s
 
 @needs_root
 def test_a_user_that_is_not_root_has_a_server_of_its_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    os.chown(home, NOBODY.pw_uid, NOBODY.pw_gid)
-    # An installation of its own: that of these tests may lie in a folder that is closed to others.
+    # The installation of these tests may be closed to other users: what is read of it later is here.
+    first = started(home / "first")
+    assert asked(first) == (1,)
+    first.stop()
+    shutil.copytree(str(migrate.MIGRATIONS), home / "migrations")
+    schema = queue_schema()
+    monkeypatch.setattr(migrate, "MIGRATIONS", home / "migrations")
+    monkeypatch.setattr(migrate, "queue_schema", lambda: schema)
     monkeypatch.setattr(postgres_programs, "PROGRAMS", programs_for(account_of(NOBODY.pw_uid)))
+    os.chown(home, NOBODY.pw_uid, NOBODY.pw_gid)
 
     def use() -> None:
         database = started(home / "my state")
