@@ -133,6 +133,8 @@ class Choice(FieldType):
     def _word(self, value: object) -> str | None:
         if not isinstance(value, str):
             return None
+        if value in self.allowed:
+            return value
         word = re.sub(r"[\s_]+", "-", unicodedata.normalize("NFKC", value).strip().casefold())
         return self.synonyms.get(word, word)
 
