@@ -15,8 +15,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 RESULTS = Path(__file__).parent / "results"
 TELLING_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
 TELLING_PACKAGES = ("torch", "av", "numpy", "opencv-python", "bentoml", "procrastinate", "ncnn", "openvino")
@@ -64,7 +62,7 @@ def machine() -> dict[str, Any]:
         "cpu": facts.get("model name", platform.processor()),
         "cores": len(os.sched_getaffinity(0)),
         "isa": [flag for flag in TELLING_FLAGS if flag in flags],
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "packages": dict(installed(TELLING_PACKAGES)),

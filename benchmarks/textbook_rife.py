@@ -79,8 +79,13 @@ def _resize(values: Tensor, factor: float) -> Tensor:
 
 def _warp(values: Tensor, flow: Tensor) -> Tensor:
     height, width = values.shape[-2:]
-    rows, columns = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
-    grid = torch.stack((columns, rows))[None] + flow / torch.tensor(((width - 1) / 2, (height - 1) / 2)).view(
+    like: dict[str, Any] = {"device": values.device, "dtype": flow.dtype}
+    rows, columns = torch.meshgrid(
+        torch.linspace(-1, 1, height, **like), torch.linspace(-1, 1, width, **like), indexing="ij"
+    )
+    grid = torch.stack((columns, rows))[None] + flow / torch.tensor(((width - 1) / 2, (height - 1) / 2), **like).view(
         1, 2, 1, 1
     )
-    return grid_sample(values, grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=True)
+    return grid_sample(
+        values.to(grid.dtype), grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=True
+    )

@@ -30,6 +30,7 @@ VACE_LAYERS: dict[Shape, list[int]] = {"tiny": [0, 2], "1.3b": list(range(0, 30,
 VACE_CHANNELS = 96
 BLOCK = 1 << 22  # numbers
 SPREAD = 0.02
+_HOST = torch.device("cpu")
 
 
 def plain_transformer(shape: Shape, dtype: torch.dtype, *, layers: int | None = None) -> WanTransformer3DModel:
@@ -40,12 +41,34 @@ def plain_transformer(shape: Shape, dtype: torch.dtype, *, layers: int | None = 
 
 def vace_pipeline(shape: Shape, dtype: torch.dtype) -> WanVACEPipeline:
     """Return the pipeline as it is loaded from a checkpoint, without a text encoder."""
-    config = SHAPES[shape] | {"vace_layers": VACE_LAYERS[shape], "vace_in_channels": VACE_CHANNELS}
-    transformer = _filled(WanVACETransformer3DModel, config, dtype)
+    transformer = _filled(WanVACETransformer3DModel, _vace_config(shape), dtype)
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
     return WanVACEPipeline(
         tokenizer=None, text_encoder=None, vae=vae(shape), transformer=transformer, scheduler=scheduler
     )
+
+
+def vace_transformer(shape: Shape, dtype: torch.dtype, device: torch.device) -> WanVACETransformer3DModel:
+    """Return the transformer of VACE, its weights made on the device."""
+    return _filled(WanVACETransformer3DModel, _vace_config(shape), dtype, device)
+
+
+def vace_inputs(shape: Shape, size: tuple[int, int], frames: int, device: torch.device) -> dict[str, Any]:
+    """Return the arguments of one pass of the transformer over a clip of `size` (width, height)."""
+    width, height = size
+    latents = (1, 16, (frames - 1) // 4 + 1, height // 8, width // 8)
+    scales = torch.ones(len(VACE_LAYERS[shape]), dtype=torch.bfloat16, device=device)
+    return {
+        "hidden_states": torch.randn(latents, dtype=torch.bfloat16, device=device),
+        "timestep": torch.tensor([900.0], device=device),
+        "encoder_hidden_states": embedding(shape).to(device),
+        "control_hidden_states": torch.randn(1, VACE_CHANNELS, *latents[2:], dtype=torch.bfloat16, device=device),
+        "control_hidden_states_scale": scales,
+    }
+
+
+def _vace_config(shape: Shape) -> dict[str, Any]:
+    return SHAPES[shape] | {"vace_layers": VACE_LAYERS[shape], "vace_in_channels": VACE_CHANNELS}
 
 
 def vae(shape: Shape) -> AutoencoderKLWan:
@@ -58,17 +81,17 @@ def embedding(shape: Shape) -> Tensor:
     return torch.randn(1, 512, SHAPES[shape].get("text_dim", 4096), dtype=torch.bfloat16)
 
 
-def _filled(kind: Any, config: dict[str, Any], dtype: torch.dtype) -> Any:
+def _filled(kind: Any, config: dict[str, Any], dtype: torch.dtype, device: torch.device = _HOST) -> Any:
     """Build a network without memory, then allocate each parameter in the precision in which it is loaded."""
     with init_empty_weights(include_buffers=False):
         network = kind(**config)
-    block = torch.randn(BLOCK) * SPREAD
+    block = torch.randn(BLOCK, device=device) * SPREAD
     fp32 = kind._keep_in_fp32_modules or []  # noqa: SLF001  # what from_pretrained reads, too
     for name, parameter in list(network.named_parameters()):
         precision = torch.float32 if any(part in name.split(".") for part in fp32) else dtype
-        values = torch.empty(parameter.shape, dtype=precision)
+        values = torch.empty(parameter.shape, dtype=precision, device=device)
         flat = values.view(-1)
         for begin in range(0, flat.numel(), BLOCK):
             flat[begin : begin + BLOCK].copy_(block[: flat.numel() - begin])
-        set_module_tensor_to_device(network, name, "cpu", value=values, dtype=precision)
-    return network.eval()
+        set_module_tensor_to_device(network, name, device, value=values, dtype=precision)
+    return network.to(device).eval()

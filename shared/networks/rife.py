@@ -12,6 +12,7 @@ a warped frame takes the mean of the four pixels in the middle of each cell: one
 every corner of its pixels, exactly so wherever those four move alike.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -27,6 +28,7 @@ MASK = 1  # channel: how much of the first frame, before the sigmoid
 RGB = 3
 STRIDE = 4  # a block's two first convolutions halve its input twice
 BODY = 8  # convolutions of a block at its smallest size
+MEDIAN_SAMPLES = 16384  # of a picture at least: a GPU takes longer for their median than for the flow
 LARGE_MOTION = 32  # pixels that the second block adds in both directions when the first has missed the motion
 
 
@@ -173,7 +175,40 @@ class Rife(nn.Module):
         motion puts it at each instant, see `_steadied`.
         """
         pair = _Pair(first, second, timesteps.view(-1, 1, 1, 1))
-        flow, mask = self._flow(pair, flow_scale).at(1).split_with_sizes([FLOW, MASK, self.layout.carried], 1)[:2]
+        scales = self._scales(flow_scale)
+        estimate, moved = self._coarse(pair, scales)
+        if self.layout.looks_again and float(moved) > LARGE_MOTION:
+            scales = self._scales(flow_scale / 2)
+            estimate, _ = self._coarse(pair, scales)
+        return self._render(pair, self._fine(pair, scales, estimate), refine=refine, steady=steady)
+
+    def without_waiting(
+        self,
+        first: FrameFeatures,
+        second: FrameFeatures,
+        timesteps: Tensor,
+        *,
+        far: bool,
+        flow_scale: float = 1.0,
+        refine: bool = False,
+        steady: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Return `forward`'s answer and whether it missed large motion, both on the device.
+
+        `forward` reads from the device how far the pair moves and may search again. This does not, so that it can be
+        recorded: it searches with `far` for large motion, and where it answers True (a bool of no dimension) to
+        `far=False`, `forward` would have searched with `far=True`.
+        """
+        pair = _Pair(first, second, timesteps.view(-1, 1, 1, 1))
+        scales = self._scales(flow_scale / 2 if far else flow_scale)
+        estimate, moved = self._coarse(pair, scales)
+        missed = (moved > LARGE_MOTION) & (self.layout.looks_again and not far)
+        return self._render(pair, self._fine(pair, scales, estimate), refine=refine, steady=steady), missed
+
+    def _render(self, pair: "_Pair", estimate: Estimate, *, refine: bool, steady: bool) -> Tensor:
+        """Warp both frames along the estimate, mix them and, with `refine`, correct the mixture."""
+        first, second = pair.first, pair.second
+        flow, mask = estimate.at(1).split_with_sizes([FLOW, MASK, self.layout.carried], 1)[:2]
         if steady:
             flow = _steadied(flow, pair.timesteps)
         from_first = _warp(first.channels[:, :RGB], flow[:, :2])
@@ -186,21 +221,21 @@ class Rife(nn.Module):
         correction: Tensor = self.unet([*frames, from_first, from_second, mask, flow], context)
         return mixed + correction
 
-    def _flow(self, pair: _Pair, flow_scale: float) -> Estimate:
-        scales = [int(scale / flow_scale) for scale in self.layout.scales]
-        estimate, update = self._coarse(pair, scales)
-        if self.layout.looks_again and _farthest(update) * scales[1] * 2 > LARGE_MOTION:
-            scales = [2 * scale for scale in scales]
-            estimate, _ = self._coarse(pair, scales)
+    def _scales(self, flow_scale: float) -> list[int]:
+        return [int(scale / flow_scale) for scale in self.layout.scales]
+
+    def _coarse(self, pair: _Pair, scales: Sequence[int]) -> tuple[Estimate, Tensor]:
+        """Run the two coarsest blocks; return the estimate and how many pixels the second moved it, see `_farthest`."""
+        estimate = Estimate(self.layout)
+        self._block(0, scales[0], pair.shrunk(scales[0]), estimate)
+        update = self._step(1, scales[1], pair, estimate)
+        return estimate, _farthest(update) * scales[1] * 2
+
+    def _fine(self, pair: _Pair, scales: Sequence[int], estimate: Estimate) -> Estimate:
+        """Run the other blocks."""
         for index, scale in enumerate(scales[2:], start=2):
             self._step(index, scale, pair, estimate)
         return estimate
-
-    def _coarse(self, pair: _Pair, scales: Sequence[int]) -> tuple[Estimate, Tensor]:
-        """Run the two coarsest blocks; return the estimate and what the second of them added to it."""
-        estimate = Estimate(self.layout)
-        self._block(0, scales[0], pair.shrunk(scales[0]), estimate)
-        return estimate, self._step(1, scales[1], pair, estimate)
 
     def _step(self, index: int, scale: int, pair: _Pair, estimate: Estimate) -> Tensor:
         """Run a block on the frames warped along the estimate so far, and add its output."""
@@ -216,7 +251,7 @@ class Rife(nn.Module):
 
     def _narrow(self, values: Tensor) -> Tensor:
         """Convert to the weights' precision, in which convolutions run."""
-        return values.to(self.block0.conv0[0][0].weight.dtype)  # type: ignore[index,union-attr]  # nn.Module's attributes
+        return values.to(next(weight for weight in self.parameters() if weight.ndim > 1).dtype)
 
 
 class FlowBlock(nn.Module):
@@ -299,12 +334,12 @@ def _enlarged(estimate: Tensor, factor: int) -> Tensor:
     return scaled if factor == 1 else _resize(scaled, factor)
 
 
-def _farthest(update: Tensor) -> float:
+def _farthest(update: Tensor) -> Tensor:
     """Return how many cells a block's answer moves the flow at most, to the frame where that is less.
 
-    It is one number for all instants of a pair; else the flow would jump between two searches.
+    It is one number for all instants of a pair, else the flow would jump between two searches; a 0-d tensor.
     """
-    return min(float(update[:, begin : begin + 2].abs().max()) for begin in (0, 2))
+    return torch.minimum(update[:, :2].abs().amax(), update[:, 2:FLOW].abs().amax())
 
 
 def _steadied(flow: Tensor, timesteps: Tensor) -> Tensor:
@@ -314,7 +349,8 @@ def _steadied(flow: Tensor, timesteps: Tensor) -> Tensor:
     its place. The network was trained on single instants and puts a whole pan up to 0.4 pixels ahead or behind,
     differently at each k/rate. The median over the picture is that error; the motion of single objects is kept.
     """
-    beside = ((1 - timesteps) * flow[:, :2] + timesteps * flow[:, 2:])[..., ::4, ::4]  # every 16th is enough
+    apart = max(4, math.isqrt(flow.shape[-1] * flow.shape[-2] // MEDIAN_SAMPLES))
+    beside = (1 - timesteps) * flow[:, :2, ::apart, ::apart] + timesteps * flow[:, 2:, ::apart, ::apart]
     offset = beside.flatten(2).median(2).values[..., None, None]
     return flow - torch.cat((offset, offset), 1)
 
@@ -339,9 +375,9 @@ def _warp_corners(corners: Tensor, flow: Tensor) -> Tensor:
 def _grid(flow: Tensor) -> Tensor:
     """Return (T, h, w, 2) positions in (-1, 1), laid out plane by plane: interleaving would cost a transposition."""
     height, width = flow.shape[-2:]
-    grid = flow * flow.new_tensor((2 / width, 2 / height)).view(2, 1, 1)
-    grid[:, 0] += _centres(width, flow)
-    grid[:, 1] += _centres(height, flow)[:, None]
+    grid = torch.empty_like(flow)
+    torch.add(_centres(width, flow), flow[:, 0], alpha=2 / width, out=grid[:, 0])
+    torch.add(_centres(height, flow)[:, None], flow[:, 1], alpha=2 / height, out=grid[:, 1])
     return grid.permute(0, 2, 3, 1)
 
 

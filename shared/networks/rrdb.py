@@ -124,7 +124,7 @@ class RRDB(nn.Module):
 class Shrunk(nn.Module):
     """A x4 network whose output is averaged to a smaller scale on the same device."""
 
-    def __init__(self, network: RRDB, scale: int) -> None:
+    def __init__(self, network: nn.Module, scale: int) -> None:
         super().__init__()
         self.network = network
         self.scale = scale

@@ -4,16 +4,18 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from shared.arrays import Picture
 from shared.errors import JobFailed
 from shared.networks.compute import Compute
+from shared.networks.fused import can_fuse, fuse
 from shared.networks.tiles import SMALLEST_CORE, Tile, plan
+from shared.networks.transfer import to_device, to_host
 
-WORKING_VALUES = {"cpu": 1 << 27, "cuda": 1 << 30}  # how many numbers one pass may hold: 512 MB of fp32, 2 GB of fp16
+CPU_WORKING_VALUES = 1 << 27  # how many numbers one pass may hold: 512 MB of fp32
+GPU_WORKING_SHARE = 8  # one pass holds at most this part of a GPU's memory, in fp16
 
 logger = logging.getLogger("bentoml.kinora.upscaler")
 
@@ -58,7 +60,8 @@ class Upscaler:
         self.name = name
         self.compute = compute
         self.overlap = network.reach if overlap is None else overlap
-        self.window_pixels = window_pixels or WORKING_VALUES[compute.device.type] // network.values_per_pixel
+        self.window_pixels = window_pixels or _working_values(compute) // network.values_per_pixel
+        self._fused = can_fuse(compute.device)
         self._network = network
         network.in_precision(compute.dtype)
         self._modules: dict[int, nn.Module] = {}
@@ -83,7 +86,7 @@ class Upscaler:
     def _upscale(self, frame: Picture, ratio: int, between_windows: Callable[[], None]) -> Picture:
         height, width, channels = frame.shape
         module = self._module(ratio)
-        picture = self._upload(frame)
+        picture = to_device(frame, self.compute.device)
         tiles = plan(height, width, window_pixels=self.window_pixels, overlap=self.overlap)
         enlarged = torch.empty(
             (height * ratio, width * ratio, channels), dtype=picture.dtype, device=self.compute.device
@@ -94,30 +97,17 @@ class Upscaler:
             batch = tiles[first : first + group]
             answers = module(torch.cat([_window(picture, tile) for tile in batch]))
             for tile, answer in zip(batch, answers, strict=True):
-                _keep_core(enlarged, tile, answer, ratio)
-        return self._download(enlarged)
+                _keep_core(enlarged, tile, answer, ratio, fused=self._fused)
+        result: Picture = to_host(enlarged).numpy()
+        return result
 
     def _module(self, ratio: int) -> nn.Module:
         if ratio not in self._modules:
             module = self._network.at_scale(ratio).eval().to(self.compute.device)
+            if self._fused:
+                module = fuse(module, self.compute.dtype).to(self.compute.device)
             self._modules[ratio] = module.to(memory_format=self.compute.memory_format)  # type: ignore[call-overload]
         return self._modules[ratio]
-
-    def _upload(self, frame: Picture) -> Tensor:
-        """Return the frame on the device; from pinned memory, so that the CPU need not wait for the copy."""
-        picture = torch.from_numpy(np.ascontiguousarray(frame))
-        if self.compute.device.type == "cuda":
-            return picture.pin_memory().to(self.compute.device, non_blocking=True)
-        return picture
-
-    def _download(self, enlarged: Tensor) -> Picture:
-        if self.compute.device.type == "cuda":
-            host = torch.empty(enlarged.shape, dtype=enlarged.dtype, pin_memory=True)
-            host.copy_(enlarged, non_blocking=True)
-            torch.cuda.current_stream(self.compute.device).synchronize()
-            enlarged = host
-        result: Picture = enlarged.numpy()
-        return result
 
 
 def _window(picture: Tensor, tile: Tile) -> Tensor:
@@ -127,13 +117,27 @@ def _window(picture: Tensor, tile: Tile) -> Tensor:
     return picture[rows, columns].permute(2, 0, 1).unsqueeze(0).to(torch.float32).div_(torch.iinfo(picture.dtype).max)
 
 
-def _keep_core(enlarged: Tensor, tile: Tile, answer: Tensor, ratio: int) -> None:
+def _working_values(compute: Compute) -> int:
+    """Return how many numbers one pass may hold."""
+    if compute.device.type == "cpu":
+        return CPU_WORKING_VALUES
+    memory: int = torch.cuda.get_device_properties(compute.device).total_memory
+    return memory // (GPU_WORKING_SHARE * compute.dtype.itemsize)
+
+
+def _keep_core(enlarged: Tensor, tile: Tile, answer: Tensor, ratio: int, *, fused: bool) -> None:
     """Round the core of an output (3, h*ratio, w*ratio) into its place in (H, W, 3) integers."""
     top, left = (tile.top - tile.window_top) * ratio, (tile.left - tile.window_left) * ratio
     height, width = (tile.bottom - tile.top) * ratio, (tile.right - tile.left) * ratio
-    core = answer[:, top : top + height, left : left + width].permute(1, 2, 0)
+    planes = answer[:, top : top + height, left : left + width]
     largest = torch.iinfo(enlarged.dtype).max
     place = enlarged[tile.top * ratio : tile.bottom * ratio, tile.left * ratio : tile.right * ratio]
+    if fused:
+        from shared.networks.fused.kernel import round_into  # noqa: PLC0415  # needs Triton, which only CUDA brings
+
+        round_into(place, planes, largest)
+        return
+    core = planes.permute(1, 2, 0)
     place.copy_(core.mul_(largest).add_(0.5).clamp_(0, largest))  # the copy truncates, so adding 0.5 rounds
 
 

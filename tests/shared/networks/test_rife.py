@@ -132,3 +132,17 @@ def test_weights_find_their_own_layout(name: str) -> None:
 def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(RuntimeError, match="Missing key"):
         Rife.from_weights({"body.0.weight": torch.zeros(1)})
+
+
+@torch.inference_mode()
+def test_an_answer_without_waiting_says_when_it_missed_large_motion() -> None:
+    torch.manual_seed(5)
+    network = Rife(LAYOUTS["4.0"]).eval()
+    first, second = (network.features(torch.rand(1, 3, 64, 128), refine=False) for _ in range(2))
+    middle = torch.tensor([0.5])
+    for moved, misses in ((0, False), (LARGE_MOTION, True)):
+        network.block1.lastconv.bias.data[:4] = moved  # type: ignore[union-attr,operator]  # a module
+        near, missed = network.without_waiting(first, second, middle, far=False)
+        far, again = network.without_waiting(first, second, middle, far=True)
+        assert (bool(missed), bool(again)) == (misses, False)
+        torch.testing.assert_close(network(first, second, middle), far if misses else near)
