@@ -7,10 +7,12 @@ of them, so that with four rows 4.5 loads a pixel do what nine would, and the we
 
 from dataclasses import dataclass
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+HALF = 2  # bytes of an fp16
 PIXELS = 64  # of a row; what one instruction of Hopper's matrix units takes
 
 
@@ -22,6 +24,12 @@ class Tile:
     channels: int
     depth: int  # input channels at a time
     stages: int  # of loads that are under way
+
+    def stages_on(self, device: torch.device, depth: int) -> int:
+        """Return how many stages fit the shared memory of a multiprocessor: cards for games have less of it."""
+        limit: int = torch.cuda.get_device_properties(device).shared_memory_per_block_optin
+        stage = HALF * depth * ((self.rows + 2) * PIXELS + 3 * self.channels)
+        return max(1, min(self.stages, limit // stage))
 
 
 TILES = (  # by the channels that an output is a multiple of
@@ -105,14 +113,15 @@ def conv3x3(
     height, width = out.shape[:2]
     inputs, outputs = weight.shape[2:]
     tile = next(tile for tile in TILES if outputs % tile.channels == 0)
+    depth = min(tile.depth, inputs & -inputs)
     near, far = (*residuals, x, x)[:2]
     grid = (triton.cdiv(height, tile.rows) * triton.cdiv(width, PIXELS), outputs // tile.channels)
     _conv3x3[grid](
         x, weight, bias, bias if slope is None else slope, near, far, out, height, width, x.shape[1],
         x.stride(1), out.stride(1), near.stride(1), far.stride(1), scale,
         INPUTS=inputs, OUTPUTS=outputs, ROWS=tile.rows, BM=PIXELS, BN=tile.channels,
-        BK=min(tile.depth, inputs & -inputs), DOUBLED=int(doubled), ACT=slope is not None, RESIDUALS=len(residuals),
-        num_warps=4, num_stages=tile.stages,
+        BK=depth, DOUBLED=int(doubled), ACT=slope is not None, RESIDUALS=len(residuals),
+        num_warps=4, num_stages=tile.stages_on(x.device, depth),
     )  # fmt: skip
 
 
