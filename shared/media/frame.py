@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shared.arrays import Picture
+from shared.process.ordered_map import ordered_map
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,15 +24,34 @@ class Frame:
     duration: int
 
 
-def repeat_identical(frames: Iterable[Frame], function: Callable[[Picture], Picture]) -> Iterator[Frame]:
-    """Apply `function` to each picture, once for a run of identical ones.
+def repeat_identical(
+    frames: Iterable[Frame],
+    function: Callable[[Picture], Picture],
+    threads: int = 1,
+    prepare: Callable[[], object] = lambda: None,
+) -> Iterator[Frame]:
+    """Apply `function` to each picture, once for a run of identical ones, in `threads` threads (see `ordered_map`).
 
     Cartoons hold a drawing for several frames and screen recordings stand still: their results are reused, pixel for
     pixel, with each frame's own time.
     """
+
+    def work(step: tuple[Frame, bool]) -> tuple[Frame, Picture | None]:
+        frame, repeated = step
+        return frame, None if repeated else function(frame.image)
+
+    latest: Picture | None = None
+    for frame, result in ordered_map(work, _compared(frames), threads, prepare):
+        latest = latest if result is None else result
+        assert latest is not None
+        yield replace(frame, image=latest)
+
+
+def _compared(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
+    """Yield each frame and whether its picture is that of the frame before."""
     previous: Picture | None = None
-    result: Picture | None = None
     for frame in frames:
-        if result is None or not np.array_equal(previous, frame.image):  # type: ignore[arg-type]
-            previous, result = frame.image, function(frame.image)
-        yield replace(frame, image=result)
+        repeated = previous is not None and np.array_equal(previous, frame.image)
+        if not repeated:
+            previous = frame.image
+        yield frame, repeated

@@ -10,6 +10,9 @@ from typing import Literal
 import torch
 
 from shared.errors import Unavailable
+from shared.process.cores import usable_cores
+
+GPU_FRAMES = 2
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,23 @@ class Compute:
     memory_format: torch.memory_format = torch.channels_last
 
     @property
+    def frames_at_once(self) -> int:
+        """Return how many frames are best worked on side by side, see `shared.process.ordered_map`.
+
+        On a CPU one a core, each in a thread that calls `use_one_thread`. On a GPU two: while one frame travels or
+        waits for the host, the card computes the other.
+        """
+        return usable_cores() if self.device.type == "cpu" else GPU_FRAMES
+
+    @property
     def name(self) -> str:
         """Return a name such as "cpu float32" or "cuda:0 float16", for logs and task details."""
         return f"{self.device} {str(self.dtype).removeprefix('torch.')}"
+
+
+def use_one_thread() -> None:
+    """Have torch compute in the calling thread alone from now on."""
+    torch.set_num_threads(1)
 
 
 def choose_compute(wanted: Literal["auto", "cpu", "cuda"]) -> Compute:

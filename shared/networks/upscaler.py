@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from threading import Lock
 from typing import Protocol
 
 import torch
@@ -14,8 +15,9 @@ from shared.networks.fused import can_fuse, fuse
 from shared.networks.tiles import SMALLEST_CORE, Tile, plan
 from shared.networks.transfer import to_device, to_host
 
-CPU_WORKING_VALUES = 1 << 27  # how many numbers one pass may hold: 512 MB of fp32
-GPU_WORKING_SHARE = 8  # one pass holds at most this part of a GPU's memory, in fp16
+CPU_WORKING_VALUES = 1 << 27  # how many numbers all passes together may hold: 512 MB of fp32
+CPU_LEAST_VALUES = 1 << 25  # of one of them: below it windows are hardly more than their overlap
+GPU_WORKING_SHARE = 4  # all passes together hold at most this part of a GPU's memory
 
 logger = logging.getLogger("bentoml.kinora.upscaler")
 
@@ -44,7 +46,7 @@ class Upscaler:
     Ratios below 4 are the exact area average of the x4 picture. Frames larger than a window are cut into windows that
     overlap by `overlap` pixels: nothing changes when that is at least the network's reach. At the picture's own edge
     the network pads with zeros, as it was trained. If a window does not fit the memory, all later ones are halved too.
-    Not thread-safe: one frame at a time.
+    Several threads may call it.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Upscaler:
         self._network = network
         network.in_precision(compute.dtype)
         self._modules: dict[int, nn.Module] = {}
+        self._building = Lock()
 
     def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[], None] = lambda: None) -> Picture:
         """Upscale one frame; `between_windows` may raise to stop. JobFailed when not even the smallest window fits."""
@@ -102,12 +105,15 @@ class Upscaler:
         return result
 
     def _module(self, ratio: int) -> nn.Module:
-        if ratio not in self._modules:
+        with self._building:
+            if ratio in self._modules:
+                return self._modules[ratio]
             module = self._network.at_scale(ratio).eval().to(self.compute.device)
             if self._fused:
                 module = fuse(module, self.compute.dtype).to(self.compute.device)
-            self._modules[ratio] = module.to(memory_format=self.compute.memory_format)  # type: ignore[call-overload]
-        return self._modules[ratio]
+            module.to(memory_format=self.compute.memory_format)  # type: ignore[call-overload]  # torch's stubs
+            self._modules[ratio] = module
+            return module
 
 
 def _window(picture: Tensor, tile: Tile) -> Tensor:
@@ -120,9 +126,9 @@ def _window(picture: Tensor, tile: Tile) -> Tensor:
 def _working_values(compute: Compute) -> int:
     """Return how many numbers one pass may hold."""
     if compute.device.type == "cpu":
-        return CPU_WORKING_VALUES
+        return max(CPU_WORKING_VALUES // compute.frames_at_once, CPU_LEAST_VALUES)
     memory: int = torch.cuda.get_device_properties(compute.device).total_memory
-    return memory // (GPU_WORKING_SHARE * compute.dtype.itemsize)
+    return memory // (GPU_WORKING_SHARE * compute.frames_at_once * compute.dtype.itemsize)
 
 
 def _keep_core(enlarged: Tensor, tile: Tile, answer: Tensor, ratio: int, *, fused: bool) -> None:
