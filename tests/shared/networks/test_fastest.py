@@ -1,0 +1,88 @@
+"""The choice of an engine: the fastest that agrees, tried once."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from shared import weights
+from shared.networks import fastest as module
+from shared.networks.fastest import fastest
+from shared.networks.ncnn_network import NcnnNetwork
+from shared.networks.srvgg import SRVGG
+
+WINDOW = torch.rand(1, 3, 8, 8)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SECONDS", 0.0)
+
+
+class Busy(nn.Module):
+    """Computes for a while; answers its input, moved by `error`."""
+
+    def __init__(self, seconds: float, error: float = 0.0) -> None:
+        super().__init__()
+        self._seconds, self._error = seconds, error
+
+    def forward(self, picture: Tensor) -> Tensor:
+        begin = time.thread_time()
+        while time.thread_time() - begin < self._seconds:
+            pass
+        return picture + self._error
+
+
+def engines(**seconds_and_errors: tuple[float, float]) -> dict[str, Callable[[], nn.Module]]:
+    return {name: lambda given=given: Busy(*given) for name, given in seconds_and_errors.items()}  # type: ignore[misc]
+
+
+def test_the_fastest_is_taken_and_remembered() -> None:
+    memory: dict[str, str] = {}
+    assert fastest(engines(exact=(0.03, 0), quick=(0.002, 1e-4)), WINDOW, memory, network="n") == "quick"
+    assert list(memory.values()) == ["quick"]
+    assert fastest(engines(exact=(0.001, 0), quick=(0.05, 0)), WINDOW, memory, network="n") == "quick"
+    assert fastest(engines(exact=(0.001, 0), quick=(0.05, 0)), WINDOW, memory, network="other") == "exact"
+
+
+def test_an_engine_that_computes_something_else_is_not_taken() -> None:
+    assert fastest(engines(exact=(0.02, 0), wrong=(0.0, 0.1)), WINDOW, {}, network="n") == "exact"
+
+
+def test_an_engine_that_fails_is_not_taken() -> None:
+    def broken() -> nn.Module:
+        raise ImportError("no such library")
+
+    choices = engines(exact=(0.01, 0)) | {"broken": broken}
+    assert fastest(choices, WINDOW, {}, network="n") == "exact"
+
+
+def test_a_failing_reference_is_told() -> None:
+    def broken() -> nn.Module:
+        raise ImportError("no such library")
+
+    with pytest.raises(ImportError):
+        fastest({"broken": broken} | engines(other=(0.0, 0)), WINDOW, {}, network="n")
+
+
+def test_one_engine_is_not_tried() -> None:
+    def never() -> nn.Module:
+        raise AssertionError
+
+    assert fastest({"only": never}, WINDOW, {}, network="n") == "only"
+
+
+def test_the_threads_of_the_caller_stay_as_they_are() -> None:
+    before = torch.get_num_threads()
+    fastest(engines(exact=(0.001, 0), quick=(0.0, 0)), WINDOW, {}, network="n")
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+@torch.inference_mode()
+def test_ncnn_answers_as_torch_does(scale: int) -> None:
+    network = SRVGG.from_weights(weights.load_safetensors("realesr-animevideov3")).float().anchored().at_scale(scale)
+    pictures = torch.rand(2, 3, 21, 34)
+    torch.testing.assert_close(NcnnNetwork(network, 1)(pictures), network(pictures), atol=1e-4, rtol=0)
