@@ -16,13 +16,15 @@ from shared.media.continuity import may_jump
 
 # Formats that hold their media in the one file that was opened. Playlists (hls, dash, concat) would let a file name
 # another file, here or elsewhere, and are left out; so are raw elementary streams, which have no times.
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg,gif,mxf,nut,ivf"
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg,gif,apng,mxf,nut,ivf"
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 
 MAX_SIDE = 16384  # pixels; what H.264, HEVC and AV1 encoders take
 MAX_PIXELS = 8192 * 4320
 MAX_STREAMS = 64
 MAX_SECONDS = 24 * 3600
+
+_SEQUENCE_BRANDS = {"avis", "hevc", "msf1"}  # pictures in motion, which begin with one at rest
 
 _CLOCK = re.compile(r"(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d(\.\d+)?)")
 _TOLD_AS_LENGTH = ("mov", "mpegts", "mpeg")  # libav's duration of other formats may be the time at which the file ends
@@ -45,12 +47,20 @@ def open_container(file: InputFile) -> Iterator[InputContainer]:
         container.close()
 
 
-def video_stream(container: InputContainer, name: str) -> VideoStream:
-    """Return the picture track, cover art aside, within our limits."""
+def picture_track(container: InputContainer) -> VideoStream | None:
+    """Return the first track of pictures, cover art aside; of an animated AVIF not the still for simple viewers."""
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-    if not streams:
+    moving = [stream for stream in streams if stream.frames > 1]
+    if moving and container.metadata.get("major_brand") in _SEQUENCE_BRANDS:
+        return moving[0]
+    return streams[0] if streams else None
+
+
+def video_stream(container: InputContainer, name: str) -> VideoStream:
+    """Return the picture track, within our limits."""
+    stream = picture_track(container)
+    if stream is None:
         raise UnreadableMedia("media_without_video", name=name)
-    stream = streams[0]
     if stream.codec_context is None:
         raise UnreadableMedia("media_unknown_codec", name=name)
     width, height = stream.codec_context.width, stream.codec_context.height

@@ -19,7 +19,8 @@ from av.video.stream import VideoStream
 
 from shared.errors import UnreadableMedia
 from shared.files.handles import InputFile
-from shared.media.colour import Colour, ToRgb, bit_depth
+from shared.media.captions import Captions
+from shared.media.colour import Colour, ToRgb, bit_depth, is_transparent
 from shared.media.container import duration_seconds, open_container, origin_seconds, video_stream
 from shared.media.demux import Reader
 from shared.media.frame import Frame
@@ -30,6 +31,7 @@ from shared.media.orientation import Orientation
 _DEEPEST = 10  # bits that every encoder here can write
 _TIMED_FORMATS = ("mov", "matroska", "mpegts", "flv")  # every packet says when its picture is shown
 _FINE_SECONDS = Fraction(1, 10_000)  # on a coarser grid than this sound and picture would visibly part
+_TRANSPARENCY = "transparency"
 _USUAL_RATE = Fraction(25)  # where a container tells none
 
 Timed = tuple[VideoFrame, int, int]  # a decoded picture, its pts and its duration on our clock
@@ -41,7 +43,8 @@ class VideoSource:
     Pictures are as stored: not brought into the `orientation` in which a player shows them, and not stretched by
     `sample_aspect_ratio`. Times count `time_base` units from the start of the earliest stream; where that does not lie
     on the picture track's own coarse grid, they are parts of the track's unit. `frame_count` is the container's own
-    count or an estimate, for progress; None when nothing is known.
+    count or an estimate, for progress; None when nothing is known. `lost` and `has_captions` are complete when all
+    frames have been read: captions and transparency may begin anywhere.
     """
 
     def __init__(self, file: InputFile) -> None:
@@ -72,7 +75,11 @@ class VideoSource:
             self.colour = Colour.of(first)
             self.bit_depth = bit_depth(first)
             self.has_audio = bool(container.streams.audio)
+            self.has_captions = False
             self.lost = _not_carried(first)
+            if stream.metadata.get("alpha_mode") == "1":  # VP8 and VP9: a second picture, which libav does not decode
+                self.lost.append(_TRANSPARENCY)
+            self._note(first)
 
     def frames(self) -> Generator[Frame]:
         """Yield every frame in order of presentation, decoded ahead in a thread.
@@ -120,13 +127,22 @@ class VideoSource:
             with self._opened() as (container, stream):
                 reader = Reader(container, stream, self.file.name)
                 for decoded, pts, duration in self._timed(container, stream, reader):
-                    if not channel.put(Frame(to_rgb(decoded), pts, duration)):
+                    captions = self._note(decoded)
+                    if not channel.put(Frame(to_rgb(decoded), pts, duration, captions)):
                         return
                 reader.check_complete()
         except BaseException as failure:  # noqa: BLE001  # raised again where frames are consumed
             channel.finish(failure)
         else:
             channel.finish()
+
+    def _note(self, decoded: VideoFrame) -> Captions | None:
+        """Keep what this picture has and an RGB frame has not; return its captions."""
+        if _TRANSPARENCY not in self.lost and is_transparent(decoded):
+            self.lost.append(_TRANSPARENCY)
+        captions = Captions.of(decoded)
+        self.has_captions |= captions is not None
+        return captions
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
@@ -229,8 +245,6 @@ def _not_carried(frame: VideoFrame) -> list[str]:
         lost.append("HDR mastering metadata")
     if frame.interlaced_frame:
         lost.append("interlacing: fields are woven into whole frames")
-    if any(component.is_alpha for component in frame.format.components):
-        lost.append("transparency")
     if not frame.format.is_rgb and frame.format.chroma_width(2) * frame.format.chroma_height(2) > 1:
         lost.append("colour finer than one sample for four pixels")
     if bit_depth(frame) > _DEEPEST:

@@ -14,7 +14,7 @@ from av.subtitles.stream import SubtitleStream
 
 from shared.files.handles import InputFile
 from shared.media import audio, subtitles
-from shared.media.container import open_container
+from shared.media.container import open_container, picture_track
 from shared.media.continuity import may_jump, packets_of
 
 if TYPE_CHECKING:
@@ -84,15 +84,16 @@ def carry_over(
         chapters = _shifted(source.chapters(), origin)
         if chapters:
             target.set_chapters(chapters)
-        pictures = [s.index for s in source.streams.video if not s.disposition & Disposition.attached_pic]
+        picture = picture_track(source)
+        assert picture is not None  # the frames come from it
         kept = [stream for stream in source.streams if not (chapters and _lists_chapters(stream))]
-        others = [stream.index for stream in kept if stream.index != pictures[0]]
-        target.streams.video[0].metadata.update(_stream_metadata(source.streams[pictures[0]]))
+        lead, others = picture.index, [stream.index for stream in kept if stream.index != picture.index]
+        target.streams.video[0].metadata.update(_stream_metadata(picture))
     tracks, lost = [], []
     for index in others:
         container = stack.enter_context(open_container(file))
         stream = _alone(container, index)
-        carried = _carried(file, stream, pictures[0], origin, target)
+        carried = _carried(file, stream, lead, origin, target)
         if carried is None:
             lost.append(_described(stream))
             continue
