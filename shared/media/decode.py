@@ -31,6 +31,7 @@ from shared.media.orientation import Orientation
 _DEEPEST = 10  # bits that every encoder here can write
 _TIMED_FORMATS = ("mov", "matroska", "mpegts", "flv")  # every packet says when its picture is shown
 _FINE_SECONDS = Fraction(1, 10_000)  # on a coarser grid than this sound and picture would visibly part
+_GREY_AND_ALPHA = 2  # components
 _TRANSPARENCY = "transparency"
 _USUAL_RATE = Fraction(25)  # where a container tells none
 
@@ -170,9 +171,10 @@ class VideoSource:
             yield *waiting, pts - waiting[1]
             waiting = decoded, pts
         if waiting is not None:
-            end = _track_end(container, stream)
-            rest = 0 if end is None else self._on_our_clock(end) - waiting[1]
-            yield *waiting, rest if rest > 0 else waiting[0].duration * self._parts or step
+            usual = waiting[0].duration * self._parts or step
+            ends = [self._on_our_clock(end) - waiting[1] for end in _track_ends(container, stream)]
+            rest = min((end for end in ends if end > 0), key=lambda end: abs(end - usual), default=usual)
+            yield *waiting, rest
 
     def _sought(self, index: int) -> Timed | None:
         """Go to the frame by its time; None where its time is not unique or the format cannot seek."""
@@ -220,11 +222,14 @@ def _parts(unit: Fraction, origin: Fraction) -> int:
     return 1 if (origin / unit).denominator == 1 else math.ceil(unit / _FINE_SECONDS)
 
 
-def _track_end(container: InputContainer, stream: VideoStream) -> int | None:
-    """Return the end of the last picture in stream time where the container tells it for this track."""
+def _track_ends(container: InputContainer, stream: VideoStream) -> list[int]:
+    """Return in stream time when the last picture may end, where the container tells it for this track.
+
+    The told duration counts from the first picture, in fragmented files from zero.
+    """
     if "mov" not in container.format.name or stream.duration is None:
-        return None
-    return (stream.start_time or 0) + stream.duration
+        return []
+    return [(stream.start_time or 0) + stream.duration, stream.duration]
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
@@ -245,7 +250,10 @@ def _not_carried(frame: VideoFrame) -> list[str]:
         lost.append("HDR mastering metadata")
     if frame.interlaced_frame:
         lost.append("interlacing: fields are woven into whole frames")
-    if not frame.format.is_rgb and frame.format.chroma_width(2) * frame.format.chroma_height(2) > 1:
+    has_chroma = (
+        not (frame.format.is_rgb or frame.format.has_palette) and len(frame.format.components) > _GREY_AND_ALPHA
+    )
+    if has_chroma and frame.format.chroma_width(2) * frame.format.chroma_height(2) > 1:
         lost.append("colour finer than one sample for four pixels")
     if bit_depth(frame) > _DEEPEST:
         lost.append(f"bits of a colour beyond {_DEEPEST}")

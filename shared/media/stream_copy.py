@@ -16,6 +16,7 @@ from shared.files.handles import InputFile
 from shared.media import audio, subtitles
 from shared.media.container import open_container, picture_track
 from shared.media.continuity import may_jump, packets_of
+from shared.media.sample_grid import on_sample_grid
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # exists only in the stubs
@@ -119,7 +120,8 @@ def _carried(
             again = _alone(trial, stream.index)
             copies = isinstance(again, AudioStream) and audio.can_copy(trial, again)
         if copies:
-            return target.add_stream_from_template(stream), _moved(packets_of(container, stream, lead), origin), []
+            exact = on_sample_grid(packets_of(container, stream, lead), stream)
+            return target.add_stream_from_template(stream), _moved(exact, origin), []
         if not audio.can_encode(stream):
             return None
         new = audio.add_encoded(target, stream)
