@@ -72,6 +72,11 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     return stream
 
 
+def frame_rate(stream: VideoStream) -> Fraction | None:
+    """Return the pictures a second that the container tells, or that libav found in the first of them."""
+    return stream.average_rate or stream.guessed_rate or stream.base_rate
+
+
 def origin_seconds(container: InputContainer) -> Fraction:
     """When the earliest picture or sound starts: the zero of our clock, so that a recording's offset goes away.
 

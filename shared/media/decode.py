@@ -21,7 +21,7 @@ from shared.errors import UnreadableMedia
 from shared.files.handles import InputFile
 from shared.media.captions import Captions
 from shared.media.colour import Colour, ToRgb, bit_depth, is_transparent
-from shared.media.container import duration_seconds, open_container, origin_seconds, video_stream
+from shared.media.container import duration_seconds, frame_rate, open_container, origin_seconds, video_stream
 from shared.media.demux import Reader
 from shared.media.frame import Frame
 from shared.media.frame_index import pts_of_frame
@@ -62,7 +62,7 @@ class VideoSource:
             told_unit = stream.time_base or Fraction(1, av.time_base)
             self._parts = _parts(told_unit, self.origin_seconds)
             self.time_base = told_unit / self._parts
-            self.frame_rate = stream.average_rate or stream.guessed_rate or stream.base_rate or _USUAL_RATE
+            self.frame_rate = frame_rate(stream) or _USUAL_RATE
             self.duration_seconds = duration_seconds(container, stream)
             is_mov = "mov" in container.format.name
             # AVI counts in its own way; an estimate is nearer there.

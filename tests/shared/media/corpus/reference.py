@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,11 @@ from tests.support.clips import Pixels
 _STREAM = re.compile(r"^ +Stream #0:(\d+)(?:\[\w+\])?(?:\((\w+)\))?: (\w+): (.*)$")
 _CHAPTER = re.compile(r"^    Chapter #0:\d+: start ([\d.]+), end ([\d.]+)")
 _ENTRY = re.compile(r"^ {4,10}(\S[^:]*?) *: (.*)$")
+_GAP = Fraction(5, 1000)  # seconds; less is rounding
+
+Samples = npt.NDArray[np.float32]
+
+_LINE = re.compile(r"^(\d\d:\S+) --> (\d\d:\S+)\n(.*?)(?=\n\n|\Z)", re.MULTILINE | re.DOTALL)
 _COLOUR = re.compile(r"^\w+(?: \([^)]*\))*(?: \([^)]*\))?, \w+\(([^)]*)\)")
 
 
@@ -28,6 +33,11 @@ class Track:
     kind: str
     told: str
     tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str | None:
+        """Its title, which MP4 calls a name."""
+        return self.tags.get("title") or self.tags.get("name")
 
     @property
     def is_cover(self) -> bool:
@@ -46,7 +56,16 @@ class Sound:
     told_end: Fraction
     rate: int
     layout: str
-    samples: npt.NDArray[np.float32]  # (time, channel)
+    samples: Samples  # (time, channel)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A chapter with its title, or a line of subtitles."""
+
+    begin: Fraction
+    end: Fraction
+    text: str
 
 
 @dataclass(frozen=True)
@@ -60,9 +79,16 @@ class Reference:
     colour: dict[str, str]  # what is told of range, matrix, primaries and transfer
     tracks: list[Track]
     tags: dict[str, str]
-    chapters: list[tuple[float, float, str]]
+    chapters: list[Text]
     sounds: list[Sound]
-    subtitles: list[str]
+    subtitles: list[list[Text]]
+
+    @property
+    def timecode(self) -> str | None:
+        """The timecode of the first picture."""
+        return next(
+            (track.tags["timecode"] for track in self.tracks if "timecode" in track.tags), self.tags.get("timecode")
+        )
 
     @property
     def origin(self) -> Fraction:
@@ -81,7 +107,7 @@ def read(path: Path) -> Reference:
         texts = [
             track.index for track in tracks if track.kind == "Subtitle" and not re.match("dvd|dvb|hdmv", track.told)
         ]
-        outputs = ["-map", f"0:{lead.index}", "-fps_mode", "passthrough", "-enc_time_base", "demux"]
+        outputs: list[str | Path] = ["-map", f"0:{lead.index}", "-fps_mode", "passthrough", "-enc_time_base", "demux"]
         outputs += ["-pix_fmt", "rgb24", "-f", "rawvideo", out / "pictures"]
         outputs += ["-map", f"0:{lead.index}", "-fps_mode", "passthrough", "-enc_time_base", "demux"]
         outputs += ["-c", "rawvideo", "-f", "framemd5", out / "times"]
@@ -105,7 +131,7 @@ def read(path: Path) -> Reference:
             tags=tags,
             chapters=chapters,
             sounds=[_sound(out, index) for index in sounds],
-            subtitles=[(out / f"{index}.srt").read_text(encoding="utf-8") for index in texts],
+            subtitles=[_lines((out / f"{index}.srt").read_text(encoding="utf-8")) for index in texts],
         )
 
 
@@ -134,11 +160,11 @@ def _run(*arguments: str | Path) -> str:
     return subprocess.run(command, capture_output=True, timeout=60, check=False).stderr.decode("utf-8", "replace")
 
 
-def _described(told: str) -> tuple[list[Track], dict[str, str], list[tuple[float, float, str]]]:
+def _described(told: str) -> tuple[list[Track], dict[str, str], list[Text]]:
     """Read ffmpeg's description of an input: its tracks, the file's tags and its chapters."""
     tags: dict[str, str] = {}
     tracks: list[Track] = []
-    chapters: list[tuple[float, float, str]] = []
+    chapters: list[Text] = []
     here = tags
     for line in told.splitlines():
         if stream := _STREAM.match(line):
@@ -146,14 +172,36 @@ def _described(told: str) -> tuple[list[Track], dict[str, str], list[tuple[float
             tracks.append(Track(int(stream[1]), stream[2] or "und", stream[3], stream[4], here))
         elif chapter := _CHAPTER.match(line):
             here = {}
-            chapters.append((float(chapter[1]), float(chapter[2]), ""))
+            chapters.append(Text(Fraction(chapter[1]), Fraction(chapter[2]), ""))
         elif line.startswith("  Program "):
             here = {}
         elif entry := _ENTRY.match(line):
             here.setdefault(entry[1].lower(), entry[2])
             if chapters and not tracks and entry[1] == "title":
-                chapters[-1] = (*chapters[-1][:2], entry[2])
+                chapters[-1] = replace(chapters[-1], text=entry[2])
     return tracks, tags, chapters
+
+
+def _with_silence(samples: Samples, spans: list[tuple[Fraction, Fraction]], rate: int) -> Samples:
+    """Fill what is missing between two frames."""
+    pieces, place, expected = [], 0, spans[0][0]
+    for begin, end in spans:
+        if begin - expected > _GAP:
+            pieces.append(np.zeros((round((begin - expected) * rate), samples.shape[1]), np.float32))
+        length = round((end - begin) * rate)
+        pieces.append(samples[place : place + length])
+        place, expected = place + length, end
+    return np.concatenate(pieces)
+
+
+def _lines(srt: str) -> list[Text]:
+    """Read the lines of subtitles."""
+    return [Text(_seconds(begin), _seconds(end), text.strip()) for begin, end, text in _LINE.findall(srt)]
+
+
+def _seconds(clock: str) -> Fraction:
+    hours, minutes, seconds = clock.replace(",", ".").split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
 
 
 def _colour(told: str) -> dict[str, str]:
@@ -182,5 +230,5 @@ def _sound(folder: Path, index: int) -> Sound:
         told_end=stored.spans[-1][1],
         rate=rate,
         layout=decoded.said["channel_layout_name"],
-        samples=samples.reshape(-1, channels),
+        samples=_with_silence(samples.reshape(-1, channels), decoded.spans, rate),
     )

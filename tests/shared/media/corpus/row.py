@@ -10,6 +10,16 @@ from av.audio.layout import AudioLayout
 from tests.support.clips import ffmpeg
 
 X264 = "-c:v libx264 -preset veryfast -pix_fmt yuv420p"
+VP9 = "-c:v libvpx-vp9 -deadline realtime -cpu-used 8"
+VP8 = "-c:v libvpx -deadline realtime -cpu-used 8"
+AV1 = "-c:v libsvtav1 -preset 12"
+X265 = "-c:v libx265 -preset ultrafast -x265-params log-level=error"
+GIF = "-vf 'split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=none' -c:v gif"
+GAP = "setpts='(N/24+if(gte(N,8),0.7,0))/TB'"
+VARIABLE = "setpts='(N/24+mod(N*N*7,5)/90)/TB'"  # never back
+AAC_FRENCH_GERMAN = "-c:a aac -metadata:s:a:0 language=fra -metadata:s:a:1 language=deu"
+FINE = "-q:v 2"
+CHROMA = ("colour finer than one sample for four pixels",)
 
 _TEXT = "1\n00:00:00,200 --> 00:00:00,600\n你好，世界\n\n2\n00:00:00,700 --> 00:00:00,900\nsecond\n"
 _NOTES = """;FFMETADATA1
@@ -43,13 +53,21 @@ def tone(pitch: int = 440, rate: int = 48000, seconds: float = 1, layout: str = 
     return f'-f lavfi -i "aevalsrc={tones}:c={layout}:s={rate}:d={seconds}"'
 
 
+V, A = picture(), tone()  # for most rows
+
+
+def parameters(matrix: str, primaries: str, transfer: str, value_range: str) -> str:
+    """Return the filter that tags a picture with a colour."""
+    return f"setparams=colorspace={matrix}:color_primaries={primaries}:color_trc={transfer}:range={value_range}"
+
+
 @dataclass(frozen=True)
 class Row:
     """A file and the ffmpeg commands that make it. DIR is the folder; the last command's output is the file itself."""
 
     name: str
     make: str | tuple[str, ...]
-    frames: int = 24
+    frames: int | None = 24  # None is as many as ffmpeg finds
     steady: Fraction | None = None  # what every frame lasts, where ffmpeg itself is told wrong times
     zero: Fraction | None = None  # where the clock begins, if not with what is decoded first
     anew: bool = False  # its sound is encoded anew
