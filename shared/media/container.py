@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 
 from shared.errors import UnreadableMedia
 from shared.files.handles import InputFile
-from shared.media.continuity import may_jump
+from shared.media.continuity import may_jump_ahead
 
 # Formats that hold their media in the one file that was opened. Playlists (hls, dash, concat) would let a file name
 # another file, here or elsewhere, and are left out; so are raw elementary streams, which have no times.
@@ -121,7 +121,7 @@ def _told_seconds(container: InputContainer, stream: VideoStream) -> Fraction | 
     elif clock := _CLOCK.fullmatch(stream.metadata.get("DURATION", "")):
         told = int(clock["hours"]) * 3600 + int(clock["minutes"]) * 60 + Fraction(clock["seconds"])
         told_as_end = True
-    if told is not None and told > MAX_SECONDS and may_jump(container):
+    if told is not None and told > MAX_SECONDS and may_jump_ahead(container):
         return Fraction(0)
     start = (stream.start_time or 0) * (stream.time_base or Fraction(0))
     return told - start if told is not None and told_as_end and 0 < start < told else told
@@ -130,7 +130,7 @@ def _told_seconds(container: InputContainer, stream: VideoStream) -> Fraction | 
 def _length_seconds(container: InputContainer) -> Fraction:
     """Return how long the file lasts, 0 when that is not told."""
     start, told = Fraction(container.start_time or 0, av.time_base), Fraction(container.duration or 0, av.time_base)
-    if told > MAX_SECONDS and may_jump(container):  # more than their clock can count: it jumped back
+    if told > MAX_SECONDS and may_jump_ahead(container):  # more than their clock can count: it jumped back
         return Fraction(0)
     return told - start if not _tells_length(container) and 0 < start < told else told
 

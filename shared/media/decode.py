@@ -22,10 +22,12 @@ from shared.files.handles import InputFile
 from shared.media.captions import Captions
 from shared.media.colour import Colour, ToRgb, bit_depth, is_transparent
 from shared.media.container import duration_seconds, frame_rate, open_container, origin_seconds, video_stream
+from shared.media.continuity import may_jump
 from shared.media.demux import Reader
 from shared.media.frame import Frame
 from shared.media.frame_index import pts_of_frame
 from shared.media.frame_queue import Channel, depth_for
+from shared.media.measured_length import measured_seconds
 from shared.media.orientation import Orientation
 
 _DEEPEST = 10  # bits that every encoder here can write
@@ -33,6 +35,7 @@ _TIMED_FORMATS = ("mov", "matroska", "mpegts", "flv")  # every packet says when 
 _FINE_SECONDS = Fraction(1, 10_000)  # on a coarser grid than this sound and picture would visibly part
 _GREY_AND_ALPHA = 2  # components
 _TRANSPARENCY = "transparency"
+_PATIENCE = 10.0  # seconds
 _USUAL_RATE = Fraction(25)  # where a container tells none
 
 Timed = tuple[VideoFrame, int, int]  # a decoded picture, its pts and its duration on our clock
@@ -48,7 +51,7 @@ class VideoSource:
     frames have been read: captions and transparency may begin anywhere.
     """
 
-    def __init__(self, file: InputFile) -> None:
+    def __init__(self, file: InputFile, *, patience: float = _PATIENCE) -> None:
         self.file = file
         self._decoding: list[tuple[Channel[Frame], threading.Thread]] = []
         with open_container(file) as container:
@@ -63,11 +66,14 @@ class VideoSource:
             self._parts = _parts(told_unit, self.origin_seconds)
             self.time_base = told_unit / self._parts
             self.frame_rate = frame_rate(stream) or _USUAL_RATE
-            self.duration_seconds = duration_seconds(container, stream)
+            told_seconds = duration_seconds(container, stream)
+            self.duration_seconds = self._measured(patience) if may_jump(container) else told_seconds
             is_mov = "mov" in container.format.name
             # AVI counts in its own way; an estimate is nearer there.
             self.frame_count = (
-                (stream.frames if is_mov else 0) or round(self.duration_seconds * self.frame_rate) or None
+                (stream.frames if is_mov else 0)
+                or round((self.duration_seconds or told_seconds) * self.frame_rate)
+                or None
             )
             self.display_matrix = _display_matrix(first)
             self.orientation = Orientation.of_display_matrix(self.display_matrix)
@@ -136,6 +142,14 @@ class VideoSource:
             channel.finish(failure)
         else:
             channel.finish()
+
+    def _measured(self, patience: float) -> float:
+        """Return the length of a file whose clock may jump; 0.0 when it cannot be found soon."""
+        with self._opened() as (container, stream):
+            try:
+                return float(measured_seconds(container, stream, patience) or 0)
+            except av.FFmpegError:  # how far it can be read is found when it is
+                return 0.0
 
     def _note(self, decoded: VideoFrame) -> Captions | None:
         """Keep what this picture has and an RGB frame has not; return its captions."""
@@ -212,9 +226,12 @@ class VideoSource:
         return last
 
 
-def open_video(file: InputFile) -> VideoSource:
-    """Open a video by its checked descriptor; raise UnreadableMedia if no picture can be decoded."""
-    return VideoSource(file)
+def open_video(file: InputFile, *, patience: float = _PATIENCE) -> VideoSource:
+    """Open a video by its checked descriptor; raise UnreadableMedia if no picture can be decoded.
+
+    Where the clock may jump, `patience` is for how many seconds its length is looked for; it is 0.0, unknown, after.
+    """
+    return VideoSource(file, patience=patience)
 
 
 def _parts(unit: Fraction, origin: Fraction) -> int:
