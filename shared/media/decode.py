@@ -35,6 +35,14 @@ _TIMED_FORMATS = ("mov", "matroska", "mpegts", "flv")  # every packet says when 
 _FINE_SECONDS = Fraction(1, 10_000)  # on a coarser grid than this sound and picture would visibly part
 _GREY_AND_ALPHA = 2  # components
 _TRANSPARENCY = "transparency"
+_NOT_WRITTEN = {  # what PyAV cannot give to an encoder
+    SideDataType.MASTERING_DISPLAY_METADATA: "HDR mastering metadata",
+    SideDataType.DYNAMIC_HDR_PLUS: "HDR10+ metadata",
+    SideDataType.DOVI_METADATA: "Dolby Vision metadata",
+    SideDataType.STEREO3D: "the mark that it is stereoscopic",
+    SideDataType.SPHERICAL: "the mark that it is spherical",
+    SideDataType.ICC_PROFILE: "colour profile",
+}
 _PATIENCE = 10.0  # seconds
 _USUAL_RATE = Fraction(25)  # where a container tells none
 
@@ -262,9 +270,7 @@ def _side_data(frame: VideoFrame, kind: SideDataType) -> SideData | None:
 
 def _not_carried(frame: VideoFrame) -> list[str]:
     """Name what a decoded picture has and an RGB frame has not."""
-    lost = []
-    if _side_data(frame, SideDataType.MASTERING_DISPLAY_METADATA) is not None:
-        lost.append("HDR mastering metadata")
+    lost = [name for kind, name in _NOT_WRITTEN.items() if _side_data(frame, kind) is not None]
     if frame.interlaced_frame:
         lost.append("interlacing: fields are woven into whole frames")
     has_chroma = (
