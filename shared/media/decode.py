@@ -2,7 +2,6 @@
 
 import contextvars
 import math
-import struct
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -12,8 +11,6 @@ from typing import Self
 
 import av
 from av.container import InputContainer
-from av.sidedata.sidedata import SideData
-from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -27,22 +24,12 @@ from shared.media.demux import Reader
 from shared.media.frame import Frame
 from shared.media.frame_index import pts_of_frame
 from shared.media.frame_queue import Channel, depth_for
+from shared.media.losses import TRANSPARENCY, display_matrix, not_carried
 from shared.media.measured_length import measured_seconds
 from shared.media.orientation import Orientation
 
-_DEEPEST = 10  # bits that every encoder here can write
 _TIMED_FORMATS = ("mov", "matroska", "mpegts", "flv")  # every packet says when its picture is shown
 _FINE_SECONDS = Fraction(1, 10_000)  # on a coarser grid than this sound and picture would visibly part
-_GREY_AND_ALPHA = 2  # components
-_TRANSPARENCY = "transparency"
-_NOT_WRITTEN = {  # what PyAV cannot give to an encoder
-    SideDataType.MASTERING_DISPLAY_METADATA: "HDR mastering metadata",
-    SideDataType.DYNAMIC_HDR_PLUS: "HDR10+ metadata",
-    SideDataType.DOVI_METADATA: "Dolby Vision metadata",
-    SideDataType.STEREO3D: "the mark that it is stereoscopic",
-    SideDataType.SPHERICAL: "the mark that it is spherical",
-    SideDataType.ICC_PROFILE: "colour profile",
-}
 _PATIENCE = 10.0  # seconds
 _USUAL_RATE = Fraction(25)  # where a container tells none
 
@@ -83,7 +70,7 @@ class VideoSource:
                 or round((self.duration_seconds or told_seconds) * self.frame_rate)
                 or None
             )
-            self.display_matrix = _display_matrix(first)
+            self.display_matrix = display_matrix(first)
             self.orientation = Orientation.of_display_matrix(self.display_matrix)
             # The container's word, else the codec's: many codecs have no place for it, and players go by the container.
             self.sample_aspect_ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
@@ -91,9 +78,9 @@ class VideoSource:
             self.bit_depth = bit_depth(first)
             self.has_audio = bool(container.streams.audio)
             self.has_captions = False
-            self.lost = _not_carried(first)
+            self.lost = not_carried(first)
             if stream.metadata.get("alpha_mode") == "1":  # VP8 and VP9: a second picture, which libav does not decode
-                self.lost.append(_TRANSPARENCY)
+                self.lost.append(TRANSPARENCY)
             self._note(first)
 
     def frames(self) -> Generator[Frame]:
@@ -161,8 +148,8 @@ class VideoSource:
 
     def _note(self, decoded: VideoFrame) -> Captions | None:
         """Keep what this picture has and an RGB frame has not; return its captions."""
-        if _TRANSPARENCY not in self.lost and is_transparent(decoded):
-            self.lost.append(_TRANSPARENCY)
+        if TRANSPARENCY not in self.lost and is_transparent(decoded):
+            self.lost.append(TRANSPARENCY)
         captions = Captions.of(decoded)
         self.has_captions |= captions is not None
         return captions
@@ -255,29 +242,3 @@ def _track_ends(container: InputContainer, stream: VideoStream) -> list[int]:
     if "mov" not in container.format.name or stream.duration is None:
         return []
     return [(stream.start_time or 0) + stream.duration, stream.duration]
-
-
-def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
-    """Return the nine numbers that say how a player turns and flips the picture."""
-    data = _side_data(frame, SideDataType.DISPLAYMATRIX)
-    return None if data is None else struct.unpack("=9i", bytes(data)[:36])
-
-
-def _side_data(frame: VideoFrame, kind: SideDataType) -> SideData | None:
-    kinds: list[SideData] = list(frame.side_data)  # type: ignore[arg-type]  # the stubs call its items str
-    return next((data for data in kinds if data.type is kind), None)
-
-
-def _not_carried(frame: VideoFrame) -> list[str]:
-    """Name what a decoded picture has and an RGB frame has not."""
-    lost = [name for kind, name in _NOT_WRITTEN.items() if _side_data(frame, kind) is not None]
-    if frame.interlaced_frame:
-        lost.append("interlacing: fields are woven into whole frames")
-    has_chroma = (
-        not (frame.format.is_rgb or frame.format.has_palette) and len(frame.format.components) > _GREY_AND_ALPHA
-    )
-    if has_chroma and frame.format.chroma_width(2) * frame.format.chroma_height(2) > 1:
-        lost.append("colour finer than one sample for four pixels")
-    if bit_depth(frame) > _DEEPEST:
-        lost.append(f"bits of a colour beyond {_DEEPEST}")
-    return lost
