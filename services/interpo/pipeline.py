@@ -67,15 +67,17 @@ def multiplied(frames: Iterable[Frame], timeline: Timeline, model: Interpolate, 
             kind = _kind_of(earlier.image, later.image, cuts)
             pairs[kind] += 1
             own, *between = timeline.between(earlier, later)
-            yield Frame(earlier.image, own.pts, own.duration)
+            yield Frame(earlier.image, own.pts, own.duration, earlier.captions)
             moving = kind == "moving"
             images = model(earlier.image, later.image, timesteps) if moving else [earlier.image] * len(between)
             for instant, image in zip(between, images, strict=True):
                 yield Frame(image, instant.pts, instant.duration)
         earlier = later
     if earlier is not None:
+        captions = earlier.captions
         for instant in timeline.after(earlier):
-            yield Frame(earlier.image, instant.pts, instant.duration)
+            yield Frame(earlier.image, instant.pts, instant.duration, captions)
+            captions = None
 
 
 def _kind_of(earlier: Picture, later: Picture, cuts: CutDetector) -> str:

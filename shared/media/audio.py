@@ -105,10 +105,12 @@ def _uniform(frames: Iterator[AudioFrame], target: AudioStream, origin: Fraction
     """Bring frames of any shape to that of `target`, their times in its samples, `origin` seconds earlier."""
     shape: tuple[str, str, int] | None = None
     resampler: AudioResampler | None = None
+    end: Fraction | None = None  # seconds; what a decoder gives at last has no time of its own
     for frame in frames:
-        if frame.pts is not None and frame.time_base is not None:
-            frame.pts = round((frame.pts * frame.time_base - origin) * frame.sample_rate)
-            frame.time_base = Fraction(1, frame.sample_rate)
+        begin = end if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base - origin
+        if begin is not None:
+            frame.pts, frame.time_base = round(begin * frame.sample_rate), Fraction(1, frame.sample_rate)
+            end = begin + Fraction(frame.samples, frame.sample_rate)
         now = (frame.format.name, frame.layout.name, frame.sample_rate)
         if resampler is None or now != shape:
             if resampler is not None:

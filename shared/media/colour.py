@@ -23,6 +23,7 @@ _HD_LINES = 720
 # libswscale's own names of the matrices, by code point.
 _SWS_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _SWS_RGB = 5  # ignored for RGB; any valid value
+_OPAQUE = 255
 _LIMITED, _FULL = 1, 2  # AVColorRange
 
 # Measured on Big Buck Bunny, RGB to 4:2:0 and back: bilinear both ways 45.8 dB, averaged down and bicubic up 51.3 dB.
@@ -123,6 +124,13 @@ class ToYuv:
 def bit_depth(frame: VideoFrame) -> int:
     """Bits of a component; 8 for palettes."""
     return max((component.bits for component in frame.format.components), default=8)
+
+
+def is_transparent(frame: VideoFrame) -> bool:
+    """Whether any part of the picture lets a background through."""
+    if not (frame.format.has_palette or any(component.is_alpha for component in frame.format.components)):
+        return False
+    return bool(VideoReformatter().reformat(frame, format="rgba", threads=1).to_ndarray()[..., 3].min() < _OPAQUE)
 
 
 def _white_shift(colour: Colour) -> int:

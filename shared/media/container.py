@@ -12,17 +12,19 @@ from av.video.stream import VideoStream
 
 from shared.errors import UnreadableMedia
 from shared.files.handles import InputFile
-from shared.media.continuity import may_jump
+from shared.media.continuity import may_jump_ahead
 
 # Formats that hold their media in the one file that was opened. Playlists (hls, dash, concat) would let a file name
 # another file, here or elsewhere, and are left out; so are raw elementary streams, which have no times.
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg,gif,mxf,nut,ivf"
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg,gif,apng,mxf,nut,ivf"
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 
 MAX_SIDE = 16384  # pixels; what H.264, HEVC and AV1 encoders take
 MAX_PIXELS = 8192 * 4320
 MAX_STREAMS = 64
 MAX_SECONDS = 24 * 3600
+
+_SEQUENCE_BRANDS = {"avis", "hevc", "msf1"}  # pictures in motion, which begin with one at rest
 
 _CLOCK = re.compile(r"(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d(\.\d+)?)")
 _TOLD_AS_LENGTH = ("mov", "mpegts", "mpeg")  # libav's duration of other formats may be the time at which the file ends
@@ -45,12 +47,20 @@ def open_container(file: InputFile) -> Iterator[InputContainer]:
         container.close()
 
 
-def video_stream(container: InputContainer, name: str) -> VideoStream:
-    """Return the picture track, cover art aside, within our limits."""
+def picture_track(container: InputContainer) -> VideoStream | None:
+    """Return the first track of pictures, cover art aside; of an animated AVIF not the still for simple viewers."""
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-    if not streams:
+    moving = [stream for stream in streams if stream.frames > 1]
+    if moving and container.metadata.get("major_brand") in _SEQUENCE_BRANDS:
+        return moving[0]
+    return streams[0] if streams else None
+
+
+def video_stream(container: InputContainer, name: str) -> VideoStream:
+    """Return the picture track, within our limits."""
+    stream = picture_track(container)
+    if stream is None:
         raise UnreadableMedia("media_without_video", name=name)
-    stream = streams[0]
     if stream.codec_context is None:
         raise UnreadableMedia("media_unknown_codec", name=name)
     width, height = stream.codec_context.width, stream.codec_context.height
@@ -60,6 +70,11 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
         raise UnreadableMedia("media_too_long", name=name, hours=MAX_SECONDS // 3600)
     stream.thread_type = "AUTO"
     return stream
+
+
+def frame_rate(stream: VideoStream) -> Fraction | None:
+    """Return the pictures a second that the container tells, or that libav found in the first of them."""
+    return stream.average_rate or stream.guessed_rate or stream.base_rate
 
 
 def origin_seconds(container: InputContainer) -> Fraction:
@@ -106,7 +121,7 @@ def _told_seconds(container: InputContainer, stream: VideoStream) -> Fraction | 
     elif clock := _CLOCK.fullmatch(stream.metadata.get("DURATION", "")):
         told = int(clock["hours"]) * 3600 + int(clock["minutes"]) * 60 + Fraction(clock["seconds"])
         told_as_end = True
-    if told is not None and told > MAX_SECONDS and may_jump(container):
+    if told is not None and told > MAX_SECONDS and may_jump_ahead(container):
         return Fraction(0)
     start = (stream.start_time or 0) * (stream.time_base or Fraction(0))
     return told - start if told is not None and told_as_end and 0 < start < told else told
@@ -115,7 +130,7 @@ def _told_seconds(container: InputContainer, stream: VideoStream) -> Fraction | 
 def _length_seconds(container: InputContainer) -> Fraction:
     """Return how long the file lasts, 0 when that is not told."""
     start, told = Fraction(container.start_time or 0, av.time_base), Fraction(container.duration or 0, av.time_base)
-    if told > MAX_SECONDS and may_jump(container):  # more than their clock can count: it jumped back
+    if told > MAX_SECONDS and may_jump_ahead(container):  # more than their clock can count: it jumped back
         return Fraction(0)
     return told - start if not _tells_length(container) and 0 < start < told else told
 

@@ -1,4 +1,4 @@
-"""One running clock for transport and programme streams whose own jumps: recordings that were joined, or restarted.
+"""One running clock for streams whose own jumps: recordings that were joined, or restarted.
 
 Such a stream is a row of parts. In each, sound and picture count on one clock; the next part continues where the
 picture of the last one ended. All readers of a file walk over all of its packets, so that all find the same parts.
@@ -7,13 +7,14 @@ picture of the last one ended. All readers of a file walk over all of its packet
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, Self
 
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
 
-_FORMATS = ("mpegts", "mpeg")  # others hold one clock by their design, and a long pause in them is a still on purpose
+_BROADCAST = ("mpegts", "mpeg")  # the clock may jump anywhere; in others a long pause is a still on purpose
+_FORMATS = (*_BROADCAST, "flv", "live_flv")  # others hold one clock by their design
 _LONGEST_PAUSE = Fraction(10)  # seconds without any packet; FFmpeg's own limit
 _STEP_BACK = Fraction(1, 4)  # seconds; less is disorder within a part
 _MOST_HELD = 500  # packets of a new part that wait for its first picture
@@ -26,9 +27,17 @@ def may_jump(container: InputContainer) -> bool:
     return container.format.name in _FORMATS
 
 
-def is_jump(expected: Fraction, told: Fraction, reached: Fraction) -> bool:
-    """Whether a track that should go on at `expected` seconds is elsewhere; the part has `reached` so far."""
-    return told < expected - _STEP_BACK or told > max(expected, reached) + _LONGEST_PAUSE
+def may_jump_ahead(container: InputContainer) -> bool:
+    """Whether a long pause in this format is a jump of its clock."""
+    return container.format.name in _BROADCAST
+
+
+def is_jump(expected: Fraction, told: Fraction, reached: Fraction, *, ahead: bool) -> bool:
+    """Whether a track that should go on at `expected` seconds is elsewhere; the part has `reached` so far.
+
+    `ahead` is what `may_jump_ahead` says of the file.
+    """
+    return told < expected - _STEP_BACK or (ahead and told > max(expected, reached) + _LONGEST_PAUSE)
 
 
 def has_foreign_pts(packet: "Packet[Any]") -> bool:
@@ -46,7 +55,7 @@ def packets_of(container: InputContainer, stream: Stream, lead: int) -> Packets:
     if not may_jump(container):
         yield from container.demux(stream)
         return
-    for packet in Continuity(lead).running(container.demux()):
+    for packet in Continuity.of(container, lead).running(container.demux()):
         if packet.stream is stream:
             yield packet
 
@@ -69,9 +78,15 @@ class Continuity:
     """Finds the parts of a stream and moves its packets to the running clock; `lead` is the picture track's index."""
 
     lead: int
+    ahead: bool  # whether its clock may jump ahead
     _parts: list[_Part] = field(default_factory=list)
     _tracks: dict[int, _Track] = field(default_factory=dict)
     _held: "list[tuple[int, Packet[Any]]]" = field(default_factory=list)
+
+    @classmethod
+    def of(cls, container: InputContainer, lead: int) -> Self:
+        """Return one for a file that is open."""
+        return cls(lead, may_jump_ahead(container))
 
     @property
     def jumped(self) -> bool:
@@ -103,7 +118,7 @@ class Continuity:
         elif track.part < newest:  # it follows another track over a jump, or is not yet there
             if abs(told - self._parts[newest].reached) < abs(told - track.expected):
                 track.part = newest
-        elif is_jump(track.expected, told, self._parts[newest].reached):
+        elif is_jump(track.expected, told, self._parts[newest].reached, ahead=self.ahead):
             self._parts.append(_Part(None, told))
             track.part = newest + 1
         part = self._parts[track.part]

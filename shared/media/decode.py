@@ -2,7 +2,6 @@
 
 import contextvars
 import math
-import struct
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -12,24 +11,26 @@ from typing import Self
 
 import av
 from av.container import InputContainer
-from av.sidedata.sidedata import SideData
-from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from shared.errors import UnreadableMedia
 from shared.files.handles import InputFile
-from shared.media.colour import Colour, ToRgb, bit_depth
-from shared.media.container import duration_seconds, open_container, origin_seconds, video_stream
+from shared.media.captions import Captions
+from shared.media.colour import Colour, ToRgb, bit_depth, is_transparent
+from shared.media.container import duration_seconds, frame_rate, open_container, origin_seconds, video_stream
+from shared.media.continuity import may_jump
 from shared.media.demux import Reader
 from shared.media.frame import Frame
 from shared.media.frame_index import pts_of_frame
 from shared.media.frame_queue import Channel, depth_for
+from shared.media.losses import TRANSPARENCY, display_matrix, not_carried
+from shared.media.measured_length import measured_seconds
 from shared.media.orientation import Orientation
 
-_DEEPEST = 10  # bits that every encoder here can write
 _TIMED_FORMATS = ("mov", "matroska", "mpegts", "flv")  # every packet says when its picture is shown
 _FINE_SECONDS = Fraction(1, 10_000)  # on a coarser grid than this sound and picture would visibly part
+_PATIENCE = 10.0  # seconds
 _USUAL_RATE = Fraction(25)  # where a container tells none
 
 Timed = tuple[VideoFrame, int, int]  # a decoded picture, its pts and its duration on our clock
@@ -41,10 +42,11 @@ class VideoSource:
     Pictures are as stored: not brought into the `orientation` in which a player shows them, and not stretched by
     `sample_aspect_ratio`. Times count `time_base` units from the start of the earliest stream; where that does not lie
     on the picture track's own coarse grid, they are parts of the track's unit. `frame_count` is the container's own
-    count or an estimate, for progress; None when nothing is known.
+    count or an estimate, for progress; None when nothing is known. `lost` and `has_captions` are complete when all
+    frames have been read: captions and transparency may begin anywhere.
     """
 
-    def __init__(self, file: InputFile) -> None:
+    def __init__(self, file: InputFile, *, patience: float = _PATIENCE) -> None:
         self.file = file
         self._decoding: list[tuple[Channel[Frame], threading.Thread]] = []
         with open_container(file) as container:
@@ -58,21 +60,28 @@ class VideoSource:
             told_unit = stream.time_base or Fraction(1, av.time_base)
             self._parts = _parts(told_unit, self.origin_seconds)
             self.time_base = told_unit / self._parts
-            self.frame_rate = stream.average_rate or stream.guessed_rate or stream.base_rate or _USUAL_RATE
-            self.duration_seconds = duration_seconds(container, stream)
+            self.frame_rate = frame_rate(stream) or _USUAL_RATE
+            told_seconds = duration_seconds(container, stream)
+            self.duration_seconds = self._measured(patience) if may_jump(container) else told_seconds
             is_mov = "mov" in container.format.name
             # AVI counts in its own way; an estimate is nearer there.
             self.frame_count = (
-                (stream.frames if is_mov else 0) or round(self.duration_seconds * self.frame_rate) or None
+                (stream.frames if is_mov else 0)
+                or round((self.duration_seconds or told_seconds) * self.frame_rate)
+                or None
             )
-            self.display_matrix = _display_matrix(first)
+            self.display_matrix = display_matrix(first)
             self.orientation = Orientation.of_display_matrix(self.display_matrix)
             # The container's word, else the codec's: many codecs have no place for it, and players go by the container.
             self.sample_aspect_ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
             self.colour = Colour.of(first)
             self.bit_depth = bit_depth(first)
             self.has_audio = bool(container.streams.audio)
-            self.lost = _not_carried(first)
+            self.has_captions = False
+            self.lost = not_carried(first)
+            if stream.metadata.get("alpha_mode") == "1":  # VP8 and VP9: a second picture, which libav does not decode
+                self.lost.append(TRANSPARENCY)
+            self._note(first)
 
     def frames(self) -> Generator[Frame]:
         """Yield every frame in order of presentation, decoded ahead in a thread.
@@ -120,13 +129,30 @@ class VideoSource:
             with self._opened() as (container, stream):
                 reader = Reader(container, stream, self.file.name)
                 for decoded, pts, duration in self._timed(container, stream, reader):
-                    if not channel.put(Frame(to_rgb(decoded), pts, duration)):
+                    captions = self._note(decoded)
+                    if not channel.put(Frame(to_rgb(decoded), pts, duration, captions)):
                         return
                 reader.check_complete()
         except BaseException as failure:  # noqa: BLE001  # raised again where frames are consumed
             channel.finish(failure)
         else:
             channel.finish()
+
+    def _measured(self, patience: float) -> float:
+        """Return the length of a file whose clock may jump; 0.0 when it cannot be found soon."""
+        with self._opened() as (container, stream):
+            try:
+                return float(measured_seconds(container, stream, patience) or 0)
+            except av.FFmpegError:  # how far it can be read is found when it is
+                return 0.0
+
+    def _note(self, decoded: VideoFrame) -> Captions | None:
+        """Keep what this picture has and an RGB frame has not; return its captions."""
+        if TRANSPARENCY not in self.lost and is_transparent(decoded):
+            self.lost.append(TRANSPARENCY)
+        captions = Captions.of(decoded)
+        self.has_captions |= captions is not None
+        return captions
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
@@ -154,9 +180,10 @@ class VideoSource:
             yield *waiting, pts - waiting[1]
             waiting = decoded, pts
         if waiting is not None:
-            end = _track_end(container, stream)
-            rest = 0 if end is None else self._on_our_clock(end) - waiting[1]
-            yield *waiting, rest if rest > 0 else waiting[0].duration * self._parts or step
+            usual = waiting[0].duration * self._parts or step
+            ends = [self._on_our_clock(end) - waiting[1] for end in _track_ends(container, stream)]
+            rest = min((end for end in ends if end > 0), key=lambda end: abs(end - usual), default=usual)
+            yield *waiting, rest
 
     def _sought(self, index: int) -> Timed | None:
         """Go to the frame by its time; None where its time is not unique or the format cannot seek."""
@@ -194,9 +221,12 @@ class VideoSource:
         return last
 
 
-def open_video(file: InputFile) -> VideoSource:
-    """Open a video by its checked descriptor; raise UnreadableMedia if no picture can be decoded."""
-    return VideoSource(file)
+def open_video(file: InputFile, *, patience: float = _PATIENCE) -> VideoSource:
+    """Open a video by its checked descriptor; raise UnreadableMedia if no picture can be decoded.
+
+    Where the clock may jump, `patience` is for how many seconds its length is looked for; it is 0.0, unknown, after.
+    """
+    return VideoSource(file, patience=patience)
 
 
 def _parts(unit: Fraction, origin: Fraction) -> int:
@@ -204,35 +234,11 @@ def _parts(unit: Fraction, origin: Fraction) -> int:
     return 1 if (origin / unit).denominator == 1 else math.ceil(unit / _FINE_SECONDS)
 
 
-def _track_end(container: InputContainer, stream: VideoStream) -> int | None:
-    """Return the end of the last picture in stream time where the container tells it for this track."""
+def _track_ends(container: InputContainer, stream: VideoStream) -> list[int]:
+    """Return in stream time when the last picture may end, where the container tells it for this track.
+
+    The told duration counts from the first picture, in fragmented files from zero.
+    """
     if "mov" not in container.format.name or stream.duration is None:
-        return None
-    return (stream.start_time or 0) + stream.duration
-
-
-def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
-    """Return the nine numbers that say how a player turns and flips the picture."""
-    data = _side_data(frame, SideDataType.DISPLAYMATRIX)
-    return None if data is None else struct.unpack("=9i", bytes(data)[:36])
-
-
-def _side_data(frame: VideoFrame, kind: SideDataType) -> SideData | None:
-    kinds: list[SideData] = list(frame.side_data)  # type: ignore[arg-type]  # the stubs call its items str
-    return next((data for data in kinds if data.type is kind), None)
-
-
-def _not_carried(frame: VideoFrame) -> list[str]:
-    """Name what a decoded picture has and an RGB frame has not."""
-    lost = []
-    if _side_data(frame, SideDataType.MASTERING_DISPLAY_METADATA) is not None:
-        lost.append("HDR mastering metadata")
-    if frame.interlaced_frame:
-        lost.append("interlacing: fields are woven into whole frames")
-    if any(component.is_alpha for component in frame.format.components):
-        lost.append("transparency")
-    if not frame.format.is_rgb and frame.format.chroma_width(2) * frame.format.chroma_height(2) > 1:
-        lost.append("colour finer than one sample for four pixels")
-    if bit_depth(frame) > _DEEPEST:
-        lost.append(f"bits of a colour beyond {_DEEPEST}")
-    return lost
+        return []
+    return [(stream.start_time or 0) + stream.duration, stream.duration]

@@ -4,7 +4,6 @@ A single broken packet is concealed by the decoder or left out. A file that ends
 which more than a tenth cannot be decoded, is refused: an incomplete result that looks complete is worse than an error.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -17,6 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from shared.errors import UnreadableMedia
+from shared.media.avi_places import AviPlaces
 from shared.media.container import promised_end
 from shared.media.continuity import Continuity, may_jump
 
@@ -37,22 +37,17 @@ class Reader:
         self._end_seconds = Fraction(0)
         self._pause_seconds = Fraction(0)  # the longest packet
         self._cut_short = False
-        self._continuity = Continuity(stream.index) if may_jump(container) else None
-        # Packets of AVI tell when they are decoded, not when their pictures are shown.
-        self._places: deque[int] | None = deque() if "avi" in container.format.name else None
-        self._key_places: deque[int] = deque()
+        self._continuity = Continuity.of(container, stream.index) if may_jump(container) else None
+        self._places = AviPlaces(stream) if "avi" in container.format.name else None
         self.first_pts: int | None = None  # of the first packet, a key frame after a seek
 
     def frames(self) -> Iterator[VideoFrame]:
         """Yield the decoded pictures in order of presentation; raise UnreadableMedia when too much is broken."""
-        for packet in self._read():
-            if self._places is not None and packet.size and packet.dts is not None:
-                self._places.append(packet.dts)
-                packet.pts = packet.dts  # so that the picture tells which packet it came in
-                if packet.is_keyframe:
-                    self._key_places.append(packet.dts)
+        packets = self._read() if self._places is None else self._places.noted(self._read())
+        for packet in packets:
             try:
-                yield from self._placed(self._stream.decode(packet))
+                frames = self._stream.decode(packet)
+                yield from frames if self._places is None else self._places.placed(frames)
             except av.FFmpegError as problem:
                 self._failures += 1
                 if self._cut_short:  # the end of a truncated file, which `check_complete` reports
@@ -106,22 +101,6 @@ class Reader:
                     self._packets += 1
                     self.first_pts = packet.pts if self._packets == 1 else self.first_pts
                 yield packet
-
-    def _placed(self, frames: list[VideoFrame]) -> Iterator[VideoFrame]:
-        """Give pictures their times where the container tells none: the n-th one shown has the n-th packet's.
-
-        Nothing that was decoded from a key frame on is shown before the pictures of earlier packets: what of these has
-        not come by then is broken.
-        """
-        first_place = 0
-        for frame in frames:
-            while self._key_places and frame.pts is not None and self._key_places[0] <= frame.pts:
-                first_place = self._key_places.popleft()
-            while self._places and self._places[0] < first_place:
-                self._places.popleft()
-            if self._places:
-                frame.pts = self._places.popleft()
-            yield frame
 
     def _note(self, packet: "Packet[Stream]") -> None:
         """Keep how far the file reaches, and whether the packet at hand ends in the middle."""

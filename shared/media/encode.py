@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from shared.arrays import Picture
 from shared.errors import JobFailed
 from shared.files.handles import OutputFile, write_problem
+from shared.media import captions
 from shared.media.colour import Colour, ToYuv
 from shared.media.container import MAX_SIDE
 from shared.media.decode import VideoSource
@@ -167,9 +168,10 @@ class _Output:
         self._stream = self._picture_stream()
         self._tracks: list[CopiedStream] = []
         self._lost: list[str] = []
+        self._captioned = False
         if plan.like is not None:
             self._tracks, lost = carry_over(plan.like.file, plan.like.origin_seconds, self._container, stack)
-            self._lost = plan.like.lost + lost
+            self._lost = lost
         self._container.metadata[KEY] = plan.label.implicit()
 
     def write(self, frame: Frame) -> None:
@@ -179,6 +181,8 @@ class _Output:
         if self._plan.label.visible and frame.pts * self._plan.time_base < _LABELLED_SECONDS:
             image = stamp(image, self._plan.shape.orientation if self._plan.shape else Orientation())
         picture = self._to_yuv(image)
+        if frame.captions is not None and self._encoder.name in captions.ENCODERS:
+            picture, self._captioned = frame.captions.on(picture), True
         picture.pts, picture.time_base = self._timing.place(frame), self._timing.ticks
         self._mux(self._stream.encode(picture))
 
@@ -196,8 +200,15 @@ class _Output:
             height=self._size[1],
             duration_seconds=float(self._timing.end_seconds),
             encoder=self._encoder.name,
-            lost=self._lost + [f"the end of {track.name}" for track in self._tracks if track.broken_off],
+            lost=self._named_losses(),
         )
+
+    def _named_losses(self) -> list[str]:
+        """Name what the source had and the result has not; what its pictures had is known when all were read."""
+        lost = self._plan.like.lost + self._lost if self._plan.like else self._lost
+        if self._plan.like and self._plan.like.has_captions and not self._captioned:
+            lost = [*lost, "closed captions"]
+        return lost + [f"the end of {track.name}" for track in self._tracks if track.broken_off]
 
     def _picture_stream(self) -> VideoStream:
         """Set up the encoder, with the shape and the colour of the source stated explicitly."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shared.arrays import Picture
+from shared.media.captions import Captions
 from shared.process.ordered_map import ordered_map
 
 
@@ -16,12 +17,13 @@ class Frame:
     `image` is (height, width, 3) RGB: uint8 0-255, or uint16 0-65535 when the source has more than 8 bits. It is
     oriented as stored; a player shows it in `VideoSource.orientation`. `pts` and `duration` count units of the time
     base that belongs to the frames (`VideoSource.time_base`, or the one given to `encode`); pts 0 is
-    the moment at which the earliest stream of the source starts.
+    the moment at which the earliest stream of the source starts. A picture that is made from others has no `captions`.
     """
 
     image: Picture
     pts: int
     duration: int
+    captions: Captions | None = None
 
 
 def repeat_identical(

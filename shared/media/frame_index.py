@@ -7,7 +7,7 @@ from fractions import Fraction
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from shared.media.continuity import has_foreign_pts, is_jump, may_jump
+from shared.media.continuity import has_foreign_pts, is_jump, may_jump, may_jump_ahead
 
 
 def pts_of_frame(container: InputContainer, stream: VideoStream, index: int) -> int | None:
@@ -42,7 +42,8 @@ def _in_order(container: InputContainer, stream: VideoStream) -> Iterator[int | 
             return
         if packet.dts is not None and may_jump(container):
             told = packet.dts * packet.time_base
-            if has_foreign_pts(packet) or (expected is not None and is_jump(expected, told, expected)):
+            jumps = expected is not None and is_jump(expected, told, expected, ahead=may_jump_ahead(container))
+            if jumps or has_foreign_pts(packet):
                 yield None
                 return
             expected = told + (packet.duration or 0) * packet.time_base

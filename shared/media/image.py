@@ -17,6 +17,8 @@ from shared.media.watermark import stamp
 
 MAX_PICTURE_PIXELS: Final = 80_000_000  # below Pillow's own alarm
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "JPEG2000")
+_ANIMATED_FORMATS: Final = ("GIF", "PNG", "WEBP", "AVIF")
+_FILM_FORMATS: Final = ("GIF", "PNG")  # of these, the ones that libav reads as videos
 _SUFFIXES: Final = {"JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp"}  # all others become PNG
 _JPEG_QUALITY: Final = 95
 _NAMESPACE: Final = "http://www.tc260.org.cn/ns/AIGC/1.0/"
@@ -29,10 +31,10 @@ _XMP: Final = (
 
 
 def is_picture(file: InputFile) -> bool:
-    """Whether the file is in one of our picture formats; animations count, by their first frame."""
+    """Whether the file is in one of our picture formats; an animation that can be read as a video is none."""
     try:
-        with Image.open(file.url, formats=_FORMATS):
-            return True
+        with Image.open(file.url, formats=_FORMATS) as image:
+            return not (image.format in _FILM_FORMATS and _is_animated(image))
     except UnidentifiedImageError:
         return False
     except Exception:  # noqa: BLE001  # see `_opened`: known, and damaged
@@ -40,9 +42,8 @@ def is_picture(file: InputFile) -> bool:
 
 
 def picture_header(file: InputFile) -> MediaHeader:
-    """Return what the header says, with the size as a viewer shows it; raise UnreadableMedia."""
-    image = _opened(file)
-    with image:
+    """Return what the header says, with the size as a viewer shows it; raise UnreadableMedia, also for an animation."""
+    with _opened(file) as image:
         width, height = image.size
         if image.getexif().get(0x0112, 1) in {5, 6, 7, 8}:  # orientations that are turned by 90 degrees
             width, height = height, width
@@ -56,9 +57,9 @@ def picture_suffix(file: InputFile) -> str:
 
 
 def read_picture(file: InputFile) -> Picture:
-    """Return (height, width, 3) uint8 sRGB, turned upright, the first frame of an animation.
+    """Return (height, width, 3) uint8 sRGB, turned upright; transparent parts become white.
 
-    Transparent parts become white. Raises UnreadableMedia for a file that is no picture, is damaged or too large.
+    Raises UnreadableMedia for a file that is no picture or an animated one, is damaged or too large.
     """
     with _opened(file) as image:
         try:
@@ -109,7 +110,15 @@ def _opened(file: InputFile) -> PillowImage:
     if image.width * image.height > MAX_PICTURE_PIXELS:
         image.close()
         raise UnreadableMedia("picture_too_large", name=file.name, limit=MAX_PICTURE_PIXELS)
+    if _is_animated(image):
+        image.close()
+        raise UnreadableMedia("picture_animated", name=file.name)
     return image
+
+
+def _is_animated(image: PillowImage) -> bool:
+    """Whether it has a second picture to be shown after the first: the pages of a TIFF and a phone's depth are none."""
+    return image.format in _ANIMATED_FORMATS and bool(getattr(image, "is_animated", False))
 
 
 def _as_rgb(image: PillowImage) -> PillowImage:

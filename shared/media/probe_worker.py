@@ -20,6 +20,7 @@ from shared.process.lifetime import die_with_parent
 _IDLE_SECONDS = 300
 _MEMORY_BYTES = 4 << 30  # of addresses; a file that asks for more breaks this process alone
 _REQUEST_BYTES = 8192
+_PATIENCE = 0.5  # seconds to look for a length that no header tells, well within a probe's limit
 
 
 def main() -> None:
@@ -55,7 +56,7 @@ def read_header(file: InputFile, kind: MediaKind) -> MediaHeader:
     """Read enough to know that the file is of that kind and can be decoded: for a video its first picture."""
     if kind == "image" or (kind == "picture_or_video" and is_picture(file)):
         return picture_header(file)
-    with open_video(file) as source:
+    with open_video(file, patience=_PATIENCE) as source:
         return MediaHeader(
             kind="video",
             width=source.width,

@@ -14,8 +14,9 @@ from av.subtitles.stream import SubtitleStream
 
 from shared.files.handles import InputFile
 from shared.media import audio, subtitles
-from shared.media.container import open_container
+from shared.media.container import frame_rate, open_container, picture_track
 from shared.media.continuity import may_jump, packets_of
+from shared.media.sample_grid import is_coarse, on_sample_grid, packet_samples
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # exists only in the stubs
@@ -81,18 +82,28 @@ def carry_over(
     """
     with open_container(file) as source:
         target.metadata.update({key: text for key, text in source.metadata.items() if key.lower() not in _DROPPED})
-        chapters = _shifted(source.chapters(), origin)
+        told = source.chapters()
+        chapters = _shifted(told, origin)
         if chapters:
             target.set_chapters(chapters)
-        pictures = [s.index for s in source.streams.video if not s.disposition & Disposition.attached_pic]
-        kept = [stream for stream in source.streams if not (chapters and _lists_chapters(stream))]
-        others = [stream.index for stream in kept if stream.index != pictures[0]]
-        target.streams.video[0].metadata.update(_stream_metadata(source.streams[pictures[0]]))
-    tracks, lost = [], []
+        lost = ["chapters that end before the picture begins"] if len(chapters) < len(told) else []
+        picture = picture_track(source)
+        assert picture is not None  # the frames come from it
+        made = target.streams.video[0]
+        made.metadata.update(_stream_metadata(picture))
+        timecode = _timecode(source)
+        if timecode and made.average_rate == frame_rate(picture):  # it counts pictures; libav makes its track of this
+            made.metadata["timecode"] = timecode
+        elif timecode:
+            target.metadata.pop("timecode", None)
+            lost.append("timecode")
+        again = [*filter(_is_timecode, source.streams), *(filter(_lists_chapters, source.streams) if chapters else ())]
+        lead, others = picture.index, [s.index for s in source.streams if s not in {picture, *again}]
+    tracks = []
     for index in others:
         container = stack.enter_context(open_container(file))
         stream = _alone(container, index)
-        carried = _carried(file, stream, pictures[0], origin, target)
+        carried = _carried(file, stream, lead, origin, target)
         if carried is None:
             lost.append(_described(stream))
             continue
@@ -118,7 +129,7 @@ def _carried(
             again = _alone(trial, stream.index)
             copies = isinstance(again, AudioStream) and audio.can_copy(trial, again)
         if copies:
-            return target.add_stream_from_template(stream), _moved(packets_of(container, stream, lead), origin), []
+            return target.add_stream_from_template(stream), _moved(_exact(file, stream, lead), origin), []
         if not audio.can_encode(stream):
             return None
         new = audio.add_encoded(target, stream)
@@ -130,6 +141,19 @@ def _carried(
         text = subtitles.add_subtitles(target, stream)
         return text, _moved(subtitles.packets(container, stream, text), origin), []
     return None
+
+
+def _exact(file: InputFile, stream: AudioStream, lead: int) -> Packets:
+    """Return the packets of a sound with exact times."""
+    container = stream.container
+    assert isinstance(container, InputContainer)
+    packets = packets_of(container, stream, lead)
+    if not is_coarse(stream):
+        return packets
+    with open_container(file) as trial:
+        again = _alone(trial, stream.index)
+        assert isinstance(again, AudioStream)
+        return on_sample_grid(packets, stream, packet_samples(trial, again))
 
 
 def _stream_metadata(stream: Stream) -> dict[str, str]:
@@ -171,6 +195,16 @@ def _shifted(chapters: "list[Chapter]", origin: Fraction) -> "list[Chapter]":
         if end > start:
             moved.append({**chapter, "start": start, "end": end})
     return moved
+
+
+def _is_timecode(stream: Stream) -> bool:
+    """Whether this is a track that says at which time of the day, or of a tape, the first picture was taken."""
+    return isinstance(stream, DataStream) and "timecode" in stream.metadata
+
+
+def _timecode(source: InputContainer) -> str | None:
+    """Return the timecode of the first picture, HH:MM:SS:FF."""
+    return next(filter(None, (held.metadata.get("timecode") for held in (source, *source.streams))), None)
 
 
 def _lists_chapters(stream: Stream) -> bool:

@@ -14,6 +14,7 @@ import av
 import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from shared.files.handles import InputFile, OutputDir, OutputFile
@@ -158,6 +159,22 @@ def with_mov_text(path: Path) -> Path:
     subtitles.write_text("1\n00:00:00,200 --> 00:00:00,600\n字幕\n", encoding="utf-8")
     base = clip(path.with_suffix(".base.mp4"))
     ffmpeg("-i", base, "-i", subtitles, "-c", "copy", "-c:s", "mov_text", path)
+    return path
+
+
+def with_captions(path: Path, *, begin: int = 0) -> Path:
+    """Write H.264 with CEA-608 captions from picture `begin` on, other bytes for each picture."""
+    base = clip(path.with_suffix(".base.mp4"), sound=None, size=(64, 36), options=["-pix_fmt", "yuv420p"])
+    with av.open(str(base)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
+            # ITU-T T.35: the United States, ATSC; then one construct of line 21, field 1.
+            said = b"\xb5\x00\x31GA94\x03\xc1\xff\xfc" + bytes((33 + number, 64)) + b"\xff"
+            message = b"\x06\x04" + bytes([len(said)]) + said + b"\x80"
+            new = Packet((len(message).to_bytes(4, "big") + message if number >= begin else b"") + bytes(packet))
+            new.pts, new.dts, new.duration, new.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
+            new.is_keyframe, new.stream = packet.is_keyframe, stream
+            target.mux(new)
     return path
 
 

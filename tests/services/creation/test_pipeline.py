@@ -129,14 +129,22 @@ def test_a_turned_photograph_is_seen_upright(create: Create, picture: Path, tmp_
 
 
 def test_pictures_of_every_kind_are_read(create: Create, tmp_path: Path) -> None:
-    cmyk, deep, moving = tmp_path / "print.jpg", tmp_path / "deep.png", tmp_path / "moving.gif"
+    cmyk, deep = tmp_path / "print.jpg", tmp_path / "deep.png"
     Pillow.new("CMYK", (64, 48), (0, 200, 200, 0)).save(cmyk)
     Pillow.fromarray(np.full((48, 64), 40_000, np.uint16)).save(deep)
-    red, blue = Pillow.new("RGB", (64, 48), "red"), Pillow.new("RGB", (64, 48), "blue")
-    red.save(moving, save_all=True, append_images=[blue])
     assert create(category=2, image_url=str(cmyk), fps=8).frames
     assert create(category=2, image_url=str(deep), fps=8).frames
-    assert create(category=2, image_url=str(moving), fps=8).frames[-1][..., 0].mean() > 200
+
+
+def test_an_animation_is_a_video_and_no_picture(create: Create, tmp_path: Path) -> None:
+    moving = tmp_path / "moving.gif"
+    red, blue = Pillow.new("RGB", (64, 48), "red"), Pillow.new("RGB", (64, 48), "blue")
+    red.save(moving, save_all=True, append_images=[blue], duration=500)
+    with pytest.raises(UnreadableMedia, match="is an animation"):
+        create(category=2, image_url=str(moving), fps=8)
+    made = create(category=3, video_url=str(moving), fps=8)
+    assert made.frames[0][..., 0].mean() > 200
+    assert made.frames[-1][..., 2].mean() > 200
 
 
 @pytest.mark.parametrize("style", [0, 1, 2])

@@ -19,7 +19,7 @@ from services.facefusion.request import FaceFusionRequest
 from shared import weights
 from shared.arrays import Image
 from shared.demo.clips import facts
-from shared.errors import JobFailed
+from shared.errors import JobFailed, UnreadableMedia
 from shared.media.decode import open_video
 from shared.pipeline.direct_job import DirectJob
 from tests.support.clips import ffmpeg
@@ -417,16 +417,25 @@ def test_a_position_past_the_end_of_the_requests_own_frame_is_its_last_face_and_
     assert beyond.details["match"] == last.details["match"]
 
 
-def test_an_animated_gif_counts_as_its_first_picture(tmp_path: Path) -> None:
-    path = tmp_path / "in" / "moving.gif"
-    path.parent.mkdir()
-    pictures = [Pillow.fromarray(image) for image in (woman(), man())]
-    pictures[0].save(path, save_all=True, append_images=pictures[1:])
+def test_an_animation_has_no_one_face_to_take(tmp_path: Path) -> None:
+    path = moving(tmp_path / "in" / "moving.gif", [woman(), man()])
     target = save(tmp_path / "in" / "man.png", man())
+    with pytest.raises(UnreadableMedia, match="is an animation"):
+        run(tmp_path / "out", path, target, programe=1)
 
-    result, _ = run(tmp_path / "out", path, target, programe=1)
 
-    assert difference(read(tmp_path / "out" / result.video), man()).mean() > 1
+def test_an_animated_target_is_a_video(tmp_path: Path, source: Path) -> None:
+    target = moving(tmp_path / "in" / "moving.gif", [man(), man()[:, ::-1]])
+    result, job = run(tmp_path / "out", source, target, programe=1)
+    assert result.video.endswith(".mp4")
+    assert job.details["frames"] == job.details["swapped_frames"] == 2
+
+
+def moving(path: Path, images: list[Image]) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    pictures = [Pillow.fromarray(image) for image in images]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:])
+    return path
 
 
 def test_a_tiny_face_is_found_and_changed(tmp_path: Path, source: Path) -> None:

@@ -107,8 +107,21 @@ def test_transparency_lies_on_white(tmp_path: Path) -> None:
     assert read(tmp_path / "palette.gif").min() == 255
 
 
-def test_an_animation_is_its_first_frame(tmp_path: Path) -> None:
-    path = tmp_path / "animation.gif"
+@pytest.mark.parametrize(("suffix", "is_film"), [(".gif", True), (".png", True), (".webp", False), (".avif", False)])
+def test_an_animation_is_no_picture(tmp_path: Path, suffix: str, *, is_film: bool) -> None:
+    path = tmp_path / f"animation{suffix}"
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    with opened(path) as file:
+        assert is_picture(file) == (not is_film)
+        for reading in (read_picture, picture_header):
+            with pytest.raises(UnreadableMedia) as problem:
+                reading(file)
+            assert problem.value.key == "picture_animated"
+
+
+def test_pages_are_no_animation(tmp_path: Path) -> None:
+    path = tmp_path / "pages.tiff"
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
     frames[0].save(path, save_all=True, append_images=frames[1:])
     assert read(path)[0, 0].tolist() == [255, 0, 0]

@@ -76,7 +76,9 @@ async def test_a_header_crosses_processes_unchanged(tmp_path: Path, pool: ProbeP
 async def test_where_both_are_welcome_each_is_known_for_what_it_is(tmp_path: Path, pool: ProbePool) -> None:
     assert (await pool.probe(picture(tmp_path / "a.jpg"), "picture_or_video")).kind == "image"
     assert (await pool.probe(clip(tmp_path / "a.mp4"), "picture_or_video")).kind == "video"
-    assert (await pool.probe(clip(tmp_path / "a.gif", codec="gif", sound=None), "picture_or_video")).kind == "image"
+    assert (await pool.probe(clip(tmp_path / "a.gif", codec="gif", sound=None), "picture_or_video")).kind == "video"
+    still = clip(tmp_path / "b.gif", codec="gif", sound=None, seconds=0.04)
+    assert (await pool.probe(still, "picture_or_video")).kind == "image"
 
 
 @pytest.mark.parametrize(
