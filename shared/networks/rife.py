@@ -13,7 +13,8 @@ every corner of its pixels, exactly so wherever those four move alike.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count, takewhile
 from typing import Self
 
 import torch
@@ -47,9 +48,10 @@ class Layout:
 
 LAYOUTS: Mapping[str, Layout] = {
     "4.0": Layout("4.0", (192, 128, 96, 64), (8, 4, 2, 1), 0, 0, False, True, True, True),
-    # 4.26 was trained longer, its layout is the same.
     "4.25": Layout("4.25", (192, 128, 96, 64, 32), (16, 8, 4, 2, 1), 4, 8, True, False, False, False),
+    "4.25-lite": Layout("4.25-lite", (192, 128, 96, 64, 24), (32, 16, 8, 4, 1), 4, 8, True, False, False, False),
 }
+SHARED_LAYOUTS = {"4.26": "4.25"}  # trained longer, built alike: only its name tells it from the other
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,13 @@ class Rife(nn.Module):
             self.unet = Refinement(inputs=4 * RGB + MASK + FLOW)
 
     @classmethod
-    def from_weights(cls, weights: Mapping[str, Tensor]) -> Self:
-        """Build the network that a published state dict belongs to; parts used only in training are left out."""
-        network = cls(LAYOUTS["4.25" if "block0.convblock.0.beta" in weights else "4.0"])
+    def from_weights(cls, weights: Mapping[str, Tensor], name: str = "") -> Self:
+        """Build the network that a published state dict belongs to; parts used only in training are left out.
+
+        `name` is that of a generation, which decides between those of one layout; without it the layout names itself.
+        Raises RuntimeError for weights of another network or another generation.
+        """
+        network = cls(_layout_named(name) if name else _layout_of(weights))
         training_only = ("block_tea.", "teacher.", "caltime.")
         network.load_state_dict({k: v for k, v in weights.items() if not k.startswith(training_only)})
         return network
@@ -282,6 +288,17 @@ class FrameEncoder(nn.Module):
             values = self.relu(conv(values))
         features: Tensor = self.cnn3(values)
         return features
+
+
+def _layout_named(name: str) -> Layout:
+    return replace(LAYOUTS[SHARED_LAYOUTS.get(name, name)], name=name)
+
+
+def _layout_of(weights: Mapping[str, Tensor]) -> Layout:
+    """Return the layout with these blocks; that of 4.0 where there is none, which then refuses the weights."""
+    outputs = (weights.get(f"block{index}.conv0.1.0.weight") for index in count())
+    widths = tuple(len(weight) for weight in takewhile(lambda weight: weight is not None, outputs))  # type: ignore[arg-type]
+    return next((layout for layout in LAYOUTS.values() if layout.widths == widths), LAYOUTS["4.0"])
 
 
 def _leaky(_width: int) -> nn.LeakyReLU:
