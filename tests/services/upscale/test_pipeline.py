@@ -10,15 +10,16 @@ import pytest
 
 from benchmarks.clips import write_clip
 from services.upscale.model import load
-from services.upscale.pipeline import upscale_video
+from services.upscale.pipeline import resized, upscale_video
 from services.upscale.request import UpscaleRequest
 from shared.arrays import Picture
+from shared.networks.area import area_average
 from shared.networks.compute import Compute, choose_compute
 from shared.networks.upscaler import Upscaler
 from shared.pipeline.direct_job import DirectJob
 from shared.pipeline.job import JobStopped
 from shared.settings import Settings, UpscaleSettings
-from tests.support.clips import from_pictures, ten_bit, variable_rate
+from tests.support.clips import from_pictures, rotated, ten_bit, variable_rate
 
 
 class Enlarger:
@@ -36,10 +37,10 @@ class Enlarger:
         return frame.repeat(ratio, 0).repeat(ratio, 1)
 
 
-def upscale(clip: Path, ratio: int, model: object, folder: Path) -> tuple[DirectJob, Path]:
+def upscale(clip: Path, ratio: int | None, model: object, folder: Path, **sides: int) -> tuple[DirectJob, Path]:
     """Run the pipeline as a runner does."""
     job = DirectJob(folder, Settings(), service="upscale")
-    request = UpscaleRequest(task_id=1, dist_dir=str(folder), video_url=str(clip), ratio=ratio)
+    request = UpscaleRequest(task_id=1, dist_dir=str(folder), video_url=str(clip), ratio=ratio, **sides)
     result = job.run(upscale_video, request, model)  # type: ignore[arg-type]  # the tiny model is callable alike
     return job, folder / result.video
 
@@ -61,6 +62,48 @@ def test_the_size_is_exactly_ratio_times_the_source_s_and_every_time_is_kept(tmp
         assert len(container.streams.audio) == 1
     assert times(video) == times(clip)
     assert job.progress == 1
+
+
+@pytest.mark.parametrize(
+    ("sides", "stored", "pixel_shape"),
+    [
+        ({"width": 150}, (150, 112), None),
+        ({"height": 72}, (96, 72), None),
+        ({"width": 150, "height": 150}, (150, 150), Fraction(4, 3)),
+        ({"width": 256, "height": 192}, (256, 192), None),
+    ],
+)
+def test_an_exact_size_is_met_and_the_picture_keeps_its_shape(
+    tmp_path: Path, sides: dict[str, int], stored: tuple[int, int], pixel_shape: Fraction | None
+) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", size=(64, 48), frames=3)
+    job, video = upscale(clip, 2, Enlarger(), tmp_path / "out", **sides)
+    with av.open(video) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == stored
+        assert (stream.sample_aspect_ratio or 1) == (pixel_shape or 1)
+    assert job.details["size"] == "{}x{}".format(*stored)
+    assert job.details["ignored_fields"] == ["ratio"]
+    assert job.details.get("pixel_shape") == ("4:3" if pixel_shape else None)
+
+
+def test_an_exact_size_is_that_of_the_turned_picture(tmp_path: Path) -> None:
+    job, video = upscale(rotated(tmp_path / "phone.mp4", 90), None, Enlarger(), tmp_path / "out", width=120)
+    with av.open(video) as container:
+        frame = next(container.decode(video=0))
+        assert (frame.width, frame.height, round(frame.rotation) % 360) == (214, 120, 270)
+    assert job.details["size"] == "120x214"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_size_between_ratios_is_the_exact_area_average(dtype: type[np.uint8 | np.uint16]) -> None:
+    largest = np.iinfo(dtype).max
+    picture = np.random.default_rng(1).integers(0, largest, (36, 64, 3), dtype, endpoint=True)
+    rows, columns = area_average(36, 25).double().numpy(), area_average(64, 45).double().numpy()
+    expected = np.einsum("ai,bj,ijc->abc", rows, columns, picture.astype(float))
+    ours = resized(picture, (45, 25))
+    assert ours.dtype == picture.dtype
+    assert np.abs(ours - expected).max() <= 0.51 * (1 if dtype == np.uint8 else 2)  # fp32 of 16 bits
 
 
 def test_variable_frame_times_are_kept(tmp_path: Path) -> None:
