@@ -12,6 +12,7 @@ from shared.media.decode import VideoSource, open_video
 from shared.media.encode import encode
 from shared.media.frame import repeat_identical
 from shared.media.provenance import Label
+from shared.networks.changes import only_changes
 from shared.networks.upscaler import Upscaler
 from shared.pipeline.job import Job, Result
 
@@ -25,9 +26,10 @@ def upscale_video(job: Job, request: UpscaleRequest, model: Upscaler) -> Result:
         size = (wanted.width, wanted.height)
         if request.width or request.height:
             job.details |= told(request, source, wanted)
+        upscale = only_changes(model)
 
         def enlarge(image: Picture) -> Picture:
-            return resized(model(image, wanted.ratio, between_windows=job.check), size)
+            return resized(upscale(image, wanted.ratio, job.check), size)
 
         frames = job.watch(repeat_identical(source.frames(), enlarge), source.frame_count)
         label = Label.of(job.settings, target)

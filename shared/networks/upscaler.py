@@ -63,6 +63,11 @@ class Upscaler:
         network.in_precision(compute.dtype)
         self._modules: dict[int, nn.Module] = {}
 
+    @property
+    def reach(self) -> int:
+        """How many input pixels away an output pixel still depends on."""
+        return self._network.reach
+
     def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[], None] = lambda: None) -> Picture:
         """Upscale one frame; `between_windows` may raise to stop. JobFailed when not even the smallest window fits."""
         while True:

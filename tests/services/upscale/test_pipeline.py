@@ -7,6 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from benchmarks.clips import write_clip
 from services.upscale.model import load
@@ -15,6 +17,7 @@ from services.upscale.request import UpscaleRequest
 from shared.arrays import Picture
 from shared.networks.area import area_average
 from shared.networks.compute import Compute, choose_compute
+from shared.networks.srvgg import SRVGG
 from shared.networks.upscaler import Upscaler
 from shared.pipeline.direct_job import DirectJob
 from shared.pipeline.job import JobStopped
@@ -127,6 +130,38 @@ def test_identical_frames_in_a_row_are_computed_once(tmp_path: Path) -> None:
     _, video = upscale(clip, 2, model, tmp_path / "out")
     assert model.frames == 3
     assert len(times(video)) == 15
+
+
+def test_black_bars_and_a_still_half_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    pictures = []
+    for _ in range(4):
+        picture = np.zeros((96, 128, 3), np.uint8)
+        picture[24:72, :64] = rng.integers(0, 255, (48, 64, 3))
+        pictures.append(picture)
+    clip = from_pictures(tmp_path / "film.mp4", pictures, crf=0)
+    torch.manual_seed(1)
+    network = SRVGG(nn.Sequential(nn.Conv2d(3, 48, 3, padding=1)))
+    seen: list[int] = []
+    whole_frames = Upscaler.__call__
+
+    def noted(self: Upscaler, frame: Picture, ratio: int, between_windows: Callable[[], None]) -> Picture:
+        seen.append(frame.shape[0] * frame.shape[1])
+        return whole_frames(self, frame, ratio, between_windows)
+
+    monkeypatch.setattr(Upscaler, "__call__", noted)
+    _, ours = upscale(clip, 2, Upscaler(network, choose_compute("cpu")), tmp_path / "out")
+    assert seen[0] == 96 * 128
+    assert all(pixels < 96 * 128 / 2 for pixels in seen[1:])  # the network's reach, and the chroma's, included
+    monkeypatch.setattr("services.upscale.pipeline.only_changes", lambda model: model)
+    _, whole = upscale(clip, 2, Upscaler(network, choose_compute("cpu")), tmp_path / "whole")
+    for one, other in zip(decoded(ours), decoded(whole), strict=True):
+        assert np.abs(one.astype(int) - other).max() <= 2  # rounding, through two encoders
+
+
+def decoded(clip: Path) -> list[Picture]:
+    with av.open(clip) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
 def test_the_task_s_details_name_model_engine_and_encoder(tmp_path: Path) -> None:
