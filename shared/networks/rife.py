@@ -12,6 +12,7 @@ a warped frame takes the mean of the four pixels in the middle of each cell: one
 every corner of its pixels, exactly so wherever those four move alike.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, takewhile
@@ -29,6 +30,9 @@ RGB = 3
 STRIDE = 4  # a block's two first convolutions halve its input twice
 BODY = 8  # convolutions of a block at its smallest size
 LARGE_MOTION = 32  # pixels that the second block adds in both directions when the first has missed the motion
+
+
+_INFERENCE = re.compile(r"(block\d+|encode|contextnet|unet)\.")  # each release has other parts beside them for training
 
 
 @dataclass(frozen=True)
@@ -147,8 +151,7 @@ class Rife(nn.Module):
         Raises RuntimeError for weights of another network or another generation.
         """
         network = cls(_layout_named(name) if name else _layout_of(weights))
-        training_only = ("block_tea.", "teacher.", "caltime.")
-        network.load_state_dict({k: v for k, v in weights.items() if not k.startswith(training_only)})
+        network.load_state_dict({name: tensor for name, tensor in weights.items() if _INFERENCE.match(name)})
         return network
 
     def multiple(self, flow_scale: float) -> int:

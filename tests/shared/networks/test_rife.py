@@ -126,7 +126,8 @@ def test_bfloat16_weights_keep_the_picture(published: Rife, triplet: tuple[Tenso
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_weights_find_their_own_layout(name: str) -> None:
     network = Rife(LAYOUTS[name])
-    stored = network.state_dict() | {"block_tea.conv0.0.0.weight": torch.zeros(1)}
+    trained_with = ("block_tea.conv0.0.0.weight", "teacher.conv0.0.0.weight", "caltime.0.weight", "some_loss.weight")
+    stored = network.state_dict() | {part: torch.zeros(1) for part in trained_with}
     assert Rife.from_weights(stored).layout == LAYOUTS[name]
 
 
@@ -137,6 +138,8 @@ def test_a_generation_s_name_decides_where_two_are_built_alike() -> None:
     for other in ("4.0", "4.25-lite"):
         with pytest.raises(RuntimeError):
             Rife.from_weights(stored, other)
+    with pytest.raises(RuntimeError, match="block5"):
+        Rife.from_weights(stored | {"block5.conv0.0.0.weight": torch.zeros(1)}, "4.25")
 
 
 def test_weights_of_another_network_are_refused() -> None:
