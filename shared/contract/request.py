@@ -35,7 +35,7 @@ class TaskRequest(BaseModel):
             if any(isinstance(item, RequiredUnless) for item in field.metadata):
                 required.add(name)
             if field.default is None or field.exclude_if:  # null is no value of its type, "" none of its pattern
-                described["properties"][name].pop("default", None)  # no value of the field
+                described["properties"][name].pop("default", None)
         described["required"] = [name for name in cls.model_fields if name in required]
         return described
 

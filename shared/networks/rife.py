@@ -31,7 +31,6 @@ STRIDE = 4  # a block's two first convolutions halve its input twice
 BODY = 8  # convolutions of a block at its smallest size
 LARGE_MOTION = 32  # pixels that the second block adds in both directions when the first has missed the motion
 
-
 _INFERENCE = re.compile(r"(block\d+|encode|contextnet|unet)\.")  # each release has other parts beside them for training
 
 
@@ -151,7 +150,7 @@ class Rife(nn.Module):
         Raises RuntimeError for weights of another network or another generation.
         """
         network = cls(_layout_named(name) if name else _layout_of(weights))
-        network.load_state_dict({name: tensor for name, tensor in weights.items() if _INFERENCE.match(name)})
+        network.load_state_dict({key: tensor for key, tensor in weights.items() if _INFERENCE.match(key)})
         return network
 
     def multiple(self, flow_scale: float) -> int:
