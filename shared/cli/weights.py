@@ -47,7 +47,7 @@ def pull(
 ) -> None:
     """Fetch, verify and store the named entries; without a name those that the default settings need."""
     entries = list(weights.entries().values())
-    free = [entry for entry in entries if entry.files and not entry.needs_consent]
+    free = [entry for entry in entries if not entry.needs_consent and not entry.is_model]
     chosen = names or [entry.name for entry in entries if entry.default or (everything and entry in free)]
     hub_url = Settings.load().hub_url
     with _problems_said(), _progress() as progress:

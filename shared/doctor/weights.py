@@ -71,10 +71,8 @@ def needed_by(settings: Settings) -> list[str]:
 
 
 def command(name: str) -> str:
-    """Return the command that brings an entry here, its licence named where it must be."""
+    """Return the command that pulls an entry, its licence named where it must be."""
     entry = weights.entry(name)
-    if entry.only_by_hand:
-        return f"kinora weights add {name} FILE"
     consent = f" --accept-licence '{entry.licence}'" if entry.needs_consent else ""
     return f"kinora weights pull {name}{consent}"
 

@@ -35,8 +35,6 @@ def pull(
     found = entry(name)
     if found.needs_consent and found.licence not in accepted_licences:
         raise Rejected("weights_licence", name=name, licence=found.licence)
-    if found.only_by_hand:
-        raise Rejected("weights_only_by_hand", name=name)
     with _pulling(found) as downloads:
         shelf = StoredModel(found.tag)
         stored = shelf.complete()

@@ -31,7 +31,7 @@ class Entry:
     convert: Conversion | None = None
     hub: tuple[Repository, ...] = ()
     parts: Parts = field(default_factory=dict)  # of a whole model
-    about_bytes: int = 0  # of a whole model, whose commit has the exact number, or of a file brought by hand
+    about_bytes: int = 0  # of a whole model, whose commit has the exact number
 
     @property
     def is_model(self) -> bool:
@@ -42,11 +42,6 @@ class Entry:
     def takes_file(self) -> bool:
         """Whether a file that was brought by hand may become this entry."""
         return self.convert == "torch"
-
-    @property
-    def only_by_hand(self) -> bool:
-        """Whether no source of it is known."""
-        return not self.files and not self.is_model
 
     @property
     def size(self) -> int:

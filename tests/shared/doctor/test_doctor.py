@@ -354,7 +354,7 @@ def test_models_by_name_are_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path
     general = sentences(upscale=UpscaleSettings(model="general-x4v3", denoise=0.5))
     assert "kinora weights pull realesr-general-x4v3" in general
     assert "kinora weights pull realesr-general-wdn-x4v3" in general
-    assert "kinora weights add rife-4.25-lite FILE" in sentences(interpo=InterpoSettings(model="4.25-lite"))
+    assert "kinora weights pull rife-4.25-lite" in sentences(interpo=InterpoSettings(model="4.25-lite"))
     own = tmp_path / "own.pth"
     assert f"no stored model {own}" in sentences(upscale=UpscaleSettings(model=str(own)))
     own.write_bytes(b"")

@@ -72,11 +72,6 @@ def test_a_file_under_a_published_upscaler_s_name_must_be_that_one(film: Path) -
         weights.add("realesr-general-x4v3", film)
 
 
-def test_what_has_no_source_is_not_pulled_and_says_how_it_comes_here() -> None:
-    with pytest.raises(Rejected, match=r"kinora weights add rife-4\.25-lite FILE"):
-        weights.pull("rife-4.25-lite")
-
-
 def test_an_upscaler_of_ones_own_is_stored_and_loaded_by_its_tag_or_path(film: Path) -> None:
     tag = weights.add_own("film", film)
     assert weights.add_own("film", film) == tag

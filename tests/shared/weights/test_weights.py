@@ -98,7 +98,7 @@ def test_every_entry_says_what_a_user_must_know() -> None:
         assert entry.licence
         assert entry.origin
         assert entry.size > 0
-        assert entry.files or entry.is_model or (entry.only_by_hand and entry.takes_file)
+        assert entry.files or entry.is_model
         for file in entry.files:
             assert len(file.sha256) == 64
             assert file.sources
