@@ -25,7 +25,6 @@ from torch.nn.functional import pad
 
 from benchmarks.report import Report
 from benchmarks.textbook_rife import textbook_rife
-from services.interpo.model import WEIGHTS
 from services.interpo.pipeline import interpolate_video
 from services.interpo.request import InterpoRequest
 from shared import weights
@@ -34,6 +33,7 @@ from shared.networks.interpolator import Interpolator
 from shared.networks.rife import Rife
 from shared.pipeline.direct_job import DirectJob
 from shared.settings import Settings
+from shared.weights.interpolators import INTERPOLATORS
 
 Image = npt.NDArray[Any]
 CLIPS = {"clip-bigbuckbunny": 65, "clip-carphone": 59, "clip-single-face": 17, "clip-no-face": 16}  # triplets
@@ -133,7 +133,7 @@ def measure_speed(size: tuple[int, int]) -> dict[str, float]:
 
 
 def _network() -> Rife:
-    return Rife.from_weights(weights.load_safetensors(WEIGHTS))
+    return Rife.from_weights(weights.load_safetensors(INTERPOLATORS["4.0"]))
 
 
 def ours(*, refine: bool) -> Callable[[Triplet], Image]:

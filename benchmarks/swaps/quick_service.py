@@ -56,7 +56,7 @@ class Quick:
 
 
 def copy(job: Job, request: UpscaleRequest, _model: None) -> Result:
-    steps = int(request.ratio - 1) * STEPS
+    steps = ((request.ratio or 1) - 1) * STEPS
     with job.input(request.video_url) as source, job.output(".mp4") as target:
         half = source.size // 2
         Path(target.url).write_bytes(os.pread(source.fd, half, 0))

@@ -5,11 +5,14 @@ from shared.networks.compute import choose_compute
 from shared.networks.interpolator import Interpolator
 from shared.networks.rife import Rife
 from shared.settings import Settings
-
-WEIGHTS = "rife-4.0"
+from shared.weights.interpolators import INTERPOLATORS
 
 
 def load(settings: Settings) -> Interpolator:
-    """Load RIFE from the model store onto the device that the settings ask for."""
-    network = Rife.from_weights(weights.load_safetensors(WEIGHTS))
+    """Load the generation of RIFE that the settings name onto the device that they ask for.
+
+    Raises JobFailed with the command to run when its weights are not here, Unavailable without the wanted device.
+    """
+    generation = settings.interpo.model
+    network = Rife.from_weights(weights.load_safetensors(INTERPOLATORS[generation]), generation)
     return Interpolator(network, choose_compute(settings.device))

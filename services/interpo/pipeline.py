@@ -1,14 +1,12 @@
 """Frame interpolation: one video through one model, pair by pair, in constant memory."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator
 
-import numpy as np
-
+from services.interpo.pairs import Interpolate, kind_of
 from services.interpo.request import InterpoRequest
+from services.interpo.resampling import Grid, resampled
 from services.interpo.timing import Timeline
-from shared.arrays import Picture
 from shared.media.decode import open_video
 from shared.media.encode import encode
 from shared.media.frame import Frame
@@ -16,27 +14,22 @@ from shared.media.provenance import Label
 from shared.media.shot_boundary import CutDetector
 from shared.pipeline.job import Job, Result
 
-_SAME = 2 / 255  # of full scale: how much rounding and a skipped block of the encoder change a repeated frame
-
-
-class Interpolate(Protocol):
-    """Two pictures and instants in (0, 1) to the pictures at those instants; `shared.networks.interpolator` has one."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the task's details."""
-
-    def __call__(self, first: Picture, second: Picture, timesteps: Sequence[float], /) -> Iterable[Picture]:
-        """Return one picture for each timestep, of the two pictures' size and dtype."""
-
 
 def interpolate_video(job: Job, request: InterpoRequest, model: Interpolate) -> Result:
-    """Multiply the frame rate of `video_url`; sound and everything else but the rate are kept."""
+    """Multiply the frame rate of `video_url`, or bring it to `fps`; sound and everything else but the rate are kept."""
     pairs: Counter[str] = Counter()
     with job.input(request.video_url) as file, open_video(file) as source, job.output(".mp4") as target:
-        timeline = Timeline(request.rate, source.frame_rate, source.time_base)
-        frames = multiplied(source.frames(), timeline, model, pairs)
-        total = source.frame_count * request.rate if source.frame_count else None
+        timeline: Timeline | Grid
+        if request.frame_rate:
+            timeline = Grid(request.frame_rate, source.frame_rate, source.time_base)
+            frames = resampled(source.frames(), timeline, model, pairs)
+            total = round(source.duration_seconds * request.frame_rate) or None
+            job.details["ignored_fields"] = ["rate"] if request.rate else []
+        else:
+            assert request.rate is not None
+            timeline = Timeline(request.rate, source.frame_rate, source.time_base)
+            frames = multiplied(source.frames(), timeline, model, pairs)
+            total = source.frame_count * request.rate if source.frame_count else None
         report = encode(
             job.watch(frames, total),
             target,
@@ -52,7 +45,7 @@ def interpolate_video(job: Job, request: InterpoRequest, model: Interpolate) -> 
         encoder=report.encoder,
         lost=report.lost,
         frames=report.frames,
-        pairs={kind: pairs[kind] for kind in ("moving", "still", "cut")},
+        pairs={kind: pairs[kind] for kind in ("moving", "still", "cut", *(["held"] if request.fps else []))},
     )
     return Result(video=target.name)
 
@@ -64,7 +57,7 @@ def multiplied(frames: Iterable[Frame], timeline: Timeline, model: Interpolate, 
     earlier: Frame | None = None
     for later in frames:
         if earlier is not None:
-            kind = _kind_of(earlier.image, later.image, cuts)
+            kind = kind_of(earlier.image, later.image, cuts)
             pairs[kind] += 1
             own, *between = timeline.between(earlier, later)
             yield Frame(earlier.image, own.pts, own.duration, earlier.captions)
@@ -78,16 +71,3 @@ def multiplied(frames: Iterable[Frame], timeline: Timeline, model: Interpolate, 
         for instant in timeline.after(earlier):
             yield Frame(earlier.image, instant.pts, instant.duration, captions)
             captions = None
-
-
-def _kind_of(earlier: Picture, later: Picture, cuts: CutDetector) -> str:
-    """Return what is between two frames: motion, nothing, or a cut. For the last two the frame is repeated."""
-    if _is_same(earlier, later):
-        return "still"
-    return "cut" if cuts.is_cut(earlier, later) else "moving"
-
-
-def _is_same(earlier: Picture, later: Picture) -> bool:
-    """Tell whether no value differs visibly: a repeated frame must not flicker between its two encodings."""
-    larger, smaller = np.maximum(earlier, later), np.minimum(earlier, later)  # unsigned: subtract the right way round
-    return bool((larger - smaller).max() <= _SAME * np.iinfo(earlier.dtype).max)

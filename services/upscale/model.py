@@ -1,12 +1,17 @@
 """Upscaling: from the settings to a callable model."""
 
+import torch
+
 from shared import weights
+from shared.errors import JobFailed
 from shared.networks.compute import choose_compute
 from shared.networks.rrdb import RRDB
 from shared.networks.srvgg import SRVGG
 from shared.networks.upscaler import Network, Upscaler
+from shared.networks.upscaler_weights import upscaler_of
 from shared.settings import Settings
-from shared.weights.upscalers import UPSCALERS
+from shared.weights import by_hand
+from shared.weights.upscalers import KEEPS_NOISE, OTHER_OVERLAP, UPSCALERS
 
 
 def load(settings: Settings) -> Upscaler:
@@ -15,11 +20,40 @@ def load(settings: Settings) -> Upscaler:
     Raises JobFailed with the command to run when the weights were not pulled, Unavailable without the wanted device.
     """
     compute = choose_compute(settings.device)
-    on_cpu = compute.device.type == "cpu"
     chosen = settings.upscale.model
     if chosen == "auto":
-        chosen = "animevideov3" if on_cpu else "x4plus"
+        chosen = "animevideov3" if compute.device.type == "cpu" else "x4plus"
+    if chosen not in UPSCALERS:
+        network, name = _brought(chosen)
+        return Upscaler(network, compute, name=name, overlap=OTHER_OVERLAP if isinstance(network, RRDB) else None)
     stored = UPSCALERS[chosen]
+    if chosen == "general-x4v3":
+        network, name = _general(settings.upscale.denoise, stored.name)
+        return Upscaler(network, compute, name=name, overlap=stored.overlap)
     state = weights.load_safetensors(stored.name)
-    network: Network = SRVGG.from_weights(state).anchored() if chosen == "animevideov3" else RRDB.from_weights(state)
-    return Upscaler(network, compute, name=stored.name, overlap=stored.overlap)
+    known: Network = SRVGG.from_weights(state).anchored() if chosen == "animevideov3" else RRDB.from_weights(state)
+    return Upscaler(known, compute, name=stored.name, overlap=stored.overlap)
+
+
+def _brought(model: str) -> tuple[SRVGG | RRDB, str]:
+    """Return the network of a user's own file or stored model, and its title."""
+    title, state = by_hand.load(model)
+    try:
+        return upscaler_of(state), title
+    except ValueError as error:
+        raise JobFailed("upscaler_unknown", name=title, reason=str(error)) from error
+
+
+def _general(denoise: float, name: str) -> tuple[SRVGG, str]:
+    """Return general-x4v3, its weights mixed linearly with those of the network that keeps noise, and its title.
+
+    The strength is the plain network's share, as in Real-ESRGAN's own release.
+    """
+    state = weights.load_safetensors(name)
+    if denoise == 1:
+        return SRVGG.from_weights(state), name
+    if not weights.exists(KEEPS_NOISE):
+        raise JobFailed("upscale_denoise_weights", name=KEEPS_NOISE)
+    noisy = weights.load_safetensors(KEEPS_NOISE)
+    mixed = {key: torch.lerp(noisy[key].float(), tensor.float(), denoise) for key, tensor in state.items()}
+    return SRVGG.from_weights(mixed), f"{name}, denoise {denoise:g}"

@@ -2,12 +2,27 @@
 
 from typing import Annotated
 
-from shared.contract.fields import Choice, LocalPath
+from pydantic import Field
+
+from shared.contract.fields import Choice, Integer, LocalPath, RequiredUnless
 from shared.contract.request import TaskRequest
+
+Side = Integer(2, 16384)  # pixels; more no encoder takes
 
 
 class UpscaleRequest(TaskRequest):
-    """Restore a video and enlarge it `ratio` times; 1 restores it at its own size."""
+    """Restore a video and enlarge it `ratio` times, or to exactly `width` and `height`; ratio 1 keeps its size."""
 
     video_url: Annotated[str, LocalPath()]
-    ratio: Annotated[int, Choice(1, 2, 3, 4)]
+    ratio: Annotated[int | None, Choice(1, 2, 3, 4), RequiredUnless("width", "height")] = None
+    # Left out of a stored request where it was not given: the same body has the same fingerprint as before it existed.
+    width: Annotated[
+        int | None,
+        Side,
+        Field(description="in place of ratio: the width that is shown", exclude_if=lambda side: side is None),
+    ] = None
+    height: Annotated[
+        int | None,
+        Side,
+        Field(description="in place of ratio: the height that is shown", exclude_if=lambda side: side is None),
+    ] = None

@@ -1,13 +1,19 @@
 """Upscaling: the HTTP face. Validates, accepts, answers; the runner does the work."""
 
+from typing import TYPE_CHECKING, Any
+
 import bentoml
 
 from services.upscale.request import UpscaleRequest
+from services.upscale.size import Source, TargetSize
 from shared.contract.messages import Answer
 from shared.http.bentoml_service import ContractService
 from shared.http.task_routes import TaskRoutes
 from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.serving.acceptance import ValidatedRequest
 
 routes = TaskRoutes("upscale")
 
@@ -43,4 +49,11 @@ class Upscale:
     @bentoml.api(route="/api/ai/upscale")
     async def submit(self, request: UpscaleRequest, /) -> Answer:
         """Accept a video to be restored and enlarged."""
-        return await self.service.accept(request, inputs={"video_url": "video"})
+        return await self.service.accept(request, inputs={"video_url": "video"}, prepare=self._prepare)
+
+    async def _prepare(self, checked: "ValidatedRequest") -> dict[str, Any]:
+        """Refuse a size that is too large for the source."""
+        assert isinstance(checked.request, UpscaleRequest)
+        header = checked.headers["video_url"]
+        TargetSize.of(checked.request, Source(header.width, header.height, turned=header.rotation % 180 != 0))
+        return {}

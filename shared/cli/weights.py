@@ -66,15 +66,20 @@ def pull(
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(help="A whole model of `kinora weights list`, such as wan-vace-1.3b.")],
-    folder: Annotated[
-        Path, typer.Argument(help="The model's folder, in diffusers layout.", exists=True, file_okay=False)
+    name: Annotated[str, typer.Argument(help="A name of `kinora weights list`; or one of your own for an upscaler.")],
+    source: Annotated[
+        Path,
+        typer.Argument(help="A whole model's folder in diffusers layout, or a file of weights.", exists=True),
     ],
 ) -> None:
-    """Store a model from a folder that you copied here: it is checked and copied, and its hashes are recorded."""
+    """Store weights that you copied here, a folder or a file: they are checked, and their hashes are recorded."""
     with _problems_said():
-        stored = weights.add(name, folder)
-    Console().print(f"{name}: stored in {stored}", markup=False, highlight=False, soft_wrap=True)
+        if source.is_file() and name not in weights.entries():
+            tag = weights.add_own(name, source)
+            told = f"stored as {tag}: set KINORA_UPSCALE_MODEL={tag}"
+        else:
+            told = f"{name}: stored in {weights.add(name, source)}"
+    Console().print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

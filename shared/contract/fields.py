@@ -46,6 +46,14 @@ class FieldType(ABC):
     def documents_zero(self) -> bool:
         return False
 
+    def accepts(self, value: object) -> bool:
+        """Whether `read` takes the value."""
+        try:
+            self.read("", value)
+        except Rejected:
+            return False
+        return True
+
     def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
         def read(value: object, info: ValidationInfo) -> object:
             return self.read(info.field_name or "", value)
@@ -200,3 +208,17 @@ class UsedWhen:
         object.__setattr__(self, "field", field)
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "required", required)
+
+
+@dataclass(frozen=True, init=False)
+class RequiredUnless:
+    """Mark a field that must be given unless one of `others` is, which then count in its place.
+
+    The field needs a default, which is its value while it is not given. Beside one of the others it is read only to
+    name it among the ignored fields; there a value that it does not accept is as good as none.
+    """
+
+    others: tuple[str, ...]
+
+    def __init__(self, *others: str) -> None:
+        object.__setattr__(self, "others", others)

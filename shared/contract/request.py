@@ -6,12 +6,15 @@ from typing import Annotated, Any, Self
 from pydantic import (
     BaseModel,
     ConfigDict,
+    GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
     ValidationError,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from shared.contract.fields import FieldType, Integer, LocalPath, UsedWhen
+from shared.contract.fields import FieldType, Integer, LocalPath, RequiredUnless, UsedWhen
 from shared.errors import Rejected
 
 
@@ -22,6 +25,19 @@ class TaskRequest(BaseModel):
 
     task_id: Annotated[int, Integer(low=1)]
     dist_dir: Annotated[str, LocalPath()]
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Document the fields as callers must send them: what is required unless another is given is required."""
+        described = handler.resolve_ref_schema(handler(schema))
+        required = set(described["required"])
+        for name, field in cls.model_fields.items():
+            if any(isinstance(item, RequiredUnless) for item in field.metadata):
+                required.add(name)
+            if field.default is None or field.exclude_if:  # null is no value of its type, "" none of its pattern
+                described["properties"][name].pop("default", None)
+        described["required"] = [name for name in cls.model_fields if name in required]
+        return described
 
     @model_validator(mode="wrap")
     @classmethod
@@ -44,13 +60,22 @@ class TaskRequest(BaseModel):
         for name, field in cls.model_fields.items():
             wire = next((item for item in field.metadata if isinstance(item, FieldType)), None)
             condition = next((item for item in field.metadata if isinstance(item, UsedWhen)), None)
+            replaced = next((item for item in field.metadata if isinstance(item, RequiredUnless)), None)
             used = condition is None or cls._holds(condition, data)
             value = data.get(name)
-            if used and not (value is None if wire is None else wire.not_given(value)):
+            if replaced and wire and any(cls._is_given(other, data) for other in replaced.others):
+                if not wire.not_given(value) and wire.accepts(value):
+                    given[name] = value
+            elif used and not (value is None if wire is None else wire.not_given(value)):
                 given[name] = value
-            elif wire and (field.is_required() or (used and condition is not None and condition.required)):
+            elif wire and (field.is_required() or replaced or (used and condition is not None and condition.required)):
                 raise wire.missing(name)
         return given
+
+    @classmethod
+    def _is_given(cls, name: str, data: Mapping[str, Any]) -> bool:
+        wire = next(item for item in cls.model_fields[name].metadata if isinstance(item, FieldType))
+        return not wire.not_given(data.get(name))
 
     @classmethod
     def _holds(cls, condition: UsedWhen, data: Mapping[str, Any]) -> bool:

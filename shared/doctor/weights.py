@@ -6,7 +6,9 @@ from shared import weights
 from shared.doctor.finding import Finding
 from shared.errors import Problem
 from shared.settings import Settings
-from shared.weights.upscalers import UPSCALERS
+from shared.weights import by_hand
+from shared.weights.interpolators import INTERPOLATORS
+from shared.weights.upscalers import KEEPS_NOISE, UPSCALERS
 
 SWAPPER = ("inswapper-128", "buffalo-l")
 
@@ -17,6 +19,10 @@ def weights_here(settings: Settings) -> Iterator[Finding]:
     missing = [name for name in needed if not weights.exists(name)]
     for name in missing:
         yield Finding("weights", "broken", f"{name} has not been pulled yet: run `{command(name)}`")
+    own = settings.upscale.model
+    if "upscale" in settings.services and own not in {"auto", *UPSCALERS} and not by_hand.is_here(own):
+        missing.append(own)
+        yield Finding("weights", "broken", f"KINORA_UPSCALE_MODEL: there is no file and no stored model {own}")
     damaged = list(_damaged(name for name in needed if name not in missing))
     for problem in damaged:
         yield Finding("weights", "broken", f"{problem}: run `kinora weights pull` again")
@@ -53,8 +59,12 @@ def text_to_video(settings: Settings) -> Iterator[Finding]:
 def needed_by(settings: Settings) -> list[str]:
     """Return the entries that the services of this machine need."""
     needed = [name for name, entry in weights.entries().items() if entry.default and entry.kind == "weights"]
-    if "upscale" in settings.services and settings.upscale.model != "auto":
+    if "upscale" in settings.services and settings.upscale.model in UPSCALERS:
         needed.append(UPSCALERS[settings.upscale.model].name)
+        if settings.upscale.model == "general-x4v3" and settings.upscale.denoise < 1:
+            needed.append(KEEPS_NOISE)
+    if "interpo" in settings.services:
+        needed.append(INTERPOLATORS[settings.interpo.model])
     if "facefusion" in settings.services and settings.facefusion.swapper == "inswapper":
         needed += [name for name in SWAPPER if name in weights.entries()]
     return list(dict.fromkeys(needed))

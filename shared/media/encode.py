@@ -61,6 +61,7 @@ def encode(
     label: Label,
     frame_rate: Fraction | None = None,
     time_base: Fraction | None = None,
+    sample_aspect_ratio: Fraction | None = None,
     display_oriented: bool = False,
 ) -> EncodeReport:
     """Write `frames` of `size` (width, height) to `target` as MP4, encoding in a thread while the next ones are made.
@@ -68,8 +69,9 @@ def encode(
     Sound, subtitles, chapters, metadata, colour, orientation and pixel shape come from `like`; None is a clip made from
     nothing. `frame_rate` is the nominal one and `time_base` the unit of the frames' times, by default those of `like`;
     a frame is shown from its pts to the next one's, the last for its duration. 4:2:0 has no odd sizes: an odd side
-    grows by repeating its last line. `presented` frames are upright with square pixels, as a player shows them: the
-    source's orientation, pixel shape and depth no longer apply to them.
+    grows by repeating its last line. `sample_aspect_ratio` replaces the pixel shape of `like`. `presented` frames are
+    upright with square pixels, as a player shows them: the source's orientation, pixel shape and depth no longer apply
+    to them.
 
     A failure in `frames` ends the thread and comes through unchanged; an encoder's problem is raised as JobFailed. On
     failure the content of `target` is useless; its owner discards it.
@@ -77,7 +79,8 @@ def encode(
     rate = frame_rate or (like.frame_rate if like else _MADE_RATE)
     unit = time_base or (like.time_base if like else 1 / rate)
     shape = None if display_oriented else like
-    plan = _Plan(target, like, shape, size, settings, label, rate.limit_denominator(_RATE_LIMIT), unit)
+    pixels = sample_aspect_ratio or (shape.sample_aspect_ratio if shape else None)
+    plan = _Plan(target, like, shape, size, settings, label, rate.limit_denominator(_RATE_LIMIT), unit, pixels)
     channel: Channel[Frame] = Channel(depth_for(*size))
     outcome: Future[EncodeReport] = Future()
 
@@ -116,6 +119,7 @@ class _Plan:
     label: Label
     frame_rate: Fraction
     time_base: Fraction
+    sample_aspect_ratio: Fraction | None  # of the frames' pixels; None is unknown
 
 
 def _write(plan: _Plan, frames: Channel[Frame]) -> EncodeReport:
@@ -231,11 +235,10 @@ class _Output:
         context.color_range = 2 if self._colour.full_range else 1
         if self._encoder.tag:
             context.codec_tag = self._encoder.tag
-        if self._plan.shape is not None:
-            if self._plan.shape.sample_aspect_ratio:
-                context.sample_aspect_ratio = self._plan.shape.sample_aspect_ratio
-            if self._plan.shape.display_matrix:
-                stream.set_display_matrix(self._plan.shape.display_matrix)
+        if self._plan.sample_aspect_ratio:
+            context.sample_aspect_ratio = self._plan.sample_aspect_ratio
+        if self._plan.shape is not None and self._plan.shape.display_matrix:
+            stream.set_display_matrix(self._plan.shape.display_matrix)
         return stream
 
     def _fitted(self, frame: Frame) -> Picture:

@@ -13,8 +13,10 @@ every corner of its pixels, exactly so wherever those four move alike.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count, takewhile
 from typing import Self
 
 import torch
@@ -30,6 +32,8 @@ STRIDE = 4  # a block's two first convolutions halve its input twice
 BODY = 8  # convolutions of a block at its smallest size
 MEDIAN_SAMPLES = 16384  # of a picture at least: a GPU takes longer for their median than for the flow
 LARGE_MOTION = 32  # pixels that the second block adds in both directions when the first has missed the motion
+
+_INFERENCE = re.compile(r"(block\d+|encode|contextnet|unet)\.")  # each release has other parts beside them for training
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,10 @@ class Layout:
 
 LAYOUTS: Mapping[str, Layout] = {
     "4.0": Layout("4.0", (192, 128, 96, 64), (8, 4, 2, 1), 0, 0, False, True, True, True),
-    # 4.26 was trained longer, its layout is the same.
     "4.25": Layout("4.25", (192, 128, 96, 64, 32), (16, 8, 4, 2, 1), 4, 8, True, False, False, False),
+    "4.25-lite": Layout("4.25-lite", (192, 128, 96, 64, 24), (32, 16, 8, 4, 1), 4, 8, True, False, False, False),
 }
+SHARED_LAYOUTS = {"4.26": "4.25"}  # trained longer, built alike: only its name tells it from the other
 
 
 @dataclass(frozen=True)
@@ -140,11 +145,14 @@ class Rife(nn.Module):
             self.unet = Refinement(inputs=4 * RGB + MASK + FLOW)
 
     @classmethod
-    def from_weights(cls, weights: Mapping[str, Tensor]) -> Self:
-        """Build the network that a published state dict belongs to; parts used only in training are left out."""
-        network = cls(LAYOUTS["4.25" if "block0.convblock.0.beta" in weights else "4.0"])
-        training_only = ("block_tea.", "teacher.", "caltime.")
-        network.load_state_dict({k: v for k, v in weights.items() if not k.startswith(training_only)})
+    def from_weights(cls, weights: Mapping[str, Tensor], name: str = "") -> Self:
+        """Build the network that a published state dict belongs to; parts used only in training are left out.
+
+        `name` is that of a generation, which decides between those of one layout; without it the layout names itself.
+        Raises RuntimeError for weights of another network or another generation.
+        """
+        network = cls(_layout_named(name) if name else _layout_of(weights))
+        network.load_state_dict({key: tensor for key, tensor in weights.items() if _INFERENCE.match(key)})
         return network
 
     def multiple(self, flow_scale: float) -> int:
@@ -317,6 +325,17 @@ class FrameEncoder(nn.Module):
             values = self.relu(conv(values))
         features: Tensor = self.cnn3(values)
         return features
+
+
+def _layout_named(name: str) -> Layout:
+    return replace(LAYOUTS[SHARED_LAYOUTS.get(name, name)], name=name)
+
+
+def _layout_of(weights: Mapping[str, Tensor]) -> Layout:
+    """Return the layout with these blocks; that of 4.0 where there is none, which then refuses the weights."""
+    outputs = (weights.get(f"block{index}.conv0.1.0.weight") for index in count())
+    widths = tuple(len(weight) for weight in takewhile(lambda weight: weight is not None, outputs))  # type: ignore[arg-type]
+    return next((layout for layout in LAYOUTS.values() if layout.widths == widths), LAYOUTS["4.0"])
 
 
 def _leaky(_width: int) -> nn.LeakyReLU:

@@ -69,6 +69,11 @@ class Upscaler:
         self._modules: dict[int, nn.Module] = {}
         self._building = Lock()
 
+    @property
+    def reach(self) -> int:
+        """How many input pixels away an output pixel still depends on."""
+        return self._network.reach
+
     def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[], None] = lambda: None) -> Picture:
         """Upscale one frame; `between_windows` may raise to stop. JobFailed when not even the smallest window fits."""
         while True:

@@ -6,7 +6,7 @@ variables are flat: `KINORA_STATE_DIR`, `KINORA_CRF`. `docs/settings.md` lists t
 
 from shared.settings.group import describe_errors
 from shared.settings.network import LOOPBACK_NAMES, AccessSettings, CallbackSettings, UpstreamSettings
-from shared.settings.services import CreationSettings, FaceFusionSettings, UpscaleSettings
+from shared.settings.services import CreationSettings, FaceFusionSettings, InterpoSettings, UpscaleSettings
 from shared.settings.settings import Settings
 from shared.settings.tasks import EncodingSettings, LimitSettings
 
@@ -17,6 +17,7 @@ __all__ = [
     "CreationSettings",
     "EncodingSettings",
     "FaceFusionSettings",
+    "InterpoSettings",
     "LimitSettings",
     "Settings",
     "UpscaleSettings",

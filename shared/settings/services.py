@@ -1,8 +1,9 @@
 """What only one of the services reads: its engines and models."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
 from shared.settings.group import Group, named_after
 from shared.settings.values import written
@@ -14,6 +15,28 @@ ModelName = Annotated[
         json_schema_extra=written(
             "a name of `kinora weights list`, a folder in diffusers layout (begins with `/` or `.`), "
             "or a repository of the hub"
+        ),
+    ),
+]
+
+
+UPSCALERS = ("auto", "animevideov3", "x4plus", "x4plus-anime", "general-x4v3")
+STORED = re.compile(r"[a-z0-9][a-z0-9._-]*:[a-z0-9._-]+")
+
+
+def _known_upscaler(model: str) -> str:
+    if model not in UPSCALERS and not model.startswith(("/", ".")) and not STORED.fullmatch(model):
+        raise ValueError(f"write one of {', '.join(UPSCALERS)}, a file that begins with / or ., or NAME:VERSION")
+    return model
+
+
+UpscalerName = Annotated[
+    str,
+    AfterValidator(_known_upscaler),
+    Field(
+        json_schema_extra=written(
+            f"{', '.join(f'`{name}`' for name in UPSCALERS)}, a file (begins with `/` or `.`), "
+            "or a stored model `NAME:VERSION`"
         ),
     ),
 ]
@@ -78,5 +101,17 @@ class UpscaleSettings(Group):
 
     model_config = named_after("KINORA_UPSCALE_{}")
 
-    model: Literal["auto", "animevideov3", "x4plus", "x4plus-anime"] = "auto"
+    model: UpscalerName = "auto"
     """The network. `auto` takes x4plus on a GPU and animevideov3 on a CPU."""
+
+    denoise: Annotated[float, Field(ge=0, le=1)] = 1
+    """How strongly general-x4v3 removes noise. Below 1 it needs the weights `realesr-general-wdn-x4v3` as well."""
+
+
+class InterpoSettings(Group):
+    """Frame interpolation"""
+
+    model_config = named_after("KINORA_INTERPO_{}")
+
+    model: Literal["4.0", "4.25", "4.26", "4.25-lite"] = "4.0"
+    """The generation of RIFE. All but 4.0 are pulled, or added from a file, by name: `rife-4.25`."""

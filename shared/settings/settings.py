@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr
 
 from shared.settings.group import Group
 from shared.settings.network import AccessSettings, CallbackSettings, UpstreamSettings
-from shared.settings.services import CreationSettings, FaceFusionSettings, UpscaleSettings
+from shared.settings.services import CreationSettings, FaceFusionSettings, InterpoSettings, UpscaleSettings
 from shared.settings.tasks import EncodingSettings, LimitSettings
 from shared.settings.values import Folder, Folders, PathMap, ServiceNames, written
 from shared.vocabulary import SERVICES, Language
@@ -87,6 +87,7 @@ class Settings(Group):
     creation: CreationSettings = CreationSettings()
     facefusion: FaceFusionSettings = FaceFusionSettings()
     upscale: UpscaleSettings = UpscaleSettings()
+    interpo: InterpoSettings = InterpoSettings()
 
     @classmethod
     def load(cls) -> Self:

@@ -6,7 +6,20 @@ diffusers layout. Importing this package loads neither torch nor BentoML: the HT
 """
 
 from shared.weights.acquire import add, pull
+from shared.weights.by_hand import add_own
 from shared.weights.catalogue import Entry, entries, entry
 from shared.weights.store import exists, folder, load_safetensors, path, verify
 
-__all__ = ["Entry", "add", "entries", "entry", "exists", "folder", "load_safetensors", "path", "pull", "verify"]
+__all__ = [
+    "Entry",
+    "add",
+    "add_own",
+    "entries",
+    "entry",
+    "exists",
+    "folder",
+    "load_safetensors",
+    "path",
+    "pull",
+    "verify",
+]

@@ -8,6 +8,7 @@ from pathlib import Path
 from shared.errors import Rejected, Unavailable
 from shared.process.file_lock import FileLock
 from shared.weights import catalogue
+from shared.weights.by_hand import add_file
 from shared.weights.catalogue import Entry, entry
 from shared.weights.convert import CONVERTED, convert
 from shared.weights.diffusers_layout import files_of, missing_of, wrong_components
@@ -53,14 +54,18 @@ def pull(
 
 
 def add(name: str, source: Path) -> Path:
-    """Store a folder in diffusers layout as the whole model of that name; return its folder.
+    """Store a folder in diffusers layout as the whole model of that name, or a file as its weights; return its folder.
 
     There is nothing to compare its content with, so it is checked for being complete and of the right classes, and its
     hashes are recorded: from then on `verify` and `path` check it against them. Raises Rejected with the reasons.
     """
     found = entry(name)
+    if found.takes_file and source.is_file():
+        with _pulling(found):
+            return add_file(found, source)
     if not found.is_model:
-        models = ", ".join(entry.name for entry in catalogue.entries().values() if entry.is_model)
+        known = catalogue.entries().values()
+        models = ", ".join(entry.name for entry in known if entry.is_model or (source.is_file() and entry.takes_file))
         raise Rejected("weights_no_model", name=name, allowed=models)
     missing = missing_of(source, found.parts)
     if missing:

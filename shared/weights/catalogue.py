@@ -39,6 +39,11 @@ class Entry:
         return bool(self.hub)
 
     @property
+    def takes_file(self) -> bool:
+        """Whether a file that was brought by hand may become this entry."""
+        return self.convert == "torch"
+
+    @property
     def size(self) -> int:
         """Bytes to download."""
         return self.about_bytes or sum(file.size for file in self.files)

@@ -21,6 +21,7 @@ from shared import weights
 from shared.testing.callback_receiver import Receiver
 from shared.testing.processes import command
 from shared.vocabulary import SERVICES
+from shared.weights.interpolators import INTERPOLATORS
 from shared.weights.upscalers import UPSCALERS
 from tests.support.image import Container, Image, fresh_environment, unpack
 
@@ -106,6 +107,8 @@ def test_the_models_of_a_service_are_baked_in(images: dict[str, Image], name: st
     for setting, stored in UPSCALERS.items():  # upscaling names the table, drafts of creation one of its rows
         if "UPSCALERS[chosen]" in code or f'UPSCALERS["{setting}"]' in code:
             code += f'"{stored.name}"'
+    if "INTERPOLATORS[" in code:
+        code += "".join(f'"{stored}"' for stored in INTERPOLATORS.values())
     torch = "torch" in images[name].distributions
     wanted = {
         entry.tag

@@ -48,9 +48,9 @@ Run = Callable[..., tuple[Path, DirectJob]]
 def run(tmp_path: Path) -> Run:
     """Interpolate a file; the result's path and the job."""
 
-    def work(source: Path, rate: int, model: Any = None) -> tuple[Path, DirectJob]:
+    def work(source: Path, rate: int | None, model: Any = None, *, fps: str = "") -> tuple[Path, DirectJob]:
         job = DirectJob(tmp_path / "out", SETTINGS, service="interpo")
-        request = InterpoRequest(task_id=1, video_url=str(source), rate=rate, dist_dir=str(tmp_path / "out"))
+        request = InterpoRequest(task_id=1, video_url=str(source), rate=rate, fps=fps, dist_dir=str(tmp_path / "out"))
         result = job.run(interpolate_video, request, model or Blend())
         return tmp_path / "out" / result.video, job
 
@@ -116,6 +116,33 @@ def test_reordered_pictures_of_avi_are_multiplied_evenly(run: Run, tmp_path: Pat
     source = clips.clip(tmp_path / "in.avi", size=(64, 36), rate="24", sound=None, options=["-bf", "3"])
     result, _ = run(source, 2)
     assert times(result) == [Fraction(place, 48) for place in range(49)]
+
+
+@pytest.mark.parametrize("fps", ["60", "60000/1001", "24", "12", "2997/50"])
+def test_an_exact_rate_is_met_to_the_fraction(run: Run, tmp_path: Path, fps: str) -> None:
+    source = write_clip(tmp_path / "in.mp4", size=(48, 32), frames=15, rate=Fraction(30000, 1001), sound=True)
+    result, job = run(source, 2, fps=fps)
+    count = round(15 * Fraction(1001, 30000) * Fraction(fps))
+    *shown, end = times(result)
+    assert len(shown) == count
+    for number, time in enumerate(shown):
+        assert abs(time - number / Fraction(fps)) < Fraction(1, 1_000_000)
+    assert abs(end - count / Fraction(fps)) < Fraction(1, 1_000_000)
+    with av.open(result) as container:
+        assert container.streams.video[0].average_rate == pytest.approx(Fraction(fps), rel=1e-6)
+        assert len(container.streams.audio) == 1
+    assert job.details["ignored_fields"] == ["rate"]
+    assert job.progress == 1
+
+
+def test_a_variable_rate_becomes_the_exact_one(run: Run, tmp_path: Path) -> None:
+    source = clips.variable_rate(tmp_path / "in.mp4")
+    result, job = run(source, None, fps="50")
+    *shown, end = times(result)
+    assert shown == [Fraction(number, 50) for number in range(len(shown))]
+    assert end == Fraction(len(shown), 50)
+    assert abs(end - times(source)[-1]) <= Fraction(1, 100)
+    assert job.details["ignored_fields"] == []
 
 
 @pytest.mark.parametrize("frames", [1, 2])

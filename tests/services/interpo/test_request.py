@@ -1,5 +1,6 @@
 """The interpolation request: four rates, one video, and a sentence for everything else."""
 
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -36,3 +37,26 @@ def test_every_field_is_required(field: str) -> None:
 def test_a_stored_request_reads_back_as_itself() -> None:
     request = InterpoRequest.model_validate(BODY | {"ratio": 3})
     assert InterpoRequest.model_validate(request.model_dump(mode="json")) == request
+
+
+def test_an_exact_rate_takes_the_place_of_the_multiple() -> None:
+    body = {name: value for name, value in BODY.items() if name != "rate"}
+    assert InterpoRequest.model_validate(body | {"fps": 59.94}).frame_rate == Fraction(2997, 50)
+    both = InterpoRequest.model_validate(body | {"fps": "60000/1001", "rate": 2})
+    assert (both.frame_rate, both.rate) == (Fraction(60000, 1001), 2)
+    assert InterpoRequest.model_validate(body | {"fps": 60, "rate": "nonsense"}).rate is None
+    assert InterpoRequest.model_validate(both.model_dump(mode="json")) == both
+
+
+@pytest.mark.parametrize("fps", ["", 0, None])
+def test_an_exact_rate_that_was_not_given_changes_nothing(fps: Any) -> None:
+    request = InterpoRequest.model_validate(BODY | {"fps": fps})
+    assert request.model_dump(mode="json") == BODY
+    with pytest.raises(Rejected, match="rate is required: one of 2, 4, 6, 8"):
+        InterpoRequest.model_validate(BODY | {"fps": fps, "rate": 0})
+
+
+@pytest.mark.parametrize("fps", [0.5, 241, "fast", True, "60/0"])
+def test_any_other_exact_rate_is_refused(fps: Any) -> None:
+    with pytest.raises(Rejected, match="fps must be a frame rate from 1 to 240"):
+        InterpoRequest.model_validate(BODY | {"fps": fps})

@@ -53,6 +53,13 @@ def test_a_video_comes_back_with_its_rate_multiplied_and_its_sound(
     assert sum(row["details"]["pairs"].values()) == 11
 
 
+def test_an_exact_rate_needs_no_multiple(interpo: Post, receiver: Receiver, task_id: int, dist_dir: Path) -> None:
+    assert interpo(rate=0, fps="60000/1001") == ACCEPTED
+    payload = receiver.wait_for(task_id, timeout_seconds=CALLBACK_SECONDS).payload
+    result = facts(dist_dir / payload["video_url"])
+    assert (result.frames, result.frame_rate, result.sound) == (30, Fraction(60000, 1001), "aac")
+
+
 @pytest.mark.parametrize("rate", [0, 3, 10, "x", None, True, 2.5])
 def test_another_rate_is_refused_with_the_allowed_ones(interpo: Post, dist_dir: Path, rate: object) -> None:
     answer = interpo(rate=rate)

@@ -7,18 +7,22 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from benchmarks.clips import write_clip
 from services.upscale.model import load
-from services.upscale.pipeline import upscale_video
+from services.upscale.pipeline import resized, upscale_video
 from services.upscale.request import UpscaleRequest
 from shared.arrays import Picture
+from shared.networks.area import area_average
 from shared.networks.compute import Compute, choose_compute
+from shared.networks.srvgg import SRVGG
 from shared.networks.upscaler import Upscaler
 from shared.pipeline.direct_job import DirectJob
 from shared.pipeline.job import JobStopped
 from shared.settings import Settings, UpscaleSettings
-from tests.support.clips import from_pictures, ten_bit, variable_rate
+from tests.support.clips import from_pictures, rotated, ten_bit, variable_rate
 
 
 class Enlarger:
@@ -36,10 +40,10 @@ class Enlarger:
         return frame.repeat(ratio, 0).repeat(ratio, 1)
 
 
-def upscale(clip: Path, ratio: int, model: object, folder: Path) -> tuple[DirectJob, Path]:
+def upscale(clip: Path, ratio: int | None, model: object, folder: Path, **sides: int) -> tuple[DirectJob, Path]:
     """Run the pipeline as a runner does."""
     job = DirectJob(folder, Settings(), service="upscale")
-    request = UpscaleRequest(task_id=1, dist_dir=str(folder), video_url=str(clip), ratio=ratio)
+    request = UpscaleRequest(task_id=1, dist_dir=str(folder), video_url=str(clip), ratio=ratio, **sides)
     result = job.run(upscale_video, request, model)  # type: ignore[arg-type]  # the tiny model is callable alike
     return job, folder / result.video
 
@@ -63,6 +67,48 @@ def test_the_size_is_exactly_ratio_times_the_source_s_and_every_time_is_kept(tmp
     assert job.progress == 1
 
 
+@pytest.mark.parametrize(
+    ("sides", "stored", "pixel_shape"),
+    [
+        ({"width": 150}, (150, 112), None),
+        ({"height": 72}, (96, 72), None),
+        ({"width": 150, "height": 150}, (150, 150), Fraction(4, 3)),
+        ({"width": 256, "height": 192}, (256, 192), None),
+    ],
+)
+def test_an_exact_size_is_met_and_the_picture_keeps_its_shape(
+    tmp_path: Path, sides: dict[str, int], stored: tuple[int, int], pixel_shape: Fraction | None
+) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", size=(64, 48), frames=3)
+    job, video = upscale(clip, 2, Enlarger(), tmp_path / "out", **sides)
+    with av.open(video) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == stored
+        assert (stream.sample_aspect_ratio or 1) == (pixel_shape or 1)
+    assert job.details["size"] == "{}x{}".format(*stored)
+    assert job.details["ignored_fields"] == ["ratio"]
+    assert job.details.get("pixel_shape") == ("4:3" if pixel_shape else None)
+
+
+def test_an_exact_size_is_that_of_the_turned_picture(tmp_path: Path) -> None:
+    job, video = upscale(rotated(tmp_path / "phone.mp4", 90), None, Enlarger(), tmp_path / "out", width=120)
+    with av.open(video) as container:
+        frame = next(container.decode(video=0))
+        assert (frame.width, frame.height, round(frame.rotation) % 360) == (214, 120, 270)
+    assert job.details["size"] == "120x214"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_size_between_ratios_is_the_exact_area_average(dtype: type[np.uint8 | np.uint16]) -> None:
+    largest = np.iinfo(dtype).max
+    picture = np.random.default_rng(1).integers(0, largest, (36, 64, 3), dtype, endpoint=True)
+    rows, columns = area_average(36, 25).double().numpy(), area_average(64, 45).double().numpy()
+    expected = np.einsum("ai,bj,ijc->abc", rows, columns, picture.astype(float))
+    ours = resized(picture, (45, 25))
+    assert ours.dtype == picture.dtype
+    assert np.abs(ours - expected).max() <= 0.51 * (1 if dtype == np.uint8 else 2)  # fp32 of 16 bits
+
+
 def test_variable_frame_times_are_kept(tmp_path: Path) -> None:
     clip = variable_rate(tmp_path / "vfr.mp4")
     _, video = upscale(clip, 2, Enlarger(), tmp_path / "out")
@@ -84,6 +130,38 @@ def test_identical_frames_in_a_row_are_computed_once(tmp_path: Path) -> None:
     _, video = upscale(clip, 2, model, tmp_path / "out")
     assert model.frames == 3
     assert len(times(video)) == 15
+
+
+def test_black_bars_and_a_still_half_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    pictures = []
+    for _ in range(4):
+        picture = np.zeros((96, 128, 3), np.uint8)
+        picture[24:72, :64] = rng.integers(0, 255, (48, 64, 3))
+        pictures.append(picture)
+    clip = from_pictures(tmp_path / "film.mp4", pictures, crf=0)
+    torch.manual_seed(1)
+    network = SRVGG(nn.Sequential(nn.Conv2d(3, 48, 3, padding=1)))
+    seen: list[int] = []
+    whole_frames = Upscaler.__call__
+
+    def noted(self: Upscaler, frame: Picture, ratio: int, between_windows: Callable[[], None]) -> Picture:
+        seen.append(frame.shape[0] * frame.shape[1])
+        return whole_frames(self, frame, ratio, between_windows)
+
+    monkeypatch.setattr(Upscaler, "__call__", noted)
+    _, ours = upscale(clip, 2, Upscaler(network, choose_compute("cpu")), tmp_path / "out")
+    assert seen[0] == 96 * 128
+    assert all(pixels < 96 * 128 / 2 for pixels in seen[1:])  # the network's reach, and the chroma's, included
+    monkeypatch.setattr("services.upscale.pipeline.only_changes", lambda model: model)
+    _, whole = upscale(clip, 2, Upscaler(network, choose_compute("cpu")), tmp_path / "whole")
+    for one, other in zip(decoded(ours), decoded(whole), strict=True):
+        assert np.abs(one.astype(int) - other).max() <= 2  # rounding, through two encoders
+
+
+def decoded(clip: Path) -> list[Picture]:
+    with av.open(clip) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
 def test_the_task_s_details_name_model_engine_and_encoder(tmp_path: Path) -> None:

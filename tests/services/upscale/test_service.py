@@ -73,6 +73,22 @@ def test_a_video_comes_back_in_its_new_size_with_every_frame_and_its_sound(
     assert result.frame_rate == Fraction(24)
 
 
+def test_an_exact_size_needs_no_ratio(
+    post: Post, client: httpx.Client, receiver: Receiver, task_id: int, dist_dir: Path
+) -> None:
+    assert post(ratio=0, height=48) == ACCEPTED
+    result = facts(dist_dir / callback(receiver, task_id).payload["video_url"])
+    assert (result.width, result.height, result.frames, result.sound) == (72, 48, 12, "aac")
+    assert task(client, task_id)["details"]["size"] == "72x48"
+
+
+def test_a_size_beyond_four_times_the_source_is_refused_at_once(post: Post, dist_dir: Path) -> None:
+    answer = post(ratio=None, width=48 * 4 + 2)
+    assert answer["err_code"] == -1
+    assert "192x128" in answer["err_msg"]
+    assert everything_in(dist_dir) == []
+
+
 @pytest.mark.parametrize("path", ["/api/ai/upcale", "/api/ai/upscale/"])
 def test_the_misspelt_path_of_an_earlier_service_and_a_trailing_slash_are_answered(
     post: Post, receiver: Receiver, task_id: int, path: str

@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -29,11 +30,13 @@ from shared.settings import (
     CreationSettings,
     EncodingSettings,
     FaceFusionSettings,
+    InterpoSettings,
     Settings,
+    UpscaleSettings,
 )
 from shared.testing.callback_receiver import Receiver
 from shared.testing.stack import free_port
-from shared.weights import entry
+from shared.weights import entries, entry
 from tests.support.asgi_server import serving
 
 
@@ -338,6 +341,24 @@ def test_weights_that_a_setting_needs_are_named_with_the_command_and_the_licence
     monkeypatch.setattr("shared.weights.exists", lambda _name: True)
     [finding] = weights.licences(Settings())
     assert (finding.level, "inswapper-128" in finding.sentence) == ("warning", True)
+
+
+def test_models_by_name_are_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def sentences(**chosen: Any) -> str:
+        return " ".join(finding.sentence for finding in weights.weights_here(Settings(**chosen)))
+
+    default = {name for name, found in entries().items() if found.default}
+    monkeypatch.setattr("shared.weights.exists", lambda name: name in default)
+    monkeypatch.setattr("shared.weights.verify", lambda _name: [])
+    assert "verified" in sentences()
+    general = sentences(upscale=UpscaleSettings(model="general-x4v3", denoise=0.5))
+    assert "kinora weights pull realesr-general-x4v3" in general
+    assert "kinora weights pull realesr-general-wdn-x4v3" in general
+    assert "kinora weights pull rife-4.25-lite" in sentences(interpo=InterpoSettings(model="4.25-lite"))
+    own = tmp_path / "own.pth"
+    assert f"no stored model {own}" in sentences(upscale=UpscaleSettings(model=str(own)))
+    own.write_bytes(b"")
+    assert "verified" in sentences(upscale=UpscaleSettings(model=str(own)))
 
 
 def test_damaged_weights_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,12 @@ def document(stack: Stack) -> Any:
     return schemathesis.openapi.from_url(f"{stack.url}/docs.json")
 
 
+def fields_of(document: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return the schema of a documented body."""
+    body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    return document["components"]["schemas"][body["$ref"].rpartition("/")[2]]  # type: ignore[no-any-return]
+
+
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_a_generated_request_gets_a_documented_answer(
@@ -53,11 +59,20 @@ def test_a_generated_request_gets_a_documented_answer(
 
 def test_the_document_shows_the_documented_posts_with_their_fields(client: httpx.Client) -> None:
     document = client.get("/docs.json").json()
-    body = document["paths"]["/api/ai/upscale"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    fields = document["components"]["schemas"][body["$ref"].rpartition("/")[2]]
+    fields = fields_of(document, "/api/ai/upscale")
     assert set(fields["required"]) == {"task_id", "video_url", "ratio", "dist_dir"}
     assert fields["properties"]["ratio"]["enum"] == [1, 2, 3, 4]
     assert fields["properties"]["task_id"]["maximum"] == 2**63 - 1
+
+
+def test_what_was_added_is_documented_and_required_of_nobody(client: httpx.Client) -> None:
+    document = client.get("/docs.json").json()
+    interpo, upscale = (fields_of(document, f"/api/ai/{service}") for service in ("interpo", "upscale"))
+    assert set(interpo["required"]) == {"task_id", "video_url", "rate", "dist_dir"}
+    added = [interpo["properties"]["fps"], upscale["properties"]["width"], upscale["properties"]["height"]]
+    assert [field["type"] for field in added] == ["string", "integer", "integer"]
+    assert all(field["description"].startswith("in place of ra") for field in added)
+    assert not any(field.get("default") for field in added)
 
 
 def test_every_running_service_is_in_the_document(client: httpx.Client) -> None:

@@ -11,6 +11,7 @@ from shared.networks.rife import LARGE_MOTION, LAYOUTS, FlowBlock, Layout, Rife
 
 TINY = Layout("tiny", (16, 12, 8, 8), (8, 4, 2, 1), 0, 0, False, True, True, True)
 TINY_RESIDUAL = Layout("tiny residual", (16, 12, 8, 8, 8), (16, 8, 4, 2, 1), 4, 8, True, False, False, False)
+TINY_LITE = Layout("tiny lite", (16, 12, 8, 8, 8), (32, 16, 8, 4, 1), 4, 8, True, False, False, False)
 HALF = torch.tensor([0.5])
 
 
@@ -58,7 +59,7 @@ def test_the_published_weights_give_the_published_picture(
     assert decibels(ours, truth) > decibels(theirs, truth) - 0.01
 
 
-@pytest.mark.parametrize("layout", [TINY, TINY_RESIDUAL], ids=lambda layout: layout.name)
+@pytest.mark.parametrize("layout", [TINY, TINY_RESIDUAL, TINY_LITE], ids=lambda layout: layout.name)
 @torch.inference_mode()
 def test_every_layout_agrees_with_the_formulation_at_full_size(layout: Layout) -> None:
     torch.manual_seed(7)
@@ -125,8 +126,20 @@ def test_bfloat16_weights_keep_the_picture(published: Rife, triplet: tuple[Tenso
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_weights_find_their_own_layout(name: str) -> None:
     network = Rife(LAYOUTS[name])
-    stored = network.state_dict() | {"block_tea.conv0.0.0.weight": torch.zeros(1)}
+    trained_with = ("block_tea.conv0.0.0.weight", "teacher.conv0.0.0.weight", "caltime.0.weight", "some_loss.weight")
+    stored = network.state_dict() | {part: torch.zeros(1) for part in trained_with}
     assert Rife.from_weights(stored).layout == LAYOUTS[name]
+
+
+def test_a_generation_s_name_decides_where_two_are_built_alike() -> None:
+    stored = Rife(LAYOUTS["4.25"]).state_dict()
+    assert Rife.from_weights(stored, "4.26").layout.name == "4.26"
+    assert Rife.from_weights(stored, "4.25").layout == LAYOUTS["4.25"]
+    for other in ("4.0", "4.25-lite"):
+        with pytest.raises(RuntimeError):
+            Rife.from_weights(stored, other)
+    with pytest.raises(RuntimeError, match="block5"):
+        Rife.from_weights(stored | {"block5.conv0.0.0.weight": torch.zeros(1)}, "4.25")
 
 
 def test_weights_of_another_network_are_refused() -> None:

@@ -40,7 +40,7 @@ def test_the_variables_are_these_and_no_others() -> None:
         FACES_KEEP_DAYS LANGUAGE PATH_MAP ALLOWED_HOSTS VISIBLE_LABEL CONTENT_PRODUCER CREATION_URL FACEFUSION_URL
         INTERPO_URL UPSCALE_URL VERSION SERVICES MASTER_PID LOG_FORMAT HUB_URL FACEFUSION_SWAPPER FACEFUSION_SHARPEN
         CREATION_ENGINE CREATION_PLAN CREATION_MODEL CREATION_DRAFT_MODEL CREATION_DOWNLOAD CREATION_STEPS
-        CREATION_PIXELS NSFW_CHECK NSFW_THRESHOLD NSFW_SHARE STATE_REQUIRED
+        CREATION_PIXELS NSFW_CHECK NSFW_THRESHOLD NSFW_SHARE STATE_REQUIRED UPSCALE_DENOISE INTERPO_MODEL
     """
     assert {f"KINORA_{name}" for name in documented.split()} == set(Settings.variables())
 
@@ -58,6 +58,10 @@ def test_the_variables_are_these_and_no_others() -> None:
         ("FACEFUSION_SHARPEN", "true", lambda settings: settings.facefusion.sharpen),
         ("NSFW_SHARE", "0", lambda settings: settings.facefusion.nsfw_share == 0),
         ("UPSCALE_MODEL", "x4plus", lambda settings: settings.upscale.model == "x4plus"),
+        ("UPSCALE_MODEL", "/models/4x.pth", lambda settings: settings.upscale.model == "/models/4x.pth"),
+        ("UPSCALE_MODEL", "film:0123abcd", lambda settings: settings.upscale.model == "film:0123abcd"),
+        ("UPSCALE_DENOISE", "0.5", lambda settings: settings.upscale.denoise == 0.5),
+        ("INTERPO_MODEL", "4.25-lite", lambda settings: settings.interpo.model == "4.25-lite"),
     ],
 )
 def test_a_variable_is_read_into_its_group(
@@ -113,6 +117,12 @@ def test_a_path_map_is_a_list_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_path_map_that_maps_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     with pytest.raises(ValidationError, match="PREFIX=/folder"):
         load(monkeypatch, PATH_MAP=value)
+
+
+@pytest.mark.parametrize("value", ["x4pluss", "Film:1", "a:b:c", ""])
+def test_an_upscaler_that_cannot_be_is_refused_with_those_that_can(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    with pytest.raises(ValidationError, match=r"write one of auto, animevideov3, .*general-x4v3, a file that begins"):
+        load(monkeypatch, UPSCALE_MODEL=value)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "::1"])

@@ -1,0 +1,99 @@
+"""A video at exactly the wanted frame rate, whatever its own is: every picture at its own instant.
+
+The instants are k/rate seconds after the first frame, as fractions: they never drift. One that lies on a frame of the
+source, or beside it by no more than rounding, shows that frame; any other is interpolated between its neighbours, also
+where the source has more frames than are wanted.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from math import lcm
+
+from services.interpo.pairs import Interpolate, kind_of
+from shared.arrays import Picture
+from shared.media.frame import Frame
+from shared.media.shot_boundary import CutDetector
+
+_ROUNDING_SECONDS = Fraction(1, 1000)  # containers that count milliseconds are this far beside a constant rate
+_ROUNDING_SHARE = 32  # and no more than this part of the time between two frames counts as rounding
+_HELD_SECONDS = Fraction(1, 2)  # a frame that is shown for longer, and for two of its video's usual ones, stands still
+
+
+class Grid:
+    """The instants of the wanted rate beside the frames of a source, all whole numbers of `time_base`."""
+
+    def __init__(self, frame_rate: Fraction, source_rate: Fraction, source_unit: Fraction) -> None:
+        self.frame_rate = frame_rate
+        self.time_base = Fraction(1, lcm(source_unit.denominator, frame_rate.numerator))
+        self.step = int(1 / frame_rate / self.time_base)
+        self._unit = int(source_unit / self.time_base)
+        self._rounding = int(_ROUNDING_SECONDS / self.time_base)
+        self._longest = max(_HELD_SECONDS, 2 / source_rate) / self.time_base
+        self._next: int | None = None
+
+    def span(self, frame: Frame) -> tuple[int, int]:
+        """Return when a frame of the source begins and ends."""
+        return frame.pts * self._unit, (frame.pts + frame.duration) * self._unit
+
+    def until(self, begin: int, end: int) -> list[int]:
+        """Return the instants before `end` that were not returned yet; the first of all is `begin`."""
+        first = begin if self._next is None else self._next
+        instants = list(range(first, end, self.step))
+        self._next = first + len(instants) * self.step
+        return instants
+
+    def rest(self, begin: int, end: int) -> list[int]:
+        """Return the instants of the last frame, so that all last as long as the source to within half of one."""
+        is_only = self._next is None
+        return self.until(begin, end - self.step // 2) or ([begin] if is_only else [])
+
+    def is_held(self, begin: int, end: int) -> bool:
+        """Whether the frame at `begin` is shown for so long that it does not move towards the one at `end`."""
+        return end - begin > self._longest
+
+    def position(self, instant: int, begin: int, end: int) -> Fraction:
+        """Return where an instant lies between two frames, 0 to 1; exactly 0 or 1 where it shows one of them."""
+        near = min(self._rounding, (end - begin) // _ROUNDING_SHARE)
+        if instant - begin <= near:
+            return Fraction(0)
+        return Fraction(1) if end - instant <= near else Fraction(instant - begin, end - begin)
+
+
+def resampled(frames: Iterable[Frame], grid: Grid, model: Interpolate, pairs: Counter[str]) -> Iterator[Frame]:
+    """Yield the frames at the grid's instants, for as long as the source lasts; count its pairs of each kind.
+
+    Across a cut, and where a frame is held for long, the earlier frame is shown until the later one's time.
+    """
+    cuts = CutDetector()
+    earlier: Frame | None = None
+    for later in frames:
+        if earlier is not None:
+            begin, end = grid.span(earlier)[0], grid.span(later)[0]
+            kind = kind_of(earlier.image, later.image, cuts)
+            if kind == "moving" and grid.is_held(begin, end):
+                kind = "held"
+            pairs[kind] += 1
+            instants = grid.until(begin, end)
+            positions = [grid.position(instant, begin, end) for instant in instants]
+            images = _images(earlier.image, later.image, positions, model, moving=kind == "moving")
+            for instant, image in zip(instants, images, strict=True):
+                yield Frame(image, instant, grid.step)
+        earlier = later
+    if earlier is not None:
+        begin, end = grid.span(earlier)
+        for instant in grid.rest(begin, end):
+            yield Frame(earlier.image, instant, grid.step)
+
+
+def _images(
+    earlier: Picture, later: Picture, positions: list[Fraction], model: Interpolate, *, moving: bool
+) -> Iterator[Picture]:
+    """Yield a picture for each position between two frames, those that the model makes as they are made."""
+    between = [float(position) for position in positions if 0 < position < 1] if moving else []
+    made = iter(model(earlier, later, between) if between else ())
+    for position in positions:
+        if moving and 0 < position < 1:
+            yield next(made)
+        else:
+            yield later if position == 1 else earlier
