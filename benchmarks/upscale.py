@@ -46,7 +46,7 @@ def measure() -> Report:
     frames = clip_frames(END_TO_END_FRAMES)
     model = load(Settings(device="cpu", upscale=UpscaleSettings(model="animevideov3")))
     engines: dict[str, Engine] = {
-        f"kinora ({model.compute.name})": lambda frame: model(frame, 4),
+        f"kinora ({model.engine.name})": lambda frame: model(frame, 4),
         "ncnn fp32": ncnn_engine(),
         "onnxruntime fp32": onnxruntime_engine(),
         **openvino_engines(),

@@ -4,14 +4,18 @@ import torch
 
 from shared import weights
 from shared.errors import JobFailed
+from shared.files.remembered import Remembered
 from shared.networks.compute import choose_compute
+from shared.networks.engines import choose_engine
 from shared.networks.rrdb import RRDB
 from shared.networks.srvgg import SRVGG
-from shared.networks.upscaler import Network, Upscaler
+from shared.networks.upscaler import Upscaler
 from shared.networks.upscaler_weights import upscaler_of
 from shared.settings import Settings
 from shared.weights import by_hand
 from shared.weights.upscalers import KEEPS_NOISE, OTHER_OVERLAP, UPSCALERS
+
+ENGINES = "engines.json"  # in the state folder: which engine is the fastest for which network
 
 
 def load(settings: Settings) -> Upscaler:
@@ -23,16 +27,22 @@ def load(settings: Settings) -> Upscaler:
     chosen = settings.upscale.model
     if chosen == "auto":
         chosen = "animevideov3" if compute.device.type == "cpu" else "x4plus"
+    network, name, overlap = _network(chosen, settings.upscale.denoise)
+    engine = choose_engine(network, name, compute, Remembered(settings.state_dir / ENGINES))
+    return Upscaler(network, engine.compute, name=name, overlap=overlap, engine=engine)
+
+
+def _network(chosen: str, denoise: float) -> tuple[SRVGG | RRDB, str, int | None]:
+    """Return the network in fp32, its title, and the overlap of its windows, None for its reach."""
     if chosen not in UPSCALERS:
         network, name = _brought(chosen)
-        return Upscaler(network, compute, name=name, overlap=OTHER_OVERLAP if isinstance(network, RRDB) else None)
+        return network, name, OTHER_OVERLAP if isinstance(network, RRDB) else None
     stored = UPSCALERS[chosen]
     if chosen == "general-x4v3":
-        network, name = _general(settings.upscale.denoise, stored.name)
-        return Upscaler(network, compute, name=name, overlap=stored.overlap)
+        return *_general(denoise, stored.name), stored.overlap
     state = weights.load_safetensors(stored.name)
-    known: Network = SRVGG.from_weights(state).anchored() if chosen == "animevideov3" else RRDB.from_weights(state)
-    return Upscaler(known, compute, name=stored.name, overlap=stored.overlap)
+    known = SRVGG.from_weights(state).anchored() if chosen == "animevideov3" else RRDB.from_weights(state)
+    return known, stored.name, stored.overlap
 
 
 def _brought(model: str) -> tuple[SRVGG | RRDB, str]:

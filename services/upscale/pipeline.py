@@ -19,7 +19,7 @@ from shared.pipeline.job import Job, Result
 
 def upscale_video(job: Job, request: UpscaleRequest, model: Upscaler) -> Result:
     """Enlarge every frame; times, sound, subtitles, rotation and colour tags are kept."""
-    job.details |= {"model": model.name, "engine": model.compute.name}
+    job.details |= {"model": model.name, "engine": model.engine.name}
 
     with job.input(request.video_url) as file, open_video(file) as source, job.output(".mp4") as target:
         wanted = TargetSize.of(request, described(source))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 AGREEMENT = 50.0  # dB to the reference, below which an engine computes something else
-SECONDS = 0.8  # that one engine is tried for, at least two calls
+SECONDS = 0.3  # that one engine is tried for, at least two calls
 
 logger = logging.getLogger("bentoml.kinora.engines")
 

@@ -4,6 +4,8 @@ The graph is written from the layers that torch has, so that the correction of t
 """
 
 from importlib.util import find_spec
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,29 +25,37 @@ def has_ncnn() -> bool:
 class NcnnNetwork(nn.Module):
     """The same as the `SRVGG` that it is made of, (N, 3, H, W) to (N, 3, H*scale, W*scale), both fp32, on the CPU.
 
-    Each call computes in `threads` threads; several callers may call at once.
+    A call computes in as many threads as torch would in the calling thread; several callers may call at once.
     """
 
-    def __init__(self, network: SRVGG, threads: int) -> None:
+    def __init__(self, network: SRVGG) -> None:
         super().__init__()
-        import ncnn  # noqa: PLC0415  # an option: 60 MB that only some processors gain from
+        import ncnn  # noqa: PLC0415  # takes its time to load, and only some processors use it
 
-        graph, weights = written(network)
         self._ncnn = ncnn
-        self._weights = weights  # ncnn reads from this memory for as long as the network lives
-        self._net = ncnn.Net()
-        self._net.opt.num_threads = threads
-        self._net.opt.use_fp16_packed = self._net.opt.use_fp16_storage = self._net.opt.use_fp16_arithmetic = False
-        self._net.load_model_mem(weights) if not self._net.load_param_mem(graph) else None
-        if not self._net.output_names():
-            raise ValueError("ncnn does not take this network")
+        self._graph, self._weights = written(network)
+        self._nets: dict[int, Any] = {}  # by their number of threads
+        self._loading = Lock()
 
     def forward(self, picture: Tensor) -> Tensor:
         """Return the picture at the network's scale."""
-        return torch.stack([self._enlarged(one) for one in picture])
+        net = self._net(torch.get_num_threads())
+        return torch.stack([self._enlarged(net, one) for one in picture])
 
-    def _enlarged(self, picture: Tensor) -> Tensor:
-        extractor = self._net.create_extractor()
+    def _net(self, threads: int) -> Any:
+        with self._loading:
+            if threads not in self._nets:
+                net = self._ncnn.Net()
+                net.opt.num_threads = threads
+                net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+                if net.load_param_mem(self._graph):
+                    raise ValueError("ncnn does not take this network")
+                net.load_model_mem(self._weights)  # reads from this memory for as long as the network lives
+                self._nets[threads] = net
+            return self._nets[threads]
+
+    def _enlarged(self, net: Any, picture: Tensor) -> Tensor:
+        extractor = net.create_extractor()
         extractor.input("picture", self._ncnn.Mat(np.ascontiguousarray(picture.numpy(), np.float32)))
         status, made = extractor.extract("enlarged")
         if status:

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from shared.arrays import Picture
 from shared.errors import JobFailed
 from shared.networks.compute import Compute
+from shared.networks.engines import Engine
 from shared.networks.fused import can_fuse, fuse
+from shared.networks.ncnn_network import NcnnNetwork
+from shared.networks.srvgg import SRVGG
 from shared.networks.tiles import SMALLEST_CORE, Tile, plan
 from shared.networks.transfer import to_device, to_host
 
@@ -57,12 +60,14 @@ class Upscaler:
         name: str = "",
         overlap: int | None = None,
         window_pixels: int | None = None,
+        engine: Engine | None = None,
     ) -> None:
         """`overlap` is the network's reach unless given; `window_pixels` bounds the memory of one window."""
         self.name = name
         self.compute = compute
         self.overlap = network.reach if overlap is None else overlap
         self.window_pixels = window_pixels or _working_values(compute) // network.values_per_pixel
+        self.engine = engine or Engine(compute)
         self._fused = can_fuse(compute.device)
         self._network = network
         network.in_precision(compute.dtype)
@@ -114,7 +119,10 @@ class Upscaler:
             if ratio in self._modules:
                 return self._modules[ratio]
             module = self._network.at_scale(ratio).eval().to(self.compute.device)
-            if self._fused:
+            if self.engine.is_ncnn:
+                assert isinstance(module, SRVGG)
+                module = NcnnNetwork(module)
+            elif self._fused:
                 module = fuse(module, self.compute.dtype).to(self.compute.device)
             module.to(memory_format=self.compute.memory_format)  # type: ignore[call-overload]  # torch's stubs
             self._modules[ratio] = module

@@ -85,4 +85,4 @@ def test_the_threads_of_the_caller_stay_as_they_are() -> None:
 def test_ncnn_answers_as_torch_does(scale: int) -> None:
     network = SRVGG.from_weights(weights.load_safetensors("realesr-animevideov3")).float().anchored().at_scale(scale)
     pictures = torch.rand(2, 3, 21, 34)
-    torch.testing.assert_close(NcnnNetwork(network, 1)(pictures), network(pictures), atol=1e-4, rtol=0)
+    torch.testing.assert_close(NcnnNetwork(network)(pictures), network(pictures), atol=1e-4, rtol=0)
