@@ -35,10 +35,11 @@ def interpolate_video(job: Job, request: InterpoRequest, model: Interpolate) -> 
     pairs: Counter[str] = Counter()
     with job.input(request.video_url) as file, open_video(file) as source, job.output(".mp4") as target:
         timeline = Timeline(request.rate, source.frame_rate, source.time_base)
-        frames = multiplied(source.frames(), timeline, model, pairs)
-        total = source.frame_count * request.rate if source.frame_count else None
+        work = request.work(source.width, source.height)
+        pictures = work.limited(source.frames(), name=file.name, limits=job.settings.limits)
+        frames = multiplied(pictures, timeline, model, pairs)
         report = encode(
-            job.watch(frames, total),
+            job.watch(frames, lambda made: source.share(made / request.rate)),
             target,
             like=source,
             size=(source.width, source.height),

@@ -43,4 +43,4 @@ class Upscale:
     @bentoml.api(route="/api/ai/upscale")
     async def submit(self, request: UpscaleRequest, /) -> Answer:
         """Accept a video to be restored and enlarged."""
-        return await self.service.accept(request, inputs={"video_url": "video"})
+        return await self.service.accept(request, inputs={"video_url": "video"}, work=request.work)

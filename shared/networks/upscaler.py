@@ -63,8 +63,13 @@ class Upscaler:
         network.in_precision(compute.dtype)
         self._modules: dict[int, nn.Module] = {}
 
-    def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[], None] = lambda: None) -> Picture:
-        """Upscale one frame; `between_windows` may raise to stop. JobFailed when not even the smallest window fits."""
+    def __call__(
+        self, frame: Picture, ratio: int, between_windows: Callable[[float], None] = lambda _done: None
+    ) -> Picture:
+        """Upscale one frame; `between_windows` gets the share of it that is done, 0-1, and may raise to stop.
+
+        JobFailed when not even the smallest window fits.
+        """
         while True:
             try:
                 return self._upscale(frame, ratio, between_windows)
@@ -80,7 +85,7 @@ class Upscaler:
             logger.warning("out of memory: continuing with windows of %d pixels", self.window_pixels)
 
     @torch.inference_mode()
-    def _upscale(self, frame: Picture, ratio: int, between_windows: Callable[[], None]) -> Picture:
+    def _upscale(self, frame: Picture, ratio: int, between_windows: Callable[[float], None]) -> Picture:
         height, width, channels = frame.shape
         module = self._module(ratio)
         picture = self._upload(frame)
@@ -90,7 +95,7 @@ class Upscaler:
         )
         group = max(1, self.window_pixels // (tiles[0].window_height * tiles[0].window_width))
         for first in range(0, len(tiles), group):
-            between_windows()
+            between_windows(first / len(tiles))
             batch = tiles[first : first + group]
             answers = module(torch.cat([_window(picture, tile) for tile in batch]))
             for tile, answer in zip(batch, answers, strict=True):

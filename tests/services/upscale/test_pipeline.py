@@ -13,12 +13,13 @@ from services.upscale.model import load
 from services.upscale.pipeline import upscale_video
 from services.upscale.request import UpscaleRequest
 from shared.arrays import Picture
+from shared.errors import JobFailed
 from shared.networks.compute import Compute, choose_compute
 from shared.networks.upscaler import Upscaler
 from shared.pipeline.direct_job import DirectJob
 from shared.pipeline.job import JobStopped
-from shared.settings import Settings, UpscaleSettings
-from tests.support.clips import from_pictures, ten_bit, variable_rate
+from shared.settings import LimitSettings, Settings, UpscaleSettings
+from tests.support.clips import from_pictures, ten_bit, variable_rate, without_length
 
 
 class Enlarger:
@@ -30,8 +31,8 @@ class Enlarger:
     def __init__(self) -> None:
         self.frames = 0
 
-    def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[], None]) -> Picture:
-        between_windows()
+    def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[float], None]) -> Picture:
+        between_windows(0.0)
         self.frames += 1
         return frame.repeat(ratio, 0).repeat(ratio, 1)
 
@@ -97,7 +98,7 @@ def test_the_task_s_details_name_model_engine_and_encoder(tmp_path: Path) -> Non
 
 def test_a_failure_in_the_model_leaves_nothing_behind(tmp_path: Path) -> None:
     class Failing(Enlarger):
-        def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[], None]) -> Picture:
+        def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[float], None]) -> Picture:
             if self.frames == 2:
                 raise JobStopped
             return super().__call__(frame, ratio, between_windows)
@@ -105,6 +106,34 @@ def test_a_failure_in_the_model_leaves_nothing_behind(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", size=(64, 48), frames=6)
     with pytest.raises(JobStopped):
         upscale(clip, 2, Failing(), tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_progress_rises_within_a_large_frame(tmp_path: Path) -> None:
+    class InFour(Enlarger):
+        def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[float], None]) -> Picture:
+            for window in range(4):
+                between_windows(window / 4)
+            return frame.repeat(ratio, 0).repeat(ratio, 1)
+
+    clip = write_clip(tmp_path / "clip.mp4", size=(64, 48), frames=3)
+    seen: list[float] = []
+    job = DirectJob(tmp_path / "out", Settings(), on_progress=seen.append)
+    request = UpscaleRequest(task_id=1, dist_dir=str(tmp_path / "out"), video_url=str(clip), ratio=2)
+    job.run(upscale_video, request, InFour())  # type: ignore[arg-type]  # the tiny model is callable alike
+    assert sorted({round(share * 12) for share in seen}) == list(range(13))
+    assert seen == sorted(seen)
+
+
+def test_frames_beyond_the_limit_of_work_end_the_task_where_the_container_told_no_number(tmp_path: Path) -> None:
+    clip = without_length(tmp_path / "live.mkv", frames=48, size=(64, 36))
+    settings = Settings(limits=LimitSettings(max_task_megapixels=1.32))
+    job = DirectJob(tmp_path / "out", settings)
+    request = UpscaleRequest(task_id=1, dist_dir=str(tmp_path / "out"), video_url=str(clip), ratio=2)
+    model = Enlarger()
+    with pytest.raises(JobFailed, match=r"live\.mkv is 1\.38 megapixels of work or more; .* allows 1\.31 a task"):
+        job.run(upscale_video, request, model)  # type: ignore[arg-type]  # the tiny model is callable alike
+    assert model.frames == 20
     assert list((tmp_path / "out").iterdir()) == []
 
 
