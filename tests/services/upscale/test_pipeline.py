@@ -131,7 +131,7 @@ def test_frames_beyond_the_limit_of_work_end_the_task_where_the_container_told_n
     job = DirectJob(tmp_path / "out", settings)
     request = UpscaleRequest(task_id=1, dist_dir=str(tmp_path / "out"), video_url=str(clip), ratio=2)
     model = Enlarger()
-    with pytest.raises(JobFailed, match=r"live\.mkv is 1\.38 megapixels of work or more; .* allows 1\.31 a task"):
+    with pytest.raises(JobFailed, match=r"live\.mkv is 1\.38 megapixels of work or more; .* allows 1\.32 a task"):
         job.run(upscale_video, request, model)  # type: ignore[arg-type]  # the tiny model is callable alike
     assert model.frames == 20
     assert list((tmp_path / "out").iterdir()) == []
