@@ -8,18 +8,11 @@ from shared.tasks.queue_estimate import QueueEstimate
 from shared.tasks.rows import COLUMNS, TaskRow
 from shared.vocabulary import ServiceName, TaskState
 
-# A generation is one job a task; a preview is one job a body.
 NEWEST = f"""
-    SELECT {COLUMNS} FROM kinora_tasks run
-    WHERE service = %(service)s
+    SELECT {COLUMNS} FROM kinora_tasks
+    WHERE service = %(service)s AND newest
         AND (%(task_id)s::bigint IS NULL OR task_id = %(task_id)s)
         AND (%(state)s::text IS NULL OR state = %(state)s)
-        AND NOT EXISTS (
-            SELECT 1 FROM kinora_tasks newer
-            WHERE newer.service = run.service AND newer.task_id = run.task_id AND newer.kind = run.kind
-                AND (run.kind = 'generate' OR newer.fingerprint = run.fingerprint)
-                AND newer.created_at > run.created_at
-        )
     ORDER BY created_at DESC LIMIT %(limit)s
 """  # noqa: S608  # a constant of ours
 
@@ -32,7 +25,8 @@ async def newest_runs(
     rows = [TaskRow(**row) for row in await cursor.fetchall()]
     deliveries = await _deliveries(connection, rows)
     estimates = {
-        kind: await QueueEstimate.read(connection, service, kind) for kind in {row.kind for row in rows if row.active}
+        kind: await QueueEstimate.read(connection, service, kind, [row.id for row in rows if row.state == "queued"])
+        for kind in {row.kind for row in rows if row.active}
     }
     return [_view(row, deliveries.get(row.id, CallbackView()), estimates.get(row.kind)) for row in rows]
 
