@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -98,8 +99,9 @@ async def test_a_worker_that_stops_does_not_wait_for_a_storage_that_is_away(mana
 async def test_two_workers_queue_a_periodic_task_once_and_say_nothing(
     manager: Manager, task_store: TaskStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    pool: AsyncConnectionPool[Any] = task_store.pool.raw
     connector = PsycopgConnector()
-    await connector.open_async(task_store.pool.raw)
+    await connector.open_async(pool)
     other = FencedJobManager(connector, Slot(tmp_path, "other"))
     queued = await asyncio.gather(*(jobs.defer_periodic_job(PERIODIC, "", 60) for jobs in (manager.jobs, other)))
     assert sorted(map(bool, queued)) == [False, True]
