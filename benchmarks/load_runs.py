@@ -34,6 +34,7 @@ ACCEPTS = 60
 PAUSE_SECONDS = 0.05  # between two requests
 ROUNDS = 3  # tasks a runner ends, about
 LISTS = 40
+GOLDEN_RATIO = 0.618034  # its multiples spread evenly: tasks that began together do not end together
 
 ENDED = """
     INSERT INTO kinora_tasks (id, service, kind, task_id, fingerprint, request, state, progress, attempt, version,
@@ -176,9 +177,10 @@ class Bench:
     async def _runners(self, count: int, seconds: float) -> AsyncIterator[None]:
         """Run runners in this process, each with its own pool, slot and thread; their models sleep."""
 
-        def work(job: Job, _request: Nap, _model: None) -> Result:
+        def work(job: Job, request: Nap, _model: None) -> Result:
+            length = seconds * (0.5 + request.task_id * GOLDEN_RATIO % 1)
             for _ in job.watch(range(10), 10):
-                time.sleep(seconds / 10)
+                time.sleep(length / 10)
             return Result()
 
         handler = TaskHandler(request=Nap, load=lambda _settings: None, work=work)

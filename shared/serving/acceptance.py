@@ -71,13 +71,14 @@ class Acceptance:
         checked = await self._check(request, inputs)
         context, refusal = await _prepared(prepare, checked)
         details, excess = self._estimated(work, checked)
+        refusal = refusal or excess
 
         async def store(connection: Connection) -> bool:
             await rows.lock_service(connection, self._service)
             if await self._is_known(connection, queue, checked, kind):
                 return False
-            if refusal or excess:
-                raise refusal or excess  # type: ignore[misc]  # one of them is there
+            if refusal:
+                raise refusal
             if await rows.waiting(connection, self._service, kind) >= self._settings.limits.max_queued:
                 raise Busy("queue_full", limit=self._settings.limits.max_queued)
             await enqueue(
