@@ -8,6 +8,8 @@ second all of it moves.
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 
 import av
 import cv2
@@ -16,10 +18,11 @@ import numpy as np
 from services.upscale.model import load
 from shared import weights
 from shared.arrays import Picture
-from shared.networks.changes import Enlarge, only_changes
+from shared.networks.changes import ChangedParts
 from shared.settings import Settings, UpscaleSettings
 
 FRAMES = 4
+RATIO = 4
 SCOPE = 2.39  # width / height of a cinema picture
 SIZES = ((640, 480), (1440, 1080))
 
@@ -28,11 +31,11 @@ def measure(size: tuple[int, int]) -> None:
     """Print one line for each of the two clips."""
     model = load(Settings(device="cpu", upscale=UpscaleSettings(model="animevideov3")))
     for name, clip in (("bars and a still half", half_still(size)), ("all moves", film(size))):
-        changes = only_changes(model)
+        changes = ChangedParts(model, RATIO)
         whole, ours = [], []
         for frame in clip:
-            whole.append(seconds(model, frame))
-            ours.append(seconds(changes, frame))
+            whole.append(seconds(partial(model, frame, RATIO)))
+            ours.append(seconds(partial(changes, frame)))
         ratio = statistics.median(one / other for one, other in zip(whole[1:], ours[1:], strict=True))
         told = f"whole {statistics.median(whole) * 1e3:.0f} ms, changes {statistics.median(ours[1:]) * 1e3:.0f} ms"
         sys.stdout.write(f"{size[0]}x{size[1]}, {name}: {told}, {ratio:.2f} times as fast\n")
@@ -57,10 +60,10 @@ def half_still(size: tuple[int, int]) -> list[Picture]:
     return clip
 
 
-def seconds(enlarge: Enlarge, frame: Picture) -> float:
+def seconds(enlarge: Callable[[], Picture]) -> float:
     """Processor time: other programs on the machine count less than on the clock."""
     begin = time.process_time()
-    enlarge(frame, 4)
+    enlarge()
     return time.process_time() - begin
 
 

@@ -122,9 +122,12 @@ def end_to_end(engine: Engine, clip: Path, folder: Path, model: Upscaler) -> Non
     class Peer:
         name = "peer"
         compute: Compute = model.compute
+        engine = model.engine
+        computes_parts = False
+        window_pixels = 0
 
-        def __call__(self, frame: Image, _ratio: int, between_windows: Callable[[], None]) -> Image:
-            between_windows()
+        def __call__(self, frame: Image, _ratio: int, between_windows: Callable[[float], None]) -> Image:
+            between_windows(0.0)
             return engine(frame)
 
     request = UpscaleRequest(task_id=1, dist_dir=str(folder), video_url=str(clip), ratio=4)

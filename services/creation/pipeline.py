@@ -43,7 +43,12 @@ def create_video(job: Job, request: CreationRequest, pool: EnginePool) -> Result
         limit = job.settings.creation.max_seconds
         ratio = request.ratio or fit_ratio(*_display_size(video))
         spec = _clip_spec(request, engine, seed, ratio=ratio, duration_seconds=video.duration_seconds or limit)
-        source = DecodedSourceFrames(video, spec, pool.interpolate)
+        work = request.work(video.width, video.height, video.frame_rate)
+
+        def read() -> Iterator[Frame]:
+            return work.limited(video.frames(), name=file.name, limits=job.settings.limits)
+
+        source = DecodedSourceFrames(video, spec, pool.interpolate, read)
         images = _limit(engine.from_video(spec, source, on_progress), seconds=limit, frame_rate=spec.frame_rate)
         return _publish(job, spec, engine, images, video)
 

@@ -15,6 +15,7 @@ from shared.contract.fields import Choice, FieldType, Integer, LocalPath, Text, 
 from shared.contract.json_values import read_number, read_text, shown
 from shared.contract.request import TaskRequest
 from shared.errors import Rejected
+from shared.pipeline.work import Work
 
 TEXT, PICTURE, VIDEO = 1, 2, 3  # values of `category`: what a clip is made from
 PLAIN, ANIME, PIXEL = 0, 1, 2  # values of `video_style`
@@ -116,3 +117,7 @@ class CreationRequest(TaskRequest):
         if self.aspect_ratio:
             return parse_ratio(self.aspect_ratio)
         return Fraction(16, 9) if self.category == TEXT else None
+
+    def work(self, width: int, height: int, frame_rate: Fraction | None) -> Work:  # noqa: ARG002  # as others need it
+        """Return what is read of a source's frame; how much is made of it is bounded by the clip's length."""
+        return Work(frames=1, pixels=width * height)

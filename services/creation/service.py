@@ -49,7 +49,8 @@ class Creation:
     @bentoml.api(route="/api/ai/creation")
     async def submit(self, request: CreationRequest, /) -> Answer:
         """Accept a clip to be made."""
-        return await self.service.accept(request, inputs=inputs(request, self.settings), prepare=self._prepare)
+        media = inputs(request, self.settings)
+        return await self.service.accept(request, inputs=media, prepare=self._prepare, work=request.work)
 
     async def _prepare(self, checked: "ValidatedRequest") -> dict[str, Any]:
         check_source(checked.headers, self.settings)

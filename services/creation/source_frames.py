@@ -25,14 +25,18 @@ OVERSCAN = 1.25  # how much larger than the result the source is kept, so that a
 class DecodedSourceFrames:
     """The frames of a `VideoSource` for a clip; those that it lacks come from `interpolate`."""
 
-    def __init__(self, video: VideoSource, spec: ClipSpec, interpolate: Interpolate) -> None:
+    def __init__(
+        self, video: VideoSource, spec: ClipSpec, interpolate: Interpolate, read: Callable[[], Iterator[Frame]]
+    ) -> None:
+        """`read` yields the frames of `video` from its beginning."""
         self._video = video
+        self._read = read
         self._interpolate = interpolate
         overscan = OVERSCAN if spec.camera else 1.0
         self._needed = overscan * spec.size[0], overscan * spec.size[1]  # width, height
 
     def frames(self, frame_rate: int) -> Iterator[Image]:
-        timed = ((self._displayed(frame.image), frame) for frame in self._video.frames())
+        timed = ((self._displayed(frame.image), frame) for frame in self._read())
         return resample(timed, self._video.time_base, frame_rate, self._interpolate)
 
     def samples(self) -> Sequence[Image]:

@@ -66,8 +66,10 @@ def swap_video(context: SwapContext, video: VideoSource) -> Result:
     """Swap every frame; sound and timing stay as they are."""
     job = context.job
     swapper = VideoSwapper(context, video)
+    work = context.request.work(video.width, video.height, video.frame_rate)
     with job.output(".mp4") as target:
-        frames = swapper.swap(job.watch(video.frames(), video.frame_count))
+        pictures = work.limited(video.frames(), name=video.file.name, limits=job.settings.limits)
+        frames = swapper.swap(job.watch(pictures, video.share))
         label = Label.of(job.settings, target)
         written = encode(
             frames, target, like=video, size=(video.width, video.height), settings=job.settings, label=label

@@ -1,10 +1,12 @@
 """Face fusion: what `POST /api/ai/facefusion` may hold."""
 
+from fractions import Fraction
 from typing import Annotated, Literal, get_args
 
 from services.facefusion.literals import AGE_SYNONYMS, GENDER_SYNONYMS, MODE_SYNONYMS, UNSET, Age, Gender, Mode, Order
 from shared.contract.fields import Choice, Integer, LocalPath, Number, UsedWhen
 from shared.contract.request import TaskRequest
+from shared.pipeline.work import Work
 
 PREVIEW, GENERATE = 0, 1
 
@@ -24,3 +26,7 @@ class FaceFusionRequest(TaskRequest):
     face_analyse_gender: Annotated[
         Gender | Literal[""], Choice(*get_args(Gender), synonyms=GENDER_SYNONYMS, unset=UNSET)
     ] = ""
+
+    def work(self, width: int, height: int, frame_rate: Fraction | None) -> Work:  # noqa: ARG002  # as others need it
+        """Return what one frame of the target becomes: one at its size."""
+        return Work(frames=1, pixels=width * height)

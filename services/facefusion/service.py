@@ -53,9 +53,11 @@ class FaceFusion:
         async def prepare(checked: "ValidatedRequest") -> dict[str, Any]:
             return await resolve_reference(request, checked.paths["target_file"], self.service.newest_artifact)
 
+        previews = request.programe == PREVIEW
         return await self.service.accept(
             request,
             inputs={"source_file": "image", "target_file": "picture_or_video"},
-            kind="preview" if request.programe == PREVIEW else "generate",
+            kind="preview" if previews else "generate",
             prepare=prepare,
+            work=None if previews else request.work,
         )

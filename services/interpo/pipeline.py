@@ -19,19 +19,19 @@ def interpolate_video(job: Job, request: InterpoRequest, model: Interpolate) -> 
     """Multiply the frame rate of `video_url`, or bring it to `fps`; sound and everything else but the rate are kept."""
     pairs: Counter[str] = Counter()
     with job.input(request.video_url) as file, open_video(file) as source, job.output(".mp4") as target:
+        work = request.work(source.width, source.height, source.frame_rate)
+        pictures = work.limited(source.frames(), name=file.name, limits=job.settings.limits)
         timeline: Timeline | Grid
         if request.frame_rate:
             timeline = Grid(request.frame_rate, source.frame_rate, source.time_base)
-            frames = resampled(source.frames(), timeline, model, pairs)
-            total = round(source.duration_seconds * request.frame_rate) or None
+            frames = resampled(pictures, timeline, model, pairs)
             job.details["ignored_fields"] = ["rate"] if request.rate else []
         else:
             assert request.rate is not None
             timeline = Timeline(request.rate, source.frame_rate, source.time_base)
-            frames = multiplied(source.frames(), timeline, model, pairs)
-            total = source.frame_count * request.rate if source.frame_count else None
+            frames = multiplied(pictures, timeline, model, pairs)
         report = encode(
-            job.watch(frames, total),
+            job.watch(frames, lambda made: source.share(made / float(work.frames))),
             target,
             like=source,
             size=(source.width, source.height),

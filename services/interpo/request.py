@@ -8,6 +8,7 @@ from pydantic import Field
 from shared.contract.fields import Choice, LocalPath, RequiredUnless
 from shared.contract.frame_rate import FrameRate
 from shared.contract.request import TaskRequest
+from shared.pipeline.work import Work
 
 
 class InterpoRequest(TaskRequest):
@@ -26,3 +27,9 @@ class InterpoRequest(TaskRequest):
     def frame_rate(self) -> Fraction | None:
         """The exact frame rate that is asked for, None where the source's is multiplied."""
         return Fraction(self.fps) if self.fps else None
+
+    def work(self, width: int, height: int, frame_rate: Fraction | None) -> Work:
+        """Return what one frame becomes at the same size: `rate` frames, or as many as `fps` makes of one."""
+        if self.frame_rate:
+            return Work(frames=self.frame_rate / (frame_rate or self.frame_rate), pixels=width * height)
+        return Work(frames=self.rate or 1, pixels=width * height)

@@ -43,4 +43,4 @@ class Interpo:
     @bentoml.api(route="/api/ai/interpo")
     async def submit(self, request: InterpoRequest, /) -> Answer:
         """Accept a video whose frame rate is to be multiplied."""
-        return await self.service.accept(request, inputs={"video_url": "video"})
+        return await self.service.accept(request, inputs={"video_url": "video"}, work=request.work)

@@ -1,5 +1,6 @@
 """Upscaling: one video through one model, frame by frame, in constant memory."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import cv2
@@ -10,9 +11,8 @@ from services.upscale.size import Source, TargetSize
 from shared.arrays import Picture
 from shared.media.decode import VideoSource, open_video
 from shared.media.encode import encode
-from shared.media.frame import repeat_identical
 from shared.media.provenance import Label
-from shared.networks.changes import only_changes
+from shared.networks.changes import ChangedParts
 from shared.networks.upscaler import Upscaler
 from shared.pipeline.job import Job, Result
 
@@ -26,12 +26,18 @@ def upscale_video(job: Job, request: UpscaleRequest, model: Upscaler) -> Result:
         size = (wanted.width, wanted.height)
         if request.width or request.height:
             job.details |= told(request, source, wanted)
-        upscale = only_changes(model)
+        upscale = ChangedParts(model, wanted.ratio)
+
+        def between_windows(done: float) -> None:
+            job.report(source.share(source.frames_read - 1 + done))
+            job.check()
 
         def enlarge(image: Picture) -> Picture:
-            return resized(upscale(image, wanted.ratio, job.check), size)
+            return resized(upscale(image, between_windows), size)
 
-        frames = job.watch(repeat_identical(source.frames(), enlarge), source.frame_count)
+        work = request.work(source.width, source.height, source.frame_rate)
+        pictures = work.limited(source.frames(), name=file.name, limits=job.settings.limits)
+        frames = job.watch((replace(frame, image=enlarge(frame.image)) for frame in pictures), source.share)
         label = Label.of(job.settings, target)
         report = encode(
             frames,

@@ -1,11 +1,15 @@
 """Upscaling: what `POST /api/ai/upscale` may contain."""
 
+from fractions import Fraction
 from typing import Annotated
 
 from pydantic import Field
 
 from shared.contract.fields import Choice, Integer, LocalPath, RequiredUnless
 from shared.contract.request import TaskRequest
+from shared.pipeline.work import Work
+
+COMPUTED = 4  # times the width and the height; smaller ratios are averages of that
 
 Side = Integer(2, 16384)  # pixels; more no encoder takes
 
@@ -26,3 +30,7 @@ class UpscaleRequest(TaskRequest):
         Side,
         Field(description="in place of ratio: the height that is shown", exclude_if=lambda side: side is None),
     ] = None
+
+    def work(self, width: int, height: int, frame_rate: Fraction | None) -> Work:  # noqa: ARG002  # as others need it
+        """Return what one frame becomes: the network makes each four times as wide and high, whatever the ratio."""
+        return Work(frames=1, pixels=width * height * COMPUTED * COMPUTED)

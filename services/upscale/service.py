@@ -49,7 +49,9 @@ class Upscale:
     @bentoml.api(route="/api/ai/upscale")
     async def submit(self, request: UpscaleRequest, /) -> Answer:
         """Accept a video to be restored and enlarged."""
-        return await self.service.accept(request, inputs={"video_url": "video"}, prepare=self._prepare)
+        return await self.service.accept(
+            request, inputs={"video_url": "video"}, prepare=self._prepare, work=request.work
+        )
 
     async def _prepare(self, checked: "ValidatedRequest") -> dict[str, Any]:
         """Refuse a size that is too large for the source."""

@@ -11,19 +11,26 @@ _ERR_CODE = re.compile(rb'"err_code"\s*:\s*"?\s*(-?[0-9]+)')
 
 
 class Undelivered(Exception):
-    """The receiver did not take a callback; `wish` is its Retry-After in seconds."""
+    """The receiver did not take a callback; `wish` is its Retry-After in seconds.
+
+    `away`: it is not there, or what stands before it says so; other callbacks have the same reason to wait.
+    """
 
     outcome = "refused"  # as it is counted
 
-    def __init__(self, reason: str, wish: float | None = None) -> None:
+    def __init__(self, reason: str, wish: float | None = None, *, away: bool = False) -> None:
         super().__init__(reason)
         self.wish = wish
+        self.away = away
 
 
 class Unreached(Undelivered):
     """There was no receiver, or it did not answer."""
 
     outcome = "unreachable"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, away=True)
 
 
 async def read_answer(response: httpx.Response) -> bytes:

@@ -8,6 +8,7 @@ import json
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from uuid import UUID
@@ -18,8 +19,11 @@ from standardwebhooks import Webhook
 from shared import logs
 from shared.database.pool import Connection, Pool
 from shared.delivery.answer import Undelivered, Unreached, check_answer, read_answer
+from shared.errors import Unavailable
+from shared.queue.client import Queue
 from shared.queue.worker import TryLater
 from shared.settings import Settings
+from shared.tasks import callbacks
 from shared.tasks.callbacks import COLUMNS, StoredCallback
 
 PAUSES = (5.0, 30.0, 120.0, 300.0)  # seconds after the first failures, then every LAST_PAUSE
@@ -29,6 +33,8 @@ GIVE_UP_AFTER = timedelta(hours=72)
 LONGEST_WISH = 3600.0  # seconds; a longer Retry-After counts as this
 CONNECT_SECONDS = 3.0
 TOTAL_SECONDS = 15.0
+PROBE_SECONDS = 10.0  # between two tries in all, while the receiver is away
+_OF_A_PROXY = {httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.GATEWAY_TIMEOUT}
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +47,7 @@ class CallbackSender:
     ) -> None:
         self._url = settings.callbacks.url
         self._pool = pool
+        self._queue = Queue()
         self._attempted = attempted
         secret = settings.callbacks.webhook_secret.get_secret_value() if settings.callbacks.webhook_secret else ""
         self._signers = [Webhook(part) for part in secret.split()]  # several while a secret is being rotated
@@ -84,7 +91,9 @@ class CallbackSender:
                 self._client.stream("POST", self._url, content=delivery.body.encode(), headers=headers) as response,
             ):
                 if not response.is_success:
-                    raise Undelivered(f"HTTP {response.status_code}", _retry_after(response.headers.get("retry-after")))
+                    wish = _retry_after(response.headers.get("retry-after"))
+                    away = wish is None and response.status_code in _OF_A_PROXY
+                    raise Undelivered(f"HTTP {response.status_code}", wish, away=away)
                 check_answer(await read_answer(response))
         except TimeoutError as error:
             raise Unreached(f"no answer within {TOTAL_SECONDS:.0f} s") from error
@@ -109,11 +118,20 @@ class CallbackSender:
         async def note(connection: Connection) -> None:
             await connection.execute(
                 "UPDATE kinora_callbacks SET state = 'delivered', attempts = attempts + 1, delivered_at = now(),"
-                " next_at = NULL, last_error = NULL WHERE id = %s",
+                " next_at = NULL, last_error = NULL, away_at = NULL WHERE id = %s",
                 (delivery.id,),
             )
 
         await self._pool.retry_until_committed(note)  # else the receiver might get it twice
+        with suppress(Unavailable):  # a later one does it
+            async with self._pool.transaction() as connection:
+                if others := await callbacks.send_others(connection, self._queue):
+                    logger.info("the receiver is back: %s callbacks that waited for it are sent now", others)
+
+    async def probe(self) -> None:
+        """While the receiver is away, try one of the callbacks that wait for it now and then; raise Unavailable."""
+        async with self._pool.transaction() as connection:
+            await callbacks.probe_receiver(connection, self._queue, PROBE_SECONDS)
 
     async def _note_failure(self, delivery: StoredCallback, problem: Undelivered) -> None:
         now = datetime.now(UTC)
@@ -122,9 +140,9 @@ class CallbackSender:
         async with self._pool.transaction() as connection:
             noted = await connection.execute(
                 "UPDATE kinora_callbacks SET state = %s, attempts = attempts + 1, next_at = %s, last_error = %s"
-                " WHERE id = %s AND state = 'pending' AND since = %s",
+                ", away_at = CASE WHEN %s THEN now() END WHERE id = %s AND state = 'pending' AND since = %s",
                 ("parked" if parked else "pending", None if parked else again, str(problem)[:500],
-                 delivery.id, delivery.since),
+                 problem.away, delivery.id, delivery.since),
             )  # fmt: skip
         if not noted.rowcount:  # replayed meanwhile: this job starts over; the row says whether there is more to do
             raise TryLater

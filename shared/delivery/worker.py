@@ -96,7 +96,7 @@ class CallbackWorker:
             handlers={DELIVER: sender.deliver},
             periodic_tasks=recovery.periodic_tasks,
             recover=recovery.recover_job,
-            every_heartbeat=(recovery.reap_dead_workers,),
+            every_heartbeat=(recovery.reap_dead_workers, sender.probe),
             concurrency=CONCURRENCY,
             polling_seconds=POLLING_SECONDS,
         )

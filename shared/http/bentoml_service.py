@@ -16,6 +16,7 @@ from shared.contract.request import TaskRequest
 from shared.errors import Problem
 from shared.http.access_log import Refusals
 from shared.http.control_port import close_control_port
+from shared.http.master_exit import tell_loss_at_exit
 from shared.http.middleware import ContractMiddleware
 from shared.http.openapi import DOCUMENT_PATH, Document, describe
 from shared.http.responses import answer_to
@@ -35,7 +36,9 @@ class ContractService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has 
         close_control_port()  # here: BentoML's master, too, declares the service before it starts anything
         # BentoML's access lines have no task_id, and a page that refreshes fills the log: the middleware writes ours.
         self.config.setdefault("logging", {"access": {"enabled": False}})
-        logs.configure_bentoml(Settings.load(), service=self.name)
+        settings = Settings.load()
+        tell_loss_at_exit(settings)
+        logs.configure_bentoml(settings, service=self.name)
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002  # BentoML's own signature
         settings = Settings.load()

@@ -14,6 +14,21 @@ from shared.vocabulary import SERVICES, TASK_KINDS, TASK_STATES
 DOCUMENT_PATH = "/docs.json"
 Document = dict[str, Any]
 
+# What a proxy must act on; every other answer of the contract has status 200.
+PROXY_STATUSES = {
+    "400": "what was sent is not HTTP, or names two lengths",
+    "401": "no token, or a wrong one",
+    "403": "a host or an origin that may not call",
+    "404": "no such path, or no such task",
+    "405": "another method is allowed here",
+    "408": "the header came too slowly",
+    "413": "the body is too long",
+    "415": "the body is compressed",
+    "502": "the service does not answer the router, or not as a service does",
+    "503": "the storage or the service cannot be reached; send the request again",
+    "504": "the service did not answer in time",
+}
+
 
 def describe(requests: Mapping[str, type[TaskRequest]]) -> Document:
     """Describe the POST paths of `requests` and the task paths."""
@@ -73,10 +88,9 @@ def _query(name: str, schema: Document) -> Document:
 
 
 def _responses(description: str, *models: str) -> Document:
-    answer = {"description": "what a proxy must act on: 401, 403, 404, 405, 413, 502, 503, 504"}
     return {
         "200": {"description": description, "content": _json(*models)},
-        "default": {**answer, "content": _json("Answer")},
+        **{status: {"description": meaning, "content": _json("Answer")} for status, meaning in PROXY_STATUSES.items()},
     }
 
 

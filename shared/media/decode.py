@@ -6,6 +6,7 @@ import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -27,6 +28,7 @@ from shared.media.frame_queue import Channel, depth_for
 from shared.media.losses import TRANSPARENCY, display_matrix, not_carried
 from shared.media.measured_length import measured_seconds
 from shared.media.orientation import Orientation
+from shared.media.reading_progress import ReadingProgress
 
 _TIMED_FORMATS = ("mov", "matroska", "mpegts", "flv")  # every packet says when its picture is shown
 _FINE_SECONDS = Fraction(1, 10_000)  # on a coarser grid than this sound and picture would visibly part
@@ -34,6 +36,7 @@ _PATIENCE = 10.0  # seconds
 _USUAL_RATE = Fraction(25)  # where a container tells none
 
 Timed = tuple[VideoFrame, int, int]  # a decoded picture, its pts and its duration on our clock
+_Read = tuple[Frame, float]  # and which share of the file had been read
 
 
 class VideoSource:
@@ -48,7 +51,7 @@ class VideoSource:
 
     def __init__(self, file: InputFile, *, patience: float = _PATIENCE) -> None:
         self.file = file
-        self._decoding: list[tuple[Channel[Frame], threading.Thread]] = []
+        self._decoding: list[tuple[Channel[_Read], threading.Thread]] = []
         with open_container(file) as container:
             stream = video_stream(container, file.name)
             stream.thread_count = 1  # for one picture, threads cost more than they save
@@ -64,12 +67,10 @@ class VideoSource:
             told_seconds = duration_seconds(container, stream)
             self.duration_seconds = self._measured(patience) if may_jump(container) else told_seconds
             is_mov = "mov" in container.format.name
-            # AVI counts in its own way; an estimate is nearer there.
-            self.frame_count = (
-                (stream.frames if is_mov else 0)
-                or round((self.duration_seconds or told_seconds) * self.frame_rate)
-                or None
-            )
+            counted = (stream.frames if is_mov else 0) or None  # AVI counts in its own way; an estimate is nearer there
+            self.frame_count = counted or round((self.duration_seconds or told_seconds) * self.frame_rate) or None
+            self._new_progress = partial(ReadingProgress, counted, self.duration_seconds, file.size)
+            self._progress = self._new_progress()
             self.display_matrix = display_matrix(first)
             self.orientation = Orientation.of_display_matrix(self.display_matrix)
             # The container's word, else the codec's: many codecs have no place for it, and players go by the container.
@@ -89,17 +90,32 @@ class VideoSource:
         Raises UnreadableMedia where the file turns out truncated, encrypted or broken beyond concealment. A single
         broken packet is concealed or left out, and the frame before it is shown for its time.
         """
-        channel: Channel[Frame] = Channel(depth_for(self.width, self.height))
-        decode = (self._decode_into, channel)
+        progress = self._progress = self._new_progress()
+        channel: Channel[_Read] = Channel(depth_for(self.width, self.height))
+        decode = (self._decode_into, channel, progress)
         thread = threading.Thread(target=contextvars.copy_context().run, args=decode, name="decode", daemon=True)
         self._decoding.append((channel, thread))
         thread.start()
         try:
-            yield from channel
+            for frame, share_read in channel:
+                progress.take(share_read)
+                yield frame
         finally:
             channel.close()
             thread.join()
             self._decoding.remove((channel, thread))
+
+    @property
+    def frames_read(self) -> int:
+        """How many frames the latest `frames` has yielded."""
+        return self._progress.frames
+
+    def share(self, done: float) -> float:
+        """Return which share of the video its first `done` frames are, 0-1, for progress; a part of a frame counts.
+
+        Where the container does not count its frames, this is an estimate from what the latest `frames` has read.
+        """
+        return self._progress.share(done)
 
     def frame_at(self, index: int) -> Frame:
         """Return the frame that `frames` yields as its `index`-th (0-based); past the end, the last one."""
@@ -122,15 +138,19 @@ class VideoSource:
     ) -> None:
         self.close()
 
-    def _decode_into(self, channel: Channel[Frame]) -> None:
+    def _decode_into(self, channel: Channel[_Read], progress: ReadingProgress) -> None:
         """Run in the decoding thread: pass every frame on until the receiver closes the queue."""
         to_rgb = ToRgb(self.colour, (self.width, self.height))
         try:
             with self._opened() as (container, stream):
                 reader = Reader(container, stream, self.file.name)
-                for decoded, pts, duration in self._timed(container, stream, reader):
+                for count, (decoded, pts, duration) in enumerate(self._timed(container, stream, reader), start=1):
                     captions = self._note(decoded)
-                    if not channel.put(Frame(to_rgb(decoded), pts, duration, captions)):
+                    end = (pts + duration) * self.time_base
+                    share_read = progress.share_read(
+                        frames=count, packets=reader.packets, bytes_read=reader.bytes_read, end=end
+                    )
+                    if not channel.put((Frame(to_rgb(decoded), pts, duration, captions), share_read)):
                         return
                 reader.check_complete()
         except BaseException as failure:  # noqa: BLE001  # raised again where frames are consumed

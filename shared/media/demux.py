@@ -32,7 +32,8 @@ class Reader:
         self._stream = stream
         self._name = name
         self._is_mov = "mov" in container.format.name
-        self._packets = 0
+        self.packets = 0  # of the picture track, so far
+        self.bytes_read = 0  # of the file, so far
         self._failures = 0
         self._end_seconds = Fraction(0)
         self._pause_seconds = Fraction(0)  # the longest packet
@@ -52,7 +53,7 @@ class Reader:
                 self._failures += 1
                 if self._cut_short:  # the end of a truncated file, which `check_complete` reports
                     continue
-                if self._failures > max(_TOLERATED_FAILURES, self._packets // 10):
+                if self._failures > max(_TOLERATED_FAILURES, self.packets // 10):
                     raise UnreadableMedia("media_corrupt", name=self._name) from problem
 
     def check_complete(self) -> None:
@@ -63,7 +64,7 @@ class Reader:
         short = promised - self._end_seconds
         if (
             self._cut_short
-            or (self._is_mov and self._packets < len(self._stream.index_entries))
+            or (self._is_mov and self.packets < len(self._stream.index_entries))
             or short > max(_MISSING_SECONDS, 2 * self._pause_seconds)
         ):
             raise UnreadableMedia(
@@ -98,12 +99,13 @@ class Reader:
                 if packet.has_sidedata("encryption_info") or packet.has_sidedata("encryption_init_info"):
                     raise UnreadableMedia("media_encrypted", name=self._name)
                 if packet.size:
-                    self._packets += 1
-                    self.first_pts = packet.pts if self._packets == 1 else self.first_pts
+                    self.packets += 1
+                    self.first_pts = packet.pts if self.packets == 1 else self.first_pts
                 yield packet
 
     def _note(self, packet: "Packet[Stream]") -> None:
         """Keep how far the file reaches, and whether the packet at hand ends in the middle."""
+        self.bytes_read = max(self.bytes_read, packet.pos or 0) + packet.size
         length = (packet.duration or 0) * packet.time_base
         if packet.pts is not None:
             self._end_seconds = max(self._end_seconds, packet.pts * packet.time_base + length)

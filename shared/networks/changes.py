@@ -7,9 +7,8 @@ network must see that far. A network whose windows overlap by less than its reac
 the same, and the result of a window depends on nothing but that window: those that do not differ are kept.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -21,13 +20,6 @@ from shared.networks.upscaler import Upscaler
 WORTHWHILE = 0.85  # of the frame's pixels: what computes more than this computes the whole frame
 
 
-class Enlarge(Protocol):
-    """A frame (H, W, 3) and a ratio to (H*ratio, W*ratio, 3); `shared.networks.upscaler` has one."""
-
-    def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[], None] = ..., /) -> Picture:
-        """Upscale one frame; `between_windows` may raise to stop."""
-
-
 @dataclass(frozen=True)
 class Part:
     """A window that must be computed, and the core that is kept of it."""
@@ -36,54 +28,80 @@ class Part:
     core: Box
 
 
-def only_changes(upscaler: Enlarge) -> Enlarge:
-    """Return what enlarges the frames of one video: on a CPU it computes only what changes.
+@dataclass(frozen=True)
+class Step:
+    """A frame and what of it must be computed: some parts, nothing (no parts), or all of it (None)."""
 
-    A GPU computes whole frames: it is fast because all of them have one shape.
-    """
-    if isinstance(upscaler, Upscaler) and upscaler.compute.device.type == "cpu":
-        return ChangedParts(upscaler)
-    return upscaler
+    frame: Picture
+    parts: Sequence[Part] | None
+    windows: int  # pixels of a window when this was decided
 
 
 class ChangedParts:
-    """Callable as the upscaler that it wraps: computes what changed since the frame before, and keeps the rest.
+    """Enlarges the frames of one video: on a CPU what changed since the frame before, and the rest is kept.
 
-    It holds the last frame and its result, for the frames of one video. The result is what the upscaler makes of the
-    whole frame, except that values on the very edge of rounding may fall to the other side where a rectangle is
-    computed, as they do with windows. Not thread-safe: one frame at a time.
+    A frame takes three steps. `plan` and `assemble` are called in the order of the frames, each in one thread; between
+    them `compute` may run for several frames at once. The result is what the upscaler makes of the whole frame, except
+    that values on the very edge of rounding may fall to the other side where a rectangle is computed, as they do with
+    windows. A GPU computes whole frames: it is fast because all of them have one shape.
     """
 
-    def __init__(self, upscaler: Upscaler) -> None:
+    def __init__(self, upscaler: Upscaler, ratio: int) -> None:
         self._upscaler = upscaler
-        self._latest: tuple[Picture, int, Picture] | None = None
+        self._ratio = ratio
+        self._before: Picture | None = None
+        self._enlarged: Picture | None = None
 
-    def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[], None] = lambda: None) -> Picture:
-        """Upscale one frame; errors are the upscaler's."""
-        latest, self._latest = self._latest, None
-        result = None
-        if latest is not None and latest[0].shape == frame.shape and latest[0].dtype == frame.dtype:
-            result = self._patched(latest, frame, ratio, between_windows) if latest[1] == ratio else None
-        if result is None:
-            result = self._upscaler(frame, ratio, between_windows)
-        self._latest = frame, ratio, result
-        return result
+    def __call__(self, frame: Picture, between_windows: Callable[[float], None] = lambda _done: None) -> Picture:
+        """Upscale the next frame in the calling thread; after an exception the one behind it is computed whole."""
+        step = self.plan(frame)
+        try:
+            return self.assemble(step, self.compute(step, between_windows))
+        except BaseException:
+            self._before = None
+            raise
 
-    def _patched(
-        self, latest: tuple[Picture, int, Picture], frame: Picture, ratio: int, between_windows: Callable[[], None]
-    ) -> Picture | None:
-        """Return the last result with its changed parts computed; None where the whole frame should be."""
-        before, _, enlarged = latest
-        parts = self._parts(_changed(before, frame))
-        if parts is None:
-            return None
-        result = enlarged.copy()
+    def plan(self, frame: Picture) -> Step:
+        """Compare the next frame with the one before it."""
+        before, self._before = self._before, frame
         windows = self._upscaler.window_pixels
-        for part in parts:
-            piece = self._upscaler(np.ascontiguousarray(part.window.of(frame)), ratio, between_windows)
-            part.core.of(result, ratio)[:] = part.core.within(part.window).of(piece, ratio)
-        # After running out of memory all windows are others, those of the frame before too.
-        return result if windows == self._upscaler.window_pixels else None
+        if before is None or before.shape != frame.shape or before.dtype != frame.dtype:
+            return Step(frame, None, windows)
+        if np.array_equal(before, frame):
+            return Step(frame, (), windows)
+        return Step(frame, self._parts(_changed(before, frame)) if self._upscaler.computes_parts else None, windows)
+
+    def compute(self, step: Step, between_windows: Callable[[float], None] = lambda _done: None) -> list[Picture]:
+        """Return the enlarged windows of the parts, or the enlarged frame; errors are the upscaler's."""
+        if step.parts is None:
+            return [self._upscaler(step.frame, self._ratio, between_windows)]
+        pieces: list[Picture] = []
+        for part in step.parts:
+            count = len(pieces)
+
+            def between(done: float, before: int = count, parts: int = len(step.parts)) -> None:
+                between_windows((before + done) / parts)
+
+            pieces.append(self._upscaler(np.ascontiguousarray(part.window.of(step.frame)), self._ratio, between))
+        if step.windows != self._upscaler.window_pixels:  # it ran out of memory: the windows are others now
+            return [self._upscaler(step.frame, self._ratio, between_windows)]
+        return pieces
+
+    def assemble(self, step: Step, pieces: list[Picture]) -> Picture:
+        """Return the enlarged frame; the one before it gives what was not computed."""
+        height, width = step.frame.shape[:2]
+        whole = (height * self._ratio, width * self._ratio)
+        if step.parts is None or (len(pieces) == 1 and pieces[0].shape[:2] == whole):
+            self._enlarged = pieces[0]
+            return pieces[0]
+        assert self._enlarged is not None
+        if not step.parts:
+            return self._enlarged
+        result = self._enlarged.copy()
+        for part, piece in zip(step.parts, pieces, strict=True):
+            part.core.of(result, self._ratio)[:] = part.core.within(part.window).of(piece, self._ratio)
+        self._enlarged = result
+        return result
 
     def _parts(self, changed: Mask) -> list[Part] | None:
         """Return what to compute for a mask (H, W) of changed pixels; None for the whole frame."""

@@ -79,8 +79,18 @@ class Upscaler:
         """How many input pixels away an output pixel still depends on."""
         return self._network.reach
 
-    def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[], None] = lambda: None) -> Picture:
-        """Upscale one frame; `between_windows` may raise to stop. JobFailed when not even the smallest window fits."""
+    @property
+    def computes_parts(self) -> bool:
+        """Whether parts of a frame take less time than all of it: a GPU is fast because all frames have one shape."""
+        return self.compute.device.type == "cpu"
+
+    def __call__(
+        self, frame: Picture, ratio: int, between_windows: Callable[[float], None] = lambda _done: None
+    ) -> Picture:
+        """Upscale one frame; `between_windows` gets the share of it that is done, 0-1, and may raise to stop.
+
+        JobFailed when not even the smallest window fits.
+        """
         while True:
             try:
                 return self._upscale(frame, ratio, between_windows)
@@ -96,7 +106,7 @@ class Upscaler:
             logger.warning("out of memory: continuing with windows of %d pixels", self.window_pixels)
 
     @torch.inference_mode()
-    def _upscale(self, frame: Picture, ratio: int, between_windows: Callable[[], None]) -> Picture:
+    def _upscale(self, frame: Picture, ratio: int, between_windows: Callable[[float], None]) -> Picture:
         height, width, channels = frame.shape
         module = self._module(ratio)
         picture = to_device(frame, self.compute.device)
@@ -106,7 +116,7 @@ class Upscaler:
         )
         group = max(1, self.window_pixels // (tiles[0].window_height * tiles[0].window_width))
         for first in range(0, len(tiles), group):
-            between_windows()
+            between_windows(first / len(tiles))
             batch = tiles[first : first + group]
             answers = module(torch.cat([_window(picture, tile) for tile in batch]))
             for tile, answer in zip(batch, answers, strict=True):

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from shared.files.handles import InputFile, OutputFile
 from shared.files.media_roots import MediaRoots
-from shared.pipeline.job import M, Outputs, Progress, Q, Result, T
+from shared.pipeline.job import M, Outputs, Progress, Q, Result, T, Total
 from shared.settings import Settings
 
 
@@ -63,7 +63,7 @@ class DirectJob:
     def output(self, suffix: str, *, part: str = "") -> AbstractContextManager[OutputFile]:
         return self._outputs.open(suffix, part, self.check)
 
-    def watch(self, items: Iterable[T], total: int | None, *, begin: float = 0.0, end: float = 1.0) -> Iterator[T]:
+    def watch(self, items: Iterable[T], total: Total, *, begin: float = 0.0, end: float = 1.0) -> Iterator[T]:
         return self._progress.watch(items, total, begin=begin, end=end, check=self.check)
 
     def report(self, progress: float) -> None:

@@ -17,6 +17,9 @@ T = TypeVar("T")
 Q = TypeVar("Q")
 M = TypeVar("M")
 
+# How many items there will be, or a function from how many have come to the share of the whole, 0-1; None: unknown.
+Total = int | Callable[[int], float] | None
+
 
 class JobStopped(BaseException):
     """The job must end now: cancelled, out of time, draining or fenced. Not an Exception: no pipeline catches it."""
@@ -57,7 +60,7 @@ class Job(Protocol):
         when the run fails later, no file is left.
         """
 
-    def watch(self, items: Iterable[T], total: int | None, *, begin: float = 0.0, end: float = 1.0) -> Iterator[T]:
+    def watch(self, items: Iterable[T], total: Total, *, begin: float = 0.0, end: float = 1.0) -> Iterator[T]:
         """Yield `items`, report progress from `begin` to `end` by their count, and stop when the job must."""
 
     def report(self, progress: float) -> None:
@@ -80,14 +83,15 @@ class Progress:
         self._on_report(self.value)
 
     def watch(
-        self, items: Iterable[T], total: int | None, *, begin: float, end: float, check: Callable[[], None]
+        self, items: Iterable[T], total: Total, *, begin: float, end: float, check: Callable[[], None]
     ) -> Iterator[T]:
         """Yield the items and count them; without a total only the end changes the progress."""
         check()
         for count, item in enumerate(items, start=1):
             yield item
             if total:
-                self.report(begin + (end - begin) * min(count / total, 1.0))
+                share = total(count) if callable(total) else count / total
+                self.report(begin + (end - begin) * min(share, 1.0))
             check()
         self.report(end)
 

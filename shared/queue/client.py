@@ -77,6 +77,16 @@ class Queue:
         """Write a heartbeat, inside the caller's transaction, for a worker that may lack the CPU time to do so."""
         await connection.execute("SELECT procrastinate_update_heartbeat_v1(%s)", (worker,))
 
+    async def bring_forward(self, connection: Connection, job_ids: list[int]) -> None:
+        """Run waiting jobs now that were to run later, inside the caller's transaction."""
+        cursor = await connection.execute(
+            "UPDATE procrastinate_jobs SET scheduled_at = now() WHERE id = ANY(%s) AND status = 'todo'"
+            " RETURNING queue_name",
+            (job_ids,),
+        )
+        for queue in {row["queue_name"] for row in await cursor.fetchall()}:
+            await _notify_workers(connection, queue)
+
     async def move(self, connection: Connection, queues: Mapping[int, str]) -> list[int]:
         """Move waiting jobs to other queues inside the caller's transaction; return the ids of those that moved."""
         cursor = await connection.execute(

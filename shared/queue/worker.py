@@ -73,18 +73,22 @@ class QueueWorker:
         that is about to be replaced waits for its jobs to end.
         """
         await self._app.open_async(self._pool)
+        self._jobs.stopping = stopping
         self._register_tasks(plan)
         heartbeats = [
             asyncio.create_task(_repeat_every_heartbeat(action))
             for action in (self._jobs.send_heartbeat, *plan.every_heartbeat)
         ]
+        said = ""
         try:
             while not stopping.is_set():
                 try:
                     await self._recover_predecessor(plan)
+                    said = ""
                     await self._work(plan, stopping)
                 except (ProcrastinateException, psycopg.Error) as error:
-                    logger.warning("queue: %s; trying again", error.__cause__ or error)
+                    if said != (said := str(error.__cause__ or error)):
+                        logger.warning("queue: %s; trying again", said)
                 except Exception:  # whatever a worker raises, the next one may work
                     logger.exception("queue: the worker failed; starting another")
                 with suppress(TimeoutError):

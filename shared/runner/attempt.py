@@ -27,6 +27,7 @@ PROGRESS_SECONDS = 0.5  # how often progress is written and a cancel is seen
 GRACE_SECONDS = 5.0  # how long a pipeline may take to stop before its process ends
 FINAL_WRITE_SECONDS = 10.0  # how long the end of such a process waits for a storage that is away
 EXIT_UNRESPONSIVE = 70
+UNFINISHED = 0.999  # the most progress before the end: when the last frame is made, the file is still to be written
 
 AttemptResult = Literal["ended", "requeued", "fenced"]  # fenced: the task belongs to another attempt by now
 
@@ -136,7 +137,8 @@ class Attempt:
         """Write progress and learn whether to go on. While the storage is away the pipeline just goes on."""
         with suppress(Unavailable):
             async with self._pool.transaction() as connection:
-                now = await rows.record_heartbeat(connection, self._row, self._job.progress.value)
+                progress = min(self._job.progress.value, UNFINISHED)
+                now = await rows.record_heartbeat(connection, self._row, progress)
             self._obey(now)
 
     def _confirm_ownership(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from shared.files.handles import InputFile, OutputFile
 from shared.files.media_roots import MediaRoots
-from shared.pipeline.job import JobStopped, Outputs, Progress
+from shared.pipeline.job import JobStopped, Outputs, Progress, Total
 from shared.settings import Settings
 from shared.tasks.rows import TaskRow
 
@@ -59,7 +59,7 @@ class RunningJob:
         self.kind: str = row.kind
         self.task_id = row.task_id
         self.settings = settings
-        self.details: dict[str, Any] = {}
+        self.details: dict[str, Any] = dict(row.details)  # what acceptance knew
         self.context = row.context
         self.workdir = workdir
         self.progress = Progress()
@@ -79,7 +79,7 @@ class RunningJob:
     def output(self, suffix: str, *, part: str = "") -> AbstractContextManager[OutputFile]:
         return self.outputs.open(suffix, part, self._may_publish)
 
-    def watch(self, items: Iterable[T], total: int | None, *, begin: float = 0.0, end: float = 1.0) -> Iterator[T]:
+    def watch(self, items: Iterable[T], total: Total, *, begin: float = 0.0, end: float = 1.0) -> Iterator[T]:
         return self.progress.watch(items, total, begin=begin, end=end, check=self.check)
 
     def report(self, progress: float) -> None:

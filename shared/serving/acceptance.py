@@ -14,6 +14,7 @@ from shared.database.pool import Connection, Pool
 from shared.errors import Busy, JobFailed, Rejected
 from shared.files.media_roots import MediaRoots
 from shared.media.probe import MediaHeader, MediaKind, ProbePool
+from shared.pipeline.work import WorkOf
 from shared.queue.client import Queue
 from shared.serving.turns import Turns
 from shared.settings import Settings
@@ -60,13 +61,17 @@ class Acceptance:
         inputs: Mapping[str, MediaKind],
         kind: TaskKind,
         prepare: Prepare | None,
+        work: WorkOf | None = None,
     ) -> bool:
         """Accept a task durably; return whether it is new, False for one that was known already.
 
-        Raises Rejected, UnreadableMedia, Busy or Unavailable. What `prepare` rejects is raised for a new task only.
+        Raises Rejected, UnreadableMedia, Busy or Unavailable. What `prepare` rejects, and more work than the settings
+        allow, is raised for a new task only.
         """
         checked = await self._check(request, inputs)
         context, refusal = await _prepared(prepare, checked)
+        details, excess = self._estimated(work, checked)
+        refusal = refusal or excess
 
         async def store(connection: Connection) -> bool:
             await rows.lock_service(connection, self._service)
@@ -86,6 +91,7 @@ class Acceptance:
                 request=request.model_dump(mode="json"),
                 context=context,
                 version=self._settings.version,
+                details=details,
             )
             return True
 
@@ -100,6 +106,20 @@ class Acceptance:
         paths, dist_dir, fingerprint = await asyncio.to_thread(self._resolve, request, inputs)
         headers = {field: await self._probes.probe(paths[field], kind) for field, kind in inputs.items()}
         return ValidatedRequest(request, paths, headers, dist_dir, fingerprint)
+
+    def _estimated(self, work: WorkOf | None, checked: ValidatedRequest) -> tuple[dict[str, Any], Rejected | None]:
+        """Return the details with the work of the request's video, and why that is too much, if it is."""
+        video = next((field for field, header in checked.headers.items() if header.kind == "video"), None)
+        if work is None or video is None:
+            return {}, None
+        header = checked.headers[video]
+        each = work(header.width, header.height, header.frame_rate)
+        details = {"work": each.estimate(header.frame_count)}
+        try:
+            each.check(header.frame_count or 1, name=checked.paths[video].name, limits=self._settings.limits)
+        except Rejected as excess:
+            return details, excess
+        return details, None
 
     def _resolve(self, request: TaskRequest, inputs: Iterable[str]) -> tuple[dict[str, Path], Path, str]:
         """Look at the file system, which may be slow: return the inputs, the output folder, and the fingerprint."""

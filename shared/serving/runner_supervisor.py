@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 
 from shared.process.malloc import KEEP_FREED_MEMORY
+from shared.process.oom import oom_kills
 from shared.settings import Settings
 
 LIVED_WELL_SECONDS = 10.0
@@ -83,7 +84,7 @@ class Supervisor:
     def _watch(self) -> None:
         pause = FIRST_PAUSE
         while not self._stopping.is_set():
-            started = time.monotonic()
+            started, earlier = time.monotonic(), oom_kills()
             try:
                 status: object = self._run_once()
             except OSError as error:  # no memory, no descriptors: later there may be
@@ -91,7 +92,7 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             self._killed = status in KILLS
-            reason = "killed from outside, or by the kernel for want of memory" if self._killed else status
+            reason = _killer(status, earlier) if self._killed else status
             logger.warning("runner %s ended (%s): starting it again", self._name, reason)
             self._restarts += 1
             pause = FIRST_PAUSE if time.monotonic() - started > LIVED_WELL_SECONDS else min(pause * 2, LONGEST_PAUSE)
@@ -118,3 +119,13 @@ class Supervisor:
             os.close(ready)
             if told >= 0:
                 os.close(told)
+
+
+def _killer(status: object, earlier: int | None) -> str:
+    """Say who ended a runner by a signal; `earlier` is how often the kernel had done so for want of memory."""
+    now = oom_kills()
+    if status != -signal.SIGKILL or (now is not None and now == earlier):
+        return "killed from outside"
+    if now is None or earlier is None:
+        return "killed from outside, or by the kernel for want of memory"
+    return "killed by the kernel: its memory limit, or the machine's memory, was reached"

@@ -16,6 +16,7 @@ from shared.delivery.worker import LAST_CALLBACK_SECONDS, CallbackWorker
 from shared.errors import Rejected, Unavailable
 from shared.media.probe import MediaKind
 from shared.metrics.service_metrics import RunnerState, ServiceMetrics
+from shared.pipeline.work import WorkOf
 from shared.queue.client import Queue
 from shared.serving.acceptance import Acceptance, Prepare
 from shared.serving.runner_monitor import RunnerMonitor
@@ -119,14 +120,16 @@ class TaskService:
         inputs: Mapping[str, MediaKind],
         kind: TaskKind = "generate",
         prepare: Prepare | None = None,
+        work: WorkOf | None = None,
     ) -> Answer:
         """Accept a task durably, once; raise Rejected, UnreadableMedia, Busy or Unavailable.
 
         `inputs` says which fields name media and what it must be. `prepare` returns what the pipeline gets as
-        `job.context`; it is awaited before anything is stored, and what it rejects is news only for a new task.
+        `job.context`; it is awaited before anything is stored, and what it rejects is news only for a new task. `work`
+        says what a video of some size becomes: more than the settings allow is rejected.
         """
         pool, queue = self._storage()
-        new = await self._acceptance.accept(pool, queue, request, inputs=inputs, kind=kind, prepare=prepare)
+        new = await self._acceptance.accept(pool, queue, request, inputs=inputs, kind=kind, prepare=prepare, work=work)
         self._metrics.accepted(kind, repeat=not new)
         return Answer()
 

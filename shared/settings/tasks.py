@@ -17,6 +17,9 @@ class LimitSettings(Group):
     task_timeout_seconds: PositiveFloat = 14400
     """The longest run of a task, in seconds."""
 
+    max_task_megapixels: PositiveFloat = 16_000_000
+    """The most work of a task, in megapixels computed; docs/operations.md says how it is counted."""
+
     drain_seconds: Annotated[float, Field(ge=0)] = 600
     """How long a stop waits for the running task, in seconds; then the task goes back to the queue."""
 

@@ -6,7 +6,7 @@ the row says whether it was delivered, and is never deleted before its task.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 from shared.contract.messages import Callback
@@ -110,6 +110,38 @@ async def untaken(connection: Connection, service: ServiceName, kind: TaskKind, 
         (service, kind, task_id),
     )
     return int((await cursor.fetchone() or {"count": 0})["count"])
+
+
+async def send_others(connection: Connection, queue: Queue) -> int:
+    """Send now what found no receiver earlier: it has just taken another callback. Return how many there were."""
+    return await _bring_forward(connection, queue, "", None)
+
+
+async def probe_receiver(connection: Connection, queue: Queue, seconds: float) -> int:
+    """Send one of the callbacks that found no receiver, if none was tried for `seconds`; return how many were sent.
+
+    So a receiver's return is noticed although every single callback waits for minutes.
+    """
+    cursor = await connection.execute(
+        "SELECT max(away_at) < now() - make_interval(secs => %s) AS quiet FROM kinora_callbacks"
+        " WHERE state = 'pending' AND away_at IS NOT NULL",
+        (seconds,),
+    )
+    quiet = (await cursor.fetchone() or {"quiet": None})["quiet"]
+    return await _bring_forward(connection, queue, "ORDER BY away_at", 1) if quiet else 0
+
+
+async def _bring_forward(connection: Connection, queue: Queue, order: LiteralString, limit: int | None) -> int:
+    cursor = await connection.execute(
+        "UPDATE kinora_callbacks SET next_at = now() WHERE id IN (SELECT id FROM kinora_callbacks"  # noqa: S608  # constants of ours
+        f" WHERE state = 'pending' AND away_at IS NOT NULL AND next_at > now() {order} LIMIT %s"
+        " FOR UPDATE SKIP LOCKED) RETURNING job_id",
+        (limit,),
+    )
+    jobs = [row["job_id"] for row in await cursor.fetchall()]
+    if jobs:
+        await queue.bring_forward(connection, jobs)
+    return len(jobs)
 
 
 async def parked(connection: Connection) -> list[UUID]:

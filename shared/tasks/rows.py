@@ -75,14 +75,17 @@ async def insert(
     request: dict[str, Any],
     context: dict[str, Any],
     version: str,
+    details: dict[str, Any] | None = None,
 ) -> UUID:
     """Write a queued row, for the runners of the version that accepts it, and return its id."""
     row = uuid4()
     await connection.execute(
-        "INSERT INTO kinora_tasks (id, service, kind, task_id, fingerprint, request, context, version, runs_on)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        (row, service, kind, task_id, fingerprint, Jsonb(request), Jsonb(storable(context)), version, version),
-    )
+        "INSERT INTO kinora_tasks"
+        " (id, service, kind, task_id, fingerprint, request, context, version, runs_on, details)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (row, service, kind, task_id, fingerprint, Jsonb(request), Jsonb(storable(context)), version, version,
+         Jsonb(storable(details or {}))),
+    )  # fmt: skip
     return row
 
 

@@ -4,6 +4,7 @@ Each function writes one file and returns its path. Small ones by default: 160x9
 """
 
 import os
+import struct
 import subprocess
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -304,6 +305,24 @@ def from_pictures(
             frame.pts, frame.time_base = instants.get(number, number), unit
             container.mux(_lasting(stream.encode(frame), instants, final, last))
         container.mux(_lasting(stream.encode(None), instants, final, last))
+    return path
+
+
+def tiny_gif(path: Path, *, frames: int, canvas: tuple[int, int] = (1, 1), hundredths: int = 1) -> Path:
+    """A GIF whose every frame, black and white in turn, changes one pixel: 23 bytes a frame, whatever its canvas."""
+    black, white = b"\x02\x02\x44\x01\x00", b"\x02\x02\x4c\x01\x00"
+    head = b"GIF89a" + struct.pack("<HHBBB", *canvas, 0x80, 0, 0) + b"\x00\x00\x00\xff\xff\xff"
+    shown = b"\x21\xf9\x04\x00" + struct.pack("<H", hundredths) + b"\x00\x00"
+    place = b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0)
+    pair = shown + place + black + shown + place + white
+    path.write_bytes(head + pair * (frames // 2) + (shown + place + black) * (frames % 2) + b";")
+    return path
+
+
+def without_length(path: Path, *, frames: int = 48, size: tuple[int, int] = (64, 36)) -> Path:
+    """A Matroska file as it is written while it is recorded: its header tells neither length nor number of frames."""
+    picture = f"testsrc2=s={size[0]}x{size[1]}:r=24:d={frames / 24}"
+    ffmpeg("-f", "lavfi", "-i", picture, *_quick("libx264"), "-f", "matroska", "-live", "1", path)
     return path
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.process.lifetime import EXIT_STATE_LOST
 from shared.testing.stack import Stack
 
 NOTICE_SECONDS = 30.0  # a few on an idle machine
@@ -26,6 +27,12 @@ def test_it_says_so_and_leaves_and_makes_no_empty_database(tmp_path: Path, targe
             assert not (state / "postgres" / "PG_VERSION").exists()
             time.sleep(0.1)
         assert "was removed while it was in use" in stack.log.read_text()
+        assert stack.process
+        if target is None:
+            assert stack.process.wait(10) == EXIT_STATE_LOST
+            assert (
+                stack.log.read_text().splitlines()[-1].startswith(f"the database in {state / 'postgres'} was removed")
+            )
         assert not (state / "postgres" / "PG_VERSION").exists()
     finally:
         stack.kill()

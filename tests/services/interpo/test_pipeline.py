@@ -18,10 +18,10 @@ from services.interpo.model import load
 from services.interpo.pipeline import interpolate_video
 from services.interpo.request import InterpoRequest
 from shared.arrays import Picture
-from shared.errors import UnreadableMedia
+from shared.errors import JobFailed, UnreadableMedia
 from shared.pipeline.direct_job import DirectJob
 from shared.process.malloc import KEEP_FREED_MEMORY
-from shared.settings import EncodingSettings, Settings
+from shared.settings import EncodingSettings, LimitSettings, Settings
 from tests.support import clips
 
 SETTINGS = Settings(device="cpu", encoding=EncodingSettings(preset="ultrafast", crf=4))
@@ -226,7 +226,7 @@ from services.interpo.model import load
 from services.interpo.pipeline import interpolate_video
 from services.interpo.request import InterpoRequest
 from shared.pipeline.direct_job import DirectJob
-from shared.settings import EncodingSettings, Settings
+from shared.settings import EncodingSettings, LimitSettings, Settings
 
 class Hold:
     name = "hold"
@@ -262,3 +262,31 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
         for frames in (20, 120)
     )
     assert long < short + 60  # 100 frames are 69 MB, their 200 results 138
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["counted", "behind another"])
+def test_a_gif_of_very_many_tiny_frames_ends_at_the_limit_of_work_and_tells_its_progress(
+    tmp_path: Path, *, hidden: bool
+) -> None:
+    """libav counts the frames of a GIF up to its first end, and reads on behind it."""
+    source = clips.tiny_gif(tmp_path / "many.gif", frames=500)
+    if hidden:
+        source.write_bytes(clips.tiny_gif(tmp_path / "few.gif", frames=3).read_bytes() + source.read_bytes())
+    frames = 503 if hidden else 500
+    shares: list[float] = []
+
+    def interpolated(limit: float) -> None:
+        settings = Settings(device="cpu", limits=LimitSettings(max_task_megapixels=limit))
+        job = DirectJob(tmp_path / "out", settings, on_progress=shares.append)
+        request = InterpoRequest(task_id=1, video_url=str(source), rate=8, dist_dir=str(tmp_path / "out"))
+        job.run(interpolate_video, request, Blend())
+
+    with pytest.raises(JobFailed, match=r"many\.gif is 131 megapixels of work or more; .* allows 131 a task"):
+        interpolated(131)  # 249 frames of the source, each eight of 256x256
+    assert list((tmp_path / "out").iterdir()) == []
+    assert max(shares) == pytest.approx(248 / frames, abs=0.02)
+    shares.clear()
+    interpolated(1000)
+    made = [share for share in shares if share < 1]
+    assert len(made) >= 0.99 * 8 * frames
+    assert made[len(made) // 2] == pytest.approx(0.5, abs=0.02)

@@ -10,6 +10,7 @@ import pytest
 
 from shared.demo.clips import facts
 from shared.testing.callback_receiver import Receiver
+from tests.support.clips import tiny_gif
 
 ACCEPTED = {"err_code": 0, "err_msg": ""}
 CALLBACK_SECONDS = 280  # a runner yields to everything else on a busy machine, and then loads its model
@@ -91,3 +92,15 @@ def test_text_under_the_name_of_a_video_is_refused(interpo: Post, media: Path) -
     answer = interpo(video_url=str(text))
     assert answer["err_code"] == -1
     assert "notes.mp4" in answer["err_msg"]
+
+
+def test_a_small_file_that_is_weeks_of_work_is_refused_with_the_figure(
+    interpo: Post, media: Path, dist_dir: Path
+) -> None:
+    source = tiny_gif(media / "in" / "cheap.gif", frames=60_000, canvas=(8192, 4320))
+    assert source.stat().st_size < 2_000_000
+    answer = interpo(video_url=str(source), rate=8)
+    assert answer["err_code"] == -1
+    assert "cheap.gif is 16,986,931 megapixels of work or more" in answer["err_msg"]
+    assert "KINORA_MAX_TASK_MEGAPIXELS allows 16,000,000" in answer["err_msg"]
+    assert not dist_dir.exists() or not list(dist_dir.iterdir())

@@ -15,14 +15,16 @@ from services.upscale.model import load
 from services.upscale.pipeline import resized, upscale_video
 from services.upscale.request import UpscaleRequest
 from shared.arrays import Picture
+from shared.errors import JobFailed
 from shared.networks.area import area_average
 from shared.networks.compute import Compute, choose_compute
+from shared.networks.engines import Engine
 from shared.networks.srvgg import SRVGG
 from shared.networks.upscaler import Upscaler
 from shared.pipeline.direct_job import DirectJob
 from shared.pipeline.job import JobStopped
-from shared.settings import Settings, UpscaleSettings
-from tests.support.clips import from_pictures, rotated, ten_bit, variable_rate
+from shared.settings import LimitSettings, Settings, UpscaleSettings
+from tests.support.clips import from_pictures, rotated, ten_bit, variable_rate, without_length
 
 
 class Enlarger:
@@ -30,12 +32,15 @@ class Enlarger:
 
     name = "tiny"
     compute: Compute = choose_compute("cpu")
+    engine = Engine(choose_compute("cpu"))
+    computes_parts = False
+    window_pixels = 0
 
     def __init__(self) -> None:
         self.frames = 0
 
-    def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[], None]) -> Picture:
-        between_windows()
+    def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[float], None]) -> Picture:
+        between_windows(0.0)
         self.frames += 1
         return frame.repeat(ratio, 0).repeat(ratio, 1)
 
@@ -145,7 +150,7 @@ def test_black_bars_and_a_still_half_are_computed_once(tmp_path: Path, monkeypat
     seen: list[int] = []
     whole_frames = Upscaler.__call__
 
-    def noted(self: Upscaler, frame: Picture, ratio: int, between_windows: Callable[[], None]) -> Picture:
+    def noted(self: Upscaler, frame: Picture, ratio: int, between_windows: Callable[[float], None]) -> Picture:
         seen.append(frame.shape[0] * frame.shape[1])
         return whole_frames(self, frame, ratio, between_windows)
 
@@ -153,7 +158,7 @@ def test_black_bars_and_a_still_half_are_computed_once(tmp_path: Path, monkeypat
     _, ours = upscale(clip, 2, Upscaler(network, choose_compute("cpu")), tmp_path / "out")
     assert seen[0] == 96 * 128
     assert all(pixels < 96 * 128 / 2 for pixels in seen[1:])  # the network's reach, and the chroma's, included
-    monkeypatch.setattr("services.upscale.pipeline.only_changes", lambda model: model)
+    monkeypatch.setattr(Upscaler, "computes_parts", False)
     _, whole = upscale(clip, 2, Upscaler(network, choose_compute("cpu")), tmp_path / "whole")
     for one, other in zip(decoded(ours), decoded(whole), strict=True):
         assert np.abs(one.astype(int) - other).max() <= 2  # rounding, through two encoders
@@ -175,7 +180,7 @@ def test_the_task_s_details_name_model_engine_and_encoder(tmp_path: Path) -> Non
 
 def test_a_failure_in_the_model_leaves_nothing_behind(tmp_path: Path) -> None:
     class Failing(Enlarger):
-        def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[], None]) -> Picture:
+        def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[float], None]) -> Picture:
             if self.frames == 2:
                 raise JobStopped
             return super().__call__(frame, ratio, between_windows)
@@ -183,6 +188,34 @@ def test_a_failure_in_the_model_leaves_nothing_behind(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", size=(64, 48), frames=6)
     with pytest.raises(JobStopped):
         upscale(clip, 2, Failing(), tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_progress_rises_within_a_large_frame(tmp_path: Path) -> None:
+    class InFour(Enlarger):
+        def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[float], None]) -> Picture:
+            for window in range(4):
+                between_windows(window / 4)
+            return frame.repeat(ratio, 0).repeat(ratio, 1)
+
+    clip = write_clip(tmp_path / "clip.mp4", size=(64, 48), frames=3)
+    seen: list[float] = []
+    job = DirectJob(tmp_path / "out", Settings(), on_progress=seen.append)
+    request = UpscaleRequest(task_id=1, dist_dir=str(tmp_path / "out"), video_url=str(clip), ratio=2)
+    job.run(upscale_video, request, InFour())  # type: ignore[arg-type]  # the tiny model is callable alike
+    assert sorted({round(share * 12) for share in seen}) == list(range(13))
+    assert seen == sorted(seen)
+
+
+def test_frames_beyond_the_limit_of_work_end_the_task_where_the_container_told_no_number(tmp_path: Path) -> None:
+    clip = without_length(tmp_path / "live.mkv", frames=48, size=(64, 36))
+    settings = Settings(limits=LimitSettings(max_task_megapixels=1.32))
+    job = DirectJob(tmp_path / "out", settings)
+    request = UpscaleRequest(task_id=1, dist_dir=str(tmp_path / "out"), video_url=str(clip), ratio=2)
+    model = Enlarger()
+    with pytest.raises(JobFailed, match=r"live\.mkv is 1\.38 megapixels of work or more; .* allows 1\.32 a task"):
+        job.run(upscale_video, request, model)  # type: ignore[arg-type]  # the tiny model is callable alike
+    assert model.frames <= 20  # those that repeat the one before are not computed
     assert list((tmp_path / "out").iterdir()) == []
 
 

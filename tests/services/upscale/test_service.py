@@ -116,6 +116,7 @@ def test_a_finished_task_tells_its_whole_life(
     assert row["queue_position"] is None
     assert row["eta_seconds"] is None
     assert row["callback"]["attempts"] == 1
+    assert row["details"]["work"] == {"frames": 12, "megapixels": 0.8}
     assert row["created_at"] <= row["started_at"] <= row["finished_at"]
     assert any("animevideov3" in str(value) for value in row["details"].values()), row["details"]
 
@@ -161,6 +162,7 @@ def test_a_waiting_task_knows_its_place_and_a_running_one_when_it_will_end(
     body = {"task_id": waiting, "video_url": str(clip), "dist_dir": str(dist_dir), "ratio": 2}
     assert client.post("/api/ai/upscale", json=body).json() == ACCEPTED
     assert task(client, waiting)["queue_position"] == 1
+    assert task(client, waiting)["details"]["work"]["frames"] == 12
     wait_for(lambda: (task(client, running)["eta_seconds"] or 0) > 0)
     client.post(f"/api/ai/tasks/{waiting}/cancel")
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,7 +27,8 @@ from shared.queue.worker import QueueWorker
 from shared.settings import CallbackSettings, Settings
 from shared.tasks import callbacks, rows
 from shared.tasks.recovery import TaskRecovery
-from shared.testing.callback_receiver import Behaviour, Receiver, well_behaved
+from shared.testing.callback_receiver import NOTIFY_PATH, Behaviour, ReceivedCallback, Receiver, well_behaved
+from shared.testing.stack import free_port
 from tests.support.tiny_service import PATIENCE_SECONDS
 
 SECRETS = ("whsec_b2xkIHNlY3JldCBvZiB0ZXN0", "whsec_bmV3IHNlY3JldCBvZiB0ZXN0")
@@ -167,6 +168,41 @@ async def test_anything_else_is_tried_again_under_the_same_key_until_it_is_taken
     assert {delivery.path for delivery in deliveries} == {"/api/ai/notify"}  # a redirect is never followed
 
 
+async def test_all_that_wait_for_a_receiver_are_sent_when_it_is_back(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "PAUSES", (3600.0,))  # by its own schedule none would be sent in this test
+    monkeypatch.setattr(sender, "LAST_PAUSE", 3600.0)
+    monkeypatch.setattr(sender, "PROBE_SECONDS", 0.5)
+    monkeypatch.setattr("shared.queue.worker.HEARTBEAT_SECONDS", 0.2)
+    port, count = free_port(), 40
+    settings = Settings(
+        state_dir=tmp_path_factory.mktemp("away") / "state",
+        callbacks=CallbackSettings(url=f"http://127.0.0.1:{port}{NOTIFY_PATH}"),
+    )
+    async with open_post(settings) as post:
+
+        async def tries(*, total: int = 0, least: int = 0) -> bool:
+            [tried] = await post.sql("SELECT sum(attempts) AS total, min(attempts) AS least FROM kinora_callbacks")
+            return bool(tried["total"] >= total and tried["least"] >= least)
+
+        async def arrived() -> bool:
+            return len({delivery.key for delivery in back.deliveries}) == count
+
+        for task_id in range(count):
+            await post.end_task(task_id)
+        await until(lambda: tries(least=1))
+        await until(lambda: tries(total=count + 2))  # probes, and not all of them again
+        assert not await tries(total=2 * count)
+
+        def refuse_one(delivery: ReceivedCallback) -> Behaviour:
+            return "err_code -1" if delivery.payload["task_id"] == 7 else "ok"
+
+        with Receiver(refuse_one, port=port) as back:
+            await until(arrived)
+            assert len(back.of(7)) == 1  # refused, it keeps to its schedule
+
+
 async def test_after_three_days_it_is_parked_listed_and_replayed_by_hand(
     post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,3 +316,9 @@ async def test_a_lane_gives_a_last_callback_a_moment_to_leave(
     async with open_post(settings) as post:
         await post.end_task(40)
     assert receiver.of(40)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await condition():  # noqa: ASYNC110  # rows and requests, no event
+            await asyncio.sleep(0.05)

@@ -79,3 +79,11 @@ def test_every_running_service_is_in_the_document(client: httpx.Client) -> None:
     paths = client.get("/docs.json").json()["paths"]
     assert {f"/api/ai/{name}" for name in ("creation", "facefusion", "interpo", "upscale")} <= set(paths)
     assert {"/api/ai/tasks", "/api/ai/tasks/{task_id}", "/api/ai/tasks/{task_id}/cancel"} <= set(paths)
+
+
+def test_every_status_beside_200_is_in_the_document(client: httpx.Client) -> None:
+    """`docs/api.md` lists the same; what answers them is tested with the middleware, the guard and the router."""
+    paths = client.get("/docs.json").json()["paths"]
+    promised = {"200", "400", "401", "403", "404", "405", "408", "413", "415", "502", "503", "504"}
+    for path, method in ((path, method) for path, methods in paths.items() for method in methods):
+        assert set(paths[path][method]["responses"]) == promised, (path, method)

@@ -17,7 +17,7 @@ from shared.media.decode import open_video
 from shared.media.frame import Frame, repeat_identical
 from shared.media.orientation import Orientation, as_stored, upright
 from tests.support import clips
-from tests.support.clips import IRREGULAR, clip, opened
+from tests.support.clips import IRREGULAR, clip, opened, without_length
 
 
 def read(path: Path) -> list[Frame]:
@@ -251,3 +251,22 @@ def test_identical_consecutive_frames_are_computed_once() -> None:
     assert computed == [1, 2, 1]
     assert [int(frame.image[0, 0, 0]) for frame in results] == [2, 2, 2, 4, 4, 2]
     assert [frame.pts for frame in results] == [0, 1, 2, 3, 4, 5]
+
+
+def test_how_far_a_video_without_a_told_length_has_been_read_is_estimated(tmp_path: Path) -> None:
+    with opened(without_length(tmp_path / "live.mkv", frames=96)) as file, open_video(file) as video:
+        assert video.frame_count is None
+        assert video.share(1) == 0
+        shares = [video.share(count) for count, _ in enumerate(video.frames(), start=1)]
+        assert video.frames_read == 96
+    assert shares[0] < 0.4  # the first picture, a key frame, holds many of the bytes
+    assert shares[47] < 0.9
+    assert shares[-1] == pytest.approx(1, abs=0.1)
+
+
+def test_a_share_is_exact_where_frames_are_counted_and_parts_of_a_frame_count(tmp_path: Path) -> None:
+    with opened(clip(tmp_path / "in.mp4", seconds=1)) as file, open_video(file) as video:
+        assert video.frame_count is not None
+        assert video.share(video.frame_count / 4) == 0.25
+        assert video.share(0.5) == 0.5 / video.frame_count
+        assert video.share(2 * video.frame_count) == 1

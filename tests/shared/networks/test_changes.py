@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from shared.arrays import Picture
-from shared.networks.changes import ChangedParts, only_changes
+from shared.networks.changes import ChangedParts
 from shared.networks.compute import Compute
 from shared.networks.rrdb import RRDB
 from shared.networks.srvgg import SRVGG
@@ -34,7 +34,9 @@ class Counting(Upscaler):
         super().__init__(*arguments, **options)  # type: ignore[arg-type]
         self.given: list[tuple[int, int]] = []
 
-    def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[], None] = lambda: None) -> Picture:
+    def __call__(
+        self, frame: Picture, ratio: int, between_windows: Callable[[float], None] = lambda _done: None
+    ) -> Picture:
         self.given.append((frame.shape[0], frame.shape[1]))
         return super().__call__(frame, ratio, between_windows)
 
@@ -58,24 +60,24 @@ def differing(one: Picture, other: Picture) -> int:
 
 @pytest.mark.parametrize("ratio", [1, 2, 4])
 def test_a_change_at_any_distance_from_the_edges_gives_what_the_whole_frame_gives(still: Picture, ratio: int) -> None:
-    whole, parts = Upscaler(compact(), CPU), ChangedParts(Upscaler(compact(), CPU))
-    parts(still, ratio)
+    whole, parts = Upscaler(compact(), CPU), ChangedParts(Upscaler(compact(), CPU), ratio)
+    parts(still)
     height, width = SIZE
     around = range(3 * REACH)  # from the edge itself to beyond where it is in sight
     places = [(row, column) for row in around for column in (0, 20)] + [(20, column) for column in around]
     for row, column in [*places, *((height - 1 - row, width - 1 - column) for row, column in places)]:
         changed = with_change(still, (row, column))
-        assert differing(parts(changed, ratio), whole(changed, ratio)) == 0
-        assert differing(parts(still, ratio), whole(still, ratio)) == 0
+        assert differing(parts(changed), whole(changed, ratio)) == 0
+        assert differing(parts(still), whole(still, ratio)) == 0
 
 
 @pytest.mark.parametrize("distance", range(1, 4 * REACH + 2))
 def test_two_changes_at_any_distance_do_not_disturb_each_other(still: Picture, distance: int) -> None:
-    whole, parts = Upscaler(compact(), CPU), ChangedParts(Upscaler(compact(), CPU))
-    parts(still, 4)
+    whole, parts = Upscaler(compact(), CPU), ChangedParts(Upscaler(compact(), CPU), 4)
+    parts(still)
     for other in ((20, 20 + distance), (20 + distance, 20), (20 + distance, 20 + distance)):
         changed = with_change(still, (20, 20), other)
-        assert differing(parts(changed, 4), whole(changed, 4)) == 0
+        assert differing(parts(changed), whole(changed, 4)) == 0
 
 
 def test_a_pixel_less_than_the_reach_would_show(still: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,32 +85,32 @@ def test_a_pixel_less_than_the_reach_would_show(still: Picture, monkeypatch: pyt
     whole, upscaler = Upscaler(compact(), CPU), Upscaler(compact(), CPU)
     monkeypatch.setattr(Upscaler, "reach", REACH - 1)
     upscaler.overlap = REACH
-    parts = ChangedParts(upscaler)
-    parts(still, 4)
+    parts = ChangedParts(upscaler, 4)
+    parts(still)
     changed = with_change(still, (20, 20))
-    assert differing(parts(changed, 4), whole(changed, 4)) > 0
+    assert differing(parts(changed), whole(changed, 4)) > 0
 
 
 def test_only_what_changed_is_computed(still: Picture) -> None:
     upscaler = Counting(compact(), CPU)
-    parts = ChangedParts(upscaler)
-    parts(still, 2)
-    first = parts(still.copy(), 2)
+    parts = ChangedParts(upscaler, 2)
+    parts(still)
+    first = parts(still.copy())
     assert upscaler.given == [SIZE]
-    parts(with_change(still, (20, 30)), 2)
+    parts(with_change(still, (20, 30)))
     assert upscaler.given[1:] == [(1 + 4 * REACH, 1 + 4 * REACH)]
     upscaler.given.clear()
-    parts(with_change(still, (2, 3), (40, 60)), 2)  # the change before is undone, too
+    parts(with_change(still, (2, 3), (40, 60)))  # the change before is undone, too
     assert sorted(upscaler.given) == [(3 + 2 * REACH, 4 + 2 * REACH), (13, 10), (13, 13)]
-    assert np.array_equal(parts(still, 2), first)
+    assert np.array_equal(parts(still), first)
 
 
 def test_where_everything_moves_the_whole_frame_is_computed_at_once(still: Picture) -> None:
     upscaler = Counting(compact(), CPU)
-    parts = ChangedParts(upscaler)
+    parts = ChangedParts(upscaler, 2)
     for shift in range(4):
         moved = np.roll(still, shift, 1)
-        assert np.array_equal(parts(moved, 2), Upscaler(compact(), CPU)(moved, 2))
+        assert np.array_equal(parts(moved), Upscaler(compact(), CPU)(moved, 2))
     assert upscaler.given == [SIZE] * 4
 
 
@@ -117,37 +119,37 @@ def test_a_network_whose_windows_do_not_see_everything_keeps_the_windows_that_ar
     network = RRDB(features=8, growth=4, blocks=1)
     upscaler = Counting(network, CPU, overlap=4, window_pixels=24 * 24)
     whole = Upscaler(network, CPU, overlap=4, window_pixels=24 * 24)
-    parts = ChangedParts(upscaler)
-    parts(still, 4)
+    parts = ChangedParts(upscaler, 4)
+    parts(still)
     for place in [(0, 0), (11, 14), (12, 15), (15, 16), (16, 17), (20, 31), (47, 63)]:
         changed = with_change(still, place)
         upscaler.given.clear()
-        assert np.array_equal(parts(changed, 4), whole(changed, 4))
+        assert np.array_equal(parts(changed), whole(changed, 4))
         assert 0 < sum(height * width for height, width in upscaler.given) < SIZE[0] * SIZE[1]
-        assert np.array_equal(parts(still, 4), whole(still, 4))
+        assert np.array_equal(parts(still), whole(still, 4))
 
 
-def test_another_size_depth_or_ratio_begins_anew(still: Picture) -> None:
+def test_another_size_or_depth_begins_anew(still: Picture) -> None:
     upscaler = Counting(compact(), CPU)
-    parts = ChangedParts(upscaler)
     small = np.ascontiguousarray(still[:-1])
-    for frame, ratio in ((still, 2), (still, 4), (small, 4), (small.astype(np.uint16), 4)):
-        assert np.array_equal(parts(frame, ratio), Upscaler(compact(), CPU)(frame, ratio))
-    assert upscaler.given == [SIZE, SIZE, (47, 64), (47, 64)]
+    parts = ChangedParts(upscaler, 4)
+    for frame in (still, small, small.astype(np.uint16)):
+        assert np.array_equal(parts(frame), Upscaler(compact(), CPU)(frame, 4))
+    assert upscaler.given == [SIZE, (47, 64), (47, 64)]
 
 
 def test_after_a_stop_nothing_is_taken_from_before(still: Picture) -> None:
     upscaler = Counting(compact(), CPU)
-    parts = ChangedParts(upscaler)
-    parts(still, 2)
+    parts = ChangedParts(upscaler, 2)
+    parts(still)
 
-    def stop() -> None:
+    def stop(_done: float) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        parts(with_change(still, (3, 3)), 2, stop)
+        parts(with_change(still, (3, 3)), stop)
     upscaler.given.clear()
-    parts(still, 2)
+    parts(still)
     assert upscaler.given == [SIZE]
 
 
@@ -155,11 +157,11 @@ def test_windows_that_shrank_for_want_of_memory_are_computed_anew(
     still: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upscaler = Counting(compact(), CPU)
-    parts = ChangedParts(upscaler)
-    parts(still, 2)
+    parts = ChangedParts(upscaler, 2)
+    parts(still)
     monkeypatch.setattr(Upscaler, "_upscale", run_out_once(Upscaler._upscale))
     changed = with_change(still, (3, 3))
-    assert np.array_equal(parts(changed, 2), upscaler(changed, 2))
+    assert np.array_equal(parts(changed), upscaler(changed, 2))
     assert upscaler.given[1:3] == [(10, 10), SIZE]
 
 
@@ -174,9 +176,20 @@ def run_out_once(upscale: Callable[..., Picture]) -> Callable[..., Picture]:
     return run_out
 
 
-def test_a_model_of_another_kind_is_used_as_it_is() -> None:
-    def double(frame: Picture, ratio: int, _between_windows: Callable[[], None] = lambda: None) -> Picture:
-        return frame.repeat(ratio, 0).repeat(ratio, 1)
+def test_an_identical_frame_is_not_computed_on_any_device(still: Picture) -> None:
+    upscaler = Counting(compact(), CPU)
+    parts = ChangedParts(upscaler, 2)
+    first = parts(still)
+    assert parts(still.copy()) is first
+    assert len(upscaler.given) == 1
 
-    assert only_changes(double) is double
-    assert isinstance(only_changes(Upscaler(compact(), CPU)), ChangedParts)
+
+def test_frames_that_are_computed_side_by_side_are_those_computed_in_turn(still: Picture) -> None:
+    frames = [still, with_change(still, (3, 3)), with_change(still, (3, 3), (20, 30)), still[::-1].copy(), still]
+    in_turn = ChangedParts(Upscaler(compact(), CPU), 2)
+    expected = [in_turn(frame) for frame in frames]
+    parts = ChangedParts(Upscaler(compact(), CPU), 2)
+    steps = [parts.plan(frame) for frame in frames]
+    pieces = [parts.compute(step) for step in reversed(steps)][::-1]
+    for step, made, wanted in zip(steps, pieces, expected, strict=True):
+        assert np.array_equal(parts.assemble(step, made), wanted)

@@ -226,13 +226,18 @@ def test_a_stop_between_windows_comes_through(film: Picture) -> None:
 
     asked = iter([None, None, Stopped()])
 
-    def between_windows() -> None:
+    shares = []
+
+    def between_windows(done: float) -> None:
+        shares.append(done)
         if stop := next(asked):
             raise stop
 
     upscaler = Upscaler(Narrow(limit=10**9, failure=RuntimeError), CPU, window_pixels=5000)
     with pytest.raises(Stopped):
         upscaler(film, 2, between_windows)
+    assert shares[0] == 0
+    assert 0 < shares[1] < shares[2] < 1
 
 
 def test_the_result_shrunk_back_agrees_with_the_input(animevideo: tuple[Upscaler, Picture], film: Picture) -> None:

@@ -177,7 +177,13 @@ async def test_a_database_of_the_first_release_is_upgraded_and_its_waiting_tasks
         connection.execute(queue_schema())
         connection.execute((MIGRATIONS / "0001_tasks_and_callbacks.sql").read_text())
         accept_as_first_release(connection, 1)
+        connection.execute("UPDATE kinora_tasks SET state = 'failed'")
+        accept_as_first_release(connection, 1)  # the same job again
         apply_schema(database.uri)
+        shown = connection.execute("SELECT newest, state FROM kinora_tasks ORDER BY created_at").fetchall()
+        assert shown == [(False, "failed"), (True, "queued")]
+        connection.execute("DELETE FROM kinora_tasks WHERE state = 'failed'")
+        connection.execute("DELETE FROM procrastinate_jobs WHERE id NOT IN (SELECT job_id FROM kinora_tasks)")
         accept_as_first_release(connection, 2)  # the old release goes on beside the new one
         apply_schema(database.uri)
         applied = connection.execute("SELECT number FROM kinora_migrations ORDER BY number").fetchall()
