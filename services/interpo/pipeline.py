@@ -10,11 +10,12 @@ from services.interpo.request import InterpoRequest
 from services.interpo.timing import Timeline
 from shared.arrays import Picture
 from shared.media.decode import open_video
-from shared.media.encode import encode
 from shared.media.frame import Frame
-from shared.media.provenance import Label
+from shared.media.frame_range import FrameRange
 from shared.media.shot_boundary import CutDetector
 from shared.pipeline.job import Job, Result
+from shared.pipeline.video import make_video
+from shared.pipeline.video_work import VideoWork
 
 _SAME = 2 / 255  # of full scale: how much rounding and a skipped block of the encoder change a repeated frame
 
@@ -32,21 +33,21 @@ class Interpolate(Protocol):
 
 def interpolate_video(job: Job, request: InterpoRequest, model: Interpolate) -> Result:
     """Multiply the frame rate of `video_url`; sound and everything else but the rate are kept."""
-    pairs: Counter[str] = Counter()
     with job.input(request.video_url) as file, open_video(file) as source, job.output(".mp4") as target:
+
+        def multiply(frames: FrameRange, pairs: Counter[str]) -> Iterator[Frame]:
+            return multiplied(frames, Timeline(request.rate, source.frame_rate, source.time_base), model, pairs)
+
         timeline = Timeline(request.rate, source.frame_rate, source.time_base)
-        frames = multiplied(source.frames(), timeline, model, pairs)
-        total = source.frame_count * request.rate if source.frame_count else None
-        report = encode(
-            job.watch(frames, total),
-            target,
-            like=source,
+        work = VideoWork(
+            multiply,
             size=(source.width, source.height),
-            settings=job.settings,
-            label=Label.of(job.settings, target),
+            model=model.name,
+            multiple=request.rate,
             frame_rate=timeline.frame_rate,
             time_base=timeline.time_base,
         )
+        report, pairs = make_video(job, request, source, target, work)
     job.details.update(
         model=model.name,
         encoder=report.encoder,
@@ -57,12 +58,14 @@ def interpolate_video(job: Job, request: InterpoRequest, model: Interpolate) -> 
     return Result(video=target.name)
 
 
-def multiplied(frames: Iterable[Frame], timeline: Timeline, model: Interpolate, pairs: Counter[str]) -> Iterator[Frame]:
-    """Yield the frames of the faster video, those of the source unchanged among them; count the pairs of each kind."""
+def multiplied(frames: FrameRange, timeline: Timeline, model: Interpolate, pairs: Counter[str]) -> Iterator[Frame]:
+    """Yield the frames of the faster video up to the frame behind the range, those of the source unchanged among them;
+    count the pairs of each kind.
+    """  # fmt: skip
     cuts = CutDetector()
     timesteps = [place / timeline.rate for place in range(1, timeline.rate)]
     earlier: Frame | None = None
-    for later in frames:
+    for later in _and_following(frames):
         if earlier is not None:
             kind = _kind_of(earlier.image, later.image, cuts)
             pairs[kind] += 1
@@ -73,9 +76,16 @@ def multiplied(frames: Iterable[Frame], timeline: Timeline, model: Interpolate, 
             for instant, image in zip(between, images, strict=True):
                 yield Frame(image, instant.pts, instant.duration)
         earlier = later
-    if earlier is not None:
+    if earlier is not None and frames.following is None:
         for instant in timeline.after(earlier):
             yield Frame(earlier.image, instant.pts, instant.duration)
+
+
+def _and_following(frames: FrameRange) -> Iterator[Frame]:
+    """Yield the frames of a range and, where it has any, the one behind it."""
+    yield from frames
+    if frames.first is not None and frames.following is not None:
+        yield frames.following
 
 
 def _kind_of(earlier: Picture, later: Picture, cuts: CutDetector) -> str:

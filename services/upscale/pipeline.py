@@ -3,11 +3,11 @@
 from services.upscale.request import UpscaleRequest
 from shared.arrays import Picture
 from shared.media.decode import open_video
-from shared.media.encode import encode
 from shared.media.frame import repeat_identical
-from shared.media.provenance import Label
 from shared.networks.upscaler import Upscaler
 from shared.pipeline.job import Job, Result
+from shared.pipeline.video import make_video
+from shared.pipeline.video_work import VideoWork
 
 
 def upscale_video(job: Job, request: UpscaleRequest, model: Upscaler) -> Result:
@@ -19,8 +19,7 @@ def upscale_video(job: Job, request: UpscaleRequest, model: Upscaler) -> Result:
 
     with job.input(request.video_url) as file, open_video(file) as source, job.output(".mp4") as target:
         size = (source.width * request.ratio, source.height * request.ratio)
-        frames = job.watch(repeat_identical(source.frames(), enlarge), source.frame_count)
-        label = Label.of(job.settings, target)
-        report = encode(frames, target, like=source, size=size, settings=job.settings, label=label)
+        work = VideoWork(lambda frames, _tally: repeat_identical(frames, enlarge), size, model.name)
+        report, _ = make_video(job, request, source, target, work)
         job.details |= {"frames": report.frames, "encoder": report.encoder, "lost": report.lost}
     return Result(video=target.name)

@@ -75,8 +75,10 @@ class Runner:
         )
 
     async def _drain(self) -> None:
-        """Give the running attempt its time to finish, then requeue its task."""
+        """Give the running attempt its time to finish, or a segment of it; then requeue its task."""
         await self._stopping.wait()
+        if self._attempt:
+            self._attempt.wind_down()
         await asyncio.sleep(self._settings.limits.drain_seconds)
         self._drained = True
         if self._attempt:
@@ -94,6 +96,8 @@ class Runner:
         logs.this_process_runs(task_id=row.task_id, attempt=row.attempt)
         logger.info("task %s: attempt %s begins", row.task_id, row.attempt)
         self._attempt = Attempt(row, self._settings, self._pool, self._queue, self._model)
+        if self._stopping.is_set():
+            self._attempt.wind_down()
         if self._drained:  # the time was over while the row was being claimed
             self._attempt.requeue()
         try:

@@ -17,6 +17,9 @@ class LimitSettings(Group):
     task_timeout_seconds: PositiveFloat = 14400
     """The longest run of a task, in seconds."""
 
+    segment_seconds: PositiveFloat = 10
+    """About how much of a long video is made at a time, in seconds of the source; a kill costs at most so much work."""
+
     drain_seconds: Annotated[float, Field(ge=0)] = 600
     """How long a stop waits for the running task, in seconds; then the task goes back to the queue."""
 

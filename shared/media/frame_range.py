@@ -1,0 +1,63 @@
+"""One pass over a video, cut into ranges of its time."""
+
+from collections.abc import Iterator
+from typing import Self
+
+from shared.media.frame import Frame
+
+
+class FrameRange:
+    """An iterator over the frames of one range, in order of presentation.
+
+    `first` is the pts of its first frame, None for a range without frames. Both tell only what was taken so far:
+    whoever wants to know what follows takes all frames before.
+    """
+
+    def __init__(self, frames: "FramePass", end: int | None) -> None:
+        self.first: int | None = None
+        self._frames = frames
+        self._end = end
+        self._exhausted = False
+        self._following: Frame | None = None
+
+    @property
+    def following(self) -> Frame | None:
+        """The first frame behind the range, None at the end of the video; ValueError before its last frame is taken."""
+        if not self._exhausted:
+            raise ValueError("what follows a range is not known before its end")
+        return self._following
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Frame:
+        upcoming = self._frames.upcoming
+        if self._exhausted or upcoming is None or (self._end is not None and upcoming.pts >= self._end):
+            self._following = self._following if self._exhausted else upcoming
+            self._exhausted = True
+            raise StopIteration
+        self.first = upcoming.pts if self.first is None else self.first
+        self._frames.advance()
+        return upcoming
+
+
+class FramePass:
+    """Frames in order of presentation, of which one range after another is taken; the next one begins at its end."""
+
+    def __init__(self, frames: Iterator[Frame]) -> None:
+        self._frames = frames
+        self.upcoming: Frame | None = None
+        self.advance()
+
+    def until(self, end: int | None) -> FrameRange:
+        """Return the range from the frame at hand to the last one before `end` (pts); None: to the end of the video."""
+        return FrameRange(self, end)
+
+    def advance(self) -> None:
+        """Take the next frame in hand."""
+        self.upcoming = next(self._frames, None)
+
+
+def whole(frames: Iterator[Frame]) -> FrameRange:
+    """Return all frames as one range."""
+    return FramePass(frames).until(None)
