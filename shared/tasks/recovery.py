@@ -102,8 +102,8 @@ class TaskRecovery:
             return False
         with logs.about(service=row.service, kind=row.kind, task_id=row.task_id):
             logger.warning("task %s lost its runner: %s", row.task_id, row.state)
-            if row.state in {CANCELLED, FAILED}:
-                await asyncio.to_thread(self._workplace.clear, row)
+            if row.state in {CANCELLED, FAILED} and await asyncio.to_thread(self._workplace.clear, row):
+                await self._pool.retry_until_committed(partial(segments.forget, task=row.id))
         return row.active
 
     async def _next(

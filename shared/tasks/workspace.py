@@ -43,13 +43,13 @@ class Workspace:
         """Raise JobFailed unless there is room where the run writes; Rejected for an output folder that is no more."""
         check_disk_space([self._roots.dist_dir("dist_dir", row.request["dist_dir"]), self._state_dir])
 
-    def clear(self, row: TaskRow, *, but: str = "") -> None:
+    def clear(self, row: TaskRow, *, but: str = "") -> bool:
         """Remove the files of a run without a result: scratch, part files, published files that no callback names.
 
-        Segments are removed as well, unless `but` is `SEGMENTS`.
+        Segments are removed as well, unless `but` is `SEGMENTS`. False where the output folder refused.
         """
         shutil.rmtree(self.folder(row), ignore_errors=True)
-        self._sweep(row, row.mark, but=but)
+        return self._sweep(row, row.mark, but=but)
 
     def remove_segments(self, row: TaskRow) -> bool:
         """Remove the segments of a task that has ended; False where that failed."""
