@@ -36,6 +36,8 @@ class Ended:
     wait_seconds: float | None  # from acceptance to the first attempt; None for what never began
     run_seconds: float | None  # of the last attempt
     frames: float | None  # of the result, where the pipeline reported it
+    segments: float | None = None  # finished ones, of a result that was made in segments
+    repeated: float | None = None  # how often one of them was begun again
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ async def ended(connection: Connection, service: ServiceName, since: datetime) -
         "SELECT id, kind, version, state, crashes, finished_at,"
         " extract(epoch FROM started_at - created_at)::float8 AS wait_seconds,"
         " extract(epoch FROM finished_at - resumed_at)::float8 AS run_seconds,"
-        " CASE WHEN jsonb_typeof(details->'frames') = 'number' THEN (details->>'frames')::float8 END AS frames"
+        " CASE WHEN jsonb_typeof(details->'frames') = 'number' THEN (details->>'frames')::float8 END AS frames,"
+        " (details->'segments'->>'done')::float8 AS segments, (details->'segments'->>'repeated')::float8 AS repeated"
         " FROM kinora_tasks WHERE service = %s AND finished_at > %s",
         (service, since),
     )

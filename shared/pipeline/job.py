@@ -23,6 +23,10 @@ class JobStopped(BaseException):
     """The job must end now: cancelled, out of time, draining or fenced. Not an Exception: no pipeline catches it."""
 
 
+class SegmentMade(JobStopped):
+    """A helper has made the segment that it was here for; the rest of the pipeline is not its own."""
+
+
 @dataclass(frozen=True)
 class Result:
     """What the callback contains: bare file names inside the task's `dist_dir`."""

@@ -45,15 +45,23 @@ class SegmentRecord:
 
 
 class Ledger(Protocol):
-    """Keeps the records of one task across its attempts. Called from any thread; raises JobStopped for a lost fence."""
+    """Keeps the records of one task across its attempts. Called from any thread; raises JobStopped for a lost fence.
+
+    `assigned` is the one segment that a helper is here for; None: the task's own attempt, which sees to all of them.
+    """
+
+    assigned: int | None
 
     def records(self) -> list[SegmentRecord]:
         """Return what was kept."""
 
-    def begin(self, number: int, total: int | None, frames: tuple[int, int | None]) -> None:
-        """Note that a segment is being made now, of so many, from about those frames of the source; None: to its end.
+    def begin(
+        self, number: int, total: int | None, frames: tuple[int, int | None], *, replaced: str | None, helped: bool
+    ) -> bool:
+        """Note that a segment is being made now, of so many, from about those frames of the source (None: to its end).
 
-        What was kept of it before is forgotten.
+        False when somebody else makes it, or has made it; a finished one whose hash is `replaced` is made again. Others
+        may be called to make further ones if it may be `helped`.
         """
 
     def keep(self, record: SegmentRecord) -> None:
@@ -72,24 +80,28 @@ class DamagedSegment(Exception):
 
 
 class SegmentStore:
-    """The segments of one task, for one attempt. `mark` begins the names of all files of the task."""
+    """The segments of one task, for one attempt or helper.
 
-    def __init__(self, open_folder: Callable[[], OutputDir], mark: str, attempt: str, ledger: Ledger) -> None:
+    `mark` begins the names of all files of the task, `maker` tells who writes a file that is not finished.
+    """
+
+    def __init__(self, open_folder: Callable[[], OutputDir], mark: str, maker: str, ledger: Ledger) -> None:
         self._open_folder = open_folder
         self._mark = mark
-        self._attempt = attempt
+        self._maker = maker
         self.ledger = ledger
         self.used = False  # whether anything may have to be removed; read when the run has ended
 
     def create(self, number: int) -> OutputFile:
-        """Create the file of a segment, under a name of this attempt's own."""
+        """Create the file of a segment, under a name of this maker's own; what others left unfinished of it goes."""
         self.used = True
-        name = f"{self._mark}{self._attempt}_{SEGMENTS}{number:05}"
+        stem = f"{self._mark}{SEGMENTS}{number:05}."
         with self._open_folder() as folder:
             try:
-                return folder.create(name, "")
+                folder.sweep(stem)
+                return folder.create(f"{stem}{self._maker}", "")
             except OSError as error:
-                raise write_problem(error, name) from error
+                raise write_problem(error, self._name(number)) from error
 
     def keep(self, file: OutputFile, record: SegmentRecord) -> None:
         """Sync the file, give it the name under which every attempt looks for it, then store its record."""
@@ -129,6 +141,8 @@ class SegmentStore:
 class MemoryLedger:
     """A ledger of one process: for runs without a runner."""
 
+    assigned: int | None = None
+
     def __init__(self) -> None:
         self.running: tuple[object, ...] = ()
         self._records: dict[int, SegmentRecord] = {}
@@ -136,9 +150,12 @@ class MemoryLedger:
     def records(self) -> list[SegmentRecord]:
         return list(self._records.values())
 
-    def begin(self, number: int, total: int | None, frames: tuple[int, int | None]) -> None:
-        self.running = number, total, frames
+    def begin(
+        self, number: int, total: int | None, frames: tuple[int, int | None], *, replaced: str | None, helped: bool
+    ) -> bool:
+        self.running = number, total, frames, replaced, helped
         self._records.pop(number, None)
+        return True
 
     def keep(self, record: SegmentRecord) -> None:
         self._records[record.number] = record

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import closing, suppress
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from shared.errors import JobFailed
 from shared.files.handles import OutputFile
@@ -27,12 +27,13 @@ from shared.media.picture_encoder import PictureEncoder
 from shared.media.provenance import Label
 from shared.media.result_format import ResultFormat
 from shared.media.segment_file import SegmentWriter
-from shared.pipeline.job import Job, JobStopped
+from shared.pipeline.job import Job, JobStopped, SegmentMade
 from shared.pipeline.segment_plan import SegmentPlan
 from shared.pipeline.segment_store import DamagedSegment, SegmentRecord
 from shared.pipeline.video_work import VideoWork
 
 _JOINED = 0.99  # the progress at which only the joining is left
+_LOOK_SECONDS = 0.3  # between two looks at what helpers have finished, while nothing else is left to do
 _TRIES = 3  # of joining, while something damages segments under our hands
 
 logger = logging.getLogger(__name__)
@@ -62,22 +63,30 @@ class SegmentedVideo:
         self._made_with = f"Kinora {job.settings.version}, {work.model}, {result.encoder.name}"
         self._fingerprint = self._identify(identity)
         self._done: dict[int, SegmentRecord] = {}
-        self._begun = 0  # segments that are finished or handed over to their encoder
+        self._refused: dict[int, str] = {}  # hashes of finished segments that are made again
 
     def write(self, target: OutputFile, label: Label) -> tuple[EncodeReport, "Counter[str]"]:
         """Write the result; raise JobFailed when the source has changed since the first segment was made."""
+        if self._store.ledger.assigned is not None:
+            self._help(self._store.ledger.assigned)
         self._take_over()
         for _ in range(_TRIES):
-            while (gap := self._gap()) is not None:
-                self._make_from(gap)
+            self._complete()
             self._source.file.check_unchanged()
             try:
                 return self._join(target, label)
             except DamagedSegment as damage:
-                logger.warning("task %s: %s: made again", self._job.task_id, damage)
-                del self._done[damage.number]
-                self._begun = len(self._done)
+                self._refuse(self._done[damage.number], damage)
         raise JobFailed("segments_damaged", name=target.name)
+
+    def _help(self, number: int) -> NoReturn:
+        """Make one segment of somebody else's attempt and no more; raise SegmentMade."""
+        before = next((record for record in self._store.ledger.records() if record.number == number - 1), None)
+        known = before.next_pts if before and before.fingerprint == self._fingerprint else None
+        with closing(self._source.frames(self._plan.begin(number), first=known)) as frames:
+            self._begin(number)
+            self._encoding(number, FramePass(frames), ahead=False).result()
+        raise SegmentMade
 
     def _identify(self, identity: dict[str, Any]) -> str:
         """Return a hash of all that decides what a segment holds, the numbers of its frames aside."""
@@ -91,82 +100,130 @@ class SegmentedVideo:
 
     def _take_over(self) -> None:
         """Look at what earlier attempts have left, and keep what is whole, of this source and made alike."""
+        self._look()
+        for record in list(self._done.values()):
+            self._job.check()
+            try:
+                self._store.check(record)
+            except DamagedSegment as damage:
+                self._refuse(record, damage)
+        if self._done:
+            logger.info("task %s: %s segments are taken over", self._job.task_id, len(self._done))
+        self._job.inherit(self._share(0), sum(record.seconds for record in self._done.values()))
+
+    def _look(self) -> None:
+        """See which segments are finished by now, whoever made them."""
         before: SegmentRecord | None = None
         for record in sorted(self._store.ledger.records(), key=lambda record: record.number):
-            self._job.check()
             if record.source != self._source.file.stamp:
                 raise JobFailed("source_changed", name=self._source.file.name)
+            if self._refused.get(record.number) == record.sha256:
+                continue
             try:
                 self._check(record, before)
             except DamagedSegment as damage:
-                logger.warning("task %s: %s: made again", self._job.task_id, damage)
+                self._refuse(record, damage)
                 continue
             before = self._done[record.number] = record
-        if self._done:
-            logger.info("task %s: %s segments are taken over", self._job.task_id, len(self._done))
-        self._begun = len(self._done)
-        self._job.inherit(self._share(self._begun), sum(record.seconds for record in self._done.values()))
 
     def _check(self, record: SegmentRecord, before: SegmentRecord | None) -> None:
-        """Raise DamagedSegment for a segment that cannot be taken over; `before` is the last one that can."""
+        """Raise DamagedSegment for what cannot be a part of the result; `before` is the last one that can."""
         if record.fingerprint != self._fingerprint:
             raise DamagedSegment(record.number, f"made with {record.made_with}, now {self._made_with}")
         if before and before.number + 1 == record.number and before.next_pts != record.begins_with:
             raise DamagedSegment(record.number, "does not go on where the one before ends")
-        self._store.check(record)
 
-    def _gap(self) -> int | None:
-        """Return the first segment that is missing; None when all are there, up to the end of the source."""
+    def _refuse(self, record: SegmentRecord, damage: DamagedSegment) -> None:
+        """Have a segment made again."""
+        logger.warning("task %s: %s: made again", self._job.task_id, damage)
+        self._refused[record.number] = record.sha256
+        self._done.pop(record.number, None)
+
+    def _gaps(self) -> Iterator[int]:
+        """Yield the segments that are missing, up to the end of the source."""
         number = 0
-        while record := self._done.get(number):
-            if record.next_pts is None:
-                return None
+        while self._plan.count is None or number < self._plan.count:
+            record = self._done.get(number)
+            if record is None:
+                yield number
+            elif record.next_pts is None:
+                return
             number += 1
-        return number
 
-    def _make_from(self, first: int) -> None:
-        """Make the missing segments from one on, in one pass over the source, up to one that is there."""
+    def _complete(self) -> None:
+        """Make what is missing, or wait for who makes it, until nothing is."""
+        while (first := next(self._gaps(), None)) is not None:
+            gaps = [first] if self._plan.count is None else list(self._gaps())
+            if not any(self._make_from(gap) for gap in gaps):  # all that is missing is in the hands of helpers
+                self._job.check()
+                self._store.ledger.pause()
+                self._job.report(self._share(0))
+                time.sleep(_LOOK_SECONDS)
+            self._look()
+
+    def _make_from(self, first: int) -> bool:
+        """Make the missing segments from one on, in one pass over the source, up to one that is there or in the hands
+        of a helper; False when the first is.
+        """  # fmt: skip
         before = self._done.get(first - 1)
-        latest: Handover[SegmentRecord] | None = None
+        number, latest = first, None
+        self._store.ledger.pause()
+        if not self._begin(first):
+            return False
         with closing(self._source.frames(self._plan.begin(first), first=before.next_pts if before else None)) as frames:
-            passing, number = FramePass(frames), first
+            passing = FramePass(frames)
             try:
                 while True:
-                    self._store.ledger.pause()
-                    self._source.file.check_unchanged()
-                    started = self._start(number, passing)
+                    started = self._encoding(number, passing, ahead=latest is not None)
                     if latest:
                         self._note(latest.result())
                     latest, number = started, number + 1
                     if passing.upcoming is None or number in self._done:
                         break
+                    self._store.ledger.pause()
+                    if not self._begin(number):
+                        break
+                    self._look()
             except BaseException:
                 if latest:
-                    with suppress(
-                        Exception, JobStopped
-                    ):  # whatever stops this attempt, what is complete is kept for the next one
+                    with suppress(Exception, JobStopped):  # what is complete is kept, whatever stops this attempt
                         latest.result()
                 raise
             self._note(latest.result())
+        return True
 
     def _note(self, record: SegmentRecord) -> None:
         self._done[record.number] = record
 
-    def _start(self, number: int, passing: FramePass) -> Handover[SegmentRecord]:
-        """Make the frames of one segment; return when all are in the hands of its encoder."""
-        self._store.ledger.begin(number, self._plan.count, self._frames_of(number))
+    def _begin(self, number: int) -> bool:
+        """Begin a segment, unless it is another's."""
+        self._source.file.check_unchanged()
+        return self._store.ledger.begin(
+            number,
+            self._plan.count,
+            self._frames_of(number),
+            replaced=self._refused.get(number),
+            helped=self._work.helped,
+        )
+
+    def _encoding(self, number: int, passing: FramePass, *, ahead: bool) -> Handover[SegmentRecord]:
+        """Make the frames of one segment that was begun; return when all are in the hands of its encoder.
+
+        `ahead`: the one before is still in those of its own.
+        """
         frames, tally = passing.until(self._plan.end(number)), Counter[str]()
         work = partial(self._encode, number, frames, tally, time.monotonic())
-        return hand_over(self._watched(self._work.transform(frames, tally), number), work, depth_for(*self._work.size))
+        made = self._watched(self._work.transform(frames, tally), number, done=int(ahead))
+        return hand_over(made, work, depth_for(*self._work.size))
 
-    def _watched(self, frames: Iterator[Frame], number: int) -> Iterator[Frame]:
+    def _watched(self, frames: Iterator[Frame], number: int, *, done: int) -> Iterator[Frame]:
         """Report progress by the frames of one segment among all."""
-        begin, self._begun = self._share(self._begun), self._begun + 1
+        begin, end = self._share(done), self._share(done + 1)
         seconds = float(self._plan.length * self._source.time_base)
         if self._plan.end(number) is None:
             seconds = max(self._source.duration_seconds - number * seconds, 0.0)
         total = round(seconds * float(self._source.frame_rate) * self._work.multiple)
-        return self._job.watch(frames, total, begin=begin, end=self._share(self._begun))
+        return self._job.watch(frames, total, begin=begin, end=end)
 
     def _frames_of(self, number: int) -> tuple[int, int | None]:
         """Return the first and the last frame of a segment, as they would be numbered at a constant rate."""
@@ -174,8 +231,9 @@ class SegmentedVideo:
         end = self._plan.end(number)
         return round(self._plan.begin(number) / step), None if end is None else round(end / step) - 1
 
-    def _share(self, segments: int) -> float:
-        return _JOINED * min(segments / self._plan.count, 1.0) if self._plan.count else 0.0
+    def _share(self, more: int) -> float:
+        """Return the progress when so many more segments are finished."""
+        return _JOINED * min((len(self._done) + more) / self._plan.count, 1.0) if self._plan.count else 0.0
 
     def _encode(
         self, number: int, frames: FrameRange, tally: "Counter[str]", begun: float, channel: Channel[Frame]

@@ -19,7 +19,7 @@ class VideoWork:
 
     `size` is that of the result's frames (width, height), `multiple` how many of them a frame of the source becomes,
     `model` the name of what decides their pixels beside source and request. `frame_rate` and `time_base` are those of
-    `encode`.
+    `encode`. `helped`: other runners may make segments of it.
     """
 
     transform: Transform
@@ -28,3 +28,4 @@ class VideoWork:
     multiple: int = 1
     frame_rate: Fraction | None = None
     time_base: Fraction | None = None
+    helped: bool = True

@@ -53,7 +53,8 @@ class Attempt:
             workdir=self._workspace.folder(row),
             token=self._token,
             confirm=self._confirm_ownership,
-            ledger=SegmentLedger(row, pool, self._token),
+            ledger=SegmentLedger(row, pool, self._token, queue=queue, helpers=settings.limits.helpers),
+            maker=str(row.attempt),
         )
         # When the pipeline began; waiting for the GPU does not count. The model's thread writes it once, the event loop
         # only compares it: to read the old value means to notice a time limit at the next turn.

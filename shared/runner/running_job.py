@@ -31,7 +31,9 @@ class RunningJob:
         token: CancellationToken,
         confirm: Callable[[], None],
         ledger: Ledger,
+        maker: str,
     ) -> None:
+        """`maker` tells files that are not finished apart: the attempt's number, a helper's name."""
         self.service: str = row.service
         self.kind: str = row.kind
         self.task_id = row.task_id
@@ -49,8 +51,8 @@ class RunningJob:
         def open_folder() -> OutputDir:
             return self._roots.open_dist_dir(self._roots.dist_dir("dist_dir", dist_dir))
 
-        self.outputs = Outputs(open_folder, f"{row.mark}{row.attempt}")
-        self.segments = SegmentStore(open_folder, row.mark, str(row.attempt), ledger)
+        self.outputs = Outputs(open_folder, f"{row.mark}{maker}")
+        self.segments = SegmentStore(open_folder, row.mark, maker, ledger)
 
     def input(self, path: str) -> InputFile:
         field = next((name for name, value in self._request.items() if value == path), "input")

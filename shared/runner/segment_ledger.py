@@ -1,4 +1,4 @@
-"""The ledger of a task's segments in the database, as the threads of its attempt use it."""
+"""The ledger of a task's segments in the database, as the threads of an attempt or a helper use it."""
 
 import asyncio
 import os
@@ -10,52 +10,115 @@ from typing import TypeVar
 from shared.database.pool import Connection, Pool
 from shared.pipeline.job import JobStopped
 from shared.pipeline.segment_store import SegmentRecord
+from shared.queue.client import Queue
 from shared.runner.cancellation import CancellationToken
-from shared.tasks import segments
+from shared.tasks import helping, segments
+from shared.tasks.helping import Claim
 from shared.tasks.rows import TaskRow
 
 T = TypeVar("T")
 
 
-class SegmentLedger:
-    """The segments of one attempt. Each call blocks its thread until the storage has answered, however long it is away.
+def this_process() -> str:
+    """Name who makes segments, for the details of a task."""
+    return f"{platform.node()}:{os.getpid()}"
 
-    Without its fence a call stops the attempt.
-    """
 
-    def __init__(self, row: TaskRow, pool: Pool, token: CancellationToken) -> None:
-        self._row = row
+class _Storage:
+    """The database, asked from a thread; blocks it until there is an answer, however long the storage is away."""
+
+    def __init__(self, pool: Pool, token: CancellationToken) -> None:
         self._pool = pool
         self._token = token
         self._loop = asyncio.get_running_loop()
+
+    def ask(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        return asyncio.run_coroutine_threadsafe(self._pool.retry_until_committed(work), self._loop).result()
+
+    def write(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Ask for a write; stop the run when it has no effect: the row is another's by now."""
+        effect = self.ask(work)
+        if not effect:
+            self._token.cancel("fenced")
+            raise JobStopped(self._token.reason)
+        return effect
+
+
+class SegmentLedger:
+    """The segments of a task, for its own attempt; `helpers` is how many others may help, None: any number."""
+
+    assigned: int | None = None
+
+    def __init__(
+        self, row: TaskRow, pool: Pool, token: CancellationToken, *, queue: Queue, helpers: int | None
+    ) -> None:
+        self._row = row
+        self._token = token
+        self._queue = queue
+        self._helpers = helpers
+        self._storage = _Storage(pool, token)
         self._begun: dict[int, int] = {}  # how often each was begun, this time included
-        self._made_by = f"{platform.node()}:{os.getpid()}"
 
     def records(self) -> list[SegmentRecord]:
-        return [SegmentRecord(**found) for found in self._ask(partial(segments.finished, task=self._row.id))]
+        return [SegmentRecord(**found) for found in self._storage.ask(partial(segments.finished, task=self._row.id))]
 
-    def begin(self, number: int, total: int | None, frames: tuple[int, int | None]) -> None:
-        begin = partial(segments.begin, row=self._row, number=number, total=total, made_by=self._made_by, frames=frames)
-        begun = self._ask(partial(self._fenced, work=begin))
-        self._token.check()
-        assert begun is not None
-        self._begun[number] = begun
+    def begin(
+        self, number: int, total: int | None, frames: tuple[int, int | None], *, replaced: str | None, helped: bool
+    ) -> bool:
+        async def begin(connection: Connection) -> segments.Begun | None:
+            begun = await segments.begin(
+                connection, self._row, number, total=total, made_by=this_process(), frames=frames, replaced=replaced
+            )
+            if helped and total is not None and number + 1 < total:
+                await helping.call(connection, self._queue, self._row, self._helpers)
+            return begun
+
+        begun = self._storage.write(begin)
+        assert begun
+        self._begun[number] = begun.begun
+        return begun.begun > 0
 
     def keep(self, record: SegmentRecord) -> None:
         begun, number = self._begun[record.number], record.number
-        finish = partial(segments.finish, row=self._row, number=number, begun=begun, record=record.to_json())
-        if not self._ask(partial(self._fenced, work=finish)):
-            raise JobStopped(self._token.reason)
+        self._storage.write(
+            partial(segments.finish, row=self._row, number=number, begun=begun, record=record.to_json())
+        )
 
     def pause(self) -> None:
         self._token.check_between_segments()
 
-    async def _fenced(self, connection: Connection, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Stop the attempt when its row is another's by now, which the statement tells by having no effect."""
-        effect = await work(connection)
-        if not effect:
-            self._token.cancel("fenced")
-        return effect
 
-    def _ask(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        return asyncio.run_coroutine_threadsafe(self._pool.retry_until_committed(work), self._loop).result()
+class HelperLedger:
+    """The one segment that a helper makes of another's task."""
+
+    def __init__(self, row: TaskRow, pool: Pool, token: CancellationToken, *, claim: Claim, helper: int) -> None:
+        self.assigned: int | None = claim.number
+        self._row = row
+        self._claim = claim
+        self._helper = helper
+        self._token = token
+        self._storage = _Storage(pool, token)
+
+    def records(self) -> list[SegmentRecord]:
+        return [SegmentRecord(**found) for found in self._storage.ask(partial(segments.finished, task=self._row.id))]
+
+    def begin(
+        self, number: int, total: int | None, frames: tuple[int, int | None], *, replaced: str | None, helped: bool
+    ) -> bool:
+        """Go on: the segment was begun with its lease."""
+        return (number, total, frames, replaced, helped)[0] == self.assigned
+
+    def keep(self, record: SegmentRecord) -> None:
+        self._storage.write(
+            partial(
+                segments.finish,
+                row=self._row,
+                number=self._claim.number,
+                begun=self._claim.begun,
+                record=record.to_json(),
+                helper=self._helper,
+            )
+        )
+
+    def pause(self) -> None:
+        """Go on: there is one segment only."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from shared.settings.group import Group
 from shared.settings.values import written
@@ -19,6 +19,11 @@ class LimitSettings(Group):
 
     segment_seconds: PositiveFloat = 10
     """About how much of a long video is made at a time, in seconds of the source; a kill costs at most so much work."""
+
+    helpers: Annotated[
+        NonNegativeInt | None, Field(json_schema_extra={"written_default": "as many as have nothing else to do"})
+    ] = None
+    """How many other runners may make segments of one task at the same time; 0: none."""
 
     drain_seconds: Annotated[float, Field(ge=0)] = 600
     """How long a stop waits for the running task, in seconds; then the task goes back to the queue."""

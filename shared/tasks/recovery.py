@@ -10,10 +10,10 @@ from uuid import UUID
 from shared import logs
 from shared.database.pool import Connection, Pool
 from shared.errors import JobFailed
-from shared.queue.client import DELIVER, RUN, AbandonedJob, Queue, run_queue
+from shared.queue.client import DELIVER, HELP, RUN, AbandonedJob, Queue, run_queue
 from shared.queue.worker import PeriodicTask
 from shared.settings import Settings
-from shared.tasks import callbacks, heartbeats, rows, segments
+from shared.tasks import callbacks, heartbeats, helping, rows, segments
 from shared.tasks.submission import enqueue_job
 from shared.tasks.workspace import Workspace
 from shared.vocabulary import TaskState
@@ -73,7 +73,11 @@ class TaskRecovery:
 
         async def decide(connection: Connection) -> None:
             if await self._queue.lock_if_abandoned(connection, left):
-                # A periodic task is queued again by the clock; its next turn may be waiting, and two must not.
+                if left.task == HELP and left.row is not None and left.worker is not None:
+                    crashed = not (killed or host_lost)
+                    await helping.release(connection, left.row, left.worker, crashed=crashed)
+                # A periodic task is queued again by the clock; its next turn may be waiting, and two must not. Help is
+                # called for again by the task's own attempt.
                 await self._queue.requeue_or_fail(connection, left, again=left.task == DELIVER)
 
         await self._pool.retry_until_committed(decide)

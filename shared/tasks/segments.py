@@ -13,9 +13,19 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from shared.database.pool import Connection
+from shared.queue.client import STALLED_SECONDS
 from shared.tasks.rows import TaskRow, storable
 
+LEASE_SECONDS = STALLED_SECONDS  # without a heartbeat for so long, a helper's segment is made by somebody else
 SHOWN_MAKERS = 20  # in a task's details
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A segment that was begun; how often, this time included: 0 when somebody else makes it, or has made it."""
+
+    begun: int
+    crashes: int  # of runners that made it before
 
 
 @dataclass(frozen=True)
@@ -50,35 +60,58 @@ async def begin(
     total: int | None,
     made_by: str,
     frames: tuple[int, int | None],
-) -> int | None:
-    """Begin a segment, new or once more; return how often that makes it, None for a lost fence.
+    replaced: str | None = None,
+) -> Begun | None:
+    """Begin a segment for the task's own attempt, new or once more; None for a lost fence.
 
-    `frames` are the first and the last one of the source that it covers, about; None: to the end.
+    `frames` are the first and the last one of the source that it covers, about; None: to the end. A finished one is
+    only begun again if its hash is `replaced`, and one that a helper makes once its lease has run out.
     """
     cursor = await connection.execute(
         "INSERT INTO kinora_segments (task, number, total, state, attempt, made_by, facts)"
         " SELECT id, %s, %s, 'running', attempt, %s, %s FROM kinora_tasks"
         " WHERE id = %s AND attempt = %s AND state = 'running'"
-        " ON CONFLICT (task, number) DO UPDATE SET total = EXCLUDED.total, state = 'running',"
+        " ON CONFLICT (task, number) DO UPDATE SET total = EXCLUDED.total, state = 'running', helper = NULL,"
         " attempt = EXCLUDED.attempt, begun = kinora_segments.begun + 1, made_by = EXCLUDED.made_by,"
-        " facts = EXCLUDED.facts, begun_at = now(), done_at = NULL RETURNING begun",
-        (number, total, made_by, Jsonb({"range": frames}), row.id, row.attempt),
+        " facts = EXCLUDED.facts, begun_at = now(), done_at = NULL, beat_at = now()"
+        " WHERE CASE kinora_segments.state WHEN 'done' THEN kinora_segments.sha256 = %s"
+        " ELSE kinora_segments.helper IS NULL OR kinora_segments.beat_at < now() - make_interval(secs => %s) END"
+        " RETURNING begun, crashes",
+        (number, total, made_by, Jsonb({"range": frames}), row.id, row.attempt, replaced, LEASE_SECONDS),
     )
-    found = await cursor.fetchone()
-    return found["begun"] if found else None
+    if found := await cursor.fetchone():
+        return Begun(**found)
+    cursor = await connection.execute(
+        "SELECT 1 FROM kinora_tasks WHERE id = %s AND attempt = %s AND state = 'running'", (row.id, row.attempt)
+    )
+    return Begun(0, 0) if await cursor.fetchone() else None
 
 
-async def finish(connection: Connection, row: TaskRow, number: int, begun: int, *, record: dict[str, Any]) -> bool:
-    """Keep a finished segment; False for a lost fence. Doing this twice changes nothing."""
+async def finish(
+    connection: Connection,
+    row: TaskRow,
+    number: int,
+    begun: int,
+    *,
+    record: dict[str, Any],
+    helper: int | None = None,
+) -> bool:
+    """Keep a finished segment; False for a lost fence. Doing this twice changes nothing.
+
+    A helper may do so also while its task waits for another attempt.
+    """
     columns = ("bytes", "sha256", "frames", "fingerprint", "seconds")
     rest = {name: value for name, value in record.items() if name not in columns}
     cursor = await connection.execute(
         "UPDATE kinora_segments segment SET state = 'done', done_at = COALESCE(segment.done_at, now()), bytes = %s,"
         " sha256 = %s, frames = %s, fingerprint = %s, seconds = %s, facts = %s, task_crashes = task.crashes"
         " FROM kinora_tasks task WHERE task.id = segment.task AND segment.task = %s AND segment.number = %s"
-        " AND segment.begun = %s AND segment.attempt = %s AND task.attempt = %s AND task.state = 'running'",
+        " AND segment.begun = %s AND segment.helper IS NOT DISTINCT FROM %s AND CASE WHEN segment.helper IS NULL"
+        " THEN segment.attempt = %s AND task.attempt = %s AND task.state = 'running'"
+        " ELSE task.state IN ('queued', 'running') AND NOT task.cancel END",
         (
-            *(record[name] for name in columns), Jsonb(storable(rest)), row.id, number, begun, row.attempt, row.attempt,
+            *(record[name] for name in columns), Jsonb(storable(rest)), row.id, number, begun, helper,
+            row.attempt, row.attempt,
         ),
     )  # fmt: skip
     return cursor.rowcount == 1
@@ -99,7 +132,7 @@ async def count_death(connection: Connection, row: TaskRow, *, crashed: bool) ->
     cursor = await connection.execute(
         "UPDATE kinora_segments SET crashes = crashes + %s WHERE (task, number) IN"
         " (SELECT task, number FROM kinora_segments WHERE task = %s AND attempt = %s AND state = 'running'"
-        " ORDER BY number DESC LIMIT 1) RETURNING number, begun, crashes, facts",
+        " AND helper IS NULL ORDER BY number DESC LIMIT 1) RETURNING number, begun, crashes, facts",
         (int(crashed), row.id, row.attempt),
     )
     found = await cursor.fetchone()
@@ -124,9 +157,12 @@ async def summaries(connection: Connection, tasks: Sequence[TaskRow]) -> dict[UU
     finished ones of each maker.
     """
     cursor = await connection.execute(
-        "SELECT task, state, attempt, begun, total, made_by, count(*) AS segments FROM kinora_segments"
-        " WHERE task = ANY(%s) GROUP BY 1, 2, 3, 4, 5, 6",
-        ([row.id for row in tasks],),
+        "SELECT segment.task, segment.state, segment.attempt, begun, total, made_by, count(*) AS segments,"
+        " CASE WHEN helper IS NULL THEN run.state = 'running' AND run.attempt = segment.attempt"
+        " ELSE segment.beat_at > now() - make_interval(secs => %s) END AS live"
+        " FROM kinora_segments segment JOIN kinora_tasks run ON run.id = segment.task"
+        " WHERE segment.task = ANY(%s) GROUP BY 1, 2, 3, 4, 5, 6, 8",
+        (LEASE_SECONDS, [row.id for row in tasks]),
     )
     groups: dict[UUID, list[dict[str, Any]]] = {}
     for group in await cursor.fetchall():
@@ -144,21 +180,25 @@ async def of_ended_tasks(connection: Connection) -> list[UUID]:
 
 
 async def forget(connection: Connection, task: UUID) -> None:
-    """Delete the rows of a task's segments, once their files are gone."""
-    await connection.execute("DELETE FROM kinora_segments WHERE task = %s", (task,))
+    """Delete the rows of a task's segments, once their files are gone; those that a helper is still making stay."""
+    await connection.execute(
+        "DELETE FROM kinora_segments WHERE task = %s AND NOT (state = 'running' AND helper IS NOT NULL"
+        " AND beat_at > now() - make_interval(secs => %s))",
+        (task, LEASE_SECONDS),
+    )
 
 
 def _summary(row: TaskRow, groups: Iterable[dict[str, Any]]) -> dict[str, Any]:
     groups = list(groups)
     done = [group for group in groups if group["state"] == "done"]
-    running = [group for group in groups if group["state"] == "running" and group["attempt"] == row.attempt]
+    running = [group for group in groups if group["state"] == "running" and group["live"]]
     by: dict[str, int] = {}
     for group in done:
         by[group["made_by"]] = by.get(group["made_by"], 0) + group["segments"]
     most = sorted(by.items(), key=lambda maker: (-maker[1], maker[0]))[:SHOWN_MAKERS]
     return {
         "done": sum(group["segments"] for group in done),
-        "running": sum(group["segments"] for group in running) if row.state == "running" else 0,
+        "running": sum(group["segments"] for group in running),
         "total": max((group["total"] for group in groups if group["total"] is not None), default=None),
         "repeated": sum(group["segments"] * (group["begun"] - 1) for group in groups),
         "taken_over": sum(group["segments"] for group in done if group["attempt"] < row.attempt),

@@ -9,6 +9,8 @@ CREATE TABLE kinora_segments (
     begun       integer NOT NULL DEFAULT 1,      -- how often it was begun: above 1 it was repeated
     crashes     integer NOT NULL DEFAULT 0,      -- deaths of a runner while it made this segment
     made_by     text NOT NULL,                   -- host and process
+    helper      bigint,                          -- the queue's worker, of another runner than the task's own; NULL: its own
+    beat_at     timestamptz NOT NULL DEFAULT now(), -- last heartbeat of a helper: its lease of the segment
     begun_at    timestamptz NOT NULL DEFAULT now(),
     done_at     timestamptz,
     bytes       bigint,

@@ -53,6 +53,14 @@ def test_an_end_is_counted_once_though_every_look_shows_it_again() -> None:
     assert counted(counters)["kinora_frames_total", "generate upscale 1"] == 30
 
 
+def test_segments_and_their_repetitions_are_counted_with_their_task() -> None:
+    counters = EndedTaskCounters("upscale")
+    counters.begin(NOON)
+    counters.count([ended(1), ended(2, segments=12.0, repeated=2.0), ended(3, segments=3.0, repeated=0.0)])
+    assert counted(counters)["kinora_segments_finished_total", "generate upscale 1"] == 15
+    assert counted(counters)["kinora_segments_repeated_total", "generate upscale 1"] == 2
+
+
 def test_what_ended_before_the_process_began_is_not_its_news_and_what_is_purged_stays_counted() -> None:
     counters = EndedTaskCounters("upscale")
     counters.begin(NOON)

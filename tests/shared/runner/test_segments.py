@@ -37,8 +37,9 @@ def film_in(service: TinyService) -> str:
     return str(path)
 
 
-def post(service: TinyService, task_id: int, *, seconds: float = 0.02, **fields: object) -> None:
-    assert service.post(task_id, behaviour="video", note=film_in(service), seconds=seconds, **fields) == ""
+def post(service: TinyService, task_id: int, *, seconds: float = 0.02, crash_at: float = -1) -> None:
+    film = film_in(service)
+    assert service.post(task_id, behaviour="video", note=film, seconds=seconds, crash_at=crash_at) == ""
 
 
 def segments(service: TinyService, task_id: int) -> dict[str, Any]:
@@ -173,19 +174,15 @@ def test_a_stop_waits_for_the_running_segment_and_no_longer(
         assert service.sql("SELECT crashes FROM kinora_tasks WHERE task_id = 6") == [{"crashes": 0}]
 
 
-def test_the_time_limit_counts_the_work_of_all_attempts(
-    tmp_path_factory: pytest.TempPathFactory, receiver: Receiver
-) -> None:
-    with TinyService(
-        tmp_path_factory.mktemp("limit"), receiver, segment_seconds=0.4, task_timeout_seconds=3, preset="ultrafast"
-    ) as service:
-        post(service, 9, seconds=0.06)  # 4.8 s in all
-        wait_for_segments(service, 9, 4)
-        os.kill(service.runner_pid(), signal.SIGKILL)
-        [callback] = callbacks(receiver, 9)
-        assert "limit of 3" in callback["err_msg"]
-        assert service.task(9)["attempt"] == 2
-        assert hidden(service, 9) == []
+def test_the_time_limit_counts_the_work_of_all_attempts(service: TinyService, receiver: Receiver) -> None:
+    post(service, 9, seconds=0.3)
+    wait_for_segments(service, 9, 1)
+    service.sql("UPDATE kinora_segments SET seconds = 1e6 WHERE state = 'done'")  # as after a long time
+    os.kill(service.runner_pid(), signal.SIGKILL)
+    [callback] = callbacks(receiver, 9)
+    assert "longer than its limit" in callback["err_msg"]
+    assert service.task(9)["attempt"] == 2
+    assert hidden(service, 9) == []
 
 
 @pytest.mark.slow
@@ -201,3 +198,29 @@ def test_a_segment_survives_everything_killed_at_once(
         service.start()
         result(service, receiver, 11)
         assert service.task(11)["details"]["segments"]["taken_over"] >= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("behaviour", ["upscale", "interpo"])
+def test_twenty_kills_at_random_moments_change_nothing_of_a_minute_of_film(
+    tmp_path_factory: pytest.TempPathFactory, receiver: Receiver, behaviour: str
+) -> None:
+    """Each repeats one segment at most; pictures, times and sound are those of the film without kills."""
+    kills, base = 20, {"upscale": 100, "interpo": 200}[behaviour]
+    with TinyService(tmp_path_factory.mktemp(behaviour), receiver, segment_seconds=1, preset="ultrafast") as service:
+        film = str(clip(service.home / "minute.mp4", seconds=60, rate="5", size=(64, 48), options=["-g", "7"]))
+        service.post(base, behaviour=behaviour, note=film)
+        undisturbed = contents(result(service, receiver, base))
+        service.post(base + 1, behaviour=behaviour, note=film, seconds=0.15)
+        rng, killed = random.Random(base), 0
+        while killed < kills and not receiver.of(base + 1):
+            pid = service.runner_pid()
+            time.sleep(rng.uniform(0.5, 3.5))  # also while it starts, and while it reads what is finished
+            if service.task(base + 1)["state"] in {"queued", "running"} and (runner := processes.live(pid)):
+                killed += processes.send(runner, signal.SIGKILL)
+        assert contents(result(service, receiver, base + 1)) == undisturbed
+        made = service.task(base + 1)["details"]["segments"]
+        assert (made["done"], made["total"]) == (60, 60)
+        assert killed == kills
+        assert made["repeated"] <= kills
+        assert hidden(service, base + 1) == []

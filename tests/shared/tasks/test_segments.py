@@ -20,9 +20,12 @@ async def claimed(store: TaskStore) -> TaskRow:
     return row
 
 
-async def begin(store: TaskStore, row: TaskRow, number: int = 0) -> int | None:
+async def begin(store: TaskStore, row: TaskRow, number: int = 0, *, replaced: str | None = None) -> int | None:
     async with store.pool.transaction() as connection:
-        return await segments.begin(connection, row, number, total=4, made_by="me", frames=(10 * number, None))
+        begun = await segments.begin(
+            connection, row, number, total=4, made_by="me", frames=(10 * number, None), replaced=replaced
+        )
+    return begun.begun if begun else None
 
 
 async def finish(store: TaskStore, row: TaskRow, begun: int | None, number: int = 0) -> bool:
@@ -81,7 +84,8 @@ async def test_a_task_that_has_ended_takes_no_segment(task_store: TaskStore) -> 
 async def test_a_segment_that_is_made_again_is_no_longer_finished(task_store: TaskStore) -> None:
     row = await claimed(task_store)
     await made(task_store, row)
-    assert await begin(task_store, row) == 2
+    assert await begin(task_store, row) == 0  # what is finished is not begun again by mistake
+    assert await begin(task_store, row, replaced=RECORD["sha256"]) == 2
     async with task_store.pool.transaction() as connection:
         assert await segments.finished(connection, row.id) == []
 
