@@ -44,6 +44,23 @@ class SegmentRecord:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class SegmentStart:
+    """What the ledger is told of a segment that is about to be made.
+
+    `total` is how many there are, None where the source does not tell; `frames` the first and the last one of the
+    source that it covers, about, None: to the end; `replaced` the hash of a finished one that is made again. Others may
+    be called to make further ones if it may be `helped`.
+    """
+
+    number: int
+    total: int | None
+    frames: tuple[int, int | None]
+    fingerprint: str
+    replaced: str | None = None
+    helped: bool = True
+
+
 class Ledger(Protocol):
     """Keeps the records of one task across its attempts. Called from any thread; raises JobStopped for a lost fence.
 
@@ -55,13 +72,10 @@ class Ledger(Protocol):
     def records(self) -> list[SegmentRecord]:
         """Return what was kept."""
 
-    def begin(
-        self, number: int, total: int | None, frames: tuple[int, int | None], *, replaced: str | None, helped: bool
-    ) -> bool:
-        """Note that a segment is being made now, of so many, from about those frames of the source (None: to its end).
+    def begin(self, start: SegmentStart) -> bool:
+        """Note that a segment is being made now; False when somebody else makes it, or has made it.
 
-        False when somebody else makes it, or has made it; a finished one whose hash is `replaced` is made again. Others
-        may be called to make further ones if it may be `helped`.
+        Raises JobStopped where a helper would make it otherwise than the task's own attempt.
         """
 
     def keep(self, record: SegmentRecord) -> None:
@@ -144,17 +158,13 @@ class MemoryLedger:
     assigned: int | None = None
 
     def __init__(self) -> None:
-        self.running: tuple[object, ...] = ()
         self._records: dict[int, SegmentRecord] = {}
 
     def records(self) -> list[SegmentRecord]:
         return list(self._records.values())
 
-    def begin(
-        self, number: int, total: int | None, frames: tuple[int, int | None], *, replaced: str | None, helped: bool
-    ) -> bool:
-        self.running = number, total, frames, replaced, helped
-        self._records.pop(number, None)
+    def begin(self, start: SegmentStart) -> bool:
+        self._records.pop(start.number, None)
         return True
 
     def keep(self, record: SegmentRecord) -> None:

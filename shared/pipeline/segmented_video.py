@@ -4,13 +4,10 @@ While one segment's encoder is emptied and its file synced, the model is at work
 pays a key frame for each segment and the copying of packets at the end.
 """
 
-import hashlib
-import json
 import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
 from contextlib import closing, suppress
 from functools import partial
 from typing import Any, NoReturn
@@ -18,22 +15,20 @@ from typing import Any, NoReturn
 from shared.errors import JobFailed
 from shared.files.handles import OutputFile
 from shared.media.decode import VideoSource
-from shared.media.encode import EncodeReport, writing
-from shared.media.frame import Frame
-from shared.media.frame_queue import Channel, Handover, depth_for, hand_over
-from shared.media.frame_range import FramePass, FrameRange
+from shared.media.encode import EncodeReport
+from shared.media.frame_queue import Handover
+from shared.media.frame_range import FramePass
 from shared.media.join import join
-from shared.media.picture_encoder import PictureEncoder
 from shared.media.provenance import Label
 from shared.media.result_format import ResultFormat
-from shared.media.segment_file import SegmentWriter
 from shared.pipeline.job import Job, JobStopped, SegmentMade
+from shared.pipeline.segment_maker import SegmentMaker, Watch
 from shared.pipeline.segment_plan import SegmentPlan
-from shared.pipeline.segment_store import DamagedSegment, SegmentRecord
+from shared.pipeline.segment_store import DamagedSegment, SegmentRecord, SegmentStart
 from shared.pipeline.video_work import VideoWork
 
 _JOINED = 0.99  # the progress at which only the joining is left
-_LOOK_SECONDS = 0.3  # between two looks at what helpers have finished, while nothing else is left to do
+_LOOK_SECONDS = 1.0  # between two looks at what helpers have finished, while nothing else is left to do
 _TRIES = 3  # of joining, while something damages segments under our hands
 
 logger = logging.getLogger(__name__)
@@ -55,13 +50,10 @@ class SegmentedVideo:
         self._job = job
         self._store = job.segments
         self._source = source
-        self._work = work
+        self._helped = work.helped
         self._plan = plan
         self._result = result
-        encoder = PictureEncoder.alone(result)
-        self._description = encoder.description
-        self._made_with = f"Kinora {job.settings.version}, {work.model}, {result.encoder.name}"
-        self._fingerprint = self._identify(identity)
+        self._maker = SegmentMaker(source, work, plan, result=result, release=job.settings.version, identity=identity)
         self._done: dict[int, SegmentRecord] = {}
         self._refused: dict[int, str] = {}  # hashes of finished segments that are made again
 
@@ -82,21 +74,11 @@ class SegmentedVideo:
     def _help(self, number: int) -> NoReturn:
         """Make one segment of somebody else's attempt and no more; raise SegmentMade."""
         before = next((record for record in self._store.ledger.records() if record.number == number - 1), None)
-        known = before.next_pts if before and before.fingerprint == self._fingerprint else None
+        known = before.next_pts if before and before.fingerprint == self._maker.fingerprint else None
         with closing(self._source.frames(self._plan.begin(number), first=known)) as frames:
             self._begin(number)
-            self._encoding(number, FramePass(frames), ahead=False).result()
+            self._maker.make(number, FramePass(frames), self._store, self._watch(0)).result()
         raise SegmentMade
-
-    def _identify(self, identity: dict[str, Any]) -> str:
-        """Return a hash of all that decides what a segment holds, the numbers of its frames aside."""
-        result, plan = self._result, self._plan
-        decisive = [
-            self._made_with, identity, self._source.file.stamp, plan.length, plan.count, result.size,
-            str(result.frame_rate), str(result.time_base), result.visible_label,
-            result.encoder.options, result.encoder.pixel_format, self._description.hex(),
-        ]  # fmt: skip
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def _take_over(self) -> None:
         """Look at what earlier attempts have left, and keep what is whole, of this source and made alike."""
@@ -128,8 +110,8 @@ class SegmentedVideo:
 
     def _check(self, record: SegmentRecord, before: SegmentRecord | None) -> None:
         """Raise DamagedSegment for what cannot be a part of the result; `before` is the last one that can."""
-        if record.fingerprint != self._fingerprint:
-            raise DamagedSegment(record.number, f"made with {record.made_with}, now {self._made_with}")
+        if record.fingerprint != self._maker.fingerprint:
+            raise DamagedSegment(record.number, f"made with {record.made_with}, now {self._maker.made_with}")
         if before and before.number + 1 == record.number and before.next_pts != record.begins_with:
             raise DamagedSegment(record.number, "does not go on where the one before ends")
 
@@ -166,7 +148,8 @@ class SegmentedVideo:
         of a helper; False when the first is.
         """  # fmt: skip
         before = self._done.get(first - 1)
-        number, latest = first, None
+        number = first
+        latest: Handover[SegmentRecord] | None = None
         self._store.ledger.pause()
         if not self._begin(first):
             return False
@@ -174,7 +157,8 @@ class SegmentedVideo:
             passing = FramePass(frames)
             try:
                 while True:
-                    started = self._encoding(number, passing, ahead=latest is not None)
+                    watch = self._watch(0 if latest is None else 1)
+                    started = self._maker.make(number, passing, self._store, watch)
                     if latest:
                         self._note(latest.result())
                     latest, number = started, number + 1
@@ -199,72 +183,23 @@ class SegmentedVideo:
         """Begin a segment, unless it is another's."""
         self._source.file.check_unchanged()
         return self._store.ledger.begin(
-            number,
-            self._plan.count,
-            self._frames_of(number),
-            replaced=self._refused.get(number),
-            helped=self._work.helped,
+            SegmentStart(
+                number,
+                self._plan.count,
+                self._maker.frames_of(number),
+                self._maker.fingerprint,
+                replaced=self._refused.get(number),
+                helped=self._helped,
+            )
         )
 
-    def _encoding(self, number: int, passing: FramePass, *, ahead: bool) -> Handover[SegmentRecord]:
-        """Make the frames of one segment that was begun; return when all are in the hands of its encoder.
-
-        `ahead`: the one before is still in those of its own.
-        """
-        frames, tally = passing.until(self._plan.end(number)), Counter[str]()
-        work = partial(self._encode, number, frames, tally, time.monotonic())
-        made = self._watched(self._work.transform(frames, tally), number, done=int(ahead))
-        return hand_over(made, work, depth_for(*self._work.size))
-
-    def _watched(self, frames: Iterator[Frame], number: int, *, done: int) -> Iterator[Frame]:
-        """Report progress by the frames of one segment among all."""
-        begin, end = self._share(done), self._share(done + 1)
-        seconds = float(self._plan.length * self._source.time_base)
-        if self._plan.end(number) is None:
-            seconds = max(self._source.duration_seconds - number * seconds, 0.0)
-        total = round(seconds * float(self._source.frame_rate) * self._work.multiple)
-        return self._job.watch(frames, total, begin=begin, end=end)
-
-    def _frames_of(self, number: int) -> tuple[int, int | None]:
-        """Return the first and the last frame of a segment, as they would be numbered at a constant rate."""
-        step = 1 / (self._source.frame_rate * self._source.time_base)
-        end = self._plan.end(number)
-        return round(self._plan.begin(number) / step), None if end is None else round(end / step) - 1
+    def _watch(self, ahead: int) -> Watch:
+        """Return what reports the progress of one segment; so many before it are still in the hands of an encoder."""
+        return partial(self._job.watch, begin=self._share(ahead), end=self._share(ahead + 1))
 
     def _share(self, more: int) -> float:
         """Return the progress when so many more segments are finished."""
         return _JOINED * min((len(self._done) + more) / self._plan.count, 1.0) if self._plan.count else 0.0
-
-    def _encode(
-        self, number: int, frames: FrameRange, tally: "Counter[str]", begun: float, channel: Channel[Frame]
-    ) -> SegmentRecord:
-        """Encode one segment in the calling thread, sync its file and have the ledger keep it."""
-        with self._store.create(number) as file, writing(file.name):
-            encoder = PictureEncoder.alone(self._result)
-            with closing(SegmentWriter(file, encoder.timing)) as writer:
-                for frame in channel:
-                    writer.write(encoder.encode(frame))
-                if channel.closed:  # the segment is no longer wanted
-                    raise CancelledError
-                if encoder.frames:
-                    writer.write(encoder.flush())
-                made = writer.finish()
-            record = SegmentRecord(
-                number=number,
-                fingerprint=self._fingerprint,
-                made_with=self._made_with,
-                source=self._source.file.stamp,
-                bytes=made.bytes,
-                sha256=made.sha256,
-                frames=made.frames,
-                reordered=made.reordered,
-                first_pts=frames.first,
-                next_pts=None if frames.following is None else frames.following.pts,
-                seconds=time.monotonic() - begun,
-                tally=dict(tally),
-            )
-            self._store.keep(file, record)
-            return record
 
     def _join(self, target: OutputFile, label: Label) -> tuple[EncodeReport, "Counter[str]"]:
         records = [self._done[number] for number in range(len(self._done)) if number in self._done]

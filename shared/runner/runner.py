@@ -14,7 +14,7 @@ from shared.queue.client import HELP, RUN, AbandonedJob, Queue, run_queue
 from shared.queue.worker import QueueWorker, TryLater, WorkerPlan
 from shared.queue.worker_slot import Slot
 from shared.runner.attempt import EXIT_UNRESPONSIVE, Attempt
-from shared.runner.helper import Helper
+from shared.runner.helping import Helper
 from shared.runner.model_thread import ModelThread
 from shared.settings import Settings
 from shared.tasks import heartbeats, rows

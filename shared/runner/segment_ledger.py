@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from shared.database.pool import Connection, Pool
 from shared.pipeline.job import JobStopped
-from shared.pipeline.segment_store import SegmentRecord
+from shared.pipeline.segment_store import SegmentRecord, SegmentStart
 from shared.queue.client import Queue
 from shared.runner.cancellation import CancellationToken
 from shared.tasks import helping, segments
@@ -62,20 +62,25 @@ class SegmentLedger:
     def records(self) -> list[SegmentRecord]:
         return [SegmentRecord(**found) for found in self._storage.ask(partial(segments.finished, task=self._row.id))]
 
-    def begin(
-        self, number: int, total: int | None, frames: tuple[int, int | None], *, replaced: str | None, helped: bool
-    ) -> bool:
+    def begin(self, start: SegmentStart) -> bool:
         async def begin(connection: Connection) -> segments.Begun | None:
             begun = await segments.begin(
-                connection, self._row, number, total=total, made_by=this_process(), frames=frames, replaced=replaced
+                connection,
+                self._row,
+                start.number,
+                total=start.total,
+                made_by=this_process(),
+                frames=start.frames,
+                fingerprint=start.fingerprint,
+                replaced=start.replaced,
             )
-            if helped and total is not None and number + 1 < total:
+            if start.helped and start.total is not None and start.number + 1 < start.total:
                 await helping.call(connection, self._queue, self._row, self._helpers)
             return begun
 
         begun = self._storage.write(begin)
         assert begun
-        self._begun[number] = begun.begun
+        self._begun[start.number] = begun.begun
         return begun.begun > 0
 
     def keep(self, record: SegmentRecord) -> None:
@@ -102,11 +107,11 @@ class HelperLedger:
     def records(self) -> list[SegmentRecord]:
         return [SegmentRecord(**found) for found in self._storage.ask(partial(segments.finished, task=self._row.id))]
 
-    def begin(
-        self, number: int, total: int | None, frames: tuple[int, int | None], *, replaced: str | None, helped: bool
-    ) -> bool:
+    def begin(self, start: SegmentStart) -> bool:
         """Go on: the segment was begun with its lease."""
-        return (number, total, frames, replaced, helped)[0] == self.assigned
+        if start.fingerprint != self._claim.fingerprint:
+            raise JobStopped("made otherwise here")
+        return start.number == self.assigned
 
     def keep(self, record: SegmentRecord) -> None:
         self._storage.write(

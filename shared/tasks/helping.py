@@ -19,10 +19,11 @@ _ACTIVE = "task.state IN ('queued', 'running') AND NOT task.cancel"
 
 @dataclass(frozen=True)
 class Claim:
-    """A segment that a helper makes; `begun` is its fence."""
+    """A segment that a helper makes; `begun` is its fence, `fingerprint` that of what the task's own attempt makes."""
 
     number: int
     begun: int
+    fingerprint: str
 
 
 async def claim(connection: Connection, task: UUID, helper: int, made_by: str) -> Claim | None:
@@ -31,18 +32,20 @@ async def claim(connection: Connection, task: UUID, helper: int, made_by: str) -
     One in which a runner has died is left to the task's own attempt, which counts its deaths.
     """
     cursor = await connection.execute(
-        "INSERT INTO kinora_segments (task, number, total, state, attempt, made_by, helper)"
-        " SELECT task.id, free.number, free.total, 'running', task.attempt, %s, %s FROM kinora_tasks task,"
-        " LATERAL (SELECT place AS number, plan.total FROM"
-        " (SELECT max(total) AS total FROM kinora_segments WHERE task = task.id) plan,"
+        "INSERT INTO kinora_segments (task, number, total, state, attempt, made_by, helper, fingerprint)"
+        " SELECT task.id, free.number, free.total, 'running', task.attempt, %s, %s, free.fingerprint"
+        " FROM kinora_tasks task, LATERAL (SELECT place AS number, plan.total, plan.fingerprint FROM"
+        " (SELECT total, fingerprint FROM kinora_segments own WHERE own.task = task.id AND own.helper IS NULL"
+        " AND own.attempt = task.attempt ORDER BY begun_at DESC, number DESC LIMIT 1) plan,"
         " generate_series(0, plan.total - 1) AS place WHERE NOT EXISTS (SELECT 1 FROM kinora_segments made"
         " WHERE made.task = task.id AND made.number = place AND (made.state = 'done' OR made.crashes > 0"
         " OR made.helper IS NULL OR made.beat_at > now() - make_interval(secs => %s)))"
         " ORDER BY place DESC LIMIT 1) free WHERE task.id = %s AND task.state = 'running' AND NOT task.cancel"
         " ON CONFLICT (task, number) DO UPDATE SET attempt = EXCLUDED.attempt, begun = kinora_segments.begun + 1,"
-        " made_by = EXCLUDED.made_by, helper = EXCLUDED.helper, begun_at = now(), beat_at = now()"
+        " made_by = EXCLUDED.made_by, helper = EXCLUDED.helper, fingerprint = EXCLUDED.fingerprint,"
+        " begun_at = now(), beat_at = now()"
         " WHERE kinora_segments.state = 'running' AND kinora_segments.helper IS NOT NULL"
-        " AND kinora_segments.beat_at < now() - make_interval(secs => %s) RETURNING number, begun",
+        " AND kinora_segments.beat_at < now() - make_interval(secs => %s) RETURNING number, begun, fingerprint",
         (made_by, helper, LEASE_SECONDS, task, LEASE_SECONDS),
     )
     found = await cursor.fetchone()

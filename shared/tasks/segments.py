@@ -60,6 +60,7 @@ async def begin(
     total: int | None,
     made_by: str,
     frames: tuple[int, int | None],
+    fingerprint: str,
     replaced: str | None = None,
 ) -> Begun | None:
     """Begin a segment for the task's own attempt, new or once more; None for a lost fence.
@@ -68,16 +69,17 @@ async def begin(
     only begun again if its hash is `replaced`, and one that a helper makes once its lease has run out.
     """
     cursor = await connection.execute(
-        "INSERT INTO kinora_segments (task, number, total, state, attempt, made_by, facts)"
-        " SELECT id, %s, %s, 'running', attempt, %s, %s FROM kinora_tasks"
+        "INSERT INTO kinora_segments (task, number, total, state, attempt, made_by, facts, fingerprint)"
+        " SELECT id, %s, %s, 'running', attempt, %s, %s, %s FROM kinora_tasks"
         " WHERE id = %s AND attempt = %s AND state = 'running'"
         " ON CONFLICT (task, number) DO UPDATE SET total = EXCLUDED.total, state = 'running', helper = NULL,"
         " attempt = EXCLUDED.attempt, begun = kinora_segments.begun + 1, made_by = EXCLUDED.made_by,"
-        " facts = EXCLUDED.facts, begun_at = now(), done_at = NULL, beat_at = now()"
+        " facts = EXCLUDED.facts, fingerprint = EXCLUDED.fingerprint, begun_at = now(), done_at = NULL,"
+        " beat_at = now()"
         " WHERE CASE kinora_segments.state WHEN 'done' THEN kinora_segments.sha256 = %s"
         " ELSE kinora_segments.helper IS NULL OR kinora_segments.beat_at < now() - make_interval(secs => %s) END"
         " RETURNING begun, crashes",
-        (number, total, made_by, Jsonb({"range": frames}), row.id, row.attempt, replaced, LEASE_SECONDS),
+        (number, total, made_by, Jsonb({"range": frames}), fingerprint, row.id, row.attempt, replaced, LEASE_SECONDS),
     )
     if found := await cursor.fetchone():
         return Begun(**found)

@@ -56,16 +56,19 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 @contextmanager
-def farm(home: Path, receiver: Receiver, runners: int, **settings: object) -> Iterator[tuple[TinyService, Helpers]]:
-    with TinyService(home, receiver, segment_seconds=0.4, preset="ultrafast", drain_seconds=60, **settings) as service:
+def farm(
+    home: Path, receiver: Receiver, runners: int, *, helpers: int | None = None
+) -> Iterator[tuple[TinyService, Helpers]]:
+    limit: dict[str, Any] = {} if helpers is None else {"helpers": helpers}
+    with TinyService(home, receiver, segment_seconds=0.4, preset="ultrafast", drain_seconds=60, **limit) as service:
         film_in(service)
-        helpers = Helpers(service)
+        beside = Helpers(service)
         try:
             for slot in range(1, runners):
-                helpers.start(slot)
-            yield service, helpers
+                beside.start(slot)
+            yield service, beside
         finally:
-            helpers.stop()
+            beside.stop()
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,14 @@ async def claimed(store: TaskStore) -> TaskRow:
 async def begin(store: TaskStore, row: TaskRow, number: int = 0, *, replaced: str | None = None) -> int | None:
     async with store.pool.transaction() as connection:
         begun = await segments.begin(
-            connection, row, number, total=4, made_by="me", frames=(10 * number, None), replaced=replaced
+            connection,
+            row,
+            number,
+            total=4,
+            made_by="me",
+            frames=(10 * number, None),
+            fingerprint="f",
+            replaced=replaced,
         )
     return begun.begun if begun else None
 

@@ -122,7 +122,7 @@ class Helper:
             now = await rows.read(connection, row.id)
         if now is None or not now.active:
             await asyncio.to_thread(self._workspace.remove_segments, row)
-        if isinstance(outcome, JobStopped):
+        if isinstance(outcome, JobStopped) and self._token.reason:
             logger.info("task %s: helps no longer (%s)", row.task_id, self._token.reason)
             return True
         with logs.about(service=row.service, kind=row.kind, task_id=row.task_id):
