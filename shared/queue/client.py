@@ -56,6 +56,13 @@ class Queue:
         """Queue a call for help with a run, behind all runs, inside the caller's transaction; return the job's id."""
         return await self._defer(connection, HELP, run_queue(service, kind, version), row, priority=BEHIND_TASKS)
 
+    async def drop_help(self, connection: Connection, row: UUID) -> None:
+        """Delete the calls for help with a run that nobody follows, inside the caller's transaction."""
+        await connection.execute(
+            "DELETE FROM procrastinate_jobs WHERE task_name = %s AND args->>'id' = %s AND status = 'todo'",
+            (HELP, str(row)),
+        )
+
     async def helpers(self, connection: Connection, row: UUID) -> tuple[int, int]:
         """Count the calls for help with a run that wait, and those that a runner follows."""
         cursor = await connection.execute(

@@ -20,7 +20,7 @@ from shared.runner.model_thread import ModelThread
 from shared.runner.running_job import RunningJob
 from shared.runner.segment_ledger import SegmentLedger
 from shared.settings import Settings
-from shared.tasks import callbacks, rows, segments
+from shared.tasks import callbacks, helping, rows, segments
 from shared.tasks.rows import TaskRow
 from shared.tasks.workspace import Workspace
 from shared.vocabulary import TaskState
@@ -136,7 +136,7 @@ class Attempt:
         if self._may_have_segments and await asyncio.to_thread(self._workspace.remove_segments, self._row):
             with suppress(Unavailable):  # their rows are found later
                 async with self._pool.transaction() as connection:
-                    await segments.forget(connection, self._row.id)
+                    await helping.end(connection, self._queue, self._row.id)
 
     async def _store_requeue(self, connection: Connection) -> None:
         await rows.requeue(connection, self._row.id, attempt=self._row.attempt, crashed=False)

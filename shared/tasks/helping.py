@@ -9,11 +9,12 @@ from uuid import UUID
 
 from shared.database.pool import Connection
 from shared.queue.client import Queue
-from shared.tasks import rows
+from shared.tasks import rows, segments
 from shared.tasks.heartbeats import use_async_commit
 from shared.tasks.rows import TaskRow
 from shared.tasks.segments import LEASE_SECONDS
 
+_NOBODY = 0  # no worker's number
 _ACTIVE = "task.state IN ('queued', 'running') AND NOT task.cancel"
 
 
@@ -65,11 +66,11 @@ async def renew(connection: Connection, task: UUID, helper: int, claimed: Claim)
 
 
 async def release(connection: Connection, task: UUID, helper: int, *, crashed: bool = False) -> None:
-    """End the lease of whatever a helper was making; `crashed`: its runner died of it."""
+    """End the lease of whatever a helper was making, for good; `crashed`: its runner died of it."""
     await connection.execute(
-        "UPDATE kinora_segments SET beat_at = '-infinity', crashes = crashes + %s"
+        "UPDATE kinora_segments SET helper = %s, beat_at = '-infinity', crashes = crashes + %s"
         " WHERE task = %s AND helper = %s AND state = 'running'",
-        (int(crashed), task, helper),
+        (_NOBODY, int(crashed), task, helper),
     )
 
 
@@ -81,3 +82,9 @@ async def call(connection: Connection, queue: Queue, row: TaskRow, most: int | N
     waiting, helping = await queue.helpers(connection, row.id)
     if not waiting and (most is None or helping < most):
         await queue.defer_help(connection, row.service, row.kind, row.runs_on or row.version, row.id)
+
+
+async def end(connection: Connection, queue: Queue, task: UUID) -> None:
+    """Forget the segments of a task that has ended, once their files are gone, and the calls for help with it."""
+    await segments.forget(connection, task)
+    await queue.drop_help(connection, task)

@@ -107,7 +107,7 @@ class TaskRecovery:
         with logs.about(service=row.service, kind=row.kind, task_id=row.task_id):
             logger.warning("task %s lost its runner: %s", row.task_id, row.state)
             if row.state in {CANCELLED, FAILED} and await asyncio.to_thread(self._workplace.clear, row):
-                await self._pool.retry_until_committed(partial(segments.forget, task=row.id))
+                await self._pool.retry_until_committed(partial(helping.end, queue=self._queue, task=row.id))
         return row.active
 
     async def _next(
@@ -187,7 +187,7 @@ class TaskRecovery:
             found = [await rows.read(connection, task) for task in await segments.of_ended_tasks(connection)]
         for row in filter(None, found):
             if await asyncio.to_thread(self._workplace.remove_segments, row):
-                await self._pool.retry_until_committed(partial(segments.forget, task=row.id))
+                await self._pool.retry_until_committed(partial(helping.end, queue=self._queue, task=row.id))
 
     async def _queue_anew(self, connection: Connection, row: rows.TaskRow) -> None:
         version = row.runs_on or self._settings.version
