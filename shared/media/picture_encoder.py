@@ -4,6 +4,7 @@ import io
 
 import av
 import numpy as np
+from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
@@ -24,6 +25,7 @@ class PictureEncoder:
     def __init__(self, result: ResultFormat, stream: VideoStream, timing: Mp4Timing) -> None:
         self.timing = timing
         self.frames = 0
+        self._own: OutputContainer | None = None
         self._result = result
         self._stream = stream
         self._to_yuv = ToYuv(result.colour, result.encoder.pixel_format)
@@ -35,7 +37,16 @@ class PictureEncoder:
         container = av.open(io.BytesIO(), "w", format="mp4")  # never written: it sets the encoder up as for the result
         stream = result.add_track(container, timing.ticks)
         stream.codec_context.open()
-        return cls(result, stream, timing)
+        encoder = cls(result, stream, timing)
+        encoder._own = container
+        return encoder
+
+    def close(self) -> None:
+        """Let go of what `alone` opened: container and stream know each other, and would stay until they are sought
+        for, with all the memory of the encoder.
+        """  # fmt: skip
+        if self._own is not None:
+            self._own.close()
 
     @property
     def reordered(self) -> int:

@@ -45,10 +45,12 @@ class SegmentMaker:
         self._plan = plan
         self._result = result
         self.made_with = f"Kinora {release}, {work.model}, {result.encoder.name}"
+        with closing(PictureEncoder.alone(result)) as encoder:
+            description = encoder.description.hex()
         decisive = [
             self.made_with, identity, source.file.stamp, plan.length, plan.count, result.size,
             str(result.frame_rate), str(result.time_base), result.visible_label,
-            result.encoder.options, result.encoder.pixel_format, PictureEncoder.alone(result).description.hex(),
+            result.encoder.options, result.encoder.pixel_format, description,
         ]  # fmt: skip
         self.fingerprint = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -86,8 +88,10 @@ class SegmentMaker:
     ) -> SegmentRecord:
         """Encode one segment in the calling thread, sync its file and have the ledger keep it."""
         with store.create(number) as file, writing(file.name):
-            encoder = PictureEncoder.alone(self._result)
-            with closing(SegmentWriter(file, encoder.timing)) as writer:
+            with (
+                closing(PictureEncoder.alone(self._result)) as encoder,
+                closing(SegmentWriter(file, encoder.timing)) as writer,
+            ):
                 for frame in channel:
                     writer.write(encoder.encode(frame))
                 if channel.closed:  # the segment is no longer wanted

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -24,6 +26,7 @@ from shared.pipeline.job import JobStopped, Result, SegmentMade
 from shared.pipeline.segment_store import MemoryLedger, SegmentStart
 from shared.pipeline.video import make_video
 from shared.pipeline.video_work import VideoWork
+from shared.process.malloc import KEEP_FREED_MEMORY
 from shared.settings import EncodingSettings, LimitSettings, Settings
 from tests.support import clips
 from tests.support.clips import clip
@@ -434,3 +437,31 @@ def test_what_another_is_at_work_on_is_waited_for_and_not_made_twice(
     assert model.made == 30
     assert tally["frames"] == 50
     assert contents(result) == contents(expected)
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from tests.shared.pipeline.test_segmented_video import Attempts, Model
+from tests.support.clips import clip
+from shared.settings import LimitSettings, Settings
+
+seconds, folder = float(sys.argv[1]), Path(sys.argv[2])
+source = clip(folder / "film.mp4", seconds=seconds, size=(320, 180))
+Attempts(source, folder / "out", Settings(device="cpu", limits=LimitSettings(segment_seconds=1))).make(Model())
+print(int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_segments(tmp_path: Path) -> None:
+    peaks = []
+    for seconds in (4, 40):
+        folder = tmp_path / str(seconds)
+        folder.mkdir()
+        command = [sys.executable, "-c", PEAK, str(seconds), str(folder)]
+        done = subprocess.run(
+            command, env={**os.environ, **KEEP_FREED_MEMORY}, capture_output=True, text=True, check=True
+        )
+        peaks.append(int(done.stdout))
+    assert peaks[1] < peaks[0] + 40  # the 900 frames more are 156 MB
