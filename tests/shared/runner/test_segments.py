@@ -213,13 +213,17 @@ def test_twenty_kills_at_random_moments_change_nothing_of_a_minute_of_film(
         undisturbed = contents(result(service, receiver, base))
         service.post(base + 1, behaviour=behaviour, note=film, seconds=0.25)
         rng, killed = random.Random(base), 0
-        while killed < kills and not receiver.of(base + 1):
+        while killed < kills:
             pid = service.runner_pid()
-            if killed % 4:  # every fourth one also while it starts
+            if killed % 3 == 0:  # on the busiest machine, too, some attempts get a segment further
+                wait_for_segments(service, base + 1, segments(service, base + 1).get("done", 0) + 1)
+            elif killed % 3 == 1:  # the others are killed wherever they are, also while they start
                 service.wait_until(base + 1, "running")
-            time.sleep(rng.uniform(0.2, 5))
-            if service.task(base + 1)["state"] in {"queued", "running"} and (runner := processes.live(pid)):
-                killed += processes.send(runner, signal.SIGKILL)
+            time.sleep(rng.uniform(0, 2))
+            runner = processes.live(pid)
+            killed += runner is not None and processes.send(runner, signal.SIGKILL)
+            assert not receiver.of(base + 1), "the film was too short for so many kills"
+        receiver.wait_for(base + 1, timeout_seconds=5 * PATIENCE_SECONDS)
         assert contents(result(service, receiver, base + 1)) == undisturbed
         made = service.task(base + 1)["details"]["segments"]
         assert (made["done"], made["total"]) == (60, 60)
