@@ -8,8 +8,8 @@ any moment, or a hand that edits a file, costs a segment and never the result.
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Protocol, Self
 
 from shared.errors import UnreadableMedia
 from shared.files.handles import InputFile, OutputDir, OutputFile, write_problem
@@ -23,15 +23,15 @@ class SegmentRecord:
 
     number: int
     fingerprint: str  # of everything that decides what it holds
-    made_with: str  # the same in words, as far as a reader of the log needs it
-    source: str  # the stamp of the file that it was made from
     bytes: int
     sha256: str
     frames: int  # of the result
-    reordered: int
-    first_pts: int | None  # None: no frame of the source lies in its range
-    next_pts: int | None  # of the first frame behind it; None: it is the last one
     seconds: float  # of work
+    made_with: str = ""  # the same as the fingerprint, in words, as far as a reader of the log needs it
+    source: str = ""  # the stamp of the file that it was made from
+    reordered: int = 0
+    first_pts: int | None = None  # None: no frame of the source lies in its range
+    next_pts: int | None = None  # of the first frame behind it; None: it is the last one
     tally: dict[str, int] = field(default_factory=dict)  # what the pipeline counted in it
 
     @property
@@ -40,8 +40,14 @@ class SegmentRecord:
         return self.next_pts if self.first_pts is None else self.first_pts
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; the constructor takes them back."""
+        """Plain JSON values; `from_json` reads them back."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Read what `to_json` made, also that of another release: its fingerprint says that it is of no use here."""
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: item for name, item in value.items() if name in known})
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,9 @@ class Ledger(Protocol):
 
         Raises JobStopped where a helper would make it otherwise than the task's own attempt.
         """
+
+    def confirm(self, number: int) -> None:
+        """Raise JobStopped when a segment is another's by now, or the task has ended."""
 
     def keep(self, record: SegmentRecord) -> None:
         """Store a record, durably, before this returns."""
@@ -118,7 +127,11 @@ class SegmentStore:
                 raise write_problem(error, self._name(number)) from error
 
     def keep(self, file: OutputFile, record: SegmentRecord) -> None:
-        """Sync the file, give it the name under which every attempt looks for it, then store its record."""
+        """Sync the file, give it the name under which every attempt looks for it, then store its record.
+
+        Whoever has lost the segment must not write over what its successor has kept.
+        """
+        self.ledger.confirm(record.number)
         file.keep_hidden(self._name(record.number))
         self.ledger.keep(record)
 
@@ -166,6 +179,9 @@ class MemoryLedger:
     def begin(self, start: SegmentStart) -> bool:
         self._records.pop(start.number, None)
         return True
+
+    def confirm(self, number: int) -> None:
+        """Go on: there is no other."""
 
     def keep(self, record: SegmentRecord) -> None:
         self._records[record.number] = record

@@ -6,7 +6,7 @@ pays a key frame for each segment and the copying of packets at the end.
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from functools import partial
@@ -97,7 +97,7 @@ class SegmentedVideo:
         """See which segments are finished by now, whoever made them."""
         before: SegmentRecord | None = None
         for record in sorted(self._store.ledger.records(), key=lambda record: record.number):
-            if record.source != self._source.file.stamp:
+            if record.source not in {"", self._source.file.stamp}:
                 raise JobFailed("source_changed", name=self._source.file.name)
             if self._refused.get(record.number) == record.sha256:
                 continue
@@ -148,32 +148,29 @@ class SegmentedVideo:
         of a helper; False when the first is.
         """  # fmt: skip
         before = self._done.get(first - 1)
-        number = first
-        latest: Handover[SegmentRecord] | None = None
         self._store.ledger.pause()
         if not self._begin(first):
             return False
+        encoding: deque[Handover[SegmentRecord]] = deque()
         with closing(self._source.frames(self._plan.begin(first), first=before.next_pts if before else None)) as frames:
-            passing = FramePass(frames)
+            passing, number = FramePass(frames), first
             try:
                 while True:
-                    watch = self._watch(0 if latest is None else 1)
-                    started = self._maker.make(number, passing, self._store, watch)
-                    if latest:
-                        self._note(latest.result())
-                    latest, number = started, number + 1
+                    encoding.append(self._maker.make(number, passing, self._store, self._watch(len(encoding))))
+                    if len(encoding) > 1:
+                        self._note(encoding.popleft().result())
+                    number += 1
                     if passing.upcoming is None or number in self._done:
                         break
                     self._store.ledger.pause()
                     if not self._begin(number):
                         break
                     self._look()
-            except BaseException:
-                if latest:
-                    with suppress(Exception, JobStopped):  # what is complete is kept, whatever stops this attempt
-                        latest.result()
-                raise
-            self._note(latest.result())
+                self._note(encoding.popleft().result())
+            finally:
+                for unfinished in encoding:  # whatever stops this attempt, what is complete is kept
+                    with suppress(Exception, JobStopped):
+                        unfinished.result()
         return True
 
     def _note(self, record: SegmentRecord) -> None:

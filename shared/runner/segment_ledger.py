@@ -12,7 +12,7 @@ from shared.pipeline.job import JobStopped
 from shared.pipeline.segment_store import SegmentRecord, SegmentStart
 from shared.queue.client import Queue
 from shared.runner.cancellation import CancellationToken
-from shared.tasks import helping, segments
+from shared.tasks import helping, rows, segments
 from shared.tasks.helping import Claim
 from shared.tasks.rows import TaskRow
 
@@ -60,7 +60,9 @@ class SegmentLedger:
         self._begun: dict[int, int] = {}  # how often each was begun, this time included
 
     def records(self) -> list[SegmentRecord]:
-        return [SegmentRecord(**found) for found in self._storage.ask(partial(segments.finished, task=self._row.id))]
+        return [
+            SegmentRecord.from_json(found) for found in self._storage.ask(partial(segments.finished, task=self._row.id))
+        ]
 
     def begin(self, start: SegmentStart) -> bool:
         async def begin(connection: Connection) -> segments.Begun | None:
@@ -82,6 +84,15 @@ class SegmentLedger:
         assert begun
         self._begun[start.number] = begun.begun
         return begun.begun > 0
+
+    def confirm(self, number: int) -> None:
+        assert number in self._begun
+
+        async def ours(connection: Connection) -> bool:
+            now = await rows.read(connection, self._row.id)
+            return now is not None and now.attempt == self._row.attempt and now.state == "running"
+
+        self._storage.write(ours)
 
     def keep(self, record: SegmentRecord) -> None:
         begun, number = self._begun[record.number], record.number
@@ -105,13 +116,19 @@ class HelperLedger:
         self._storage = _Storage(pool, token)
 
     def records(self) -> list[SegmentRecord]:
-        return [SegmentRecord(**found) for found in self._storage.ask(partial(segments.finished, task=self._row.id))]
+        return [
+            SegmentRecord.from_json(found) for found in self._storage.ask(partial(segments.finished, task=self._row.id))
+        ]
 
     def begin(self, start: SegmentStart) -> bool:
         """Go on: the segment was begun with its lease."""
         if start.fingerprint != self._claim.fingerprint:
             raise JobStopped("made otherwise here")
         return start.number == self.assigned
+
+    def confirm(self, number: int) -> None:
+        assert number == self.assigned
+        self._storage.write(partial(helping.renew, task=self._row.id, helper=self._helper, claimed=self._claim))
 
     def keep(self, record: SegmentRecord) -> None:
         self._storage.write(

@@ -122,7 +122,7 @@ async def finish(
 async def finished(connection: Connection, task: UUID) -> list[dict[str, Any]]:
     """Return the records of a task's finished segments, as `finish` got them."""
     cursor = await connection.execute(
-        "SELECT facts, bytes, sha256, frames, fingerprint, seconds FROM kinora_segments"
+        "SELECT facts, number, bytes, sha256, frames, fingerprint, seconds FROM kinora_segments"
         " WHERE task = %s AND state = 'done' ORDER BY number",
         (task,),
     )

@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from shared.media.frame import Frame
 from shared.media.frame_range import FrameRange
 from shared.pipeline.direct_job import DirectJob
 from shared.pipeline.job import JobStopped, Result, SegmentMade
-from shared.pipeline.segment_store import MemoryLedger, SegmentStart
+from shared.pipeline.segment_store import MemoryLedger, SegmentRecord, SegmentStart
 from shared.pipeline.video import make_video
 from shared.pipeline.video_work import VideoWork
 from shared.process.malloc import KEEP_FREED_MEMORY
@@ -337,6 +338,52 @@ def test_a_stop_between_two_segments_leaves_all_that_is_finished(attempts: Attem
     kept = len(attempts.ledger.records())
     assert kept >= 2
     assert len(attempts.segments()) == kept
+
+
+def test_an_attempt_that_finds_everything_made_only_joins(attempts: Attempts) -> None:
+    first, _ = attempts.make(Model())
+    model = Model()
+    second, tally = attempts.make(model)
+    assert model.made == 0
+    assert tally["frames"] == 50
+    assert contents(first) == contents(second)
+
+
+def test_an_attempt_that_has_lost_a_segment_writes_over_nobody_s_file(attempts: Attempts) -> None:
+    class Lost(MemoryLedger):
+        def confirm(self, number: int) -> None:
+            if number == 1:
+                raise Killed
+
+    attempts.ledger = Lost()
+    with pytest.raises(Killed):
+        attempts.make(Model())
+    assert "00001" not in [path.name[-5:] for path in attempts.segments()]
+    assert not [thread for thread in threading.enumerate() if thread.name in {"encode", "decode"}]
+
+
+def test_a_segment_that_cannot_be_kept_ends_the_attempt_and_leaves_no_thread_at_work(attempts: Attempts) -> None:
+    class Failing(MemoryLedger):
+        def keep(self, record: SegmentRecord) -> None:
+            raise JobFailed("no_room", name=f"nowhere {record.number}")
+
+    attempts.ledger = Failing()
+    with pytest.raises(JobFailed, match="nowhere"):
+        attempts.make(Model())
+    assert not [thread for thread in threading.enumerate() if thread.name in {"encode", "decode"}]
+
+
+def test_the_record_of_another_release_can_be_read_and_is_refused(
+    attempts: Attempts, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts.interrupted(10)
+    [record] = attempts.ledger.records()
+    known = {name: record.to_json()[name] for name in ("number", "bytes", "sha256", "frames", "seconds")}
+    attempts.ledger.keep(SegmentRecord.from_json(known | {"fingerprint": "of the future", "flavour": "sweet"}))
+    model = Model()
+    attempts.make(model)
+    assert model.made == 50
+    assert "segment 0: made with" in caplog.text
 
 
 def test_progress_begins_where_the_last_attempt_stopped(attempts: Attempts) -> None:
