@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from shared.pipeline.job import Job, Result
 from shared.pipeline.video import make_video
 from shared.pipeline.video_work import VideoWork
 
+_BEGIN = 3  # frames of a range that are looked at before its first pair is judged
 _SAME = 2 / 255  # of full scale: how much rounding and a skipped block of the encoder change a repeated frame
 
 
@@ -62,10 +64,10 @@ def multiplied(frames: FrameRange, timeline: Timeline, model: Interpolate, pairs
     """Yield the frames of the faster video up to the frame behind the range, those of the source unchanged among them;
     count the pairs of each kind.
     """  # fmt: skip
-    cuts = CutDetector()
+    cuts, upcoming = _begun(frames)
     timesteps = [place / timeline.rate for place in range(1, timeline.rate)]
     earlier: Frame | None = None
-    for later in _and_following(frames):
+    for later in upcoming:
         if earlier is not None:
             kind = _kind_of(earlier.image, later.image, cuts)
             pairs[kind] += 1
@@ -79,6 +81,20 @@ def multiplied(frames: FrameRange, timeline: Timeline, model: Interpolate, pairs
     if earlier is not None and frames.following is None:
         for instant in timeline.after(earlier):
             yield Frame(earlier.image, instant.pts, instant.duration)
+
+
+def _begun(frames: FrameRange) -> tuple[CutDetector, Iterator[Frame]]:
+    """Return a detector that knows what is usual where the range begins, and the frames up to the one behind it.
+
+    Within a film a shot goes on: what is usual in it is learned from its first two pairs.
+    """
+    cuts, upcoming = CutDetector(), _and_following(frames)
+    if frames.opens:
+        return cuts, upcoming
+    begin = list(islice(upcoming, _BEGIN))
+    if len(begin) == _BEGIN:
+        cuts.expect([frame.image for frame in begin])
+    return cuts, chain(begin, upcoming)
 
 
 def _and_following(frames: FrameRange) -> Iterator[Frame]:

@@ -9,12 +9,13 @@ from shared.media.frame import Frame
 class FrameRange:
     """An iterator over the frames of one range, in order of presentation.
 
-    `first` is the pts of its first frame, None for a range without frames. Both tell only what was taken so far:
-    whoever wants to know what follows takes all frames before.
+    `first` is the pts of its first frame, None for a range without frames; it tells only what was taken so far, as
+    `following` does. `opens` is True for the range that the video begins with.
     """
 
-    def __init__(self, frames: "FramePass", end: int | None) -> None:
+    def __init__(self, frames: "FramePass", end: int | None, *, opens: bool) -> None:
         self.first: int | None = None
+        self.opens = opens
         self._frames = frames
         self._end = end
         self._exhausted = False
@@ -42,16 +43,21 @@ class FrameRange:
 
 
 class FramePass:
-    """Frames in order of presentation, of which one range after another is taken; the next one begins at its end."""
+    """Frames in order of presentation, of which one range after another is taken; the next one begins at its end.
 
-    def __init__(self, frames: Iterator[Frame]) -> None:
+    `opens`: the first of them is the first of the video.
+    """
+
+    def __init__(self, frames: Iterator[Frame], *, opens: bool = True) -> None:
         self._frames = frames
+        self._opens = opens
         self.upcoming: Frame | None = None
         self.advance()
 
     def until(self, end: int | None) -> FrameRange:
         """Return the range from the frame at hand to the last one before `end` (pts); None: to the end of the video."""
-        return FrameRange(self, end)
+        opens, self._opens = self._opens, False
+        return FrameRange(self, end, opens=opens)
 
     def advance(self) -> None:
         """Take the next frame in hand."""

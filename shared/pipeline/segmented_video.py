@@ -77,7 +77,8 @@ class SegmentedVideo:
         known = before.next_pts if before and before.fingerprint == self._maker.fingerprint else None
         with closing(self._source.frames(self._plan.begin(number), first=known)) as frames:
             self._begin(number)
-            self._maker.make(number, FramePass(frames), self._store, self._watch(0)).result()
+            passing = FramePass(frames, opens=number == 0)
+            self._maker.make(number, passing, self._store, self._watch(0)).result()
         raise SegmentMade
 
     def _take_over(self) -> None:
@@ -153,7 +154,7 @@ class SegmentedVideo:
             return False
         encoding: deque[Handover[SegmentRecord]] = deque()
         with closing(self._source.frames(self._plan.begin(first), first=before.next_pts if before else None)) as frames:
-            passing, number = FramePass(frames), first
+            passing, number = FramePass(frames, opens=first == 0), first
             try:
                 while True:
                     encoding.append(self._maker.make(number, passing, self._store, self._watch(len(encoding))))

@@ -68,7 +68,7 @@ async def renew(connection: Connection, task: UUID, helper: int, claimed: Claim)
 async def release(connection: Connection, task: UUID, helper: int, *, crashed: bool = False) -> None:
     """End the lease of whatever a helper was making, for good; `crashed`: its runner died of it."""
     await connection.execute(
-        "UPDATE kinora_segments SET helper = %s, beat_at = '-infinity', crashes = crashes + %s"
+        "UPDATE kinora_segments SET helper = %s, beat_at = 'epoch', crashes = crashes + %s"
         " WHERE task = %s AND helper = %s AND state = 'running'",
         (_NOBODY, int(crashed), task, helper),
     )
