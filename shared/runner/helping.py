@@ -11,6 +11,7 @@ from shared import logs
 from shared.database.pool import Connection, Pool
 from shared.errors import Unavailable
 from shared.pipeline.job import JobStopped, Result, SegmentMade
+from shared.pipeline.segment_store import SEGMENTS
 from shared.queue.client import Queue, run_queue
 from shared.runner.attempt import EXIT_UNRESPONSIVE, GRACE_SECONDS, PROGRESS_SECONDS
 from shared.runner.cancellation import CancellationToken
@@ -91,7 +92,7 @@ class Helper:
             token=self._token,
             confirm=self._refuse,
             ledger=HelperLedger(row, self._pool, self._token, claim=claim, helper=self._worker),
-            maker=f"{row.attempt}h{self._worker}",
+            maker=f"{SEGMENTS}{row.attempt}h{self._worker}",  # so that all of it goes with the segments
         )
         thread = self._model_thread.submit(partial(self._work, job, row))
         while not (await asyncio.wait({thread}, timeout=PROGRESS_SECONDS))[0]:

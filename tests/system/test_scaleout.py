@@ -142,6 +142,9 @@ class Farm:
             task_id,
         )
 
+    def makers(self, task_id: int, state: str) -> set[str]:
+        return {one["made_by"] for one in self.segments(task_id) if one["state"] == state}
+
     def done(self, task_ids: range, *, seconds: float = PATIENCE_SECONDS) -> None:
         self.wait(lambda: all(self.task(n)["state"] == "succeeded" for n in task_ids), f"{task_ids} done", seconds)
 
@@ -223,9 +226,8 @@ def test_four_hosts_make_one_film_and_the_loss_of_two_costs_two_segments(farm: F
     assert alder.post(1, behaviour="video", note=film, seconds=0.02) == ""
     farm.done(range(1, 2))
     assert alder.post(2, behaviour="video", note=film, seconds=0.2) == ""
-    farm.wait(
-        lambda: len([one for one in farm.segments(2) if one["state"] == "running"]) == 4, "a segment on every host"
-    )
+    for state in ("done", "running"):
+        farm.wait(lambda: len(farm.makers(2, state)) == 4, f"{state} segments of every host")  # noqa: B023  # at once
     farm.network.cut(CUT)
     farm.kill(KILLED)
     farm.wait(lambda: any(one["begun"] > 1 for one in farm.segments(2)), "a lost segment taken over", HANG_SECONDS)

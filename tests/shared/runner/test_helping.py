@@ -154,6 +154,7 @@ def test_a_killed_helper_costs_its_segment_and_no_more(
     made = service.task(8)["details"]["segments"]
     assert made["repeated"] == 1
     assert service.task(8)["attempt"] == 1
+    assert hidden(service, 8) == []
 
 
 @pytest.mark.slow
