@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from shared.database.pool import Connection
+from shared.tasks.segments import LEASE_SECONDS
 from shared.vocabulary import ServiceName
 
 
@@ -21,6 +22,15 @@ class QueueDepth:
     state: str
     tasks: int
     oldest_seconds: float  # since the oldest of them was accepted
+
+
+@dataclass(frozen=True)
+class Helpers:
+    """Runners of one kind and version that make segments of another's task."""
+
+    kind: str
+    version: str
+    helpers: int
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,17 @@ async def queue_depths(connection: Connection, service: ServiceName) -> list[Que
         (service,),
     )
     return [QueueDepth(**row) for row in await cursor.fetchall()]
+
+
+async def helpers(connection: Connection, service: ServiceName) -> list[Helpers]:
+    """Return how many runners help with tasks of each kind and version now; none where nobody does."""
+    cursor = await connection.execute(
+        "SELECT kind, COALESCE(runs_on, version) AS version, count(*) AS helpers FROM kinora_segments segment"
+        " JOIN kinora_tasks run ON run.id = segment.task WHERE service = %s AND segment.state = 'running'"
+        " AND helper IS NOT NULL AND segment.beat_at > now() - make_interval(secs => %s) GROUP BY 1, 2",
+        (service, LEASE_SECONDS),
+    )
+    return [Helpers(**row) for row in await cursor.fetchall()]
 
 
 async def ended(connection: Connection, service: ServiceName, since: datetime) -> list[Ended]:

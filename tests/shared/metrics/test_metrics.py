@@ -195,6 +195,22 @@ def test_what_waits_and_runs_is_shown_with_the_age_of_the_oldest(service: TinySe
     assert after["kinora_tasks_waiting", labels] == 0
 
 
+def test_runners_that_help_are_counted(service: TinyService, receiver: Receiver) -> None:
+    labels = "generate upscale 7"
+    page_with(service, lambda seen: seen["kinora_helpers_busy", labels] == 0)
+    service.post(30, seconds=60)
+    service.wait_until(30, "running")
+    for number, helper in ((1, 5), (2, 6), (3, None)):
+        service.sql(
+            "INSERT INTO kinora_segments (task, number, state, attempt, made_by, helper)"
+            " SELECT id, %s, 'running', attempt, 'somebody', %s FROM kinora_tasks WHERE task_id = 30",
+            number, helper,
+        )  # fmt: skip
+    page_with(service, lambda seen: seen["kinora_helpers_busy", labels] == 2)
+    service.cancel(30)
+    receiver.wait_for(30, timeout_seconds=PATIENCE_SECONDS)
+
+
 def test_a_poisonous_task_shows_in_crashes_restarts_and_poison(service: TinyService, receiver: Receiver) -> None:
     service.post(10, behaviour="crash")
     receiver.wait_for(10, timeout_seconds=PATIENCE_SECONDS)
