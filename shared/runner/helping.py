@@ -56,7 +56,17 @@ class Helper:
         self._token.cancel("draining")
 
     async def run(self) -> bool:
-        """Help; False when this runner cannot, which it need not try again for the same task."""
+        """Help; False when this runner cannot, which it need not try again for the same task.
+
+        The model is loaded first: while that takes minutes, the task's own attempt must not wait for a segment.
+        """
+        if not await self._pool.retry_until_committed(self._join):
+            return True
+        try:
+            await self._model_thread.load()
+        except Exception:
+            logger.exception("cannot help: the model could not be loaded")
+            return False
         while not self._leaving:
             found = await self._pool.retry_until_committed(self._claim)
             if found is None:
@@ -68,12 +78,26 @@ class Helper:
                 return await self._give_up(row, outcome)
         return True
 
-    async def _claim(self, connection: Connection) -> tuple[TaskRow, Claim] | None:
-        """Lease a segment and call for one more helper; None when whole tasks wait or nothing is free."""
+    async def _join(self, connection: Connection) -> bool:
+        """Call for one more helper; False when there is nothing to help with."""
+        row = await self._helped(connection)
+        if row:
+            await helping.call(connection, self._queue, row, self._settings.limits.helpers)
+        return row is not None
+
+    async def _helped(self, connection: Connection) -> TaskRow | None:
+        """Return the task if it runs; None also when whole tasks wait."""
         row = await rows.read(connection, self._task)
         if row is None or row.state != "running" or row.cancel:
             return None
         if await self._queue.runs_wait(connection, run_queue(row.service, row.kind, row.runs_on or row.version)):
+            return None
+        return row
+
+    async def _claim(self, connection: Connection) -> tuple[TaskRow, Claim] | None:
+        """Lease a segment and call for one more helper; None when whole tasks wait or nothing is free."""
+        row = await self._helped(connection)
+        if row is None:
             return None
         for _ in range(CLAIM_TRIES):
             if claim := await helping.claim(connection, row.id, self._worker, this_process()):

@@ -76,7 +76,7 @@ class SegmentLedger:
                 fingerprint=start.fingerprint,
                 replaced=start.replaced,
             )
-            if start.helped and start.total is not None and start.number + 1 < start.total:
+            if start.helped and start.total is not None:
                 await helping.call(connection, self._queue, self._row, self._helpers)
             return begun
 

@@ -75,12 +75,25 @@ async def release(connection: Connection, task: UUID, helper: int, *, crashed: b
 
 
 async def call(connection: Connection, queue: Queue, row: TaskRow, most: int | None) -> None:
-    """Queue a job that brings one more helper, behind all whole tasks, unless one waits or `most` help already."""
+    """Queue a job that brings one more helper, behind all whole tasks; `most` is how many may help at the same time.
+
+    Nobody is called while a call waits, nor when those who follow one already, and may still be loading their model,
+    are enough for all segments that nobody makes.
+    """
     if most == 0:
         return
     await rows.read(connection, row.id, lock=True)  # one caller at a time
     waiting, helping = await queue.helpers(connection, row.id)
-    if not waiting and (most is None or helping < most):
+    if waiting or (most is not None and helping >= most):
+        return
+    cursor = await connection.execute(
+        "SELECT COALESCE(max(total), 0) - count(*) AS free, count(*) FILTER (WHERE state = 'running'"
+        " AND helper IS NOT NULL AND beat_at > now() - make_interval(secs => %s)) AS leased"
+        " FROM kinora_segments WHERE task = %s",
+        (LEASE_SECONDS, row.id),
+    )
+    [found] = await cursor.fetchall()
+    if helping - found["leased"] < found["free"]:
         await queue.defer_help(connection, row.service, row.kind, row.runs_on or row.version, row.id)
 
 

@@ -178,6 +178,21 @@ async def test_one_call_waits_at_a_time_behind_all_tasks_and_no_more_help_than_w
     assert len(await calls(task_store)) == 2
 
 
+async def test_nobody_is_called_for_whom_nothing_is_left(task_store: TaskStore) -> None:
+    row = await begun(task_store, total=2)
+    await call(task_store, row)
+    await task_store.sql("UPDATE procrastinate_jobs SET status = 'doing' WHERE task_name = %s", HELP)
+    await call(task_store, row)  # the one who is coming is enough for the one segment that is left
+    assert len(await calls(task_store)) == 1
+    assert await claim(task_store, row, 1)
+    await call(task_store, row)
+    assert len(await calls(task_store)) == 1
+    await task_store.clear()
+    alone = await begun(task_store, total=1)
+    await call(task_store, alone)
+    assert await calls(task_store) == []
+
+
 async def test_with_a_task_its_calls_for_help_end(task_store: TaskStore) -> None:
     row = await begun(task_store)
     await call(task_store, row)
