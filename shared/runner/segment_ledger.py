@@ -65,23 +65,22 @@ class SegmentLedger:
         ]
 
     def begin(self, start: SegmentStart) -> bool:
-        async def begin(connection: Connection) -> segments.Begun | None:
-            begun = await segments.begin(
-                connection,
-                self._row,
-                start.number,
+        begun = self._storage.write(
+            partial(
+                segments.begin,
+                row=self._row,
+                number=start.number,
                 total=start.total,
                 made_by=this_process(),
                 frames=start.frames,
                 fingerprint=start.fingerprint,
                 replaced=start.replaced,
             )
-            if start.helped and start.total is not None:
-                await helping.call(connection, self._queue, self._row, self._helpers)
-            return begun
-
-        begun = self._storage.write(begin)
+        )
         assert begun
+        if start.helped and start.total is not None:
+            # In a transaction of its own: it locks the task, as does who counts a death, and then the segment.
+            self._storage.ask(partial(helping.call, queue=self._queue, row=self._row, most=self._helpers))
         self._begun[start.number] = begun.begun
         return begun.begun > 0
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from shared.database.pool import Connection
 from shared.queue.client import Queue
-from shared.tasks import rows, segments
+from shared.tasks import segments
 from shared.tasks.heartbeats import use_async_commit
 from shared.tasks.rows import TaskRow
 from shared.tasks.segments import LEASE_SECONDS
@@ -82,7 +82,8 @@ async def call(connection: Connection, queue: Queue, row: TaskRow, most: int | N
     """
     if most == 0:
         return
-    await rows.read(connection, row.id, lock=True)  # one caller at a time
+    # One caller at a time. Not FOR UPDATE, which would wait for all who have begun a segment, as they would for us.
+    await connection.execute("SELECT 1 FROM kinora_tasks WHERE id = %s FOR NO KEY UPDATE", (row.id,))
     waiting, helping = await queue.helpers(connection, row.id)
     if waiting or (most is not None and helping >= most):
         return

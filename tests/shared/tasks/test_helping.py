@@ -178,6 +178,27 @@ async def test_one_call_waits_at_a_time_behind_all_tasks_and_no_more_help_than_w
     assert len(await calls(task_store)) == 2
 
 
+async def test_those_who_begin_and_call_at_once_do_not_wait_for_each_other_in_a_ring(
+    task_store: TaskStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = await begun(task_store, total=40)
+
+    async def begin_and_call(number: int) -> None:
+        async with task_store.pool.transaction() as connection:
+            if number % 2:
+                await helping.claim(connection, row.id, number, "helper")
+            else:
+                await segments.begin(
+                    connection, row, number, total=40, made_by="owner", frames=(0, None), fingerprint="f"
+                )
+            await asyncio.sleep(0.05)
+            await helping.call(connection, task_store.queue, row, None)
+
+    for first in range(1, 20, 4):
+        await asyncio.gather(*(begin_and_call(number) for number in range(first, first + 4)))
+    assert "deadlock" not in caplog.text
+
+
 async def test_nobody_is_called_for_whom_nothing_is_left(task_store: TaskStore) -> None:
     row = await begun(task_store, total=2)
     await call(task_store, row)
