@@ -30,16 +30,20 @@ class Verdict:
     accepted: int
     findings: dict[str, list[str]]  # promise -> sentences
     run_twice: int
+    repeated_segments: int = 0
 
     @property
     def kept(self) -> bool:
-        """Whether every promise was kept."""
-        return not any(self.findings.values())
+        """Whether every promise was kept; a kill may cost one segment."""
+        return not any(self.findings.values()) and self.repeated_segments <= self.kills
 
     def line(self) -> str:
         """Return the verdict as the one line that is kept beside the other results."""
         counts = " ".join(f"{promise}={len(self.findings[promise])}" for promise in PROMISES)
-        return f"kills={self.kills} accepted={self.accepted} {counts} run_twice={self.run_twice}"
+        return (
+            f"kills={self.kills} accepted={self.accepted} {counts} run_twice={self.run_twice}"
+            f" repeated_segments={self.repeated_segments}"
+        )
 
 
 def check(history: History) -> Verdict:
@@ -53,7 +57,13 @@ def check(history: History) -> Verdict:
         "torn_files": list(torn(history)),
     }
     accepted = {accepted.task_id for accepted in history.accepted}
-    return Verdict(len(history.kills), len(accepted), findings, sum(count > 1 for count in attempts.values()))
+    return Verdict(
+        len(history.kills),
+        len(accepted),
+        findings,
+        run_twice=sum(count > 1 for count in attempts.values()),
+        repeated_segments=sum(task.repeated_segments for task in history.tasks),
+    )
 
 
 def lost(history: History) -> Iterator[str]:

@@ -68,6 +68,7 @@ class FinalTask:
     attempt: int
     callback: str
     result: dict[str, Any] | None
+    repeated_segments: int = 0
 
 
 @dataclass(frozen=True)

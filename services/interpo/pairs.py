@@ -18,6 +18,10 @@ class Interpolate(Protocol):
     def name(self) -> str:
         """Its name in the task's details."""
 
+    @property
+    def frames_at_once(self) -> int:
+        """How many pairs are best worked on side by side; it may be called from so many threads."""
+
     def __call__(self, first: Picture, second: Picture, timesteps: Sequence[float], /) -> Iterable[Picture]:
         """Return one picture for each timestep, of the two pictures' size and dtype."""
 

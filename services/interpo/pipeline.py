@@ -1,45 +1,47 @@
-"""Frame interpolation: one video through one model, pair by pair, in constant memory."""
+"""Frame interpolation: one video through one model, several pairs at a time, in constant memory."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
 
 from services.interpo.pairs import Interpolate, kind_of
 from services.interpo.request import InterpoRequest
 from services.interpo.resampling import Grid, resampled
 from services.interpo.timing import Timeline
-from shared.media.decode import open_video
-from shared.media.encode import encode
+from shared.arrays import Picture
+from shared.media.decode import VideoSource, open_video
 from shared.media.frame import Frame
-from shared.media.provenance import Label
+from shared.media.frame_range import FrameRange
 from shared.media.shot_boundary import CutDetector
+from shared.networks.compute import use_one_thread
 from shared.pipeline.job import Job, Result
+from shared.pipeline.video import make_video
+from shared.pipeline.video_work import Transform, VideoWork
+from shared.process.ordered_map import ordered_map
+
+_BEGIN = 3  # frames of a range that tell what is usual in the shot which it begins in
 
 
 def interpolate_video(job: Job, request: InterpoRequest, model: Interpolate) -> Result:
     """Multiply the frame rate of `video_url`, or bring it to `fps`; sound and everything else but the rate are kept."""
-    pairs: Counter[str] = Counter()
     with job.input(request.video_url) as file, open_video(file) as source, job.output(".mp4") as target:
-        work = request.work(source.width, source.height, source.frame_rate)
-        pictures = work.limited(source.frames(), name=file.name, limits=job.settings.limits)
-        timeline: Timeline | Grid
+        timeline, transform = _transform(request, source, model)
         if request.frame_rate:
-            timeline = Grid(request.frame_rate, source.frame_rate, source.time_base)
-            frames = resampled(pictures, timeline, model, pairs)
             job.details["ignored_fields"] = ["rate"] if request.rate else []
-        else:
-            assert request.rate is not None
-            timeline = Timeline(request.rate, source.frame_rate, source.time_base)
-            frames = multiplied(pictures, timeline, model, pairs)
-        report = encode(
-            job.watch(frames, lambda made: source.share(made / float(work.frames))),
-            target,
-            like=source,
+        amount = request.work(source.width, source.height, source.frame_rate)
+        work = VideoWork(
+            transform,
             size=(source.width, source.height),
-            settings=job.settings,
-            label=Label.of(job.settings, target),
+            model=model.name,
+            multiple=float(amount.frames),
             frame_rate=timeline.frame_rate,
             time_base=timeline.time_base,
+            segmented=not request.frame_rate,  # its instants count from the first frame of the video
+            limited=partial(amount.limited, name=file.name, limits=job.settings.limits),
         )
+        report, pairs = make_video(job, request, source, target, work)
     job.details.update(
         model=model.name,
         encoder=report.encoder,
@@ -50,24 +52,84 @@ def interpolate_video(job: Job, request: InterpoRequest, model: Interpolate) -> 
     return Result(video=target.name)
 
 
-def multiplied(frames: Iterable[Frame], timeline: Timeline, model: Interpolate, pairs: Counter[str]) -> Iterator[Frame]:
-    """Yield the frames of the faster video, those of the source unchanged among them; count the pairs of each kind."""
-    cuts = CutDetector()
+def _transform(request: InterpoRequest, source: VideoSource, model: Interpolate) -> tuple[Timeline | Grid, Transform]:
+    """Return the clock of the faster video, and what makes its frames."""
+    if request.frame_rate:
+        grid = Grid(request.frame_rate, source.frame_rate, source.time_base)
+        return grid, lambda frames, pairs: resampled(frames, grid, model, pairs)
+    assert request.rate is not None
+    new_timeline = partial(Timeline, request.rate, source.frame_rate, source.time_base)
+    return new_timeline(), lambda frames, pairs: multiplied(frames, new_timeline(), model, pairs)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two frames that follow each other, and what lies between them."""
+
+    earlier: Frame
+    later: Frame
+    kind: str
+
+
+def multiplied(frames: FrameRange, timeline: Timeline, model: Interpolate, pairs: "Counter[str]") -> Iterator[Frame]:
+    """Yield the frames of the faster video up to the frame behind the range, those of the source unchanged among them;
+    count the pairs of each kind.
+    """  # fmt: skip
     timesteps = [place / timeline.rate for place in range(1, timeline.rate)]
+
+    def between(pair: _Pair) -> tuple[_Pair, list[Picture]]:
+        if pair.kind != "moving":
+            return pair, [pair.earlier.image] * len(timesteps)
+        return pair, list(model(pair.earlier.image, pair.later.image, timesteps))
+
+    latest: Frame | None = None
+    for pair, images in ordered_map(between, _pairs(frames), model.frames_at_once, use_one_thread):
+        pairs[pair.kind] += 1
+        own, *instants = timeline.between(pair.earlier, pair.later)
+        yield Frame(pair.earlier.image, own.pts, own.duration, pair.earlier.captions)
+        for instant, image in zip(instants, images, strict=True):
+            yield Frame(image, instant.pts, instant.duration)
+        latest = pair.later
+    if frames.following is None:
+        yield from _last(latest or frames.latest, timeline)
+
+
+def _last(last: Frame | None, timeline: Timeline) -> Iterator[Frame]:
+    """Yield the last frame of the video for its time."""
+    if last is None:
+        return
+    captions = last.captions
+    for instant in timeline.after(last):
+        yield Frame(last.image, instant.pts, instant.duration, captions)
+        captions = None
+
+
+def _pairs(frames: FrameRange) -> Iterator[_Pair]:
+    """Yield the pairs of a range; the last one's later frame is the one behind it, if there is any."""
+    cuts, upcoming = _begun(frames)
     earlier: Frame | None = None
-    for later in frames:
+    for later in upcoming:
         if earlier is not None:
-            kind = kind_of(earlier.image, later.image, cuts)
-            pairs[kind] += 1
-            own, *between = timeline.between(earlier, later)
-            yield Frame(earlier.image, own.pts, own.duration, earlier.captions)
-            moving = kind == "moving"
-            images = model(earlier.image, later.image, timesteps) if moving else [earlier.image] * len(between)
-            for instant, image in zip(between, images, strict=True):
-                yield Frame(image, instant.pts, instant.duration)
+            yield _Pair(earlier, later, kind_of(earlier.image, later.image, cuts))
         earlier = later
-    if earlier is not None:
-        captions = earlier.captions
-        for instant in timeline.after(earlier):
-            yield Frame(earlier.image, instant.pts, instant.duration, captions)
-            captions = None
+
+
+def _begun(frames: FrameRange) -> tuple[CutDetector, Iterator[Frame]]:
+    """Return a detector that knows what is usual where the range begins, and the frames up to the one behind it.
+
+    Within a film a shot goes on: what is usual in it is learned from its first two pairs.
+    """
+    cuts, upcoming = CutDetector(), _and_following(frames)
+    if frames.opens:
+        return cuts, upcoming
+    begin = list(islice(upcoming, _BEGIN))
+    if len(begin) == _BEGIN:
+        cuts.expect([frame.image for frame in begin])
+    return cuts, chain(begin, upcoming)
+
+
+def _and_following(frames: FrameRange) -> Iterator[Frame]:
+    """Yield the frames of a range and, where it has any, the one behind it."""
+    yield from frames
+    if frames.first is not None and frames.following is not None:
+        yield frames.following

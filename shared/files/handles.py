@@ -53,6 +53,17 @@ class InputFile(_Descriptor):
     size: int  # bytes
     mtime_ns: int
 
+    @property
+    def stamp(self) -> str:
+        """Size and time of change at the opening: another file under the same name has another stamp."""
+        return f"{self.size} {self.mtime_ns}"
+
+    def check_unchanged(self) -> None:
+        """Raise JobFailed when the file has changed since it was opened."""
+        status = os.fstat(self.fd)
+        if (status.st_size, status.st_mtime_ns) != (self.size, self.mtime_ns):
+            raise JobFailed("source_changed", name=self.name)
+
 
 @dataclass
 class OutputDir(_Descriptor):
@@ -81,16 +92,29 @@ class OutputDir(_Descriptor):
         # A descriptor of its own: the file outlives the `with` block of its folder.
         return OutputFile(descriptor, stem, suffix, folder=os.dup(self.fd))
 
-    def sweep(self, prefix: str) -> list[str]:
+    def open_hidden(self, name: str) -> InputFile:
+        """Open what `keep_hidden` kept; raise OSError, or UnreadableMedia for what is no regular file."""
+        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.fd)
+        try:
+            status = _regular(descriptor, name)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return InputFile(descriptor, name, status.st_size, status.st_mtime_ns)
+
+    def sweep(self, prefix: str, *, but: str = "") -> list[str]:
         """Remove what an attempt left behind, published or not, and return the names.
 
         `7_upscale_0badcafe-1` means the first attempt only, not the tenth; `7_upscale_0badcafe-` means all of them.
+        What goes on with `but` behind the prefix stays.
         """
         word = prefix[-1].isalnum()
         gone = []
         for name in os.listdir(self.fd):  # noqa: PTH208  # pathlib lists no descriptor
             rest = name.removeprefix(".").removeprefix(prefix)
             if rest == name.removeprefix(".") or (word and rest[:1].isalnum()):
+                continue
+            if but and rest.startswith(but):
                 continue
             with suppress(FileNotFoundError, IsADirectoryError):
                 os.unlink(name, dir_fd=self.fd)
@@ -132,6 +156,20 @@ class OutputFile(_Descriptor):
             raise write_problem(error, self.name) from error
         self.close()
         return self.name
+
+    def keep_hidden(self, name: str) -> None:
+        """Sync the file, give it a name that begins with a dot, over an older file of it, and sync the folder.
+
+        What an attempt leaves to the next one: no reader of the folder takes it for a result.
+        """
+        try:
+            os.fsync(self.fd)
+            os.rename(self._part, name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+            os.fsync(self.folder)
+        except OSError as error:
+            self.discard()
+            raise write_problem(error, self.name) from error
+        self.close()
 
     def discard(self) -> None:
         """Remove the temporary file; after `publish` or a second time this does nothing."""

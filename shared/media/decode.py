@@ -4,9 +4,10 @@ import contextvars
 import math
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from functools import partial
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
@@ -25,12 +26,14 @@ from shared.media.demux import Reader
 from shared.media.frame import Frame
 from shared.media.frame_index import pts_of_frame
 from shared.media.frame_queue import Channel, depth_for
-from shared.media.losses import TRANSPARENCY, display_matrix, not_carried
+from shared.media.losses import CAPTIONS, TRANSPARENCY, display_matrix, not_carried
 from shared.media.measured_length import measured_seconds
 from shared.media.orientation import Orientation
 from shared.media.reading_progress import ReadingProgress
 
 _TIMED_FORMATS = ("mov", "matroska", "mpegts", "flv")  # every packet says when its picture is shown
+_SOUGHT_FORMATS = ("mov", "matroska")  # their index leads to key frames, and no other clock jumps inside them
+_BACK_SECONDS = (0, 1, 5, 30)  # how much further back a key frame is looked for, where the nearest does not serve
 _FINE_SECONDS = Fraction(1, 10_000)  # on a coarser grid than this sound and picture would visibly part
 _PATIENCE = 10.0  # seconds
 _USUAL_RATE = Fraction(25)  # where a container tells none
@@ -84,15 +87,18 @@ class VideoSource:
                 self.lost.append(TRANSPARENCY)
             self._note(first)
 
-    def frames(self) -> Generator[Frame]:
-        """Yield every frame in order of presentation, decoded ahead in a thread.
+    def frames(self, begin: int = 0, *, first: int | None = None) -> Generator[Frame]:
+        """Yield every frame from `begin` on (pts on our clock) in order of presentation, decoded ahead in a thread.
+
+        They are those that a pass from the beginning yields: decoding begins at a key frame where the container leads
+        to it exactly, else at the beginning. `first` is the pts of the first of them, where an earlier pass has told.
 
         Raises UnreadableMedia where the file turns out truncated, encrypted or broken beyond concealment. A single
         broken packet is concealed or left out, and the frame before it is shown for its time.
         """
         progress = self._progress = self._new_progress()
         channel: Channel[_Read] = Channel(depth_for(self.width, self.height))
-        decode = (self._decode_into, channel, progress)
+        decode = (self._decode_into, channel, progress, begin, first)
         thread = threading.Thread(target=contextvars.copy_context().run, args=decode, name="decode", daemon=True)
         self._decoding.append((channel, thread))
         thread.start()
@@ -124,6 +130,10 @@ class VideoSource:
             raise UnreadableMedia("media_without_frames", name=self.file.name)
         return Frame(ToRgb(self.colour, (self.width, self.height))(timed[0]), timed[1], timed[2])
 
+    def losses(self, *, captioned: bool) -> list[str]:
+        """Name what the pictures read so far had and the result has not; `captioned`: their captions are kept."""
+        return [*self.lost, *([CAPTIONS] if self.has_captions and not captioned else [])]
+
     def close(self) -> None:
         """End the decoding threads; iterators that are still in use end too."""
         for channel, thread in list(self._decoding):
@@ -138,21 +148,18 @@ class VideoSource:
     ) -> None:
         self.close()
 
-    def _decode_into(self, channel: Channel[_Read], progress: ReadingProgress) -> None:
-        """Run in the decoding thread: pass every frame on until the receiver closes the queue."""
+    def _decode_into(self, channel: Channel[_Read], progress: ReadingProgress, begin: int, first: int | None) -> None:
+        """Run in the decoding thread: pass the frames on until the receiver closes the queue."""
         to_rgb = ToRgb(self.colour, (self.width, self.height))
         try:
-            with self._opened() as (container, stream):
-                reader = Reader(container, stream, self.file.name)
-                for count, (decoded, pts, duration) in enumerate(self._timed(container, stream, reader), start=1):
-                    captions = self._note(decoded)
-                    end = (pts + duration) * self.time_base
-                    share_read = progress.share_read(
-                        frames=count, packets=reader.packets, bytes_read=reader.bytes_read, end=end
-                    )
-                    if not channel.put((Frame(to_rgb(decoded), pts, duration, captions), share_read)):
-                        return
-                reader.check_complete()
+            for count, (reader, (decoded, pts, duration)) in enumerate(self._timed_from(begin, first), start=1):
+                captions = self._note(decoded)
+                end = (pts + duration) * self.time_base
+                share_read = progress.share_read(
+                    frames=count, packets=reader.packets, bytes_read=reader.bytes_read, end=end
+                )
+                if not channel.put((Frame(to_rgb(decoded), pts, duration, captions), share_read)):
+                    return
         except BaseException as failure:  # noqa: BLE001  # raised again where frames are consumed
             channel.finish(failure)
         else:
@@ -174,10 +181,58 @@ class VideoSource:
         self.has_captions |= captions is not None
         return captions
 
+    def _timed_from(self, begin: int, first: int | None) -> Iterator[tuple[Reader, Timed]]:
+        """Yield the pictures from `begin` on, each with what reads them; raise UnreadableMedia at an end too early."""
+        with ExitStack() as stack:
+            found = self._seek(begin, first, stack) if begin > 0 else None
+            if found is None:
+                container, stream = stack.enter_context(self._opened())
+                reader = Reader(container, stream, self.file.name)
+                found = reader, self._timed(container, stream, reader)
+            reader, pictures = found
+            for timed in pictures:
+                if timed[1] >= begin:
+                    yield reader, timed
+            reader.check_complete()
+
+    def _seek(self, begin: int, first: int | None, stack: ExitStack) -> tuple[Reader, Iterator[Timed]] | None:
+        """Go to a key frame before `begin`; None where none leads there exactly: then only the whole file does.
+
+        Pictures shown before the key frame that decoding began with may lack their references. So that frame must not
+        lie behind `begin`, and must be the first to come out of the decoder, with a time of its own.
+        """
+        for back in _BACK_SECONDS:
+            with ExitStack() as opened:
+                container, stream = opened.enter_context(self._opened())
+                if not any(name in container.format.name for name in _SOUGHT_FORMATS) or stream.time_base is None:
+                    return None
+                try:
+                    container.seek(self._on_its_clock(begin) - round(back / stream.time_base), stream=stream)
+                except av.FFmpegError:
+                    return None
+                reader = Reader(container, stream, self.file.name)
+                pictures = self._timed(container, stream, reader)
+                lead = next(pictures, None)
+                key = None if reader.first_pts is None else self._on_our_clock(reader.first_pts)
+                if lead is None or lead[0].pts is None or key is None or max(key, lead[1]) > begin:
+                    continue
+                reached: Timed | None = lead
+                while reached is not None and reached[1] < begin:
+                    reached = next(pictures, None)
+                if first is not None and (reached is None or reached[1] != first):
+                    return None
+                stack.push(opened.pop_all())
+                return reader, chain([] if reached is None else [reached], pictures)
+        return None
+
     @contextmanager
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         with open_container(self.file) as container:
             yield container, video_stream(container, self.file.name)
+
+    def _on_its_clock(self, pts: int) -> int:
+        """Turn a time of ours into one in the track's unit, not later."""
+        return (pts + round(self.origin_seconds / self.time_base)) // self._parts
 
     def _on_our_clock(self, told: int) -> int:
         """Turn a time in the track's unit into one of ours."""

@@ -41,6 +41,7 @@ class Reader:
         self._continuity = Continuity.of(container, stream.index) if may_jump(container) else None
         self._places = AviPlaces(stream) if "avi" in container.format.name else None
         self.first_pts: int | None = None  # of the first packet, a key frame after a seek
+        self._first_dts: int | None = None
 
     def frames(self) -> Iterator[VideoFrame]:
         """Yield the decoded pictures in order of presentation; raise UnreadableMedia when too much is broken."""
@@ -57,14 +58,16 @@ class Reader:
                     raise UnreadableMedia("media_corrupt", name=self._name) from problem
 
     def check_complete(self) -> None:
-        """After the last frame of a whole pass: raise UnreadableMedia if the file is shorter than its header says."""
+        """After the last frame of a pass to the end, from the beginning or from a place that was sought: raise
+        UnreadableMedia if the file is shorter than its header says.
+        """  # fmt: skip
         promised = promised_end(self._container, self._stream, alone=self._is_mov)  # nothing else of MOV was read
         if self._continuity is not None and self._continuity.jumped:  # what libav sums up over a jump means nothing
             promised = Fraction(0)
         short = promised - self._end_seconds
         if (
             self._cut_short
-            or (self._is_mov and self.packets < len(self._stream.index_entries))
+            or (self._is_mov and self.packets < len(self._stream.index_entries) - self._skipped())
             or short > max(_MISSING_SECONDS, 2 * self._pause_seconds)
         ):
             raise UnreadableMedia(
@@ -73,6 +76,12 @@ class Reader:
                 seconds=f"{float(self._end_seconds):.1f}",
                 promised=f"{float(promised):.1f}",
             )
+
+    def _skipped(self) -> int:
+        """Count the packets in the index of MOV before the one that reading began with."""
+        if self._first_dts is None:
+            return 0
+        return max(self._stream.index_entries.search_timestamp(self._first_dts, any_frame=True), 0)
 
     def _all_packets(self) -> "Iterator[Packet[Any]]":
         """Start reading on a running clock, of MOV the picture alone: its index tells whether the file is complete."""
@@ -100,7 +109,8 @@ class Reader:
                     raise UnreadableMedia("media_encrypted", name=self._name)
                 if packet.size:
                     self.packets += 1
-                    self.first_pts = packet.pts if self.packets == 1 else self.first_pts
+                    if self.packets == 1:
+                        self.first_pts, self._first_dts = packet.pts, packet.dts
                 yield packet
 
     def _note(self, packet: "Packet[Stream]") -> None:

@@ -49,7 +49,8 @@ def choose_encoder(settings: Settings, bit_depth: int) -> Encoder:
     crf = str(wanted.crf)
     match choice:
         case "x265":
-            options = {"preset": wanted.preset, "crf": crf, "x265-params": "log-level=error", "a53cc": "1"}
+            # Its note about itself names the processor: parts of one film, made on two machines, could not be joined.
+            options = {"preset": wanted.preset, "crf": crf, "x265-params": "log-level=error:info=0", "a53cc": "1"}
             encoder = Encoder("libx265", options, planar, "hvc1")
         case "svtav1":
             options = {

@@ -1,10 +1,14 @@
 """A bounded queue between two threads that either end can close."""
 
+import contextvars
 import threading
 from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _MOST_PICTURES = 4
 _MOST_BYTES = 256 << 20
@@ -73,3 +77,46 @@ class Channel(Generic[T]):
             if self._failure is not None:
                 raise self._failure
             raise StopIteration
+
+
+class Handover(Generic[R]):
+    """A thread that has been given all its items and may still be at work on the last ones."""
+
+    def __init__(self, thread: threading.Thread, outcome: "Future[R]") -> None:
+        self._thread = thread
+        self._outcome = outcome
+
+    def result(self) -> R:
+        """Wait for the thread; return what its work returned, or raise what it raised."""
+        self._thread.join()
+        return self._outcome.result()
+
+
+def hand_over(items: Iterable[T], work: Callable[[Channel[T]], R], depth: int) -> Handover[R]:
+    """Give `items` to `work` in a thread of its own while the next ones are made; return when it has all of them.
+
+    A failure in `items` ends the thread and comes through unchanged. If `work` fails no more items are made.
+    """
+    channel: Channel[T] = Channel(depth)
+    outcome: Future[R] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work(channel))
+        except BaseException as failure:  # noqa: BLE001  # raised again by `result` in the calling thread
+            outcome.set_exception(failure)
+        finally:
+            channel.close()
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="encode", daemon=True)
+    thread.start()
+    try:
+        for item in items:
+            if not channel.put(item):
+                break  # the work failed; `result` says why
+        channel.finish()
+    except BaseException:
+        channel.close()
+        thread.join()
+        raise
+    return Handover(thread, outcome)

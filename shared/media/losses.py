@@ -8,6 +8,7 @@ from av.video.frame import VideoFrame
 
 from shared.media.colour import bit_depth
 
+CAPTIONS = "closed captions"
 TRANSPARENCY = "transparency"
 
 _DEEPEST = 10  # bits that every encoder here can write

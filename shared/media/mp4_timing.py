@@ -21,7 +21,7 @@ class Mp4Timing:
     def __init__(self, time_base: Fraction, frame_rate: Fraction) -> None:
         self._time_base = time_base
         self.ticks = Fraction(1, min(time_base.denominator, _FINEST))  # MP4 counts whole parts of a second
-        self._step = max(round(1 / (frame_rate * self.ticks)), 1)
+        self.step = max(round(1 / (frame_rate * self.ticks)), 1)
         self._durations: dict[int, int] = {}  # of the frames inside the encoder, by pts
         self._start: int | None = None
         self._end = 0
@@ -42,10 +42,18 @@ class Mp4Timing:
     def place(self, frame: Frame) -> int:
         """Return the frame's pts in ticks."""
         pts = round(frame.pts * self._time_base / self.ticks)
-        self._durations[pts] = max(round(frame.duration * self._time_base / self.ticks), 1)
-        self._start = pts if self._start is None else self._start
-        self._end = pts + self._durations[pts]
+        self.note(pts, max(round(frame.duration * self._time_base / self.ticks), 1))
         return pts
+
+    def note(self, pts: int, duration: int) -> None:
+        """Take notice of the next frame in order of presentation, in ticks."""
+        self._durations[pts] = duration
+        self._start = pts if self._start is None else self._start
+        self._end = pts + duration
+
+    def release(self, pts: int) -> int:
+        """Return for how long the frame is shown that left the encoder, in ticks."""
+        return self._durations.pop(pts, self.step)
 
     def correct(self, packet: "Packet[Any]", reordered: int) -> None:
         """Set an encoded packet's times; `reordered` is by how many pictures the encoder changes the order."""
@@ -55,7 +63,7 @@ class Mp4Timing:
             # would be too long; the lead need not be longer than at the usual rate.
             lead = start - dts
             if lead > 0:
-                self._lead = min(Fraction(1), Fraction(max(reordered, 1) * self._step, lead))
+                self._lead = min(Fraction(1), Fraction(max(reordered, 1) * self.step, lead))
         if dts < start:
             dts = start + int((dts - start) * self._lead // 1)
         if self._last_dts is not None:
@@ -63,7 +71,7 @@ class Mp4Timing:
         else:
             self._first_dts = dts
         packet.dts = self._last_dts = dts
-        packet.duration = self._durations.pop(packet.pts or 0, self._step)
+        packet.duration = self.release(packet.pts or 0)
 
     def conclude(self, packet: "Packet[Any]") -> None:
         """Let the packet that is decoded last fill up the sum to the time for which pictures are shown."""

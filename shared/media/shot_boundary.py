@@ -10,6 +10,8 @@ different clips have a median of 0.26 and a maximum of 0.65. So a cut is a pair 
 the first finds nearly every pair of unrelated pictures, the second does not take the helmet camera for a cut.
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -43,6 +45,18 @@ class CutDetector:
             return True
         self._usual = similarity if differs else 1.0  # flat pictures correlate with nothing, not even themselves
         return False
+
+    def expect(self, pictures: Sequence[Picture]) -> None:
+        """Take the most alike neighbours among the first few pictures for what is usual where they begin.
+
+        Where judging begins in the middle of a video nothing is known of that: in a fast turn every pair would be taken
+        for a cut.
+        """
+        for earlier, later in pairwise(pictures):
+            before, after = self._thumbnail(earlier), self._thumbnail(later)
+            differs = float(np.abs(before - after).mean()) > _VISIBLE
+            alike = _similarity(before, after) if differs else 1.0
+            self._usual = alike if earlier is pictures[0] else max(self._usual, alike)
 
     def _thumbnail(self, picture: Picture) -> npt.NDArray[Any]:
         """Return (36, 64, 3) float32 0-1; the last one is kept, since every frame is in two pairs."""

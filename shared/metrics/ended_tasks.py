@@ -32,6 +32,14 @@ class EndedTaskCounters:
         )
         self._crashes = Counter("kinora_task_crashes_total", "Runs of ended tasks in which the runner died", OF_TASK)
         self._frames = Counter("kinora_frames_total", "Frames in the results of succeeded tasks", OF_TASK)
+        self._segments = Counter(
+            "kinora_segments_finished_total", "Finished segments of ended tasks that were made in segments", OF_TASK
+        )
+        self._repeated = Counter(
+            "kinora_segments_repeated_total",
+            "Segments of ended tasks that were begun again, after a kill mostly",
+            OF_TASK,
+        )
         self._run = Histogram("kinora_task_run_seconds", "Last attempt of succeeded tasks", OF_TASK, RUN_BOUNDS)
         self._wait = Histogram("kinora_task_wait_seconds", "From acceptance to the first attempt", OF_TASK, WAIT_BOUNDS)
 
@@ -50,7 +58,7 @@ class EndedTaskCounters:
         labels = (self._service, kind, version)
         for state in ENDS:
             self._ended.add(*labels, state, amount=0)
-        for tally in (self._poisoned, self._crashes, self._frames):
+        for tally in (self._poisoned, self._crashes, self._frames, self._segments, self._repeated):
             tally.add(*labels, amount=0)
         for spread in (self._run, self._wait):
             spread.declare(*labels)
@@ -67,7 +75,8 @@ class EndedTaskCounters:
         self._counted = {task: at for task, at in known.items() if at > self._newest - OVERLAP}
 
     def families(self) -> Iterable[Metric]:
-        for figure in (self._ended, self._poisoned, self._crashes, self._frames, self._run, self._wait):
+        counters = (self._ended, self._poisoned, self._crashes, self._frames, self._segments, self._repeated)
+        for figure in (*counters, self._run, self._wait):
             yield figure.family()
 
     def _count(self, task: Ended) -> None:
@@ -75,6 +84,8 @@ class EndedTaskCounters:
         self.declare(task.kind, task.version)
         self._ended.add(*labels, task.state)
         self._crashes.add(*labels, amount=task.crashes)
+        self._segments.add(*labels, amount=task.segments or 0)
+        self._repeated.add(*labels, amount=task.repeated or 0)
         if task.state == "failed" and task.crashes >= CRASH_LIMIT:
             self._poisoned.add(*labels)
         if task.wait_seconds is not None:

@@ -47,6 +47,7 @@ class DatabaseSnapshot:
     queue_depths: Sequence[task_queries.QueueDepth]
     undelivered: Sequence[task_queries.UndeliveredCallbacks]
     heartbeats: Sequence[task_queries.VersionHeartbeat]
+    helpers: Sequence[task_queries.Helpers]
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,14 @@ class ServiceMetrics:
             [(key, group.oldest_seconds) for key, group in waiting],
         )
         yield gauge("kinora_tasks_running", "Running tasks", OF_TASK, [(key, group.tasks) for key, group in running])
+        nobody = [task_queries.Helpers(kind, self._version, 0) for kind in self._kinds]
+        busy = {(group.kind, group.version): group.helpers for group in (*nobody, *snapshot.helpers)}
+        yield gauge(
+            "kinora_helpers_busy",
+            "Runners that make segments of another runner's task",
+            OF_TASK,
+            [((service, *key), count) for key, count in busy.items()],
+        )
         ages = [
             ((service, heartbeat.kind, heartbeat.version), heartbeat.age_seconds) for heartbeat in snapshot.heartbeats
         ]
@@ -213,7 +222,8 @@ class ServiceMetrics:
         queue_depths = await task_queries.queue_depths(connection, self._service)
         undelivered = await task_queries.undelivered(connection, self._service)
         heartbeats = await task_queries.heartbeats(connection, self._service)
-        return DatabaseSnapshot(queue_depths, undelivered, heartbeats), await task_queries.ended(
+        helpers = await task_queries.helpers(connection, self._service)
+        return DatabaseSnapshot(queue_depths, undelivered, heartbeats, helpers), await task_queries.ended(
             connection, self._service, since
         )
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from shared.database.pool import Connection
+from shared.tasks.segments import LEASE_SECONDS
 from shared.vocabulary import ServiceName
 
 
@@ -24,6 +25,15 @@ class QueueDepth:
 
 
 @dataclass(frozen=True)
+class Helpers:
+    """Runners of one kind and version that make segments of another's task."""
+
+    kind: str
+    version: str
+    helpers: int
+
+
+@dataclass(frozen=True)
 class Ended:
     """A task that has ended."""
 
@@ -36,6 +46,8 @@ class Ended:
     wait_seconds: float | None  # from acceptance to the first attempt; None for what never began
     run_seconds: float | None  # of the last attempt
     frames: float | None  # of the result, where the pipeline reported it
+    segments: float | None = None  # finished ones, of a result that was made in segments
+    repeated: float | None = None  # how often one of them was begun again
 
 
 @dataclass(frozen=True)
@@ -76,13 +88,25 @@ async def queue_depths(connection: Connection, service: ServiceName) -> list[Que
     return [QueueDepth(**row) for row in await cursor.fetchall()]
 
 
+async def helpers(connection: Connection, service: ServiceName) -> list[Helpers]:
+    """Return how many runners help with tasks of each kind and version now; none where nobody does."""
+    cursor = await connection.execute(
+        "SELECT kind, COALESCE(runs_on, version) AS version, count(*) AS helpers FROM kinora_segments segment"
+        " JOIN kinora_tasks run ON run.id = segment.task WHERE service = %s AND segment.state = 'running'"
+        " AND helper IS NOT NULL AND segment.beat_at > now() - make_interval(secs => %s) GROUP BY 1, 2",
+        (service, LEASE_SECONDS),
+    )
+    return [Helpers(**row) for row in await cursor.fetchall()]
+
+
 async def ended(connection: Connection, service: ServiceName, since: datetime) -> list[Ended]:
     """Return the tasks that have ended since then."""
     cursor = await connection.execute(
         "SELECT id, kind, version, state, crashes, finished_at,"
         " extract(epoch FROM started_at - created_at)::float8 AS wait_seconds,"
         " extract(epoch FROM finished_at - resumed_at)::float8 AS run_seconds,"
-        " CASE WHEN jsonb_typeof(details->'frames') = 'number' THEN (details->>'frames')::float8 END AS frames"
+        " CASE WHEN jsonb_typeof(details->'frames') = 'number' THEN (details->>'frames')::float8 END AS frames,"
+        " (details->'segments'->>'done')::float8 AS segments, (details->'segments'->>'repeated')::float8 AS repeated"
         " FROM kinora_tasks WHERE service = %s AND finished_at > %s",
         (service, since),
     )

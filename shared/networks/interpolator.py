@@ -53,6 +53,11 @@ class Interpolator:
         """Return a name such as "RIFE 4.0 refined, cpu float32", for logs and task details."""
         return f"RIFE {self._network.layout.name}{' refined' if self.refine else ''}, {self.compute.name}"
 
+    @property
+    def frames_at_once(self) -> int:
+        """Return how many pairs are best worked on side by side; a GPU's recordings share their memory: one."""
+        return self.compute.frames_at_once if self.compute.device.type == "cpu" else 1
+
     def __call__(self, first: Picture, second: Picture, timesteps: Sequence[float]) -> Iterator[Picture]:
         """Yield one picture a timestep, in their order."""
         if first.shape != second.shape or first.dtype != second.dtype:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,6 +11,7 @@ from uuid import uuid4
 from shared.files.handles import InputFile, OutputFile
 from shared.files.media_roots import MediaRoots
 from shared.pipeline.job import M, Outputs, Progress, Q, Result, T, Total
+from shared.pipeline.segment_store import Ledger, MemoryLedger, SegmentStore
 from shared.settings import Settings
 
 
@@ -32,7 +34,12 @@ class DirectJob:
         task_id: int = 1,
         context: dict[str, Any] | None = None,
         on_progress: Callable[[float], None] = lambda _progress: None,
+        ledger: Ledger | None = None,
+        attempt: int = 1,
     ) -> None:
+        """`ledger` is that of an earlier attempt at the same task, which has left its segments; the folder keeps them
+        until a job without one ends.
+        """  # fmt: skip
         self.service = service
         self.kind = kind
         self.task_id = task_id
@@ -42,8 +49,11 @@ class DirectJob:
         self.dist_dir = dist_dir.resolve()
         self._roots = MediaRoots(settings.model_copy(update={"media_roots": (Path("/"),)}))
         self._progress = Progress(on_progress)
-        stem = f"{task_id}_{service}_{uuid4().hex[:8]}-1"
-        self._outputs = Outputs(lambda: self._roots.open_dist_dir(self.dist_dir), stem)
+        mark = f"{task_id}_{service}_{uuid4().hex[:8] if ledger is None else 'direct'}-"
+        folder = partial(self._roots.open_dist_dir, self.dist_dir)
+        self._outputs = Outputs(folder, f"{mark}{attempt}")
+        self._keeps_segments = ledger is not None
+        self.segments = SegmentStore(folder, mark, str(attempt), ledger or MemoryLedger())
         self._scratch: TemporaryDirectory[str] | None = None
 
     @property
@@ -69,6 +79,9 @@ class DirectJob:
     def report(self, progress: float) -> None:
         self._progress.report(progress)
 
+    def inherit(self, progress: float, seconds: float) -> None:
+        self._progress.inherit(progress, seconds)
+
     def check(self) -> None:
         """Do nothing: a direct run is never stopped."""
 
@@ -80,6 +93,8 @@ class DirectJob:
             self._outputs.withdraw()
             raise
         finally:
+            if self.segments.used and not self._keeps_segments:
+                self.segments.remove()
             if self._scratch is not None:
                 self._scratch.cleanup()
                 self._scratch = None

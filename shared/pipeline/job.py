@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from shared.files.handles import InputFile, OutputDir, OutputFile, write_problem
+from shared.pipeline.segment_store import SegmentStore
 from shared.settings import Settings
 
 T = TypeVar("T")
@@ -23,6 +24,10 @@ Total = int | Callable[[int], float] | None
 
 class JobStopped(BaseException):
     """The job must end now: cancelled, out of time, draining or fenced. Not an Exception: no pipeline catches it."""
+
+
+class SegmentMade(JobStopped):
+    """A helper has made the segment that it was here for; the rest of the pipeline is not its own."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,10 @@ class Job(Protocol):
     def workdir(self) -> Path:
         """Scratch space in the state directory; removed with the run."""
 
+    @property
+    def segments(self) -> SegmentStore:
+        """The finished parts of a long result, which outlive the run until the task ends."""
+
     def input(self, path: str) -> AbstractContextManager[InputFile]:
         """Open an accepted input again, checked on the opened descriptor."""
 
@@ -66,6 +75,9 @@ class Job(Protocol):
     def report(self, progress: float) -> None:
         """Set the progress, 0-1; a value below an earlier one is ignored."""
 
+    def inherit(self, progress: float, seconds: float) -> None:
+        """Take over what earlier attempts have done: the progress with which this one begins, and their time."""
+
     def check(self) -> None:
         """Raise JobStopped when the run must end; cheap enough for every step of an inner loop."""
 
@@ -75,12 +87,24 @@ class Progress:
 
     def __init__(self, on_report: Callable[[float], None] = lambda _value: None) -> None:
         self.value = 0.0
+        self.inherited = 0.0
+        self.inherited_seconds = 0.0
         self._on_report = on_report
 
     def report(self, progress: float) -> None:
         """Raise the value; a lower one is ignored, one beyond 1 is 1."""
         self.value = max(self.value, min(float(progress), 1.0))
         self._on_report(self.value)
+
+    @property
+    def pace(self) -> float:
+        """How much this run has done itself of what was left to it, 0-1."""
+        return (self.value - self.inherited) / (1 - self.inherited) if self.inherited < 1 else 0.0
+
+    def inherit(self, progress: float, seconds: float) -> None:
+        """Begin where earlier runs stopped, which have worked for so long."""
+        self.inherited, self.inherited_seconds = progress, seconds
+        self.report(progress)
 
     def watch(
         self, items: Iterable[T], total: Total, *, begin: float, end: float, check: Callable[[], None]

@@ -39,13 +39,15 @@ class Work:
         if self.megapixels(source_frames) > limits.max_task_megapixels:
             raise Rejected("too_much_work", **self._facts(source_frames, name, limits.max_task_megapixels))
 
-    def limited(self, frames: Iterable[T], *, name: str, limits: LimitSettings) -> Iterator[T]:
+    def limited(self, frames: Iterable[T], before: int = 0, *, name: str, limits: LimitSettings) -> Iterator[T]:
         """Pass a source's frames on and count them: containers may tell no number of frames, or a wrong one.
+
+        `before` of them came earlier.
 
         Raises JobFailed, with the same sentence as `check`, at the frame that goes beyond the limit.
         """
         limit = limits.max_task_megapixels
-        for count, frame in enumerate(frames, start=1):
+        for count, frame in enumerate(frames, start=before + 1):
             if self.megapixels(count) > limit:
                 raise JobFailed("too_much_work", **self._facts(count, name, limit))
             yield frame

@@ -18,10 +18,13 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.schema import SchemaManager
 
 RUN = "kinora.run"
+HELP = "kinora.help"
 DELIVER = "kinora.deliver"
 CALLBACKS = "callbacks"
 HOUSEKEEPING = "housekeeping"
 CHANNEL = "procrastinate_queue_v1#"  # this and a queue's name: the channel on which its workers are notified
+
+BEHIND_TASKS = -1  # the priority of help: whole tasks, at 0, go first
 
 HEARTBEAT_SECONDS = 5.0  # between two heartbeats of a worker, and between two searches for stalled workers
 STALLED_SECONDS = 25.0  # a worker without a heartbeat for so long, while the storage answered, is taken for dead
@@ -35,8 +38,8 @@ class AbandonedJob:
 
     job: int
     worker: int | None
-    task: str  # RUN, DELIVER or a periodic task
-    row: UUID | None  # of RUN and DELIVER
+    task: str  # RUN, HELP, DELIVER or a periodic task
+    row: UUID | None  # of RUN, HELP and DELIVER
 
 
 class Queue:
@@ -48,6 +51,37 @@ class Queue:
     async def defer_run(self, connection: Connection, service: str, kind: str, version: str, row: UUID) -> int:
         """Queue a run for the runners of a version inside the caller's transaction; return the job's id."""
         return await self._defer(connection, RUN, run_queue(service, kind, version), row)
+
+    async def defer_help(self, connection: Connection, service: str, kind: str, version: str, row: UUID) -> int:
+        """Queue a call for help with a run, behind all runs, inside the caller's transaction; return the job's id."""
+        return await self._defer(connection, HELP, run_queue(service, kind, version), row, priority=BEHIND_TASKS)
+
+    async def drop_help(self, connection: Connection, row: UUID) -> None:
+        """Delete the calls for help with a run that nobody follows, inside the caller's transaction."""
+        await connection.execute(
+            "DELETE FROM procrastinate_jobs WHERE task_name = %s AND args->>'id' = %s AND status = 'todo'",
+            (HELP, str(row)),
+        )
+
+    async def helpers(self, connection: Connection, row: UUID) -> tuple[int, int]:
+        """Count the calls for help with a run that wait, and those that a runner follows."""
+        cursor = await connection.execute(
+            "SELECT count(*) FILTER (WHERE status = 'todo') AS waiting,"
+            " count(*) FILTER (WHERE status = 'doing') AS busy"
+            " FROM procrastinate_jobs WHERE task_name = %s AND args->>'id' = %s AND status IN ('todo', 'doing')",
+            (HELP, str(row)),
+        )
+        [found] = await cursor.fetchall()
+        return found["waiting"], found["busy"]
+
+    async def runs_wait(self, connection: Connection, queue: str) -> bool:
+        """Whether a whole run waits in a queue for a runner."""
+        cursor = await connection.execute(
+            "SELECT 1 FROM procrastinate_jobs WHERE queue_name = %s AND task_name = %s AND status = 'todo'"
+            " AND (scheduled_at IS NULL OR scheduled_at <= now()) LIMIT 1",
+            (queue, RUN),
+        )
+        return await cursor.fetchone() is not None
 
     async def defer_callback(self, connection: Connection, callback: UUID) -> int:
         """Queue a delivery inside the caller's transaction; return the job's id."""
@@ -131,9 +165,10 @@ class Queue:
         else:
             await connection.execute("SELECT procrastinate_finish_job_v1(%s, 'failed', true)", (abandoned.job,))
 
-    async def _defer(self, connection: Connection, task: str, queue: str, id_: UUID) -> int:
+    async def _defer(self, connection: Connection, task: str, queue: str, id_: UUID, *, priority: int = 0) -> int:
         with _psycopg_errors():
-            return await self._app.configure_task(task, queue=queue, connection=connection).defer_async(id=str(id_))
+            job = self._app.configure_task(task, queue=queue, connection=connection, priority=priority)
+            return await job.defer_async(id=str(id_))
 
 
 async def jobs_of(connection: Connection, worker: int) -> list[AbandonedJob]:

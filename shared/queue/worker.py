@@ -47,7 +47,7 @@ class WorkerPlan:
     """What a worker does: the queues that it serves, and how."""
 
     queues: tuple[str, ...]
-    handlers: Mapping[str, Handler]  # RUN and DELIVER; called with the id that the job carries
+    handlers: Mapping[str, Handler]  # of RUN, HELP and DELIVER; called with the id that the job carries
     periodic_tasks: Mapping[str, tuple[str, PeriodicTask]]  # name -> cron expression and what to do
     recover: Callable[[AbandonedJob], Awaitable[None]]  # requeues or fails a dead worker's job
     every_heartbeat: tuple[PeriodicTask, ...] = ()  # done every HEARTBEAT_SECONDS; one that hangs delays no other
@@ -96,6 +96,11 @@ class QueueWorker:
         finally:
             for heartbeat in heartbeats:
                 heartbeat.cancel()
+
+    @property
+    def id(self) -> int | None:
+        """The number under which the queue knows this worker now; None before it has begun."""
+        return self._jobs.worker
 
     async def owns_run(self, connection: Connection, row: UUID) -> bool:
         """Whether the queue counts this run as this worker's."""

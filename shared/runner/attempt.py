@@ -13,12 +13,14 @@ from shared.database.pool import Connection, Pool
 from shared.errors import Problem, Unavailable
 from shared.pipeline.job import JobStopped, Result
 from shared.queue.client import Queue
+from shared.runner.cancellation import CancellationToken
 from shared.runner.ending import Ending, cancelled, ending_of
 from shared.runner.gpu_lock import hold_gpu
 from shared.runner.model_thread import ModelThread
-from shared.runner.running_job import CancellationToken, RunningJob
+from shared.runner.running_job import RunningJob
+from shared.runner.segment_ledger import SegmentLedger
 from shared.settings import Settings
-from shared.tasks import callbacks, rows
+from shared.tasks import callbacks, helping, rows, segments
 from shared.tasks.rows import TaskRow
 from shared.tasks.workspace import Workspace
 from shared.vocabulary import TaskState
@@ -46,7 +48,15 @@ class Attempt:
         self._workspace = Workspace(settings)
         self._loop = asyncio.get_running_loop()
         self._token = CancellationToken()
-        self._job = RunningJob(row, settings, self._workspace.folder(row), self._token, self._confirm_ownership)
+        self._job = RunningJob(
+            row,
+            settings,
+            workdir=self._workspace.folder(row),
+            token=self._token,
+            confirm=self._confirm_ownership,
+            ledger=SegmentLedger(row, pool, self._token, queue=queue, helpers=settings.limits.helpers),
+            maker=str(row.attempt),
+        )
         # When the pipeline began; waiting for the GPU does not count. The model's thread writes it once, the event loop
         # only compares it: to read the old value means to notice a time limit at the next turn.
         self._began_at = math.inf
@@ -55,16 +65,26 @@ class Attempt:
         """Run the pipeline and store what comes of it. Ends the process around a pipeline that does not stop."""
         thread = self._model_thread.submit(self._work)
         while not (await asyncio.wait({thread}, timeout=PROGRESS_SECONDS))[0]:
-            if time.monotonic() - self._began_at > self._settings.limits.task_timeout_seconds:
+            if self._worked_seconds() > self._settings.limits.task_timeout_seconds:
                 self._token.cancel("out_of_time")
             if self._token.overdue(GRACE_SECONDS):
                 await self._exit_process()
             await self._send_heartbeat()
         return await self._conclude(await thread)
 
+    def wind_down(self) -> None:
+        """Have the pipeline stop after the segment that it is making, where it makes any; the task waits for another
+        attempt, which goes on there.
+        """  # fmt: skip
+        self._token.wind_down()
+
     def requeue(self) -> None:
         """Have the pipeline stop and the task wait for another attempt."""
         self._token.cancel("draining")
+
+    def _worked_seconds(self) -> float:
+        """Return how long this attempt has worked, and earlier ones on what they left to it; waiting is no work."""
+        return time.monotonic() - self._began_at + self._job.progress.inherited_seconds
 
     def _work(self) -> Result | BaseException:
         """Do what happens in the model's thread; return what came of it."""
@@ -97,6 +117,7 @@ class Attempt:
             self._withdraw_outputs()
         if stored is None:
             return "fenced"
+        await self._remove_segments()
         logger.info("task %s: %s", self._row.task_id, stored)
         return "ended"
 
@@ -106,6 +127,17 @@ class Attempt:
             self._job.outputs.withdraw()
         except (OSError, Problem) as problem:
             logger.warning("task %s: its files could not be removed: %s", self._row.task_id, problem)
+
+    @property
+    def _may_have_segments(self) -> bool:
+        return self._job.segments.used or self._row.attempt > 1
+
+    async def _remove_segments(self) -> None:
+        """Remove what attempts have left to each other, now that the task has its end."""
+        if self._may_have_segments and await asyncio.to_thread(self._workspace.remove_segments, self._row):
+            with suppress(Unavailable):  # their rows are found later
+                async with self._pool.transaction() as connection:
+                    await helping.end(connection, self._queue, self._row.id)
 
     async def _store_requeue(self, connection: Connection) -> None:
         await rows.requeue(connection, self._row.id, attempt=self._row.attempt, crashed=False)
@@ -121,13 +153,16 @@ class Attempt:
             return None
         if now.cancel and ending.state == "succeeded":
             ending = cancelled(self._row, self._settings)
+        details = dict(self._job.details)  # a copy: a pipeline that does not stop may still write
+        if self._may_have_segments and (made := (await segments.summaries(connection, [now])).get(now.id)):
+            details["segments"] = made | {"running": 0}
         await callbacks.finish_task(
             connection,
             self._queue,
             self._row,
             ending.state,
             ending.callback,
-            details=dict(self._job.details),  # a copy: a pipeline that does not stop may still write
+            details=details,
             artifact=ending.artifact,
             artifact_key=ending.artifact_key,
         )
@@ -138,7 +173,7 @@ class Attempt:
         with suppress(Unavailable):
             async with self._pool.transaction() as connection:
                 progress = min(self._job.progress.value, UNFINISHED)
-                now = await rows.record_heartbeat(connection, self._row, progress)
+                now = await rows.record_heartbeat(connection, self._row, progress, self._job.progress.pace)
             self._obey(now)
 
     def _confirm_ownership(self) -> None:
@@ -170,5 +205,7 @@ class Attempt:
                 await self._pool.retry_until_committed(store_end, seconds=FINAL_WRITE_SECONDS)
         with suppress(OSError, Problem):
             self._job.outputs.sweep()
+            if reason not in {"draining", "fenced"}:
+                self._job.segments.remove()
         self._workspace.remove_scratch(self._row)
         os._exit(EXIT_UNRESPONSIVE)

@@ -7,7 +7,7 @@ from typing import Any
 from shared.contract.messages import Callback
 from shared.errors import JobFailed, Problem
 from shared.pipeline.job import JobStopped, Result
-from shared.runner.running_job import StopReason
+from shared.runner.cancellation import StopReason
 from shared.settings import Settings
 from shared.tasks import callbacks
 from shared.tasks.rows import TaskRow

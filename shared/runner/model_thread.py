@@ -30,10 +30,14 @@ class ModelThread:
         """Run `work` in the thread, in a copy of the caller's context: what it logs belongs to the caller's task."""
         return asyncio.get_running_loop().run_in_executor(self._executor, contextvars.copy_context().run, work)
 
+    async def load(self) -> None:
+        """Load the model unless that was done; raise what keeps it from being loaded."""
+        await self.submit(self._load)
+
     async def preload(self) -> None:
         """Load the model ahead of the first task, which tries again if that fails."""
         try:
-            await self.submit(self._load)
+            await self.load()
         except Exception:
             logger.exception("the model could not be loaded ahead of the first task")
 

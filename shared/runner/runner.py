@@ -10,10 +10,11 @@ from uuid import UUID
 from shared import logs
 from shared.database.pool import Pool
 from shared.errors import Unavailable
-from shared.queue.client import RUN, AbandonedJob, Queue, run_queue
+from shared.queue.client import HELP, RUN, AbandonedJob, Queue, run_queue
 from shared.queue.worker import QueueWorker, TryLater, WorkerPlan
 from shared.queue.worker_slot import Slot
 from shared.runner.attempt import EXIT_UNRESPONSIVE, Attempt
+from shared.runner.helping import Helper
 from shared.runner.model_thread import ModelThread
 from shared.settings import Settings
 from shared.tasks import heartbeats, rows
@@ -51,7 +52,8 @@ class Runner:
         self._queue = Queue()
         self._recovery = TaskRecovery(settings, pool, self._queue)
         self._worker = QueueWorker(pool.raw, slot)
-        self._attempt: Attempt | None = None  # the running one
+        self._attempt: Attempt | Helper | None = None  # the running one
+        self._unhelpful: set[UUID] = set()  # tasks with which this runner cannot help
         self._drained = False  # the running attempt has had its time to finish
 
     async def serve(self) -> None:
@@ -68,15 +70,17 @@ class Runner:
     def _plan(self) -> WorkerPlan:
         return WorkerPlan(
             queues=(run_queue(self._service, self._kind, self._settings.version),),
-            handlers={RUN: self._run},
+            handlers={RUN: self._run, HELP: self._help},
             periodic_tasks=self._recovery.periodic_tasks,
             recover=self._recover,
             every_heartbeat=(self._record_version, self._recovery.reap_dead_workers),
         )
 
     async def _drain(self) -> None:
-        """Give the running attempt its time to finish, then requeue its task."""
+        """Give the running attempt its time to finish, or a segment of it; then requeue its task."""
         await self._stopping.wait()
+        if self._attempt:
+            self._attempt.wind_down()
         await asyncio.sleep(self._settings.limits.drain_seconds)
         self._drained = True
         if self._attempt:
@@ -93,11 +97,10 @@ class Runner:
             return
         logs.this_process_runs(task_id=row.task_id, attempt=row.attempt)
         logger.info("task %s: attempt %s begins", row.task_id, row.attempt)
-        self._attempt = Attempt(row, self._settings, self._pool, self._queue, self._model)
-        if self._drained:  # the time was over while the row was being claimed
-            self._attempt.requeue()
+        self._attempt = attempt = Attempt(row, self._settings, self._pool, self._queue, self._model)
+        self._hurry()
         try:
-            match await self._attempt.run():
+            match await attempt.run():
                 case "requeued":
                     raise TryLater
                 case "fenced":
@@ -105,6 +108,27 @@ class Runner:
         finally:
             self._attempt = None
             logs.this_process_runs()
+
+    async def _help(self, row_id: UUID) -> None:
+        """Make segments of a task that another runner works on. The queue's handler."""
+        self._predecessor_killed = False
+        worker = self._worker.id
+        if row_id in self._unhelpful or worker is None:
+            return
+        self._attempt = helper = Helper(row_id, self._settings, self._pool, self._queue, self._model, worker=worker)
+        self._hurry()
+        try:
+            if not await helper.run():
+                self._unhelpful.add(row_id)
+        finally:
+            self._attempt = None
+
+    def _hurry(self) -> None:
+        """Tell what has just begun that this runner is stopping, or that the time for it is over."""
+        if self._attempt and self._stopping.is_set():
+            self._attempt.wind_down()
+        if self._attempt and self._drained:
+            self._attempt.requeue()
 
     async def _claim(self, row_id: UUID) -> rows.TaskRow | None:
         """Return the row with its next attempt, None when it does not wait any more."""

@@ -1,49 +1,19 @@
 """One attempt of an accepted task, as its pipeline sees it: the runner's side of the `Job` protocol."""
 
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from shared.files.handles import InputFile, OutputFile
+from shared.files.handles import InputFile, OutputDir, OutputFile
 from shared.files.media_roots import MediaRoots
-from shared.pipeline.job import JobStopped, Outputs, Progress, Total
+from shared.pipeline.job import Outputs, Progress, Total
+from shared.pipeline.segment_store import Ledger, SegmentStore
+from shared.runner.cancellation import CancellationToken
 from shared.settings import Settings
 from shared.tasks.rows import TaskRow
 
 T = TypeVar("T")
-StopReason = Literal["cancelled", "out_of_time", "draining", "fenced"]
-
-
-class CancellationToken:
-    """Cancelled at most once, from the runner's event loop; the model's thread sees it at its next check.
-
-    `reason` and the time are written before the event is set and never after, and the thread reads them only once it
-    has seen the event: it never sees one without the other.
-    """
-
-    def __init__(self) -> None:
-        self.reason: StopReason | None = None
-        self._cancelled_at = 0.0
-        self._cancelled = threading.Event()
-
-    def cancel(self, reason: StopReason) -> None:
-        """Ask the pipeline to stop; the first reason counts."""
-        if not self._cancelled.is_set():
-            self.reason = reason
-            self._cancelled_at = time.monotonic()
-            self._cancelled.set()
-
-    def overdue(self, grace_seconds: float) -> bool:
-        """Whether the pipeline has not stopped for so long after it was asked to."""
-        return self._cancelled.is_set() and time.monotonic() - self._cancelled_at > grace_seconds
-
-    def check(self) -> None:
-        """Raise JobStopped once cancelled."""
-        if self._cancelled.is_set():
-            raise JobStopped(self.reason)
 
 
 class RunningJob:
@@ -53,8 +23,17 @@ class RunningJob:
     """
 
     def __init__(
-        self, row: TaskRow, settings: Settings, workdir: Path, token: CancellationToken, confirm: Callable[[], None]
+        self,
+        row: TaskRow,
+        settings: Settings,
+        *,
+        workdir: Path,
+        token: CancellationToken,
+        confirm: Callable[[], None],
+        ledger: Ledger,
+        maker: str,
     ) -> None:
+        """`maker` tells files that are not finished apart: the attempt's number, a helper's name."""
         self.service: str = row.service
         self.kind: str = row.kind
         self.task_id = row.task_id
@@ -68,9 +47,12 @@ class RunningJob:
         self._roots = MediaRoots(settings)
         self._request = row.request
         dist_dir: str = row.request["dist_dir"]
-        self.outputs = Outputs(
-            lambda: self._roots.open_dist_dir(self._roots.dist_dir("dist_dir", dist_dir)), f"{row.mark}{row.attempt}"
-        )
+
+        def open_folder() -> OutputDir:
+            return self._roots.open_dist_dir(self._roots.dist_dir("dist_dir", dist_dir))
+
+        self.outputs = Outputs(open_folder, f"{row.mark}{maker}")
+        self.segments = SegmentStore(open_folder, row.mark, maker, ledger)
 
     def input(self, path: str) -> InputFile:
         field = next((name for name, value in self._request.items() if value == path), "input")
@@ -84,6 +66,9 @@ class RunningJob:
 
     def report(self, progress: float) -> None:
         self.progress.report(progress)
+
+    def inherit(self, progress: float, seconds: float) -> None:
+        self.progress.inherit(progress, seconds)
 
     def check(self) -> None:
         self._token.check()

@@ -105,6 +105,7 @@ class Acceptance:
         """Check everything that can be known before storing anything: paths, headers, disk."""
         paths, dist_dir, fingerprint = await asyncio.to_thread(self._resolve, request, inputs)
         headers = {field: await self._probes.probe(paths[field], kind) for field, kind in inputs.items()}
+        await asyncio.to_thread(self._check_room_for_segments, dist_dir, paths, headers)
         return ValidatedRequest(request, paths, headers, dist_dir, fingerprint)
 
     def _estimated(self, work: WorkOf | None, checked: ValidatedRequest) -> tuple[dict[str, Any], Rejected | None]:
@@ -136,6 +137,20 @@ class Acceptance:
         identity = [fields, [(stat.st_size, stat.st_mtime_ns) for stat in stats]]
         return paths, dist_dir, hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
+    def _check_room_for_segments(
+        self, dist_dir: Path, paths: Mapping[str, Path], headers: Mapping[str, MediaHeader]
+    ) -> None:
+        """Raise Rejected unless a long video has room twice: its segments stay until the result is complete."""
+        wanted = self._settings.limits.segment_seconds
+        long = {field: header.duration_seconds for field, header in headers.items() if is_long(header, wanted)}
+        if not long:
+            return
+        need = sum(_stat(field, paths[field]).st_size * (2 + wanted / seconds) for field, seconds in long.items())
+        try:
+            check_disk_space([dist_dir], round(need))
+        except JobFailed as problem:
+            raise Rejected(problem.key, **problem.facts) from problem
+
     async def _is_known(self, connection: Connection, queue: Queue, checked: ValidatedRequest, kind: TaskKind) -> bool:
         """Answer a body that was posted before; True when there is nothing to run. Raises Rejected."""
         task_id = checked.request.task_id
@@ -163,6 +178,11 @@ async def _prepared(prepare: Prepare | None, checked: ValidatedRequest) -> tuple
         return (await prepare(checked) if prepare else {}), None
     except Rejected as refusal:
         return {}, refusal
+
+
+def is_long(header: MediaHeader, segment_seconds: float) -> bool:
+    """Whether a video may be made in segments, which lie beside the result until it is complete."""
+    return header.kind == "video" and header.duration_seconds > segment_seconds
 
 
 def _stat(field: str, path: Path) -> os.stat_result:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from shared.settings.group import Group
 from shared.settings.values import written
@@ -15,13 +15,22 @@ class LimitSettings(Group):
     """The most waiting tasks of one service; beyond it the answer is "busy"."""
 
     task_timeout_seconds: PositiveFloat = 14400
-    """The longest run of a task, in seconds."""
+    """The longest run of a task, in seconds; of a long video, the work on what is kept, over all attempts."""
+
+    segment_seconds: PositiveFloat = 10
+    """About how much of a long video is made at a time, in seconds of the source; a kill costs at most so much work."""
+
+    helpers: Annotated[
+        NonNegativeInt | None, Field(json_schema_extra={"written_default": "as many as have nothing else to do"})
+    ] = None
+    """How many other runners may make segments of one task at the same time; 0: none."""
 
     max_task_megapixels: PositiveFloat = 16_000_000
     """The most work of a task, in megapixels computed; docs/operations.md says how it is counted."""
 
     drain_seconds: Annotated[float, Field(ge=0)] = 600
-    """How long a stop waits for the running task, in seconds; then the task goes back to the queue."""
+    """How long a stop waits for the running task, or its running segment, in seconds; then the task goes back to the
+    queue."""
 
     keep_days: PositiveFloat = 30
     """How long the records of ended tasks are kept, in days."""

@@ -10,10 +10,10 @@ from uuid import UUID
 from shared import logs
 from shared.database.pool import Connection, Pool
 from shared.errors import JobFailed
-from shared.queue.client import DELIVER, RUN, AbandonedJob, Queue, run_queue
+from shared.queue.client import DELIVER, HELP, RUN, AbandonedJob, Queue, run_queue
 from shared.queue.worker import PeriodicTask
 from shared.settings import Settings
-from shared.tasks import callbacks, heartbeats, rows
+from shared.tasks import callbacks, heartbeats, helping, rows, segments
 from shared.tasks.submission import enqueue_job
 from shared.tasks.workspace import Workspace
 from shared.vocabulary import TaskState
@@ -58,26 +58,33 @@ class TaskRecovery:
         for left in remains:
             if left.task != RUN:  # of a task's run, `recover_run` says which task it was
                 logger.warning("job %s (%s %s) lost its worker", left.job, left.task, left.row)
-            await self.recover_job(left)
+            await self.recover_job(left, host_lost=True)
         await self._reassign_orphans()
 
-    async def recover_job(self, left: AbandonedJob, *, killed: bool = False) -> None:
+    async def recover_job(self, left: AbandonedJob, *, killed: bool = False, host_lost: bool = False) -> None:
         """Decide about a job in a dead worker's hands. Doing this twice, or by two at once, changes nothing.
 
-        `killed`: its process was ended from outside, which says nothing of the job.
+        `killed`: its process was ended from outside, which says nothing of the job. `host_lost`: nothing more is known
+        than that its host is silent.
         """
         if left.task == RUN and left.row is not None:
-            await self.recover_run(left.row, left, killed=killed)
+            await self.recover_run(left.row, left, killed=killed, host_lost=host_lost)
             return
 
         async def decide(connection: Connection) -> None:
             if await self._queue.lock_if_abandoned(connection, left):
-                # A periodic task is queued again by the clock; its next turn may be waiting, and two must not.
+                if left.task == HELP and left.row is not None and left.worker is not None:
+                    crashed = not (killed or host_lost)
+                    await helping.release(connection, left.row, left.worker, crashed=crashed)
+                # A periodic task is queued again by the clock; its next turn may be waiting, and two must not. Help is
+                # called for again by the task's own attempt.
                 await self._queue.requeue_or_fail(connection, left, again=left.task == DELIVER)
 
         await self._pool.retry_until_committed(decide)
 
-    async def recover_run(self, row_id: UUID, left: AbandonedJob | None = None, *, killed: bool = False) -> bool:
+    async def recover_run(
+        self, row_id: UUID, left: AbandonedJob | None = None, *, killed: bool = False, host_lost: bool = False
+    ) -> bool:
         """Decide about a run whose runner died: True when it shall run again, False when it has its end.
 
         Doing this twice for one death changes nothing: only a row that still says "running" counts a crash, and only a
@@ -89,7 +96,7 @@ class TaskRecovery:
             if left and not await self._queue.lock_if_abandoned(connection, left):
                 return None
             if row and row.active:
-                row = await self._next(connection, row, killed=killed)
+                row = await self._next(connection, row, killed=killed, host_lost=host_lost)
             if left:
                 await self._queue.requeue_or_fail(connection, left, again=row is not None and row.active)
             return row
@@ -99,19 +106,36 @@ class TaskRecovery:
             return False
         with logs.about(service=row.service, kind=row.kind, task_id=row.task_id):
             logger.warning("task %s lost its runner: %s", row.task_id, row.state)
-            if row.state in {CANCELLED, FAILED}:
-                await asyncio.to_thread(self._workplace.clear, row)
+            if row.state in {CANCELLED, FAILED} and await asyncio.to_thread(self._workplace.clear, row):
+                await self._pool.retry_until_committed(partial(helping.end, queue=self._queue, task=row.id))
         return row.active
 
-    async def _next(self, connection: Connection, row: rows.TaskRow, *, killed: bool) -> rows.TaskRow | None:
-        """Return what becomes of an active row whose runner is gone: it waits again, or it has its end."""
+    async def _next(
+        self, connection: Connection, row: rows.TaskRow, *, killed: bool, host_lost: bool
+    ) -> rows.TaskRow | None:
+        """Return what becomes of an active row whose runner is gone: it waits again, or it has its end.
+
+        A task in segments ends when its runners die again and again in the same segment, or before any: with each one
+        that is finished, the count begins anew.
+        """
+        progress = await segments.last_progress(connection, row.id)
+        died_in = None
+        if row.state == "running":
+            died_in = await segments.count_death(connection, row, crashed=not (killed or host_lost))
+        if died_in or progress.attempt:  # the loss of a host, too, says nothing of a task that gets on
+            killed = killed or host_lost
         row = await rows.requeue(connection, row.id, crashed=not killed) or row
+        crashes, attempts = row.crashes - progress.crashes, row.attempt - progress.attempt
+        if died_in:
+            crashes, attempts = died_in.crashes, died_in.begun
         if row.cancel:
             problem, state = JobFailed("cancelled"), CANCELLED
-        elif row.crashes >= CRASH_LIMIT:
-            problem, state = JobFailed("poison", crashes=row.crashes), FAILED
-        elif killed and row.attempt >= KILL_LIMIT:
-            problem, state = JobFailed("killed_too_often", attempts=row.attempt), FAILED
+        elif crashes >= CRASH_LIMIT and died_in:
+            problem, state = JobFailed("poison_segment", crashes=crashes, frames=died_in.frames), FAILED
+        elif crashes >= CRASH_LIMIT:
+            problem, state = JobFailed("poison", crashes=crashes), FAILED
+        elif killed and attempts >= KILL_LIMIT:
+            problem, state = JobFailed("killed_too_often", attempts=attempts), FAILED
         else:
             return row
         body = callbacks.failure(row, problem, self._settings.language)
@@ -155,6 +179,15 @@ class TaskRecovery:
                 await self._pool.retry_until_committed(partial(self._queue_anew, row=row))
         async with self._pool.transaction() as connection:
             await callbacks.requeue_orphaned(connection, self._queue)
+        await self._remove_left_segments()
+
+    async def _remove_left_segments(self) -> None:
+        """Remove the segments of tasks whose runner was killed between their end and the removal."""
+        async with self._pool.transaction() as connection:
+            found = [await rows.read(connection, task) for task in await segments.of_ended_tasks(connection)]
+        for row in filter(None, found):
+            if await asyncio.to_thread(self._workplace.remove_segments, row):
+                await self._pool.retry_until_committed(partial(helping.end, queue=self._queue, task=row.id))
 
     async def _queue_anew(self, connection: Connection, row: rows.TaskRow) -> None:
         version = row.runs_on or self._settings.version

@@ -146,14 +146,19 @@ async def claim(connection: Connection, row: UUID) -> TaskRow | None:
     )
 
 
-async def record_heartbeat(connection: Connection, row: TaskRow, progress: float) -> TaskRow | None:
-    """Record the progress and the heartbeat of an attempt; None when it lost its fence. Shown progress never falls."""
+async def record_heartbeat(
+    connection: Connection, row: TaskRow, progress: float, pace: float | None = None
+) -> TaskRow | None:
+    """Record the progress and the heartbeat of an attempt; None when it lost its fence. Shown progress never falls.
+
+    `pace` is what this attempt has done of what was left to it, all of `progress` where it began at 0.
+    """
     await connection.execute("SELECT set_config('synchronous_commit', 'off', true)")  # half a second may get lost
     return await _update(
         connection,
         "SET pace = %s, progress = GREATEST(progress, %s), beat_at = now()"
         " WHERE id = %s AND attempt = %s AND state = 'running'",
-        progress, progress, row.id, row.attempt,
+        progress if pace is None else pace, progress, row.id, row.attempt,
     )  # fmt: skip
 
 

@@ -1,9 +1,11 @@
 """Tasks as the task list shows them: the newest run of each, with its queue position and the expected time."""
 
+from dataclasses import replace
 from typing import Any
 
 from shared.contract.messages import Callback, CallbackView, TaskView
 from shared.database.pool import Connection
+from shared.tasks import segments
 from shared.tasks.queue_estimate import QueueEstimate
 from shared.tasks.rows import COLUMNS, TaskRow
 from shared.vocabulary import ServiceName, TaskState
@@ -28,6 +30,8 @@ async def newest_runs(
         kind: await QueueEstimate.read(connection, service, kind, [row.id for row in rows if row.state == "queued"])
         for kind in {row.kind for row in rows if row.active}
     }
+    made = await segments.summaries(connection, [row for row in rows if row.active])
+    rows = [replace(row, details=row.details | {"segments": made[row.id]}) if row.id in made else row for row in rows]
     return [_view(row, deliveries.get(row.id, CallbackView()), estimates.get(row.kind)) for row in rows]
 
 

@@ -10,11 +10,13 @@ from uuid import UUID
 
 from shared.errors import JobFailed, Problem
 from shared.files.media_roots import MediaRoots
+from shared.pipeline.segment_store import SEGMENTS
 from shared.settings import Settings
 from shared.tasks.rows import TaskRow
 
 STALE_SECONDS = 600.0  # a scratch folder older than this is not one that is being created
 RESERVE_BYTES = 256 << 20  # what a task may need at least, and the machine must keep
+_LOGGED_NAMES = 10  # of many segments
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +33,8 @@ class Workspace:
         return self._work / row.id.hex
 
     def prepare(self, row: TaskRow) -> Path:
-        """Return an empty scratch folder, after removing all files of dead attempts of this run."""
-        self.clear(row)
+        """Return an empty scratch folder, after removing all files of dead attempts of this run but their segments."""
+        self.clear(row, but=SEGMENTS)
         folder = self.folder(row)
         folder.mkdir(parents=True)
         return folder
@@ -41,18 +43,30 @@ class Workspace:
         """Raise JobFailed unless there is room where the run writes; Rejected for an output folder that is no more."""
         check_disk_space([self._roots.dist_dir("dist_dir", row.request["dist_dir"]), self._state_dir])
 
-    def clear(self, row: TaskRow) -> None:
-        """Remove the files of a run without a result: scratch, part files, published files that no callback names."""
+    def clear(self, row: TaskRow, *, but: str = "") -> bool:
+        """Remove the files of a run without a result: scratch, part files, published files that no callback names.
+
+        Segments are removed as well, unless `but` is `SEGMENTS`. False where the output folder refused.
+        """
         shutil.rmtree(self.folder(row), ignore_errors=True)
+        return self._sweep(row, row.mark, but=but)
+
+    def remove_segments(self, row: TaskRow) -> bool:
+        """Remove the segments of a task that has ended; False where that failed."""
+        return self._sweep(row, f"{row.mark}{SEGMENTS}")
+
+    def _sweep(self, row: TaskRow, prefix: str, *, but: str = "") -> bool:
+        """Remove hidden and published files from the output folder; False, and a line in the log, where that failed."""
         try:
             dist_dir = self._roots.dist_dir("dist_dir", row.request["dist_dir"])
             with self._roots.open_dist_dir(dist_dir) as folder:
-                swept = folder.sweep(row.mark)
+                swept = folder.sweep(prefix, but=but)
         except (Problem, OSError) as problem:
             logger.warning("could not clear the output folder of task %s: %s", row.task_id, problem)
-        else:
-            if swept:
-                logger.info("removed leftovers of task %s: %s", row.task_id, ", ".join(swept))
+            return False
+        if swept:
+            logger.info("removed leftovers of task %s: %s", row.task_id, ", ".join(swept[:_LOGGED_NAMES]))
+        return True
 
     def stale(self) -> dict[UUID, Path]:
         """Return the old scratch folders on this machine by the run that they belong to; new ones may be in use."""

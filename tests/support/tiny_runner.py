@@ -21,15 +21,17 @@ Model = float
 
 class TinyRequest(TaskRequest):
     """`behaviour`: work in steps of 20 ms, sign with the name of its home and its version, crash the runner,
-    fail, break, wedge (never check), publish then crash.
+    fail, break, wedge (never check), publish then crash; video, upscale, interpo: make the negative of `note`, a path,
+    or have a service's own pipeline enlarge or multiply it, `seconds` a frame. A negative crashes at `crash_at`.
     """
 
     seconds: Annotated[float, Number(0, 3600)] = 0.0
     behaviour: Annotated[
-        Literal["work", "sign", "crash", "fail", "break", "wedge", "publish_crash"],
-        Choice("work", "sign", "crash", "fail", "break", "wedge", "publish_crash"),
+        Literal["work", "sign", "crash", "fail", "break", "wedge", "publish_crash", "video", "upscale", "interpo"],
+        Choice("work", "sign", "crash", "fail", "break", "wedge", "publish_crash", "video", "upscale", "interpo"),
     ] = "work"
     note: Annotated[str, Text()] = ""
+    crash_at: Annotated[float, Number(-1, 1_000_000)] = -1.0  # seconds of the source
 
 
 def load(_settings: Settings) -> Model:
@@ -38,6 +40,15 @@ def load(_settings: Settings) -> Model:
 
 def work(job: Job, request: TinyRequest, model: Model) -> Result:
     match request.behaviour:
+        case "video" | "upscale" | "interpo":
+            from tests.support import tiny_video  # noqa: PLC0415  # codecs, which the other tasks do not need
+
+            if request.behaviour == "video":
+                return tiny_video.negative(
+                    job, request, request.note, seconds=request.seconds, crash_at=request.crash_at
+                )
+            make = tiny_video.enlarged if request.behaviour == "upscale" else tiny_video.multiplied
+            return make(job, request, request.note, seconds=request.seconds)
         case "crash":
             os._exit(9)
         case "fail":

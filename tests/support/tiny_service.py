@@ -42,7 +42,7 @@ class TinyService:
         self.out = home / "out"
         self.state = home / "state"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("KINORA_")}
-        self._environment = inherited | {
+        self.environment = inherited | {
             "KINORA_STATE_DIR": str(self.state),
             "KINORA_MEDIA_ROOTS": str(home),
             "KINORA_CALLBACK_URL": receiver.url,
@@ -58,7 +58,7 @@ class TinyService:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=self._environment,
+                env=self.environment,
                 cwd=ROOT,
                 text=True,
             )

@@ -49,7 +49,7 @@ def honest_history() -> History:
         ],
         writers=[Writers(1.2, {"10": ".1.mp4.part"}), Writers(2.2, {"11": ".1.mp4.part"}), Writers(2.3, {})],
         tasks=[
-            FinalTask(1, "succeeded", 2, "delivered", callback(1)),
+            FinalTask(1, "succeeded", 2, "delivered", callback(1), repeated_segments=1),
             FinalTask(2, "succeeded", 1, "delivered", callback(2)),
         ],
         files=[FinalFile("1.mp4", whole=True, grew=False), FinalFile("2.mp4", whole=True, grew=False)],
@@ -64,7 +64,9 @@ def verdict_after(doctor: Callable[[History], object]) -> Verdict:
 
 def test_an_honest_history_is_all_zeros_and_counts_the_task_that_ran_twice() -> None:
     verdict = check(honest_history())
-    assert verdict.line() == "kills=1 accepted=2 lost=0 undelivered=0 overlaps=0 torn_files=0 run_twice=1"
+    assert verdict.line() == (
+        "kills=1 accepted=2 lost=0 undelivered=0 overlaps=0 torn_files=0 run_twice=1 repeated_segments=1"
+    )
     assert verdict.kept
 
 
@@ -162,6 +164,14 @@ def test_a_broken_promise_is_found_and_named(doctor: Callable[[History], object]
     assert verdict.findings[promise], verdict
 
 
+def test_more_repeated_segments_than_kills_are_a_broken_promise() -> None:
+    history = honest_history()
+    history.tasks[1] = replace(history.tasks[1], repeated_segments=1)
+    verdict = check(history)
+    assert not any(verdict.findings.values())
+    assert not verdict.kept
+
+
 def test_a_job_that_killed_its_runner_three_times_may_fail() -> None:
     history = honest_history()
     refusal = callback(2, video_url="", err_code=-1, err_msg="the runner died three times")
@@ -188,5 +198,5 @@ def test_nothing_is_lost_when_everything_is_killed_twenty_times() -> None:
     [line] = ran.stdout.splitlines()
     assert ran.returncode == 0, f"{line}\n{ran.stderr}"
     assert re.fullmatch(
-        r"kills=20 accepted=\d+ lost=0 undelivered=0 overlaps=0 torn_files=0 run_twice=\d+", line
+        r"kills=20 accepted=\d+ lost=0 undelivered=0 overlaps=0 torn_files=0 run_twice=\d+ repeated_segments=\d+", line
     )  # fmt: skip

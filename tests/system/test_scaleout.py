@@ -21,6 +21,8 @@ from psycopg.rows import dict_row
 from shared.queue.client import run_queue
 from shared.queue.worker_slot import Slot
 from shared.testing.callback_receiver import Receiver
+from tests.shared.runner.test_segments import contents
+from tests.support.clips import clip
 from tests.support.network_namespaces import Network, external_postgres
 from tests.support.tiny_service import PATIENCE_SECONDS, ROOT, TinyService
 
@@ -28,6 +30,7 @@ VERSION = "1.0"
 PASSWORD = "of the farm"
 FACES, RUNNERS = ("alder", "birch"), ("cedar", "dogwood")  # a whole service each, and a runner alone each
 KILLED, CUT = "birch", "cedar"
+CUTTING: dict[str, Any] = {"segment_seconds": 0.4, "preset": "ultrafast"}  # of films
 HANG_SECONDS = 90.0  # tells a takeover that never comes from one on a busy machine; the promise is in test_takeover.py
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_netns, pytest.mark.timeout(400)]
@@ -59,7 +62,7 @@ class Farm:
         home.mkdir(exist_ok=True)
         self.services[name] = TinyService(
             home, self.receiver, prefix=self.network.command(name), database_url=self.url, version=VERSION,
-            media_roots=self.media,
+            media_roots=self.media, **CUTTING,
         )  # fmt: skip
         self.services[name].out = self.media / "out"
         self.services[name].start()
@@ -71,6 +74,7 @@ class Farm:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("KINORA_")} | {
             "KINORA_DATABASE_URL": self.url, "KINORA_VERSION": VERSION, "KINORA_MEDIA_ROOTS": str(self.media),
             "KINORA_STATE_DIR": str(state), "KINORA_DEVICE": "cuda",
+            **{f"KINORA_{name.upper()}": str(value) for name, value in CUTTING.items()},
         }  # fmt: skip
         command = [*self.network.command(name), sys.executable, "-m", "tests.support.tiny_runner", "--kind", "generate"]
         with (self.home / name / "log").open("ab") as log:
@@ -131,6 +135,15 @@ class Farm:
     def post(self, face: str, task_ids: range, *, seconds: float) -> None:
         for task_id in task_ids:
             assert self.services[face].post(task_id, behaviour="sign", seconds=seconds) == ""
+
+    def segments(self, task_id: int) -> list[dict[str, Any]]:
+        return self.sql(
+            "SELECT segment.* FROM kinora_segments segment JOIN kinora_tasks run ON run.id = task WHERE task_id = %s",
+            task_id,
+        )
+
+    def makers(self, task_id: int, state: str) -> set[str]:
+        return {one["made_by"] for one in self.segments(task_id) if one["state"] == state}
 
     def done(self, task_ids: range, *, seconds: float = PATIENCE_SECONDS) -> None:
         self.wait(lambda: all(self.task(n)["state"] == "succeeded" for n in task_ids), f"{task_ids} done", seconds)
@@ -205,3 +218,33 @@ def test_the_others_take_over_from_a_host_that_is_cut_off_and_one_that_is_killed
         assert {delivery.payload["err_code"] for delivery in deliveries} == {0}
         assert (farm.media / "out" / deliveries[0].payload["video_url"]).exists()
     assert farm.sql("SELECT count(*) AS rows FROM kinora_tasks")[0]["rows"] == len(everything)
+
+
+def test_four_hosts_make_one_film_and_the_loss_of_two_costs_two_segments(farm: Farm) -> None:
+    film = str(clip(farm.media / "film.mp4", seconds=16, size=(64, 48), options=["-g", "15"]))
+    alder = farm.services["alder"]
+    assert alder.post(1, behaviour="video", note=film, seconds=0.02) == ""
+    farm.done(range(1, 2))
+    assert alder.post(2, behaviour="video", note=film, seconds=0.2) == ""
+    for state in ("done", "running"):
+        farm.wait(lambda: len(farm.makers(2, state)) == 4, f"{state} segments of every host")  # noqa: B023  # at once
+    farm.network.cut(CUT)
+    farm.kill(KILLED)
+    farm.wait(lambda: any(one["begun"] > 1 for one in farm.segments(2)), "a lost segment taken over", HANG_SECONDS)
+    farm.network.heal(CUT)  # it comes back while the others are at work, and must not publish
+    farm.done(range(2, 3), seconds=3 * HANG_SECONDS)
+
+    found = []
+    for task_id in (1, 2):
+        farm.receiver.wait_for(task_id, timeout_seconds=PATIENCE_SECONDS)
+        deliveries = farm.receiver.of(task_id)
+        assert len({delivery.key for delivery in deliveries}) == 1
+        assert {delivery.payload["err_code"] for delivery in deliveries} == {0}
+        found.append(contents(farm.media / "out" / deliveries[0].payload["video_url"]))
+    assert found[0] == found[1]
+    made = farm.task(2)["details"]["segments"]
+    assert made["done"] == made["total"] == 40
+    assert made["repeated"] <= 2
+    assert len(made["by"]) >= 4
+    farm.wait(lambda: [path.name for path in (farm.media / "out").glob(".*")] == [], "everything hidden swept")
+    assert len(list((farm.media / "out").iterdir())) == 2

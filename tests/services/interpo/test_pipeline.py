@@ -32,6 +32,7 @@ class Blend:
     """The only double: a model that mixes, and counts what it was asked."""
 
     name = "blend"
+    frames_at_once = 2
 
     def __init__(self) -> None:
         self.calls: list[Sequence[float]] = []
@@ -160,6 +161,34 @@ def test_across_a_cut_frames_are_held_and_never_blended(run: Run, tmp_path: Path
         differences = [np.abs(picture.astype(int) - side).mean() for side in (before[0], before[-1])]
         assert min(differences) < 6
         assert max(differences) > 40
+    assert job.details["pairs"]["cut"] == 1
+
+
+def test_a_fast_turn_that_goes_on_over_a_joint_is_not_taken_for_cuts(tmp_path: Path) -> None:
+    """Its neighbours become less and less alike: what is usual in it is known from its beginning only."""
+    rng = np.random.default_rng(7)
+    shared = rng.normal(size=(36, 64, 3))
+    alike = np.linspace(0.99, 0.79, 12).tolist() + [0.79] * 36
+    mixed = [share * shared + np.sqrt(1 - share**2) * rng.normal(size=shared.shape) for share in alike]
+    drawn = [np.clip(128 + 40 * picture, 0, 255).astype(np.uint8).repeat(2, 0).repeat(2, 1) for picture in mixed]
+    source = clips.from_pictures(tmp_path / "turn.mp4", drawn, crf=1)
+    found = []
+    for seconds in (100.0, 0.4):
+        settings = SETTINGS.model_copy(update={"limits": LimitSettings(segment_seconds=seconds)})
+        job = DirectJob(tmp_path / "out", settings, service="interpo")
+        request = InterpoRequest(task_id=1, video_url=str(source), rate=2, dist_dir=str(tmp_path / "out"))
+        job.run(interpolate_video, request, Blend())
+        found.append(job.details["pairs"])
+    assert found[0] == found[1] == {"moving": 47, "still": 0, "cut": 0}
+
+
+@pytest.mark.parametrize("cut_at", [9, 10, 11, 12, 20, 21])
+def test_a_cut_is_one_wherever_it_lies_between_joints(tmp_path: Path, cut_at: int) -> None:
+    source = clips.scene_cuts(tmp_path / "in.mp4", frames=30, cut_at=cut_at)
+    settings = SETTINGS.model_copy(update={"limits": LimitSettings(segment_seconds=0.4)})
+    job = DirectJob(tmp_path / "out", settings, service="interpo")
+    request = InterpoRequest(task_id=1, video_url=str(source), rate=2, dist_dir=str(tmp_path / "out"))
+    job.run(interpolate_video, request, Blend())
     assert job.details["pairs"]["cut"] == 1
 
 

@@ -22,6 +22,7 @@ class Blend:
     """A model that mixes: the brightness of its pictures tells the instant that it was asked for."""
 
     name = "blend"
+    frames_at_once = 1
 
     def __init__(self) -> None:
         self.asked = 0

@@ -53,6 +53,14 @@ def test_an_end_is_counted_once_though_every_look_shows_it_again() -> None:
     assert counted(counters)["kinora_frames_total", "generate upscale 1"] == 30
 
 
+def test_segments_and_their_repetitions_are_counted_with_their_task() -> None:
+    counters = EndedTaskCounters("upscale")
+    counters.begin(NOON)
+    counters.count([ended(1), ended(2, segments=12.0, repeated=2.0), ended(3, segments=3.0, repeated=0.0)])
+    assert counted(counters)["kinora_segments_finished_total", "generate upscale 1"] == 15
+    assert counted(counters)["kinora_segments_repeated_total", "generate upscale 1"] == 2
+
+
 def test_what_ended_before_the_process_began_is_not_its_news_and_what_is_purged_stays_counted() -> None:
     counters = EndedTaskCounters("upscale")
     counters.begin(NOON)
@@ -185,6 +193,22 @@ def test_what_waits_and_runs_is_shown_with_the_age_of_the_oldest(service: TinySe
     assert after["kinora_tasks_ended_total", "generate upscale cancelled 7"] == 1
     assert after["kinora_task_run_seconds_count", labels] == 2
     assert after["kinora_tasks_waiting", labels] == 0
+
+
+def test_runners_that_help_are_counted(service: TinyService, receiver: Receiver) -> None:
+    labels = "generate upscale 7"
+    page_with(service, lambda seen: seen["kinora_helpers_busy", labels] == 0)
+    service.post(30, seconds=60)
+    service.wait_until(30, "running")
+    for number, helper in ((1, 5), (2, 6), (3, None)):
+        service.sql(
+            "INSERT INTO kinora_segments (task, number, state, attempt, made_by, helper)"
+            " SELECT id, %s, 'running', attempt, 'somebody', %s FROM kinora_tasks WHERE task_id = 30",
+            number, helper,
+        )  # fmt: skip
+    page_with(service, lambda seen: seen["kinora_helpers_busy", labels] == 2)
+    service.cancel(30)
+    receiver.wait_for(30, timeout_seconds=PATIENCE_SECONDS)
 
 
 def test_a_poisonous_task_shows_in_crashes_restarts_and_poison(service: TinyService, receiver: Receiver) -> None:

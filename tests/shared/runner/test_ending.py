@@ -7,8 +7,8 @@ import pytest
 
 from shared.errors import JobFailed
 from shared.pipeline.job import JobStopped, Result
+from shared.runner.cancellation import StopReason
 from shared.runner.ending import ending_of
-from shared.runner.running_job import StopReason
 from shared.settings import LimitSettings, Settings
 from shared.tasks.rows import TaskRow
 

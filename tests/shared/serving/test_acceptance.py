@@ -7,8 +7,9 @@ import pytest
 
 from shared.errors import Busy, Rejected
 from shared.files.media_roots import MediaRoots
+from shared.media.media_info import MediaHeader
 from shared.serving import acceptance
-from shared.settings import Settings
+from shared.settings import LimitSettings, Settings
 from shared.testing.callback_receiver import Receiver, well_behaved
 from tests.support.tiny_runner import TinyRequest
 from tests.support.tiny_service import PATIENCE_SECONDS, TinyService
@@ -178,6 +179,20 @@ def test_only_the_output_folder_needs_room_for_a_copy_of_the_input(
     request = TinyRequest(task_id=1, dist_dir=str(tmp_path / "out"), note=str(tmp_path / "clip"))
     acceptance.Acceptance("upscale", settings)._resolve(request, ["note"])
     assert asked == {tmp_path / "out": 1000, tmp_path / "state": 0}
+
+
+def test_a_long_video_needs_room_for_its_result_its_segments_and_one_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(acceptance, "check_disk_space", lambda _folders, need=0: asked.append(need))
+    (tmp_path / "clip").write_bytes(b"x" * 1000)
+    settings = Settings(state_dir=tmp_path / "state", media_roots=(tmp_path,), limits=LimitSettings(segment_seconds=10))
+    accept = acceptance.Acceptance("upscale", settings)
+    for kind, seconds in (("video", 100.0), ("video", 9.0), ("image", 0.0)):
+        header = MediaHeader(kind, 64, 48, 8, duration_seconds=seconds)  # type: ignore[arg-type]
+        accept._check_room_for_segments(tmp_path, {"clip": tmp_path / "clip"}, {"clip": header})
+    assert asked == [2100]
 
 
 def test_an_input_that_goes_while_it_is_looked_at_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,133 @@
+"""Making one segment: its frames from a pass over the source, its packets into a file that the store keeps."""
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+from shared.media.decode import VideoSource
+from shared.media.encode import writing
+from shared.media.frame import Frame
+from shared.media.frame_queue import Channel, Handover, depth_for, hand_over
+from shared.media.frame_range import FramePass, FrameRange
+from shared.media.losses import CAPTIONS
+from shared.media.picture_encoder import PictureEncoder
+from shared.media.result_format import ResultFormat
+from shared.media.segment_file import SegmentWriter
+from shared.pipeline.segment_plan import SegmentPlan
+from shared.pipeline.segment_store import SegmentRecord, SegmentStore
+from shared.pipeline.video_work import VideoWork
+
+_LOST, _CAPTIONS, _CAPTIONED = "lost: ", "has captions", "captioned"  # counted beside what the transform counts
+
+Watch = Callable[[Iterator[Frame], int], Iterator[Frame]]  # frames and how many are expected, to the same frames
+
+
+class SegmentMaker:
+    """Makes segments of one result. `fingerprint` is a hash of all that decides what a segment holds, its number aside;
+    `made_with` says in words what a reader of the log needs of it. `identity` is what of the request decides pixels.
+    """
+
+    def __init__(
+        self,
+        source: VideoSource,
+        work: VideoWork,
+        plan: SegmentPlan,
+        *,
+        result: ResultFormat,
+        release: str,
+        identity: dict[str, Any],
+    ) -> None:
+        self._source = source
+        self._work = work
+        self._plan = plan
+        self._result = result
+        self.made_with = f"Kinora {release}, {work.model}, {result.encoder.name}"
+        with closing(PictureEncoder.alone(result)) as encoder:
+            description = encoder.description.hex()
+        decisive = [
+            self.made_with, identity, source.file.stamp, plan.length, plan.count, result.size,
+            str(result.frame_rate), str(result.time_base), result.visible_label,
+            result.encoder.options, result.encoder.pixel_format, description,
+        ]  # fmt: skip
+        self.fingerprint = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+    def make(self, number: int, passing: FramePass, store: SegmentStore, watch: Watch) -> Handover[SegmentRecord]:
+        """Make the frames of one segment, seen by `watch`; return when all are in the hands of its encoder, whose
+        thread syncs the file and has the store keep it.
+        """  # fmt: skip
+        frames, tally = passing.until(self._plan.end(number)), Counter[str]()
+        work = partial(self._encode, number=number, store=store, frames=frames, tally=tally, begun=time.monotonic())
+        made = watch(self._work.transform(frames, tally), self._expected(number))
+        return hand_over(made, work, depth_for(*self._work.size))
+
+    def frames_of(self, number: int) -> tuple[int, int | None]:
+        """Return the first and the last frame of a segment, as they would be numbered at a constant rate."""
+        step = 1 / (self._source.frame_rate * self._source.time_base)
+        end = self._plan.end(number)
+        return round(self._plan.begin(number) / step), None if end is None else round(end / step) - 1
+
+    def _expected(self, number: int) -> int:
+        """Return about how many frames of the result a segment has."""
+        seconds = float(self._plan.length * self._source.time_base)
+        if self._plan.end(number) is None:
+            seconds = max(self._source.duration_seconds - number * seconds, 0.0)
+        return round(seconds * float(self._source.frame_rate) * self._work.multiple)
+
+    def _encode(
+        self,
+        channel: Channel[Frame],
+        *,
+        number: int,
+        store: SegmentStore,
+        frames: FrameRange,
+        tally: "Counter[str]",
+        begun: float,
+    ) -> SegmentRecord:
+        """Encode one segment in the calling thread, sync its file and have the ledger keep it."""
+        with store.create(number) as file, writing(file.name):
+            with (
+                closing(PictureEncoder.alone(self._result)) as encoder,
+                closing(SegmentWriter(file, encoder.timing)) as writer,
+            ):
+                for frame in channel:
+                    writer.write(encoder.encode(frame))
+                if channel.closed:  # the segment is no longer wanted
+                    raise CancelledError
+                if encoder.frames:
+                    writer.write(encoder.flush())
+                made = writer.finish()
+                tally.update(_noted(self._source, captioned=encoder.captioned))
+            record = SegmentRecord(
+                number=number,
+                fingerprint=self.fingerprint,
+                made_with=self.made_with,
+                source=self._source.file.stamp,
+                bytes=made.bytes,
+                sha256=made.sha256,
+                frames=made.frames,
+                reordered=made.reordered,
+                first_pts=frames.first,
+                next_pts=None if frames.following is None else frames.following.pts,
+                seconds=time.monotonic() - begun,
+                tally=dict(tally),
+            )
+            store.keep(file, record)
+            return record
+
+
+def _noted(source: VideoSource, *, captioned: bool) -> dict[str, int]:
+    """Return what is to be counted of a segment's pictures, so that a later attempt knows it without reading them."""
+    noted = {f"{_LOST}{name}": 1 for name in source.lost}
+    return noted | ({_CAPTIONS: 1} if source.has_captions else {}) | ({_CAPTIONED: 1} if captioned else {})
+
+
+def lost_in(tally: "Counter[str]") -> list[str]:
+    """Return what the pictures of all segments had and the result has not."""
+    lost = [name.removeprefix(_LOST) for name in tally if name.startswith(_LOST)]
+    return lost + ([CAPTIONS] if tally[_CAPTIONS] and not tally[_CAPTIONED] else [])
