@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
@@ -12,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 AGREEMENT = 50.0  # dB to the reference, below which an engine computes something else
-SECONDS = 0.3  # that one engine is tried for, at least two calls
+FEWEST = 3  # calls
+SECONDS = 0.3  # that one engine is tried for, at least
 
 logger = logging.getLogger("bentoml.kinora.engines")
 
@@ -58,19 +58,19 @@ def _seconds(engines: Engines, window: Tensor) -> dict[str, float]:
             if agreement < AGREEMENT:
                 logger.warning("%s is not used: it differs, %.1f dB", name, agreement)
                 continue
-            seconds[name] = _median(lambda engine=engine: engine(window))  # type: ignore[misc]
+            seconds[name] = _least(lambda engine=engine: engine(window))  # type: ignore[misc]
     return seconds
 
 
-def _median(work: Callable[[], object]) -> float:
-    """Return the processor time of a call: other programs of the machine do not count."""
+def _least(work: Callable[[], object]) -> float:
+    """Return the least processor time of some calls: what else runs on the machine can only add to it."""
     times: list[float] = []
     begin = time.monotonic()
-    while len(times) < 2 or time.monotonic() - begin < SECONDS:  # noqa: PLR2004
+    while len(times) < FEWEST or time.monotonic() - begin < SECONDS:
         started = time.thread_time()
         work()
         times.append(time.thread_time() - started)
-    return statistics.median(times)
+    return min(times)
 
 
 def _alone(work: Callable[[], dict[str, float]]) -> dict[str, float]:

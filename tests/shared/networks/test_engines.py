@@ -9,7 +9,7 @@ import torch
 from shared import weights
 from shared.networks import engines as module
 from shared.networks.compute import Compute
-from shared.networks.engines import BF16, FP32, NCNN, Engine, choose_engine
+from shared.networks.engines import BF16, FP32, NCNN, Engine, choose_engine, natural_picture
 from shared.networks.rrdb import RRDB
 from shared.networks.srvgg import SRVGG
 from shared.networks.upscaler import Upscaler
@@ -75,6 +75,16 @@ def test_a_frame_is_the_same_from_every_engine() -> None:
         by_torch = Upscaler(compact(), CPU)(frame, ratio).astype(int)
         by_ncnn = Upscaler(compact(), CPU, engine=Engine(CPU, is_ncnn=True))(frame, ratio).astype(int)
         assert np.abs(by_torch - by_ncnn).max() <= 1
+
+
+def test_bfloat16_agrees_on_what_it_is_tried_with() -> None:
+    """As it does on film; the test of the choice would be worth nothing if it never did."""
+    plain = compact().float()
+    reduced = compact().in_precision(torch.bfloat16)
+    with torch.inference_mode():
+        window = natural_picture(90, 160)
+        error = (reduced(window) - plain(window)).square().mean()
+    assert float(-10 * torch.log10(error)) > 55
 
 
 def test_the_real_choice_takes_seconds_and_is_remembered() -> None:
