@@ -98,18 +98,18 @@ def in_turns(runs: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> 
     return seconds
 
 
-def clip_frames(count: int) -> list[Image]:
-    """Return frames of Big Buck Bunny at 320x180."""
+def clip_frames(count: int, size: tuple[int, int] = SIZE) -> list[Image]:
+    """Return frames of Big Buck Bunny at `size` (width, height)."""
     with av.open(str(weights.path("clip-bigbuckbunny"))) as container:
         pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    return [np.ascontiguousarray(cv2.resize(p, SIZE, interpolation=cv2.INTER_AREA)) for p in pictures[30 : 30 + count]]
+    return [np.ascontiguousarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA)) for p in pictures[30 : 30 + count]]
 
 
-def write_frames(path: Path, frames: Iterable[Image]) -> Path:
-    """Write the clip that every engine enlarges."""
+def write_frames(path: Path, frames: Iterable[Image], size: tuple[int, int] = SIZE) -> Path:
+    """Write the clip that every engine works on."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": "12"})
-        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
         container.mux(stream.encode())

@@ -1,7 +1,7 @@
 """Frame interpolation: one video through one model, several pairs at a time, in constant memory."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -27,7 +27,7 @@ _BEGIN = 3  # frames of a range that tell what is usual in the shot which it beg
 def interpolate_video(job: Job, request: InterpoRequest, model: Interpolate) -> Result:
     """Multiply the frame rate of `video_url`, or bring it to `fps`; sound and everything else but the rate are kept."""
     with job.input(request.video_url) as file, open_video(file) as source, job.output(".mp4") as target:
-        timeline, transform = _transform(request, source, model)
+        timeline, transform = _transform(job, request, source, model)
         if request.frame_rate:
             job.details["ignored_fields"] = ["rate"] if request.rate else []
         amount = request.work(source.width, source.height, source.frame_rate)
@@ -52,14 +52,16 @@ def interpolate_video(job: Job, request: InterpoRequest, model: Interpolate) -> 
     return Result(video=target.name)
 
 
-def _transform(request: InterpoRequest, source: VideoSource, model: Interpolate) -> tuple[Timeline | Grid, Transform]:
+def _transform(
+    job: Job, request: InterpoRequest, source: VideoSource, model: Interpolate
+) -> tuple[Timeline | Grid, Transform]:
     """Return the clock of the faster video, and what makes its frames."""
     if request.frame_rate:
         grid = Grid(request.frame_rate, source.frame_rate, source.time_base)
         return grid, lambda frames, pairs: resampled(frames, grid, model, pairs)
     assert request.rate is not None
     new_timeline = partial(Timeline, request.rate, source.frame_rate, source.time_base)
-    return new_timeline(), lambda frames, pairs: multiplied(frames, new_timeline(), model, pairs)
+    return new_timeline(), lambda frames, pairs: multiplied(frames, new_timeline(), model, pairs, job.check)
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,26 @@ class _Pair:
     kind: str
 
 
-def multiplied(frames: FrameRange, timeline: Timeline, model: Interpolate, pairs: "Counter[str]") -> Iterator[Frame]:
+def multiplied(
+    frames: FrameRange,
+    timeline: Timeline,
+    model: Interpolate,
+    pairs: "Counter[str]",
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[Frame]:
     """Yield the frames of the faster video up to the frame behind the range, those of the source unchanged among them;
-    count the pairs of each kind.
-    """  # fmt: skip
+    count the pairs of each kind. `check` is called after each picture that is made, and may raise to stop.
+    """
     timesteps = [place / timeline.rate for place in range(1, timeline.rate)]
 
     def between(pair: _Pair) -> tuple[_Pair, list[Picture]]:
         if pair.kind != "moving":
             return pair, [pair.earlier.image] * len(timesteps)
-        return pair, list(model(pair.earlier.image, pair.later.image, timesteps))
+        images = []
+        for image in model(pair.earlier.image, pair.later.image, timesteps):
+            images.append(image)
+            check()
+        return pair, images
 
     latest: Frame | None = None
     for pair, images in ordered_map(between, _pairs(frames), model.frames_at_once, use_one_thread):

@@ -12,10 +12,11 @@ import torch
 
 from services.interpo.model import load
 from shared import weights
-from shared.arrays import Image
+from shared.arrays import Image, Picture
 from shared.networks.compute import Compute
-from shared.networks.interpolator import Interpolator
-from shared.networks.rife import Layout, Rife
+from shared.networks.interpolator import Interpolator, _CpuWork, _GpuWork
+from shared.networks.rife import LARGE_MOTION, FrameFeatures, Layout, Rife
+from shared.process.ordered_map import ordered_map
 from shared.settings import Settings
 
 TINY = Layout("tiny", (16, 12, 8, 8), (8, 4, 2, 1), 0, 0, False, True, True, True)
@@ -180,3 +181,43 @@ def test_cuda_in_half_precision_agrees_with_the_cpu() -> None:
 def test_two_pictures_that_differ_in_size_are_a_mistake_of_the_caller(tiny: Interpolator) -> None:
     with pytest.raises(ValueError, match="not one video"):
         next(tiny(noise(64, 64, 1), noise(64, 32, 1), [0.5]))
+
+
+@pytest.mark.parametrize("far", [False, True])
+@torch.inference_mode()
+def test_what_a_gpu_records_gives_the_pictures_of_a_cpu(*, far: bool) -> None:
+    """Here without the recording, which needs a GPU: places, instants, and the second search for large motion."""
+    torch.manual_seed(3)
+    network = Rife(TINY).eval()
+    if far:
+        network.block1.lastconv.bias.data[:4] = LARGE_MOTION  # type: ignore[union-attr,operator]  # a module
+    frames = [noise(48, 80, seed) for seed in range(4)]
+    on_cpu = _CpuWork(network, CPU, frames[0], refine=True)
+    as_on_gpu = _GpuWork(network, CPU, frames[0], refine=True)
+    for first, second in pairwise([*frames, frames[0]]):
+        for instants in ([0.5], [0.25, 0.5, 0.75]):
+            wanted = on_cpu.between(first, second, instants)
+            for made, picture in zip(as_on_gpu.between(first, second, instants), wanted, strict=True):
+                assert np.abs(made.astype(int) - picture).max() <= 1
+
+
+def test_pairs_in_several_threads_are_those_of_one(tiny: Interpolator) -> None:
+    frames = [noise(48, 80, seed) for seed in range(7)]
+    alone = [next(iter(tiny(first, second, [0.5]))) for first, second in pairwise(frames)]
+    analysed: list[int] = []
+    network = tiny._network
+    analyse = network.features
+
+    def counted(frame: torch.Tensor, *, refine: bool) -> FrameFeatures:
+        analysed.append(1)
+        return analyse(frame, refine=refine)
+
+    network.features = counted  # type: ignore[method-assign]
+    tiny._work = None
+
+    def between(pair: tuple[Picture, Picture]) -> Picture:
+        return next(iter(tiny(*pair, [0.5])))
+
+    together = list(ordered_map(between, pairwise(frames), 3))
+    assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
+    assert len(analysed) == len(frames)  # a frame that two pairs share is analysed once
