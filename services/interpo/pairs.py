@@ -1,14 +1,18 @@
 """What lies between two neighbouring frames, and the model that fills it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Protocol
 
 import numpy as np
 
 from shared.arrays import Picture
+from shared.media.frame import Frame
+from shared.media.frame_range import FrameRange
 from shared.media.shot_boundary import CutDetector
 
 _SAME = 2 / 255  # of full scale: how much rounding and a skipped block of the encoder change a repeated frame
+_BEGIN = 3  # frames of a range that tell what is usual in the shot which it begins in
 
 
 class Interpolate(Protocol):
@@ -37,3 +41,24 @@ def _is_same(earlier: Picture, later: Picture) -> bool:
     """Tell whether no value differs visibly: a repeated frame must not flicker between its two encodings."""
     larger, smaller = np.maximum(earlier, later), np.minimum(earlier, later)  # unsigned: subtract the right way round
     return bool((larger - smaller).max() <= _SAME * np.iinfo(earlier.dtype).max)
+
+
+def begun(frames: FrameRange) -> tuple[CutDetector, Iterator[Frame]]:
+    """Return a detector that knows what is usual where the range begins, and the frames up to the one behind it.
+
+    Within a film a shot goes on: what is usual in it is learned from its first two pairs.
+    """
+    cuts, upcoming = CutDetector(), _and_following(frames)
+    if frames.opens:
+        return cuts, upcoming
+    begin = list(islice(upcoming, _BEGIN))
+    if len(begin) == _BEGIN:
+        cuts.expect([frame.image for frame in begin])
+    return cuts, chain(begin, upcoming)
+
+
+def _and_following(frames: FrameRange) -> Iterator[Frame]:
+    """Yield the frames of a range and, where it has any, the one behind it."""
+    yield from frames
+    if frames.first is not None and frames.following is not None:
+        yield frames.following

@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
 
-from services.interpo.pairs import Interpolate, kind_of
+from services.interpo.pairs import Interpolate, begun, kind_of
 from services.interpo.request import InterpoRequest
 from services.interpo.resampling import Grid, resampled
 from services.interpo.timing import Timeline
@@ -14,14 +13,11 @@ from shared.arrays import Picture
 from shared.media.decode import VideoSource, open_video
 from shared.media.frame import Frame
 from shared.media.frame_range import FrameRange
-from shared.media.shot_boundary import CutDetector
 from shared.networks.compute import use_one_thread
 from shared.pipeline.job import Job, Result
 from shared.pipeline.video import make_video
 from shared.pipeline.video_work import Transform, VideoWork
 from shared.process.ordered_map import ordered_map
-
-_BEGIN = 3  # frames of a range that tell what is usual in the shot which it begins in
 
 
 def interpolate_video(job: Job, request: InterpoRequest, model: Interpolate) -> Result:
@@ -38,7 +34,6 @@ def interpolate_video(job: Job, request: InterpoRequest, model: Interpolate) -> 
             multiple=float(amount.frames),
             frame_rate=timeline.frame_rate,
             time_base=timeline.time_base,
-            segmented=not request.frame_rate,  # its instants count from the first frame of the video
             limited=partial(amount.limited, name=file.name, limits=job.settings.limits),
         )
         report, pairs = make_video(job, request, source, target, work)
@@ -57,8 +52,9 @@ def _transform(
 ) -> tuple[Timeline | Grid, Transform]:
     """Return the clock of the faster video, and what makes its frames."""
     if request.frame_rate:
-        grid = Grid(request.frame_rate, source.frame_rate, source.time_base)
-        return grid, lambda frames, pairs: resampled(frames, grid, model, pairs)
+        origin = source.frame_at(0).pts
+        new_grid = partial(Grid, request.frame_rate, source.frame_rate, source.time_base, origin)
+        return new_grid(), lambda frames, pairs: resampled(frames, new_grid(), model, pairs)
     assert request.rate is not None
     new_timeline = partial(Timeline, request.rate, source.frame_rate, source.time_base)
     return new_timeline(), lambda frames, pairs: multiplied(frames, new_timeline(), model, pairs, job.check)
@@ -118,30 +114,9 @@ def _last(last: Frame | None, timeline: Timeline) -> Iterator[Frame]:
 
 def _pairs(frames: FrameRange) -> Iterator[_Pair]:
     """Yield the pairs of a range; the last one's later frame is the one behind it, if there is any."""
-    cuts, upcoming = _begun(frames)
+    cuts, upcoming = begun(frames)
     earlier: Frame | None = None
     for later in upcoming:
         if earlier is not None:
             yield _Pair(earlier, later, kind_of(earlier.image, later.image, cuts))
         earlier = later
-
-
-def _begun(frames: FrameRange) -> tuple[CutDetector, Iterator[Frame]]:
-    """Return a detector that knows what is usual where the range begins, and the frames up to the one behind it.
-
-    Within a film a shot goes on: what is usual in it is learned from its first two pairs.
-    """
-    cuts, upcoming = CutDetector(), _and_following(frames)
-    if frames.opens:
-        return cuts, upcoming
-    begin = list(islice(upcoming, _BEGIN))
-    if len(begin) == _BEGIN:
-        cuts.expect([frame.image for frame in begin])
-    return cuts, chain(begin, upcoming)
-
-
-def _and_following(frames: FrameRange) -> Iterator[Frame]:
-    """Yield the frames of a range and, where it has any, the one behind it."""
-    yield from frames
-    if frames.first is not None and frames.following is not None:
-        yield frames.following

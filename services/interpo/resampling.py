@@ -6,14 +6,14 @@ where the source has more frames than are wanted.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from math import lcm
 
-from services.interpo.pairs import Interpolate, kind_of
+from services.interpo.pairs import Interpolate, begun, kind_of
 from shared.arrays import Picture
 from shared.media.frame import Frame
-from shared.media.shot_boundary import CutDetector
+from shared.media.frame_range import FrameRange
 
 _ROUNDING_SECONDS = Fraction(1, 1000)  # containers that count milliseconds are this far beside a constant rate
 _ROUNDING_SHARE = 32  # and no more than this part of the time between two frames counts as rounding
@@ -23,29 +23,33 @@ _HELD_SECONDS = Fraction(1, 2)  # a frame that is shown for longer, and for two 
 class Grid:
     """The instants of the wanted rate beside the frames of a source, all whole numbers of `time_base`."""
 
-    def __init__(self, frame_rate: Fraction, source_rate: Fraction, source_unit: Fraction) -> None:
+    def __init__(self, frame_rate: Fraction, source_rate: Fraction, source_unit: Fraction, origin: int = 0) -> None:
+        """`origin` is the pts of the source's first frame, the first instant of all."""
         self.frame_rate = frame_rate
         self.time_base = Fraction(1, lcm(source_unit.denominator, frame_rate.numerator))
         self.step = int(1 / frame_rate / self.time_base)
         self._unit = int(source_unit / self.time_base)
         self._rounding = int(_ROUNDING_SECONDS / self.time_base)
         self._longest = max(_HELD_SECONDS, 2 / source_rate) / self.time_base
-        self._next: int | None = None
+        self._origin = origin * self._unit
+        self._next: int | None = (
+            None  # the first instant that was not returned yet; None before the first range's first
+        )
 
     def span(self, frame: Frame) -> tuple[int, int]:
         """Return when a frame of the source begins and ends."""
         return frame.pts * self._unit, (frame.pts + frame.duration) * self._unit
 
     def until(self, begin: int, end: int) -> list[int]:
-        """Return the instants before `end` that were not returned yet; the first of all is `begin`."""
-        first = begin if self._next is None else self._next
+        """Return the instants before `end` that were not returned yet, from the first one at or behind `begin`."""
+        first = self._origin - (self._origin - begin) // self.step * self.step if self._next is None else self._next
         instants = list(range(first, end, self.step))
         self._next = first + len(instants) * self.step
         return instants
 
     def rest(self, begin: int, end: int) -> list[int]:
         """Return the instants of the last frame, so that all last as long as the source to within half of one."""
-        is_only = self._next is None
+        is_only = self._next is None and begin == self._origin
         return self.until(begin, end - self.step // 2) or ([begin] if is_only else [])
 
     def is_held(self, begin: int, end: int) -> bool:
@@ -60,14 +64,14 @@ class Grid:
         return Fraction(1) if end - instant <= near else Fraction(instant - begin, end - begin)
 
 
-def resampled(frames: Iterable[Frame], grid: Grid, model: Interpolate, pairs: Counter[str]) -> Iterator[Frame]:
-    """Yield the frames at the grid's instants, for as long as the source lasts; count its pairs of each kind.
+def resampled(frames: FrameRange, grid: Grid, model: Interpolate, pairs: "Counter[str]") -> Iterator[Frame]:
+    """Yield the frames at the grid's instants up to the frame behind the range; count its pairs of each kind.
 
     Across a cut, and where a frame is held for long, the earlier frame is shown until the later one's time.
     """
-    cuts = CutDetector()
+    cuts, upcoming = begun(frames)
     earlier: Frame | None = None
-    for later in frames:
+    for later in upcoming:
         if earlier is not None:
             begin, end = grid.span(earlier)[0], grid.span(later)[0]
             kind = kind_of(earlier.image, later.image, cuts)
@@ -80,7 +84,7 @@ def resampled(frames: Iterable[Frame], grid: Grid, model: Interpolate, pairs: Co
             for instant, image in zip(instants, images, strict=True):
                 yield Frame(image, instant, grid.step)
         earlier = later
-    if earlier is not None:
+    if earlier is not None and frames.following is None:
         begin, end = grid.span(earlier)
         for instant in grid.rest(begin, end):
             yield Frame(earlier.image, instant, grid.step)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from services.interpo.resampling import Grid, resampled
 from shared.arrays import Picture
 from shared.media.frame import Frame
+from shared.media.frame_range import FramePass, whole
 
 BRIGHT = 40_000
 TEN_MINUTES = 600
@@ -50,7 +52,7 @@ def film(times: Sequence[int], last: int, per_unit: float) -> Iterator[Frame]:
 
 def run(frames: Iterator[Frame], grid: Grid, model: Blend | None = None) -> tuple[list[Frame], Counter[str]]:
     pairs: Counter[str] = Counter()
-    return list(resampled(frames, grid, model or Blend(), pairs)), pairs
+    return list(resampled(whole(frames), grid, model or Blend(), pairs)), pairs
 
 
 @pytest.mark.parametrize("target", ["60", "60000/1001", "24", "25", "2997/50", "12", "47/3"])
@@ -153,3 +155,19 @@ def test_any_variable_rate_becomes_a_constant_one(target: str, steps: list[int])
     assert [frame.pts * grid.time_base for frame in shown] == [number / wanted for number in range(len(shown))]
     assert {frame.duration * grid.time_base for frame in shown} == {1 / wanted}
     assert abs(len(shown) - wanted * Fraction(sum(steps), 1000)) < 1 + (len(shown) == 1)
+
+
+@pytest.mark.parametrize("target", ["60", "60000/1001", "25", "12", "5"])
+@pytest.mark.parametrize("length", [7, 100, 333])
+def test_ranges_of_a_film_make_the_frames_of_the_whole(target: str, length: int) -> None:
+    """Uneven times that do not begin at 0, cut anywhere, also where no instant and no frame is."""
+    unit, rate, begin = Fraction(1, 1000), Fraction(25), 70
+    times = [begin + at for at in (0, 40, 80, 121, 160, 320, 330, 333, 400, 980, 1000, 1040)]
+    new_grid = partial(Grid, Fraction(target), rate, unit, begin)
+    expected, _ = run(film(times, 40, 5.0), new_grid())
+    passing = FramePass(film(times, 40, 5.0))
+    made: list[Frame] = []
+    for end in [*range(length, times[-1], length), None]:
+        made += resampled(passing.until(end), new_grid(), Blend(), Counter())
+    assert [(frame.pts, frame.duration) for frame in made] == [(frame.pts, frame.duration) for frame in expected]
+    assert [brightness(frame) for frame in made] == [brightness(frame) for frame in expected]
