@@ -19,6 +19,7 @@ from shared.media.frame_range import FrameRange
 from shared.pipeline.job import Job, Result
 from shared.pipeline.video import make_video
 from shared.pipeline.video_work import VideoWork
+from tests.support.stand_in import StandIn
 
 
 def negative(job: Job, request: TaskRequest, path: str, *, seconds: float, crash_at: float = -1) -> Result:
@@ -54,15 +55,14 @@ def multiplied(job: Job, request: TaskRequest, path: str, *, seconds: float) -> 
 
 
 @dataclass
-class Enlarger:
+class Enlarger(StandIn):
     """Repeats every pixel."""
 
     seconds: float
-    name = "tiny"
-    compute = SimpleNamespace(name="none")
+    compute = SimpleNamespace(frames_at_once=1)  # type: ignore[assignment]  # one after another: they sleep
 
-    def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[], None]) -> Picture:
-        between_windows()
+    def __call__(self, frame: Picture, ratio: int, between_windows: Callable[[float], None]) -> Picture:
+        between_windows(0.0)
         time.sleep(self.seconds)
         return frame.repeat(ratio, 0).repeat(ratio, 1)
 

@@ -259,6 +259,7 @@ from shared.settings import EncodingSettings, LimitSettings, Settings
 
 class Hold:
     name = "hold"
+    frames_at_once = 2
     def __call__(self, first, second, timesteps):
         return [first + 1 for _ in timesteps]
 

@@ -17,24 +17,18 @@ from services.upscale.request import UpscaleRequest
 from shared.arrays import Picture
 from shared.errors import JobFailed
 from shared.networks.area import area_average
-from shared.networks.compute import Compute, choose_compute
-from shared.networks.engines import Engine
+from shared.networks.compute import choose_compute
 from shared.networks.srvgg import SRVGG
 from shared.networks.upscaler import Upscaler
 from shared.pipeline.direct_job import DirectJob
 from shared.pipeline.job import JobStopped
 from shared.settings import LimitSettings, Settings, UpscaleSettings
 from tests.support.clips import from_pictures, rotated, ten_bit, variable_rate, without_length
+from tests.support.stand_in import StandIn
 
 
-class Enlarger:
+class Enlarger(StandIn):
     """The tiny model: repeats every pixel, and counts the frames that it was asked for."""
-
-    name = "tiny"
-    compute: Compute = choose_compute("cpu")
-    engine = Engine(choose_compute("cpu"))
-    computes_parts = False
-    window_pixels = 0
 
     def __init__(self) -> None:
         self.frames = 0

@@ -14,13 +14,13 @@ from services.upscale.pipeline import upscale_video
 from services.upscale.request import UpscaleRequest
 from shared.arrays import Picture
 from shared.errors import UnreadableMedia
-from shared.networks.compute import Compute, choose_compute
 from shared.pipeline.direct_job import DirectJob
 from shared.settings import EncodingSettings, Settings
 from tests.shared.media.corpus.reference import Reference, Sound, read
 from tests.shared.media.corpus.row import Row
 from tests.shared.media.corpus.rows import ROWS
 from tests.support.clips import Pixels
+from tests.support.stand_in import StandIn
 
 MILLISECOND = Fraction(1, 1000)
 RUN_IN = 2048  # samples
@@ -29,14 +29,11 @@ SETTINGS = Settings(encoding=EncodingSettings(preset="ultrafast", crf=12))
 OWN_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "aigc", "creation_time"}
 
 
-class Identity:
+class Identity(StandIn):
     """A model that changes nothing."""
 
-    name = "identity"
-    compute: Compute = choose_compute("cpu")
-
-    def __call__(self, frame: Picture, _ratio: int, between_windows: Callable[[], None]) -> Picture:
-        between_windows()
+    def __call__(self, frame: Picture, _ratio: int, between_windows: Callable[[float], None]) -> Picture:
+        between_windows(0.0)
         return frame
 
 
