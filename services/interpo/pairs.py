@@ -22,9 +22,8 @@ class Interpolate(Protocol):
     def name(self) -> str:
         """Its name in the task's details."""
 
-    @property
-    def frames_at_once(self) -> int:
-        """How many pairs are best worked on side by side; it may be called from so many threads."""
+    def pairs_at_once(self, pixels: int) -> int:
+        """Return how many pairs of so many pixels are best worked on side by side; so many threads may call it."""
 
     def __call__(self, first: Picture, second: Picture, timesteps: Sequence[float], /) -> Iterable[Picture]:
         """Return one picture for each timestep, of the two pictures' size and dtype."""

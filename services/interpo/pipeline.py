@@ -13,10 +13,11 @@ from shared.arrays import Picture
 from shared.media.decode import VideoSource, open_video
 from shared.media.frame import Frame
 from shared.media.frame_range import FrameRange
-from shared.networks.compute import use_one_thread
+from shared.networks.compute import use_threads
 from shared.pipeline.job import Job, Result
 from shared.pipeline.video import make_video
 from shared.pipeline.video_work import Transform, VideoWork
+from shared.process.cores import usable_cores
 from shared.process.ordered_map import ordered_map
 
 
@@ -56,8 +57,11 @@ def _transform(
         new_grid = partial(Grid, request.frame_rate, source.frame_rate, source.time_base, origin)
         return new_grid(), lambda frames, pairs: resampled(frames, new_grid(), model, pairs)
     assert request.rate is not None
+    at_once = model.pairs_at_once(source.width * source.height)
     new_timeline = partial(Timeline, request.rate, source.frame_rate, source.time_base)
-    return new_timeline(), lambda frames, pairs: multiplied(frames, new_timeline(), model, pairs, job.check)
+    return new_timeline(), lambda frames, pairs: multiplied(
+        frames, new_timeline(), model, pairs, at_once=at_once, check=job.check
+    )
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,13 @@ def multiplied(
     timeline: Timeline,
     model: Interpolate,
     pairs: "Counter[str]",
+    *,
+    at_once: int = 1,
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[Frame]:
     """Yield the frames of the faster video up to the frame behind the range, those of the source unchanged among them;
-    count the pairs of each kind. `check` is called after each picture that is made, and may raise to stop.
+    count the pairs of each kind. `check` is called after each picture that is made, and may raise to stop; `at_once`
+    pairs are worked on side by side.
     """
     timesteps = [place / timeline.rate for place in range(1, timeline.rate)]
 
@@ -91,7 +98,8 @@ def multiplied(
         return pair, images
 
     latest: Frame | None = None
-    for pair, images in ordered_map(between, _pairs(frames), model.frames_at_once, use_one_thread):
+    prepare = partial(use_threads, usable_cores() // at_once)
+    for pair, images in ordered_map(between, _pairs(frames), at_once, prepare):
         pairs[pair.kind] += 1
         own, *instants = timeline.between(pair.earlier, pair.later)
         yield Frame(pair.earlier.image, own.pts, own.duration, pair.earlier.captions)

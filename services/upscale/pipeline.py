@@ -17,7 +17,7 @@ from shared.media.decode import VideoSource, open_video
 from shared.media.frame import Frame
 from shared.media.frame_range import FrameRange
 from shared.networks.changes import ChangedParts, Step
-from shared.networks.compute import use_one_thread
+from shared.networks.compute import use_threads
 from shared.networks.upscaler import Upscaler
 from shared.pipeline.job import Job, Result
 from shared.pipeline.video import make_video
@@ -67,7 +67,7 @@ def enlarged(frames: Iterator[Frame], parts: ChangedParts, threads: int, done: "
             return frame, step, parts.compute(step, between_windows)
 
     planned = ((frame, parts.plan(frame.image)) for frame in frames)
-    for frame, step, pieces in ordered_map(compute, planned, threads, use_one_thread):
+    for frame, step, pieces in ordered_map(compute, planned, threads, partial(use_threads, 1)):
         yield replace(frame, image=parts.assemble(step, pieces))
 
 

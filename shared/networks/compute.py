@@ -27,8 +27,8 @@ class Compute:
     def frames_at_once(self) -> int:
         """Return how many frames are best worked on side by side, see `shared.process.ordered_map`.
 
-        On a CPU one a core, each in a thread that calls `use_one_thread`. On a GPU two: while one frame travels or
-        waits for the host, the card computes the other.
+        On a CPU one a core, each in a thread of its own that has torch use no other. On a GPU two: while one frame
+        travels or waits for the host, the card computes the other.
         """
         return usable_cores() if self.device.type == "cpu" else GPU_FRAMES
 
@@ -38,9 +38,9 @@ class Compute:
         return f"{self.device} {str(self.dtype).removeprefix('torch.')}"
 
 
-def use_one_thread() -> None:
-    """Have torch compute in the calling thread alone from now on."""
-    torch.set_num_threads(1)
+def use_threads(count: int) -> None:
+    """Have torch compute in so many threads, at least one, where the calling thread asks it to from now on."""
+    torch.set_num_threads(max(1, count))
 
 
 def choose_compute(wanted: Literal["auto", "cpu", "cuda"]) -> Compute:

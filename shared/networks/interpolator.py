@@ -18,7 +18,9 @@ from shared.networks.recorded import Recorded, shared_pool
 from shared.networks.rife import RGB, FrameFeatures, Rife
 from shared.networks.transfer import to_device, to_host
 
-# A frame's instants are computed together up to this many pixels: a network needs about 400 bytes a pixel.
+_BYTES_A_PIXEL = 400  # that the network needs, about
+_CPU_BYTES = 1 << 32  # that all pairs together may take
+# A frame's instants are computed together up to this many pixels.
 _CPU_BATCH_PIXELS = 640 * 384
 _CUDA_BATCH_PIXELS = 16 * 1920 * 1088
 _HALF_FLOW_PIXELS = 2560 * 1440  # above it the flow is searched at half the size, as RIFE's authors do for 4K
@@ -53,10 +55,14 @@ class Interpolator:
         """Return a name such as "RIFE 4.0 refined, cpu float32", for logs and task details."""
         return f"RIFE {self._network.layout.name}{' refined' if self.refine else ''}, {self.compute.name}"
 
-    @property
-    def frames_at_once(self) -> int:
-        """Return how many pairs are best worked on side by side; a GPU's recordings share their memory: one."""
-        return self.compute.frames_at_once if self.compute.device.type == "cpu" else 1
+    def pairs_at_once(self, pixels: int) -> int:
+        """Return how many pairs of so many pixels are best worked on side by side.
+
+        On a CPU one a core, as far as their memory goes; a GPU's recordings share theirs: one.
+        """
+        if self.compute.device.type != "cpu":
+            return 1
+        return max(1, min(self.compute.frames_at_once, _CPU_BYTES // (_BYTES_A_PIXEL * pixels)))
 
     def __call__(self, first: Picture, second: Picture, timesteps: Sequence[float]) -> Iterator[Picture]:
         """Yield one picture a timestep, in their order."""
@@ -116,7 +122,7 @@ class _CpuWork(_Work):
 
     def __init__(self, network: Rife, compute: Compute, like: Picture, *, refine: bool) -> None:
         super().__init__(network, compute, like, refine=refine)
-        self._most = compute.frames_at_once + 2
+        self._most = compute.frames_at_once + 1  # so many pairs next to each other have so many frames
         self._known: dict[int, tuple[Picture, Future[FrameFeatures]]] = {}  # by identity, oldest first
         self._looking = Lock()
 

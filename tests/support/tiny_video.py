@@ -73,7 +73,9 @@ class Blend:
 
     seconds: float
     name = "blend"
-    frames_at_once = 1
+
+    def pairs_at_once(self, _pixels: int) -> int:
+        return 1
 
     def __call__(self, first: Picture, second: Picture, timesteps: Sequence[float], /) -> list[Picture]:
         time.sleep(self.seconds)

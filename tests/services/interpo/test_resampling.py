@@ -24,7 +24,9 @@ class Blend:
     """A model that mixes: the brightness of its pictures tells the instant that it was asked for."""
 
     name = "blend"
-    frames_at_once = 1
+
+    def pairs_at_once(self, _pixels: int) -> int:
+        return 1
 
     def __init__(self) -> None:
         self.asked = 0
