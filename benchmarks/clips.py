@@ -1,11 +1,17 @@
-"""Small clips for runs whose content does not matter: every frame differs, every edge is known."""
+"""Small clips: made ones, of which every edge is known, and pieces of a film."""
 
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 
+from shared import weights
+from shared.arrays import Image
+
+SIZE = (320, 180)  # width, height of a piece of film
 SOUND_RATE = 44_100  # samples a second
 SOUND_BLOCK = 1024  # samples an AAC frame
 
@@ -33,3 +39,21 @@ def write_clip(
                 container.mux(audio.encode(block))
             container.mux(audio.encode())
     return target
+
+
+def clip_frames(count: int, size: tuple[int, int] = SIZE) -> list[Image]:
+    """Return frames of Big Buck Bunny at `size` (width, height)."""
+    with av.open(str(weights.path("clip-bigbuckbunny"))) as container:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return [np.ascontiguousarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA)) for p in pictures[30 : 30 + count]]
+
+
+def write_frames(path: Path, frames: Iterable[Image], size: tuple[int, int] = SIZE) -> Path:
+    """Write the clip that every engine works on."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "12"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        container.mux(stream.encode())
+    return path

@@ -13,8 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import PropertyMock, patch
 
+from benchmarks.clips import clip_frames, write_frames
 from benchmarks.report import Report
-from benchmarks.upscale import clip_frames, write_frames
 from services.interpo.model import load as load_interpolator
 from services.interpo.pipeline import interpolate_video
 from services.interpo.request import InterpoRequest

@@ -6,13 +6,11 @@ other load on the machine affects all of them equally. End to end each engine ge
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import av
-import cv2
 import ncnn
 import numpy as np
 import onnxruntime
@@ -21,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.clips import SIZE, clip_frames, write_frames
 from benchmarks.report import Report, spread
 from services.upscale.model import load
 from services.upscale.pipeline import upscale_video
@@ -33,7 +32,6 @@ from shared.pipeline.direct_job import DirectJob
 from shared.settings import Settings, UpscaleSettings
 
 NAME = "realesr-animevideov3"
-SIZE = (320, 180)
 ROUNDS = 4
 END_TO_END_FRAMES = 6
 WHITE = 255.0
@@ -96,24 +94,6 @@ def in_turns(runs: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> 
             if number:
                 seconds[name].append(time.perf_counter() - begin)
     return seconds
-
-
-def clip_frames(count: int, size: tuple[int, int] = SIZE) -> list[Image]:
-    """Return frames of Big Buck Bunny at `size` (width, height)."""
-    with av.open(str(weights.path("clip-bigbuckbunny"))) as container:
-        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    return [np.ascontiguousarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA)) for p in pictures[30 : 30 + count]]
-
-
-def write_frames(path: Path, frames: Iterable[Image], size: tuple[int, int] = SIZE) -> Path:
-    """Write the clip that every engine works on."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": "12"})
-        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
-        container.mux(stream.encode())
-    return path
 
 
 def end_to_end(engine: Engine, clip: Path, folder: Path, model: Upscaler) -> None:
