@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
-from shared.networks.rife import FLOW, LARGE_MOTION, MASK, Rife
+from shared.networks.rife import LARGE_MOTION, Rife
+from shared.networks.rife_blocks import FLOW, MASK
 
 
 def textbook_rife(network: Rife, first: Tensor, second: Tensor, timestep: float, *, refine: bool) -> Tensor:

@@ -15,7 +15,8 @@ from shared.arrays import Picture
 from shared.networks.compute import Compute
 from shared.networks.fused import can_fuse, fuse_activations
 from shared.networks.recorded import Recorded, shared_pool
-from shared.networks.rife import RGB, FrameFeatures, Rife
+from shared.networks.rife import FrameFeatures, Rife
+from shared.networks.rife_blocks import RGB
 from shared.networks.transfer import to_device, to_host
 
 _BYTES_A_PIXEL = 400  # that the network needs, about

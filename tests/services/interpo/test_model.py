@@ -9,7 +9,8 @@ import torch
 from services.interpo.model import load
 from shared import weights
 from shared.errors import JobFailed
-from shared.networks.rife import LAYOUTS, Rife
+from shared.networks.rife import Rife
+from shared.networks.rife_blocks import LAYOUTS
 from shared.settings import InterpoSettings, Settings
 
 

@@ -15,7 +15,8 @@ from shared import weights
 from shared.arrays import Image, Picture
 from shared.networks.compute import Compute
 from shared.networks.interpolator import Interpolator, _CpuWork, _GpuWork
-from shared.networks.rife import LARGE_MOTION, FrameFeatures, Layout, Rife
+from shared.networks.rife import LARGE_MOTION, FrameFeatures, Rife
+from shared.networks.rife_blocks import Layout
 from shared.process.ordered_map import ordered_map
 from shared.settings import Settings
 

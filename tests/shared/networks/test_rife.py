@@ -7,7 +7,8 @@ from torch import Tensor
 
 from benchmarks.textbook_rife import textbook_rife
 from shared import weights
-from shared.networks.rife import LARGE_MOTION, LAYOUTS, FlowBlock, Layout, Rife
+from shared.networks.rife import LARGE_MOTION, Rife
+from shared.networks.rife_blocks import LAYOUTS, FlowBlock, Layout
 
 TINY = Layout("tiny", (16, 12, 8, 8), (8, 4, 2, 1), 0, 0, False, True, True, True)
 TINY_RESIDUAL = Layout("tiny residual", (16, 12, 8, 8, 8), (16, 8, 4, 2, 1), 4, 8, True, False, False, False)

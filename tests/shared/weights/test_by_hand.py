@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from shared import weights
 from shared.cli.weights import app
 from shared.errors import JobFailed, Rejected
-from shared.networks.rife import LAYOUTS, Rife
+from shared.networks.rife import Rife
+from shared.networks.rife_blocks import LAYOUTS
 from shared.networks.rrdb import RRDB
 from shared.weights import by_hand
 

@@ -8,7 +8,8 @@ from torch.nn.functional import conv2d, interpolate
 from shared import weights
 from shared.networks.fused import can_fuse, fuse, fuse_activations
 from shared.networks.fused.convolution import FusedConv
-from shared.networks.rife import LAYOUTS, Rife
+from shared.networks.rife import Rife
+from shared.networks.rife_blocks import LAYOUTS
 from shared.networks.rrdb import RRDB
 from shared.networks.srvgg import SRVGG
 
