@@ -111,11 +111,6 @@ class VideoSource:
             thread.join()
             self._decoding.remove((channel, thread))
 
-    @property
-    def frames_read(self) -> int:
-        """How many frames the latest `frames` has yielded."""
-        return self._progress.frames
-
     def share(self, done: float) -> float:
         """Return which share of the video its first `done` frames are, 0-1, for progress; a part of a frame counts.
 

@@ -1,13 +1,9 @@
 """A decoded picture, as it passes from the decoder through a model to the encoder."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import dataclass
 
 from shared.arrays import Picture
 from shared.media.captions import Captions
-from shared.process.ordered_map import ordered_map
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,36 +20,3 @@ class Frame:
     pts: int
     duration: int
     captions: Captions | None = None
-
-
-def repeat_identical(
-    frames: Iterable[Frame],
-    function: Callable[[Picture], Picture],
-    threads: int = 1,
-    prepare: Callable[[], object] = lambda: None,
-) -> Iterator[Frame]:
-    """Apply `function` to each picture, once for a run of identical ones, in `threads` threads (see `ordered_map`).
-
-    Cartoons hold a drawing for several frames and screen recordings stand still: their results are reused, pixel for
-    pixel, with each frame's own time.
-    """
-
-    def work(step: tuple[Frame, bool]) -> tuple[Frame, Picture | None]:
-        frame, repeated = step
-        return frame, None if repeated else function(frame.image)
-
-    latest: Picture | None = None
-    for frame, result in ordered_map(work, _compared(frames), threads, prepare):
-        latest = latest if result is None else result
-        assert latest is not None
-        yield replace(frame, image=latest)
-
-
-def _compared(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
-    """Yield each frame and whether its picture is that of the frame before."""
-    previous: Picture | None = None
-    for frame in frames:
-        repeated = previous is not None and np.array_equal(previous, frame.image)
-        if not repeated:
-            previous = frame.image
-        yield frame, repeated

@@ -35,7 +35,7 @@ class FusedSRVGG(nn.Module):
             if isinstance(layer, nn.Conv2d)
         ]
         self._convs = convs
-        self.convs = nn.ModuleList(convs)
+        self.convs = nn.ModuleList(convs)  # the same, so that torch moves them to a device
         self.scale = network.scale
 
     def forward(self, picture: Tensor) -> Tensor:

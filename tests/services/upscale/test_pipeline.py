@@ -12,11 +12,13 @@ from torch import nn
 
 from benchmarks.clips import write_clip
 from services.upscale.model import load
-from services.upscale.pipeline import resized, upscale_video
+from services.upscale.pipeline import Done, enlarged, resized, upscale_video
 from services.upscale.request import UpscaleRequest
 from shared.arrays import Picture
 from shared.errors import JobFailed
+from shared.media.frame import Frame
 from shared.networks.area import area_average
+from shared.networks.changes import ChangedParts
 from shared.networks.compute import choose_compute
 from shared.networks.srvgg import SRVGG
 from shared.networks.upscaler import Upscaler
@@ -129,6 +131,24 @@ def test_identical_frames_in_a_row_are_computed_once(tmp_path: Path) -> None:
     _, video = upscale(clip, 2, model, tmp_path / "out")
     assert model.frames == 3
     assert len(times(video)) == 15
+
+
+def test_identical_consecutive_frames_are_computed_once_and_keep_their_times(tmp_path: Path) -> None:
+    pictures = [np.full((2, 2, 3), value, np.uint8) for value in (1, 1, 1, 2, 2, 1)]
+    computed: list[int] = []
+
+    class Double(StandIn):
+        def __call__(self, picture: Picture, _ratio: int, _between_windows: Callable[[float], None]) -> Picture:
+            computed.append(int(picture[0, 0, 0]))
+            return picture * 2
+
+    frames = [Frame(picture, pts, 1) for pts, picture in enumerate(pictures)]
+    parts = ChangedParts(Double(), 1)  # type: ignore[arg-type]  # callable alike
+    done = Done(DirectJob(tmp_path, Settings()), None)
+    results = list(enlarged(iter(frames), parts, 1, done))
+    assert computed == [1, 2, 1]
+    assert [int(frame.image[0, 0, 0]) for frame in results] == [2, 2, 2, 4, 4, 2]
+    assert [frame.pts for frame in results] == [0, 1, 2, 3, 4, 5]
 
 
 def test_black_bars_and_a_still_half_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
