@@ -5,6 +5,7 @@ This module imports no codec: the HTTP face stays small, and a demuxer's crash e
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -16,9 +17,12 @@ from shared.errors import Busy, Unavailable, UnreadableMedia
 from shared.files.handles import InputFile
 from shared.files.media_roots import MediaRoots
 from shared.media.media_info import MediaHeader, MediaKind
+from shared.process.lifetime import deaf_to_stops
 from shared.settings import Settings
 
 __all__ = ["MediaHeader", "MediaKind", "ProbePool"]
+
+logger = logging.getLogger(__name__)
 
 LIMIT_SECONDS = 2.0
 _START_SECONDS = 20.0  # for a worker to import its codecs on a machine under full load
@@ -128,7 +132,8 @@ class _Worker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         # Started from the event loop's own thread: the kernel ends a worker with the thread that started it.
-        with theirs:
+        # A service that was told to stop still answers what it accepted: its worker must not be stopped before it.
+        with theirs, deaf_to_stops():
             process = subprocess.Popen(  # noqa: ASYNC220  # returns after the fork; a helper thread would end with it
                 [sys.executable, "-m", "shared.media.probe_worker", str(theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
@@ -142,6 +147,7 @@ class _Worker:
                 await worker.hear()
         except (TimeoutError, ConnectionError, EOFError) as problem:
             await worker.kill()
+            logger.warning("a process that reads media headers did not start: exit status %s", worker.exit_status)
             raise Unavailable("probe_unavailable") from problem
         except BaseException:
             await worker.kill()
@@ -161,6 +167,11 @@ class _Worker:
             raise EOFError
         answer: dict[str, Any] = json.loads(message)
         return answer
+
+    @property
+    def exit_status(self) -> int | None:
+        """Return the process's exit status, negative for a signal; None while it lives."""
+        return self._process.returncode
 
     async def kill(self) -> None:
         """End the process for good."""

@@ -4,8 +4,8 @@
 """
 
 import json
-import os
 import resource
+import signal
 import socket
 import sys
 from typing import Any
@@ -25,9 +25,7 @@ _PATIENCE = 0.5  # seconds to look for a length that no header tells, well withi
 
 def main() -> None:
     """Answer requests until the parent has ended or has sent none for minutes."""
-    die_with_parent()
-    if os.getppid() != int(sys.argv[2]):  # the parent ended before we asked to end with it
-        return
+    die_with_parent(int(sys.argv[2]), by=signal.SIGKILL)  # it is deaf to SIGTERM
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with socket.socket(fileno=int(sys.argv[1])) as link:

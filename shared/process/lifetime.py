@@ -6,8 +6,8 @@ import faulthandler
 import os
 import signal
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -18,8 +18,22 @@ LOWEST = 19
 LOW = 10
 
 
-def die_with_parent(expected: int | None = None) -> None:
-    """Have the kernel send this process SIGTERM when its parent ends; call in the main thread of a service's process.
+@contextmanager
+def deaf_to_stops() -> Iterator[None]:
+    """Let the processes started in this block receive no SIGTERM and no SIGINT, from their first instruction on.
+
+    BentoML's master sends SIGTERM to the children of a service's process, too, and Ctrl-C reaches all processes of a
+    terminal: a child that its parent still needs for the requests that it accepted would end before it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # children inherit the mask
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def die_with_parent(expected: int | None = None, *, by: signal.Signals = signal.SIGTERM) -> None:
+    """Have the kernel send this process `by` when its parent ends; call in the main thread of a service's process.
 
     `expected` is the parent's pid, where it is known: only by it can a parent be noticed that ended while this process
     was still importing. No signal would come then, and this process would hold its port for ever, so it ends at once.
@@ -27,7 +41,7 @@ def die_with_parent(expected: int | None = None) -> None:
     a short-lived thread must not use this.
     """
     parent = expected or os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:
         os._exit(EXIT_ORPHANED)
 

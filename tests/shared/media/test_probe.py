@@ -145,11 +145,29 @@ async def test_a_killed_worker_is_replaced_and_nobody_notices(tmp_path: Path) ->
             assert pid not in idle_pids(pool)
 
 
+async def test_a_stop_of_the_service_hits_no_worker_that_it_still_needs(tmp_path: Path) -> None:
+    """BentoML's master sends SIGTERM to the service's children too, and Ctrl-C reaches every process of a terminal."""
+    path = clip(tmp_path / "a.mp4")
+    others = {child.pid for child in psutil.Process().children()}
+    async with pool_of(tmp_path) as pool:
+        reading = asyncio.create_task(pool.probe(path, "video"))
+        while len(children := psutil.Process().children()) == len(others):  # noqa: ASYNC110  # hit it early
+            await asyncio.sleep(0)
+        (starting,) = {child.pid for child in children} - others
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(starting, number)
+        assert (await reading).width == 160
+        assert idle_pids(pool) == [starting]
+        os.kill(starting, signal.SIGTERM)
+        assert (await pool.probe(path, "video")).width == 160
+        assert idle_pids(pool) == [starting]
+
+
 async def test_an_idle_worker_that_ends_leaves_no_zombie(tmp_path: Path) -> None:
     async with asyncio.timeout(60), pool_of(tmp_path) as pool:
         await pool.probe(picture(tmp_path / "a.png"), "image")
         [pid] = idle_pids(pool)
-        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGKILL)
         while psutil.pid_exists(pid):  # noqa: ASYNC110  # as a zombie would, for good; nothing tells of its end
             await asyncio.sleep(0.02)
         assert idle_pids(pool) == []
