@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 KILLS ?= 20
 SEED ?= 1
+FRAMES ?= 16
 IMAGES ?= router creation facefusion interpo upscale kinora
 VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REGISTRY ?=
@@ -68,7 +69,7 @@ test-all: lint weights ## Every test, one after the other
 	$(PYTEST)
 
 chaos: weights ## Kill everything KILLS times under load and check that nothing was lost
-	$(BIN)/python -m benchmarks.chaos --kills $(KILLS) --seed $(SEED)
+	$(BIN)/python -m benchmarks.chaos --kills $(KILLS) --seed $(SEED) --frames $(FRAMES)
 
 pins: setup ## Write deploy/*/requirements.txt from pyproject.toml and requirements.lock
 	$(BIN)/python -m deploy.pins

@@ -36,11 +36,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--frames", type=int, default=FRAMES, help="of every clip: five make a segment")
     parser.add_argument("--keep", type=Path, help="store the recorded history in this file")
     arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="kinora-chaos-"))
     try:
-        history = run(work, kills=arguments.kills, seed=arguments.seed)
+        history = run(work, kills=arguments.kills, seed=arguments.seed, frames=arguments.frames)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     if arguments.keep:
@@ -51,10 +52,10 @@ def main() -> int:
     return 0 if verdict.kept else 1
 
 
-def run(work: Path, *, kills: int, seed: int) -> History:
+def run(work: Path, *, kills: int, seed: int, frames: int = FRAMES) -> History:
     """Put the stack under load, kill processes, wait until every task has ended, and collect what was recorded."""
     clip, out = work / "in" / "clip.mp4", work / "out"
-    write_clip(clip, size=SIZE, frames=FRAMES)
+    write_clip(clip, size=SIZE, frames=frames)
     out.mkdir()
     with Receiver(Moody(seed)) as receiver:
         stack = Stack(work / "state", (clip.parent, out), receiver.url, environment=ENVIRONMENT)
@@ -62,7 +63,7 @@ def run(work: Path, *, kills: int, seed: int) -> History:
         try:
             stack.start().wait_ready()
             record_transitions(stack)
-            load = Load(stack.url, receiver, clip, out, size=SIZE, frames=FRAMES, seed=seed)
+            load = Load(stack.url, receiver, clip, out, size=SIZE, frames=frames, seed=seed)
             killer = Killer(stack, lambda: len(receiver.deliveries), seed=seed)
             onlooker = Onlooker(stack, out)
             for thread in (load, manager, onlooker):

@@ -140,6 +140,10 @@ class OutputFile(_Descriptor):
         self.name = f"{self.stem}{self.suffix}"
         self._part = f".{self.name}.part"
 
+    def lies_in(self, folder: OutputDir) -> bool:
+        """Return whether that is the folder in which it was created, however either is called by now."""
+        return os.path.samestat(os.fstat(self.folder), os.fstat(folder.fd))
+
     def publish(self) -> str:
         """Sync the file, give it its name (the next free one if it is taken), sync the folder; return the name."""
         try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from shared.errors import JobFailed
 from shared.files.handles import InputFile, OutputDir, OutputFile, write_problem
 from shared.pipeline.segment_store import SegmentStore
 from shared.settings import Settings
@@ -140,8 +141,18 @@ class Outputs:
         with target:
             yield target
             may_publish()
+            self._check_place(target)
             self._published = True
             target.publish()
+
+    def _check_place(self, target: OutputFile) -> None:
+        """Raise JobFailed when the folder was moved, replaced or removed meanwhile: nobody would find the file there.
+
+        It is held open, so that no other folder can have got its number, on network file systems neither.
+        """
+        with self._open_folder() as folder:
+            if not target.lies_in(folder):
+                raise JobFailed("folder_replaced", name=folder.path.name)
 
     def withdraw(self) -> None:
         """Remove what was published."""
