@@ -44,15 +44,16 @@ def visible(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if not path.name.startswith(".")]
 
 
-def test_a_folder_that_is_removed_ends_the_attempt_and_what_was_made_in_its_place_is_taken_over(
+def test_a_folder_that_is_removed_ends_the_attempt_and_a_later_one_has_the_whole_result(
     tmp_path: Path, source: Path
 ) -> None:
     expected, _ = Attempts(source, tmp_path / "undisturbed", SETTINGS).make(Model())
     attempts = Attempts(source, tmp_path / "out")
-    with pytest.raises(JobFailed, match="the folder out was moved, replaced or removed"):
+    # Where it is noticed depends on how far the encoder's thread is.
+    with pytest.raises(JobFailed, match=r"could not be written|the folder out was moved, replaced or removed"):
         attempts.make(meddled(lambda: shutil.rmtree(attempts.folder)))
-    result, _ = attempts.make(model := Model())
-    assert model.made == 0
+    assert attempts.visible() == []
+    result, _ = attempts.make(Model())
     assert contents(result) == contents(expected)
 
 
@@ -89,7 +90,7 @@ def test_a_folder_that_becomes_a_link_ends_the_task_and_nothing_is_written_behin
 def test_a_folder_that_becomes_read_only_ends_the_task_with_its_reason(tmp_path: Path, source: Path) -> None:
     """As when a share is mounted again without the right to write."""
     attempts = Attempts(source, tmp_path / "out")
-    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", attempts.folder]
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(attempts.folder)]
     try:
         with pytest.raises(JobFailed, match="Read-only file system"):
             attempts.make(meddled(lambda: subprocess.run(mount, check=True)))
