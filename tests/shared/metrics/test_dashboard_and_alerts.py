@@ -122,7 +122,7 @@ def test_no_label_holds_what_grows_with_use(page: Page, clip: Path) -> None:
 
 def test_every_panel_has_a_row_a_query_and_a_word_on_what_it_shows() -> None:
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert rows == ["Traffic", "Queue", "Work", "Callbacks", "Machine"]
+    assert rows == ["Traffic", "Queue", "Work", "Long videos", "Callbacks", "Machine"]
     panels = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
     assert all(panel["targets"] and panel["description"] for panel in panels)
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
