@@ -16,6 +16,7 @@ from services.facefusion import mask as masks
 from services.facefusion import occlusion
 from services.facefusion.face import Float
 from services.facefusion.mesh import Mesh, Region, areas, from_atlas, rasterise, to_atlas
+from services.facefusion.occlusion import OcclusionMemory
 from services.facefusion.swapper import Patch, View
 from shared.arrays import Image
 
@@ -37,9 +38,9 @@ class ClassicSource:
     usable: Float  # (128, 128) 0-1: where the source shows skin, not hair or a hand
     detail: Float  # (T,) atlas area per source pixel
 
-    def renderer(self) -> "ClassicRenderer":
+    def renderer(self, remembered: "Appearance | None" = None) -> "ClassicRenderer":
         """Return a renderer for one track."""
-        return ClassicRenderer(self)
+        return ClassicRenderer(self, remembered or Appearance())
 
 
 class ClassicSwapper:
@@ -65,12 +66,19 @@ class ClassicSwapper:
 
 
 @dataclass
+class Appearance:
+    """How a track has looked so far."""
+
+    occlusion: OcclusionMemory = field(default_factory=OcclusionMemory)
+    colours: Float | None = None  # (4, 3): source mean, source spread, target mean, target spread, in Lab; averaged
+
+
+@dataclass
 class ClassicRenderer:
     """Renders the source over one track, frame after frame."""
 
     source: ClassicSource
-    memory: occlusion.OcclusionMemory = field(default_factory=occlusion.OcclusionMemory)
-    colours: Float | None = None  # (4, 3): source mean, source spread, target mean, target spread, in Lab; averaged
+    remembered: Appearance = field(default_factory=Appearance)
 
     def __call__(self, image: Image, view: View) -> Patch | None:
         """Render the source over one view of the target; None when nothing of it can be seen."""
@@ -78,12 +86,11 @@ class ClassicRenderer:
         if region is None or not region.covered.any():
             return None
         if view.fresh:
-            self.memory = occlusion.OcclusionMemory()
-            self.colours = None
+            self.remembered = Appearance()
         width, height = region.size
         target = to_lab(image[region.y : region.y + height, region.x : region.x + width])
         small = to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE))
-        clear = self.memory.update(small)
+        clear = self.remembered.occlusion.update(small)
         skin = from_atlas(self.level(region), region)
         shown = from_atlas(np.ascontiguousarray(np.minimum(clear, self.source.usable)), region)
         blend = masks.blend(region, view.landmarks, shown * self.detail(region))
@@ -118,9 +125,9 @@ class ClassicRenderer:
         now = np.stack([*statistics(skin[sparse], weight[sparse]), *statistics(target[sparse], weight[sparse])]).astype(
             np.float32
         )
-        before = now if self.colours is None else self.colours
-        self.colours = np.asarray(COLOUR_MEMORY * before + (1 - COLOUR_MEMORY) * now, np.float32)
-        source_mean, source_spread, target_mean, target_spread = self.colours
+        before = now if self.remembered.colours is None else self.remembered.colours
+        self.remembered.colours = np.asarray(COLOUR_MEMORY * before + (1 - COLOUR_MEMORY) * now, np.float32)
+        source_mean, source_spread, target_mean, target_spread = self.remembered.colours
         ratio = np.clip(target_spread / np.maximum(source_spread, 1e-3), LEAST_RATIO, MOST_RATIO)
         moved = (skin - source_mean) * ratio + target_mean
         return np.asarray(moved + LIGHT_STRENGTH * slow_difference(target - moved, blend), np.float32)

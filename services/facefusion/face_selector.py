@@ -10,14 +10,13 @@ from services.facefusion.face import Float
 from services.facefusion.literals import Mode, Order
 from services.facefusion.model import FaceModel
 from services.facefusion.order_and_filters import Filters, ordered
-from services.facefusion.track import Track
+from services.facefusion.track import REPORTED_TRACKS, Track, TrackSpan
 from shared.arrays import Image
 
 BORDERLINE = 0.08  # so near to the allowed distance one embedding does not decide
 MOST_RECOGNITIONS = 5  # per track in a borderline case
 RECOGNITION_INTERVAL = 5  # frames between two recognitions of a track
 SAME_PERSON = 0.25  # distance below which two faces of one frame are one person twice: a mirror, a screen
-REPORTED_TRACKS = 200
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class FaceSelector:
     model: FaceModel
     matches: dict[int, TrackMatch] = field(default_factory=dict)  # by track number
     chosen: int | None = None  # mode "one": number of the track that was chosen and stays
+    nearest_forgotten: float | None = None  # the smallest distance of all whose match was forgotten
 
     def __call__(self, image: Image, tracks: list[Track], index: int) -> list[Track]:
         """Return those of this frame's tracks whose face shall be replaced."""
@@ -68,13 +68,30 @@ class FaceSelector:
     @property
     def nearest(self) -> float | None:
         """The smallest distance of any track to the reference."""
-        return min((match.distance for match in self.matches.values() if match.distance is not None), default=None)
+        distances = (self.nearest_forgotten, *(match.distance for match in self.matches.values()))
+        return min((distance for distance in distances if distance is not None), default=None)
 
     def count_swapped(self, track: Track) -> None:
         """Count a frame in which a track's face was really replaced."""
         self.matches[track.number].swapped_frames += 1
 
-    def report(self, tracks: list[Track]) -> list[dict[str, Any]]:
+    def forget(self, live: set[int]) -> None:
+        """Drop what no later frame and no report needs: the matches of tracks that are not `live` and come too late."""
+        for number in self.matches.keys() - live:
+            if number > REPORTED_TRACKS:
+                gone = [self.matches.pop(number).distance, self.nearest_forgotten]
+                self.nearest_forgotten = min((distance for distance in gone if distance is not None), default=None)
+
+    def remembered(self) -> dict[str, Any]:
+        """Return what `recall` takes, for `shared.pipeline.state_bytes`."""
+        return {"matches": self.matches, "chosen": self.chosen, "nearest_forgotten": self.nearest_forgotten}
+
+    def recall(self, remembered: dict[str, Any]) -> None:
+        """Go on where another selector with the same criteria was."""
+        self.matches, self.chosen = remembered["matches"], remembered["chosen"]
+        self.nearest_forgotten = remembered["nearest_forgotten"]
+
+    def report(self, tracks: list[TrackSpan]) -> list[dict[str, Any]]:
         """Return the match report, one entry a track."""
         return [
             {
@@ -86,7 +103,7 @@ class FaceSelector:
                 "swapped_frames": match.swapped_frames,
                 "reason": match.reason,
             }
-            for track in tracks[:REPORTED_TRACKS]
+            for track in tracks
             if (match := self.matches.get(track.number))
         ]
 

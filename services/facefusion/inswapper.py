@@ -80,7 +80,7 @@ class InSwapperSource:
     swapper: InSwapper
     latent: Float  # (512,) of length 1
 
-    def renderer(self) -> "InSwapperRenderer":
+    def renderer(self, remembered: None = None) -> "InSwapperRenderer":  # noqa: ARG002  # as others need it
         """Return a renderer; it keeps nothing from frame to frame: the landmarks were smoothed before."""
         return InSwapperRenderer(self)
 
@@ -90,6 +90,7 @@ class InSwapperRenderer:
     """Renders the source over one track."""
 
     source: InSwapperSource
+    remembered: None = None
 
     def __call__(self, image: Image, view: View) -> Patch | None:
         """Swap the aligned chip and warp it back to the region of the frame that it came from."""

@@ -67,6 +67,15 @@ class NsfwGate:
             return {"checked": False}
         return {"checked": True, "samples": self.samples, "over": self.over, "highest": round(self.highest, 3)}
 
+    def remembered(self) -> list[float]:
+        """Return what `recall` takes: what was counted so far."""
+        return [self.samples, self.over, self.highest]
+
+    def recall(self, remembered: list[float]) -> None:
+        """Go on counting where another gate was."""
+        samples, over, self.highest = remembered
+        self.samples, self.over = int(samples), int(over)
+
     def _refuse_if_too_many(self, samples: int) -> None:
         if self.over > self.share * samples:
             raise JobFailed("facefusion_nsfw", hits=self.over, seen=self.samples)

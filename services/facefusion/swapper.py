@@ -4,7 +4,7 @@ A prepared source belongs to one job and a renderer to one track of it, so nothi
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,10 @@ class Patch:
 class FaceRenderer(Protocol):
     """Renders the source's face over one track, frame after frame; keeps what must not flicker."""
 
+    @property
+    def remembered(self) -> Any:
+        """What it keeps, such that `shared.pipeline.state_bytes` can write it; None for nothing."""
+
     def __call__(self, image: Image, view: View) -> Patch | None:
         """Return what to paste over the (H, W, 3) RGB frame; None when nothing of the face can be seen."""
 
@@ -43,8 +47,8 @@ class FaceRenderer(Protocol):
 class PreparedSource(Protocol):
     """A source person, ready to be rendered."""
 
-    def renderer(self) -> FaceRenderer:
-        """Return a renderer for one track."""
+    def renderer(self, remembered: Any = None) -> FaceRenderer:
+        """Return a renderer for one track; `remembered` is of one that is to go on."""
 
 
 class Swapper(Protocol):

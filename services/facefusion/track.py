@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from services.facefusion.landmarks import LandmarkFinder, crop_of_landmarks, cro
 from services.facefusion.smoothing import OneEuro
 from services.facefusion.swapper import View
 from shared.arrays import Image
-from shared.media.shot_boundary import CutDetector
+from shared.media.shot_boundary import CutDetector, reduced
 
 SAME_FACE_IOU = 0.25  # of a track's box with a detection's: from here on it may be the same face
 MEETING_IOU = 0.2  # of two tracks' boxes: above it both are recognised again
@@ -20,6 +21,17 @@ LONGEST_GAP = 12  # frames without a detection in which a face is followed by it
 MIN_PRESENCE = 0.5  # the landmark network's own score: below it there is no face in the crop
 QUICK_STEP = 0.08  # of the face's size: a larger step moves the next crop, whose margin would not hold it
 FADE_STEP = 0.34  # opacity lost or gained per frame while a face is doubtful
+REPORTED_TRACKS = 200  # of which something is kept when they have ended: the first ones
+
+
+@dataclass
+class TrackSpan:
+    """When a track was there: all that the report needs of one that has ended."""
+
+    number: int
+    first: int  # frame in which it appeared
+    last: int  # frame in which the detector last saw it
+    frames: int  # frames in which the detector saw it
 
 
 @dataclass
@@ -48,6 +60,11 @@ class Track:
     def detected(self) -> bool:
         """Whether the detector saw it in the current frame."""
         return self.missed == 0
+
+    @property
+    def span(self) -> TrackSpan:
+        """When it was there so far."""
+        return TrackSpan(self.number, self.first, self.last, self.frames)
 
     def locate(self, image: Image, finder: LandmarkFinder, seconds: float) -> View | None:
         """Find and smooth the landmarks, `seconds` after the last frame; None when there is no face to be rendered."""
@@ -86,7 +103,7 @@ class Tracker:
 
     detect: Callable[[Image], list[Face]]
     tracks: list[Track] = field(default_factory=list)
-    ended: list[Track] = field(default_factory=list)
+    ended: list[TrackSpan] = field(default_factory=list)
     started: int = 0
     cuts: CutDetector = field(default_factory=CutDetector)
     before: Image | None = None
@@ -115,16 +132,29 @@ class Tracker:
         self._end([track for track in self.tracks if track.missed > LONGEST_GAP])
         return list(self.tracks)
 
-    def all(self) -> list[Track]:
-        """Every track so far, in order of appearance."""
-        return sorted([*self.ended, *self.tracks], key=lambda track: track.number)
+    def all(self) -> list[TrackSpan]:
+        """Return the first `REPORTED_TRACKS` tracks so far, in order of appearance."""
+        spans = [*self.ended, *(track.span for track in self.tracks if track.number <= REPORTED_TRACKS)]
+        return sorted(spans, key=lambda span: span.number)
+
+    def remembered(self) -> dict[str, Any]:
+        """Return what `recall` takes: all that the next frames depend on, for `shared.pipeline.state_bytes`."""
+        return {
+            "tracks": self.tracks,
+            "ended": self.ended,
+            "started": self.started,
+            "usual": self.cuts.usual,
+            "before": None if self.before is None else reduced(self.before),
+        }
+
+    def recall(self, remembered: dict[str, Any]) -> None:
+        """Go on where another tracker was."""
+        self.tracks, self.ended, self.started = (remembered[name] for name in ("tracks", "ended", "started"))
+        self.cuts, self.before = CutDetector(remembered["usual"]), remembered["before"]
 
     def _end(self, ending: list[Track]) -> None:
         """Keep of a track only what the report names, so that a long video needs no more memory than a short one."""
-        for track in ending:
-            track.landmarks, track.embedding = None, None
-            track.smooth_landmarks, track.smooth_landmarks5 = OneEuro(), OneEuro()
-        self.ended += ending
+        self.ended += [track.span for track in ending if track.number <= REPORTED_TRACKS]
         self.tracks = [track for track in self.tracks if all(track is not other for other in ending)]
 
     def _is_cut(self, image: Image) -> bool:

@@ -1,8 +1,9 @@
 """A segment: the encoded pictures of one range of a result, in a file of its own until all of them are joined.
 
 The file is a mark, then for each packet, in decoding order, its pts and duration in the result's ticks, whether it is a
-key picture, its length and its bytes. It is only ever read by the release that wrote it: what it holds is told by the
-record beside it, with its hash.
+key picture, its length and its bytes; at the end, in the same form, what the pipeline remembers there, if it remembers
+anything. It is only ever read by the release that wrote it: what it holds is told by the record beside it, with its
+hash.
 """
 
 import hashlib
@@ -20,8 +21,9 @@ from shared.errors import JobFailed
 from shared.files.handles import InputFile, OutputFile, write_problem
 from shared.media.mp4_timing import Mp4Timing
 
-_MARK = b"kinora segment 1\n"
-_HEAD = struct.Struct("<qq?I")  # pts, duration, key picture, bytes
+_MARK = b"kinora segment 2\n"
+_HEAD = struct.Struct("<qqBI")  # pts, duration, what it is, bytes
+_PICTURE, _KEY_PICTURE, _STATE = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,13 @@ class SegmentWriter:
     def write(self, packets: "Iterable[Packet[Any]]") -> None:
         for packet in packets:
             pts, content = packet.pts or 0, bytes(packet)
-            self._put(_HEAD.pack(pts, self._timing.release(pts), packet.is_keyframe, len(content)) + content)
+            kind = _KEY_PICTURE if packet.is_keyframe else _PICTURE
+            self._put(_HEAD.pack(pts, self._timing.release(pts), kind, len(content)) + content)
             self._pts.append(pts)
+
+    def write_state(self, state: bytes) -> None:
+        """Write, behind all packets, what the next segment needs to know of this one."""
+        self._put(_HEAD.pack(0, 0, _STATE, len(state)) + state)
 
     def finish(self) -> SegmentSummary:
         """Write what is buffered; return what the file holds."""
@@ -82,24 +89,34 @@ class SegmentReader:
 
     def shown(self) -> list[tuple[int, int]]:
         """Return pts and duration of each picture, in order of presentation."""
-        return sorted((pts, duration) for pts, duration, _, _ in self._records(skip=True))
+        return sorted((pts, duration) for pts, duration, kind, _ in self._records() if kind != _STATE)
 
     def packets(self) -> "Iterator[Packet[Any]]":
         """Yield the packets in decoding order, without a dts."""
-        for pts, duration, key, content in self._records():
+        for pts, duration, kind, content in self._records(_PICTURE, _KEY_PICTURE):
+            if kind == _STATE:
+                continue
             packet: Packet[Any] = av.Packet(content)
-            packet.pts, packet.duration, packet.is_keyframe = pts, duration, key
+            packet.pts, packet.duration, packet.is_keyframe = pts, duration, kind == _KEY_PICTURE
             yield packet
 
-    def _records(self, *, skip: bool = False) -> Iterator[tuple[int, int, bool, bytes]]:
+    def state(self) -> bytes:
+        """Return what `write_state` wrote; JobFailed where nothing was."""
+        for _, _, kind, content in self._records(_STATE):
+            if kind == _STATE:
+                return content
+        raise JobFailed("result_not_written", reason=f"{self._file.name} has no state")
+
+    def _records(self, *read: int) -> Iterator[tuple[int, int, int, bytes]]:
+        """Yield pts, duration, kind and, of those kinds that are to be `read`, content of each thing in the file."""
         with open(os.open(self._file.url, os.O_RDONLY | os.O_CLOEXEC), "rb") as source:  # noqa: PTH123  # a descriptor
             if source.read(len(_MARK)) != _MARK:
                 raise JobFailed("result_not_written", reason=f"{self._file.name} is no segment")
             while head := source.read(_HEAD.size):
-                pts, duration, key, length = _HEAD.unpack(head)
-                if skip:
+                pts, duration, kind, length = _HEAD.unpack(head)
+                if kind not in read:
                     source.seek(length, os.SEEK_CUR)
-                yield pts, duration, key, b"" if skip else source.read(length)
+                yield pts, duration, kind, source.read(length) if kind in read else b""
 
 
 def reordering(decoded: list[int]) -> int:

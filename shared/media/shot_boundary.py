@@ -29,11 +29,19 @@ _VISIBLE = 4 / 255  # mean difference below which even unrelated pictures (black
 
 
 class CutDetector:
-    """Judges neighbouring pairs of one video in order; remembers how similar neighbours are at the moment."""
+    """Judges neighbouring pairs of one video in order; remembers how similar neighbours are at the moment.
 
-    def __init__(self) -> None:
-        self._usual = 1.0
+    Together with the last picture, or what `reduced` makes of it, that similarity, `usual`, is all that it remembers.
+    """
+
+    def __init__(self, usual: float = 1.0) -> None:
+        self._usual = usual
         self._latest: tuple[Picture, npt.NDArray[Any]] | None = None
+
+    @property
+    def usual(self) -> float:
+        """How similar neighbours are at the moment, at most 1."""
+        return self._usual
 
     def is_cut(self, earlier: Picture, later: Picture) -> bool:
         """Tell whether a new shot begins with `later`. Pictures are (H, W, 3), uint8 or uint16 at full scale."""
@@ -61,9 +69,14 @@ class CutDetector:
     def _thumbnail(self, picture: Picture) -> npt.NDArray[Any]:
         """Return (36, 64, 3) float32 0-1; the last one is kept, since every frame is in two pairs."""
         if self._latest is None or self._latest[0] is not picture:
-            small = cv2.resize(picture, _SIZE, interpolation=cv2.INTER_AREA)
+            small = reduced(picture)
             self._latest = picture, (small / np.iinfo(picture.dtype).max).astype(np.float32)
         return self._latest[1]
+
+
+def reduced(picture: Picture) -> Picture:
+    """Return (36, 64, 3) of a picture, in its own depth, which is judged as the picture itself is."""
+    return np.asarray(cv2.resize(picture, _SIZE, interpolation=cv2.INTER_AREA), picture.dtype)
 
 
 def _similarity(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import closing
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -53,7 +54,7 @@ class SegmentMaker:
         decisive = [
             self.made_with, identity, source.file.stamp, plan.length, plan.count, result.size,
             str(result.frame_rate), str(result.time_base), result.visible_label,
-            result.encoder.options, result.encoder.pixel_format, description,
+            result.encoder.options, result.encoder.pixel_format, description, work.basis,
         ]  # fmt: skip
         self.fingerprint = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -61,10 +62,19 @@ class SegmentMaker:
         """Make the frames of one segment, seen by `watch`; return when all are in the hands of its encoder, whose
         thread syncs the file and has the store keep it.
         """  # fmt: skip
-        frames, tally = passing.until(self._plan.end(number)), Counter[str]()
-        work = partial(self._encode, number=number, store=store, frames=frames, tally=tally, begun=time.monotonic())
-        made = watch(self._work.transform(frames, tally), self._expected(number))
-        return hand_over(made, work, depth_for(*self._work.size))
+        frames = passing.until(self._plan.end(number))
+        segment = _Segment(number, frames, begun=time.monotonic())
+        made = watch(self._work.transform(frames, segment.tally), self._expected(number))
+        work = partial(self._encode, segment=segment, store=store)
+        return hand_over(self._remembered(made, segment), work, depth_for(*self._work.size))
+
+    def _remembered(self, frames: Iterator[Frame], segment: "_Segment") -> Iterator[Frame]:
+        """Pass all frames on, then note what the next segment is to know."""
+        yield from frames
+        if self._work.memory:
+            segment.state = self._work.memory.state()
+            # Also this attempt goes on from the bytes: none can tell whether it has made the segment before itself.
+            self._work.memory.begin(segment.state)
 
     def frames_of(self, number: int) -> tuple[int, int | None]:
         """Return the first and the last frame of a segment, as they would be numbered at a constant rate."""
@@ -79,18 +89,9 @@ class SegmentMaker:
             seconds = max(self._source.duration_seconds - number * seconds, 0.0)
         return round(seconds * float(self._source.frame_rate) * self._work.multiple)
 
-    def _encode(
-        self,
-        channel: Channel[Frame],
-        *,
-        number: int,
-        store: SegmentStore,
-        frames: FrameRange,
-        tally: "Counter[str]",
-        begun: float,
-    ) -> SegmentRecord:
+    def _encode(self, channel: Channel[Frame], *, segment: "_Segment", store: SegmentStore) -> SegmentRecord:
         """Encode one segment in the calling thread, sync its file and have the ledger keep it."""
-        with store.create(number) as file, writing(file.name):
+        with store.create(segment.number) as file, writing(file.name):
             with (
                 closing(PictureEncoder.alone(self._result)) as encoder,
                 closing(SegmentWriter(file, encoder.timing)) as writer,
@@ -101,10 +102,12 @@ class SegmentMaker:
                     raise CancelledError
                 if encoder.frames:
                     writer.write(encoder.flush())
+                if segment.state is not None:
+                    writer.write_state(segment.state)
                 made = writer.finish()
-                tally.update(_noted(self._source, captioned=encoder.captioned))
+                segment.tally.update(_noted(self._source, captioned=encoder.captioned))
             record = SegmentRecord(
-                number=number,
+                number=segment.number,
                 fingerprint=self.fingerprint,
                 made_with=self.made_with,
                 source=self._source.file.stamp,
@@ -112,13 +115,24 @@ class SegmentMaker:
                 sha256=made.sha256,
                 frames=made.frames,
                 reordered=made.reordered,
-                first_pts=frames.first,
-                next_pts=None if frames.following is None else frames.following.pts,
-                seconds=time.monotonic() - begun,
-                tally=dict(tally),
+                first_pts=segment.frames.first,
+                next_pts=None if segment.frames.following is None else segment.frames.following.pts,
+                seconds=time.monotonic() - segment.begun,
+                tally=dict(segment.tally),
             )
             store.keep(file, record)
             return record
+
+
+@dataclass
+class _Segment:
+    """A segment that is being made: written by the thread that makes its frames, until its encoder has all of them."""
+
+    number: int
+    frames: FrameRange
+    begun: float  # monotonic seconds
+    tally: "Counter[str]" = field(default_factory=Counter)
+    state: bytes | None = None
 
 
 def _noted(source: VideoSource, *, captioned: bool) -> dict[str, int]:

@@ -22,6 +22,7 @@ from shared.media.frame_range import FramePass
 from shared.media.join import join
 from shared.media.provenance import Label
 from shared.media.result_format import ResultFormat
+from shared.media.segment_file import SegmentReader
 from shared.pipeline.job import Job, JobStopped, SegmentMade
 from shared.pipeline.segment_maker import SegmentMaker, Watch, lost_in
 from shared.pipeline.segment_plan import SegmentPlan
@@ -64,9 +65,9 @@ class SegmentedVideo:
             self._help(self._store.ledger.assigned)
         self._take_over()
         for _ in range(_TRIES):
-            self._complete()
-            self._source.file.check_unchanged()
             try:
+                self._complete()
+                self._source.file.check_unchanged()
                 return self._join(target, label)
             except DamagedSegment as damage:
                 self._refuse(self._done[damage.number], damage)
@@ -74,6 +75,8 @@ class SegmentedVideo:
 
     def _help(self, number: int) -> NoReturn:
         """Make one segment of somebody else's attempt and no more; raise SegmentMade."""
+        if not self._work.helped:
+            raise JobStopped("no segment stands for itself")
         before = next((record for record in self._store.ledger.records() if record.number == number - 1), None)
         known = before.next_pts if before and before.fingerprint == self._maker.fingerprint else None
         with closing(self._source.frames(self._plan.begin(number), first=known)) as frames:
@@ -137,7 +140,7 @@ class SegmentedVideo:
     def _complete(self) -> None:
         """Make what is missing, or wait for who makes it, until nothing is."""
         while (first := next(self._gaps(), None)) is not None:
-            gaps = [first] if self._plan.count is None else list(self._gaps())
+            gaps = list(self._gaps()) if self._plan.count is not None and self._work.helped else [first]
             if not any(self._make_from(gap) for gap in gaps):  # all that is missing is in the hands of helpers
                 self._job.check()
                 self._store.ledger.pause()
@@ -153,6 +156,7 @@ class SegmentedVideo:
         self._store.ledger.pause()
         if not self._begin(first):
             return False
+        self._recall(before)
         encoding: deque[Handover[SegmentRecord]] = deque()
         with closing(self._source.frames(self._plan.begin(first), first=before.next_pts if before else None)) as frames:
             passing, number = FramePass(self._limited(frames, first), opens=first == 0), first
@@ -174,6 +178,17 @@ class SegmentedVideo:
                     with suppress(Exception, JobStopped):
                         unfinished.result()
         return True
+
+    def _recall(self, record: SegmentRecord | None) -> None:
+        """Have the pipeline remember what it did behind a segment, None: nothing; raise DamagedSegment as the store."""
+        if self._work.memory is None:
+            return
+        if record is None:
+            self._work.memory.begin(None)
+            return
+        with self._store.open(record) as file:
+            state = SegmentReader(file).state()
+        self._work.memory.begin(state)
 
     def _limited(self, frames: Iterator[Frame], first: int) -> Iterator[Frame]:
         """Pass on the source's frames from a segment on, as far as the limit of a task's work allows."""
@@ -210,6 +225,7 @@ class SegmentedVideo:
         records = [self._done[number] for number in range(len(self._done)) if number in self._done]
         last = next(place for place, record in enumerate(records) if record.next_pts is None)
         records = records[: last + 1]
+        self._recall(records[-1])
         tally = sum((Counter(record.tally) for record in records), Counter[str]())
         report = join(
             [partial(self._store.open, record) for record in records],

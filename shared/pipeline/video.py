@@ -45,6 +45,8 @@ def _in_one_piece(
     job: Job, source: VideoSource, target: OutputFile, work: VideoWork, label: Label
 ) -> tuple[EncodeReport, "Counter[str]"]:
     tally: Counter[str] = Counter()
+    if work.memory:
+        work.memory.begin(None)
     frames = work.transform(whole(work.limited(source.frames(), 0)), tally)
     report = encode(
         job.watch(frames, lambda made: source.share(made / work.multiple)),

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from services.facefusion.attributes import Attributes
+from services.facefusion.face import Face
 from services.facefusion.face_selector import FaceSelector, SelectionCriteria
 from services.facefusion.order_and_filters import Filters
-from services.facefusion.track import Track, Tracker
+from services.facefusion.track import REPORTED_TRACKS, Track, Tracker
 from shared.arrays import Image
 from tests.support.faces import largest, man, model, pair, woman
 
@@ -56,7 +57,7 @@ def test_a_filter_keeps_the_others_out_and_says_so(gender: str, side: str) -> No
     names, selector, tracks = chosen(SelectionCriteria("many", "left-right", Filters(gender=gender)), pair())  # type: ignore[arg-type]
 
     assert names == [side]
-    reasons = sorted(entry["reason"] for entry in selector.report(tracks))
+    reasons = sorted(entry["reason"] for entry in selector.report([track.span for track in tracks]))
     assert reasons[0].startswith("filtered: gender")
     assert reasons[1] == "matched"
 
@@ -103,3 +104,18 @@ def test_a_filter_that_nobody_passes_leaves_nobody() -> None:
     filters = Filters(age="senior")
     assert filters.refusal(Attributes(30, "male")) == "age adult"
     assert chosen(SelectionCriteria("many", "left-right", filters), pair())[0] == []
+
+
+def test_of_a_film_with_very_many_people_only_what_is_reported_is_kept() -> None:
+    criteria = SelectionCriteria("many", "left-right", EVERYBODY)
+    selector, tracker = FaceSelector(criteria, model()), Tracker(lambda _image: [face])
+    pictures = [np.zeros((36, 64, 3), np.uint8), np.full((36, 64, 3), 200, np.uint8)]
+    face = Face(np.array([8, 8, 24, 24], np.float32), np.full((5, 2), 16, np.float32), 0.9)
+    for index in range(REPORTED_TRACKS + 50):  # each picture is a shot of its own
+        [track] = selector(pictures[index % 2], tracker(pictures[index % 2], index), index)
+        selector.matches[track.number].distance = 0.25 if index == REPORTED_TRACKS + 20 else 1.0
+        selector.forget({track.number})
+    assert len(selector.matches) == REPORTED_TRACKS + 1
+    assert len(tracker.ended) == REPORTED_TRACKS
+    assert [entry["track"] for entry in selector.report(tracker.all())] == list(range(1, REPORTED_TRACKS + 1))
+    assert selector.nearest == 0.25

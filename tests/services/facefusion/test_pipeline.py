@@ -13,9 +13,10 @@ import pytest
 from PIL import Image as Pillow
 
 from services.facefusion.face_analysis import SwapContext, gallery_of, prepare_source
-from services.facefusion.pipeline import VideoSwapper, swap_faces
+from services.facefusion.pipeline import swap_faces
 from services.facefusion.preview import preview_swap
 from services.facefusion.request import FaceFusionRequest
+from services.facefusion.video_swapper import VideoSwapper
 from shared import weights
 from shared.arrays import Image
 from shared.demo.clips import facts

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from shared import weights
-from shared.media.shot_boundary import CutDetector
+from shared.media.shot_boundary import CutDetector, reduced
 
 Image = npt.NDArray[Any]
 CLIPS = ("clip-bigbuckbunny", "clip-carphone", "clip-single-face", "clip-no-face")
@@ -76,3 +76,15 @@ def test_a_picture_after_a_long_black_is_another_shot() -> None:
 def test_depth_does_not_matter() -> None:
     first, second = (shot(name, count=1)[0] for name in CLIPS[:2])
     assert cuts([image.astype(np.uint16) * 257 for image in (first, first, second)]) == [2]
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_a_detector_that_goes_on_from_a_reduced_picture_judges_as_one_that_saw_it(depth: type[np.generic]) -> None:
+    frames = [
+        frame.astype(depth) * (257 if depth is np.uint16 else 1) for name in CLIPS for frame in shot(name, count=3)
+    ]
+    detector = CutDetector()
+    for before, after in itertools.pairwise(frames):
+        successor = CutDetector(detector.usual)
+        assert successor.is_cut(reduced(before), after) == detector.is_cut(before, after)
+        assert successor.usual == detector.usual

@@ -1,0 +1,155 @@
+"""The faces of one video, frame after frame, and all that is remembered between two of them."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from services.facefusion.attributes import Attributes
+from services.facefusion.classic import Appearance
+from services.facefusion.face import Face
+from services.facefusion.face_analysis import SwapContext, eight_bits, gallery_of
+from services.facefusion.face_selector import FaceSelector, TrackMatch
+from services.facefusion.model import FaceModel
+from services.facefusion.occlusion import OcclusionMemory
+from services.facefusion.reference_face import Reference
+from services.facefusion.request import FaceFusionRequest
+from services.facefusion.safety import nsfw_gate
+from services.facefusion.smoothing import OneEuro
+from services.facefusion.swapper import FaceRenderer, paste
+from services.facefusion.track import Track, Tracker, TrackSpan
+from shared.arrays import Image, Picture
+from shared.errors import JobFailed
+from shared.media.decode import VideoSource
+from shared.media.frame import Frame
+from shared.media.orientation import as_stored, upright
+from shared.pipeline.state_bytes import from_bytes, to_bytes
+
+FIRST_FACE_FRAMES = 300  # without a preview the reference is in the first of these frames that shows a face
+STATE = "faces 1"  # names the form of what `VideoSwapper.state` returns: another form, another name
+_REMEMBERED = (Appearance, Attributes, Face, OcclusionMemory, OneEuro, Reference, Track, TrackMatch, TrackSpan)
+
+
+class VideoSwapper:
+    """Swaps the frames of one job; everything that is remembered from frame to frame is kept here.
+
+    It is the `Memory` of a video in segments. What was found and counted so far is a part of that, so that the report
+    is that of the whole film, whoever made which segment.
+    """
+
+    def __init__(self, context: SwapContext, video: VideoSource) -> None:
+        self.context = context
+        self.video = video
+        self.model = context.model
+        self.selector = FaceSelector(context.criteria, context.model)
+        self.tracker = Tracker(context.model.detect)
+        self.gate = nsfw_gate(context.job, context.model, samples=max(int(video.duration_seconds), 1))
+        self.renderers: dict[int, FaceRenderer] = {}  # by track number
+        self.audit: dict[str, str] | None = context.job.details.get("audit")
+        self.swapped = 0  # frames
+        self._index = 0  # of the next frame
+        self._next_sample = 0.0  # seconds of the video, from which on a frame is checked
+        self._nothing_yet = self.state()
+
+    def begin(self, state: bytes | None) -> None:
+        """Go on from where `state` was returned; None: at the beginning of the video.
+
+        Raises JobFailed there when the reference must be found in the video and is not.
+        """
+        self._recall(from_bytes(state or self._nothing_yet, _REMEMBERED))
+        if self.context.needs_reference:
+            self._take(first_reference(self.video, self.context.request, self.model))
+
+    def state(self) -> bytes:
+        """Return all that later frames and the report depend on, beside request, source and model."""
+        return to_bytes(
+            {
+                "reference": self.context.reference,
+                "audit": self.audit,
+                "index": self._index,
+                "next_sample": self._next_sample,
+                "swapped": self.swapped,
+                "gate": self.gate.remembered(),
+                "tracker": self.tracker.remembered(),
+                "selector": self.selector.remembered(),
+                "renderers": {number: renderer.remembered for number, renderer in self.renderers.items()},
+            }
+        )
+
+    def swap(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """Pass frames on, changed where a wanted face is; a frame without one stays the very same object."""
+        for frame in frames:
+            now = float(frame.pts * self.video.time_base)
+            picture = upright(frame.image, self.video.orientation)
+            image = eight_bits(picture)
+            if now >= self._next_sample:
+                self.gate.check(image)
+                self._next_sample = now + 1
+            swapped = self._render(picture, image, self._index)
+            self._index += 1
+            if swapped is None:
+                yield frame
+            else:
+                self.swapped += 1
+                yield replace(frame, image=as_stored(swapped, self.video.orientation))
+
+    def report(self) -> dict[str, Any]:
+        """Return the task's details: which faces were found, which were swapped, and why the others were not."""
+        reference = self.context.reference
+        return {
+            "swapper": self.model.swapper.name,
+            "reference_frame": None if reference is None else reference.frame,
+            "match": {"tracks": self.selector.report(self.tracker.all()), "nearest_distance": self.selector.nearest},
+            "swapped_frames": self.swapped,
+            "nsfw": self.gate.report(),
+            **({} if self.audit is None else {"audit": self.audit}),
+            **self.context.position_details,
+        }
+
+    def _recall(self, remembered: dict[str, Any]) -> None:
+        self._take(remembered["reference"])
+        self.audit = remembered["audit"]
+        self.swapped, self._index = remembered["swapped"], remembered["index"]
+        self._next_sample = remembered["next_sample"]
+        self.gate.recall(remembered["gate"])
+        self.tracker.recall(remembered["tracker"])
+        self.selector.recall(remembered["selector"])
+        self.renderers = {
+            number: self.context.source.renderer(kept) for number, kept in remembered["renderers"].items()
+        }
+
+    def _take(self, reference: Reference | None) -> None:
+        """Look for this reference from now on."""
+        self.context = replace(self.context, reference=reference)
+        self.selector = FaceSelector(self.context.criteria, self.model)
+
+    def _render(self, picture: Picture, image: Image, index: int) -> Picture | None:
+        """Return a changed copy of the upright picture, whose 8 bits are `image`; None without a wanted face."""
+        seconds = float(1 / self.video.frame_rate)
+        swapped = None
+        for track in self.selector(image, self.tracker(image, index), index):
+            view = track.locate(image, self.model.landmarks, seconds)
+            renderer = self.renderers.setdefault(track.number, self.context.source.renderer())
+            patch = view and renderer(image, view)
+            if patch:
+                swapped = picture.copy() if swapped is None else swapped
+                paste(swapped, patch)
+                self.selector.count_swapped(track)
+        live = {track.number for track in self.tracker.tracks}
+        self.selector.forget(live)
+        for number in self.renderers.keys() - live:
+            del self.renderers[number]
+        return swapped
+
+
+def first_reference(video: VideoSource, request: FaceFusionRequest, model: FaceModel) -> Reference:
+    """Return the reference without a preview: the position counts in the first frame that shows a face."""
+    filtered = 0
+    with closing(video.frames()) as frames:
+        for index, frame in enumerate(islice(frames, FIRST_FACE_FRAMES)):
+            gallery = gallery_of(eight_bits(upright(frame.image, video.orientation)), index, request, model)
+            filtered += gallery.filtered
+            if gallery.faces:
+                return gallery.reference(request.reference_face_position, model)
+    raise JobFailed("facefusion_filtered" if filtered else "facefusion_no_face", frame=0)
