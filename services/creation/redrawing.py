@@ -44,7 +44,8 @@ class Redrawing:
         return VideoWork(
             self._redrawn,
             self._spec.size,
-            f"{self._engine.made_with}, seed {self._spec.seed}",
+            self._engine.made_with,
+            basis=(f"seed {self._spec.seed}",),
             multiple=float(rate / self._video.frame_rate),
             frame_rate=rate,
             time_base=1 / rate,
