@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -57,7 +58,7 @@ def loaded(folder: Path, dies_in: int | None = None) -> tuple[WanEngine, MortalG
 @pytest.mark.slow
 def test_windows_that_another_process_has_finished_are_gone_on_with(folder: Path, tmp_path: Path) -> None:
     film = clip(tmp_path / "in.mp4", seconds=2.2, options=["-g", "12"])
-    fields = {"prompt_cn": "海边的猫", "fps": 24}
+    fields: dict[str, Any] = {"prompt_cn": "海边的猫", "fps": 24}
     engine, generator = loaded(folder)
     expected = Attempts(film, tmp_path / "undisturbed", **fields).make(engine)
     windows = generator.runs
