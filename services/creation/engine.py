@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any, Protocol
 
 from services.creation.camera import Camera
+from services.creation.memory import Memory
 from services.creation.request import CreationRequest
 from shared.arrays import Image
 
@@ -29,7 +30,11 @@ class ClipSpec:
 
 
 class SourceFrames(Protocol):
-    """The frames of a video to work from: upright, with square pixels, at any frame rate."""
+    """The frames of a video, or of a range of it, to work from: upright, with square pixels, at any frame rate."""
+
+    @property
+    def ends(self) -> bool:
+        """Whether the video ends with them; known once all are taken."""
 
     def frames(self, frame_rate: int) -> Iterator[Image]:
         """Yield the frames at the source's size or smaller; at the spec's rate about `ClipSpec.frame_count` of them."""
@@ -38,12 +43,29 @@ class SourceFrames(Protocol):
         """Return a few frames spread over the whole video, to analyse before the work begins."""
 
 
+@dataclass(frozen=True)
+class Windows:
+    """How an engine goes through a video at `frame_rate`: it makes `size` frames, then `step` more at a time."""
+
+    frame_rate: int
+    size: int
+    step: int
+
+    def count(self, frames: int) -> int:
+        """Return how many windows a video of so many frames needs."""
+        return 1 + max(0, -(-(frames - self.size) // self.step))
+
+
 class Engine(Protocol):
     """Makes frames of exactly `ClipSpec.size`: `ClipSpec.frame_count` of them, or one for each frame of a video."""
 
     name: str
     area: int  # pixels of a frame, about
     reports_progress: bool  # through `on_progress`; otherwise the pipeline counts frames
+
+    @property
+    def made_with(self) -> str:
+        """Name what decides the pixels of a video beside its spec and its source."""
 
     @property
     def details(self) -> Mapping[str, Any]:
@@ -61,8 +83,15 @@ class Engine(Protocol):
     def from_picture(self, spec: ClipSpec, picture: Image, on_progress: OnProgress) -> Iterator[Image]:
         """Set a picture in motion."""
 
-    def from_video(self, spec: ClipSpec, source: SourceFrames, on_progress: OnProgress) -> Iterator[Image]:
-        """Restyle a video."""
+    def windows(self, spec: ClipSpec) -> Windows | None:
+        """Return in which windows a video is made, the longest of them that can be; None: frame by frame."""
+
+    def from_video(
+        self, spec: ClipSpec, source: SourceFrames, on_progress: OnProgress, memory: Memory | None = None
+    ) -> Iterator[Image]:
+        """Restyle a video, or the next range of one, with a `memory` of those before. Whatever was not made of a range
+        when its frames end comes with the next one.
+        """  # fmt: skip
 
 
 def frame_count(duration_seconds: Fraction | float, frame_rate: int) -> int:

@@ -1,22 +1,23 @@
 """Video creation: one request through one engine, frame by frame."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from fractions import Fraction
+from functools import partial
 
 from services.creation.acceptance import new_seed
 from services.creation.aspect import fit_ratio, size_for
 from services.creation.engine import ClipSpec, Engine, frame_count
 from services.creation.model import EnginePool
+from services.creation.redrawing import Redrawing
 from services.creation.request import PICTURE, TEXT, CreationRequest
-from services.creation.source_frames import DecodedSourceFrames
 from shared.arrays import Image
-from shared.errors import JobFailed
 from shared.media.decode import VideoSource, open_video
 from shared.media.encode import EncodeReport, encode
 from shared.media.frame import Frame
 from shared.media.image import read_picture
 from shared.media.provenance import Label
 from shared.pipeline.job import Job, Result
+from shared.pipeline.video import make_video
 
 CLIP_SECONDS = 3
 
@@ -39,18 +40,16 @@ def create_video(job: Job, request: CreationRequest, pool: EnginePool) -> Result
             picture = read_picture(file)
         spec = _clip_spec(request, engine, seed, ratio=request.ratio or fit_ratio(picture.shape[1], picture.shape[0]))
         return _publish(job, spec, engine, engine.from_picture(spec, picture, on_progress))
-    with job.input(request.video_url) as file, open_video(file) as video:
+    with job.input(request.video_url) as file, open_video(file) as video, job.output(".mp4") as target:
         limit = job.settings.creation.max_seconds
         ratio = request.ratio or fit_ratio(*_display_size(video))
         spec = _clip_spec(request, engine, seed, ratio=ratio, duration_seconds=video.duration_seconds or limit)
-        work = request.work(video.width, video.height, video.frame_rate)
-
-        def read() -> Iterator[Frame]:
-            return work.limited(video.frames(), name=file.name, limits=job.settings.limits)
-
-        source = DecodedSourceFrames(video, spec, pool.interpolate, read)
-        images = _limit(engine.from_video(spec, source, on_progress), seconds=limit, frame_rate=spec.frame_rate)
-        return _publish(job, spec, engine, images, video)
+        redrawing = Redrawing(video, spec, engine, pool.interpolate, on_progress, max_seconds=limit)
+        amount = request.work(video.width, video.height, video.frame_rate)
+        limited = partial(amount.limited, name=file.name, limits=job.settings.limits)
+        report, _ = make_video(job, request, video, target, redrawing.work(limited))
+    job.details |= {**engine.details, **_encoding_details(report)}
+    return Result(video=target.name)
 
 
 def _clip_spec(
@@ -76,36 +75,21 @@ def _display_size(video: VideoSource) -> tuple[int, int]:
     return (video.height, width) if video.orientation.swaps_sides else (width, video.height)
 
 
-def _publish(
-    job: Job, spec: ClipSpec, engine: Engine, images: Iterable[Image], video: VideoSource | None = None
-) -> Result:
+def _publish(job: Job, spec: ClipSpec, engine: Engine, images: Iterable[Image]) -> Result:
     total = None if engine.reports_progress else spec.frame_count
     with job.output(".mp4") as target:
         report = encode(
-            _as_frames(job.watch(images, total)),
+            (Frame(image, pts, 1) for pts, image in enumerate(job.watch(images, total))),
             target,
-            like=video,
+            like=None,
             size=spec.size,
             settings=job.settings,
             label=Label.of(job.settings, target),
             frame_rate=Fraction(spec.frame_rate),
             time_base=Fraction(1, spec.frame_rate),
-            display_oriented=True,
         )
     job.details |= {**engine.details, **_encoding_details(report)}
     return Result(video=target.name)
-
-
-def _limit(images: Iterable[Image], *, seconds: float, frame_rate: int) -> Iterator[Image]:
-    """Stop a video that is longer than its header says; one frame beyond the limit is rounding."""
-    for index, image in enumerate(images):
-        if index > seconds * frame_rate + 1:
-            raise JobFailed("creation_video_too_long", seconds=index / frame_rate, limit=seconds)
-        yield image
-
-
-def _as_frames(images: Iterable[Image]) -> Iterator[Frame]:
-    return (Frame(image, pts, 1) for pts, image in enumerate(images))
 
 
 def _encoding_details(report: EncodeReport) -> dict[str, object]:

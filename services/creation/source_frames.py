@@ -1,15 +1,18 @@
 """A video as an engine wants it: upright, with square pixels, no larger than needed, at the asked frame rate."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import cv2
 import numpy as np
 
 from services.creation.engine import ClipSpec
+from services.creation.memory import Memory
 from shared.arrays import Image, Picture
 from shared.media.decode import VideoSource
 from shared.media.frame import Frame
+from shared.media.frame_range import FrameRange
 from shared.media.orientation import upright
 from shared.media.shot_boundary import CutDetector
 
@@ -23,26 +26,36 @@ OVERSCAN = 1.25  # how much larger than the result the source is kept, so that a
 
 
 class DecodedSourceFrames:
-    """The frames of a `VideoSource` for a clip; those that it lacks come from `interpolate`."""
+    """The frames of a range of a `VideoSource` for a clip; those that it lacks come from `interpolate`."""
 
     def __init__(
-        self, video: VideoSource, spec: ClipSpec, interpolate: Interpolate, read: Callable[[], Iterator[Frame]]
+        self, video: VideoSource, spec: ClipSpec, interpolate: Interpolate, frames: FrameRange, memory: Memory
     ) -> None:
-        """`read` yields the frames of `video` from its beginning."""
         self._video = video
-        self._read = read
+        self._range = frames
+        self._memory = memory
         self._interpolate = interpolate
         overscan = OVERSCAN if spec.camera else 1.0
         self._needed = overscan * spec.size[0], overscan * spec.size[1]  # width, height
 
+    @property
+    def ends(self) -> bool:
+        return self._range.following is None
+
     def frames(self, frame_rate: int) -> Iterator[Image]:
-        timed = ((self._displayed(frame.image), frame) for frame in self._read())
-        return resample(timed, self._video.time_base, frame_rate, self._interpolate)
+        timed = ((self._displayed(frame.image), frame) for frame in self._and_following())
+        part = Part(self._memory, "source", lambda: self.ends)
+        return resample(timed, self._video.time_base, frame_rate, self._interpolate, part)
 
     def samples(self) -> Sequence[Image]:
         count = self._video.frame_count or 1
         indices = sorted({index * count // SAMPLES + count // (2 * SAMPLES) for index in range(SAMPLES)})
         return [self._displayed(self._video.frame_at(index).image) for index in indices]
+
+    def _and_following(self) -> Iterator[Frame]:
+        yield from self._range
+        if self._range.following is not None:
+            yield self._range.following
 
     def _displayed(self, picture: Picture) -> Image:
         """Bring a stored picture to 8 bits and the shape a player shows, shrunk to what the result can use."""
@@ -59,17 +72,33 @@ class DecodedSourceFrames:
         return np.asarray(upright(picture, self._video.orientation), np.uint8)
 
 
+@dataclass(frozen=True)
+class Part:
+    """One of the ranges into which a row of frames may be cut: what is remembered of those before, under which name,
+    and whether it is the last, which is asked at its end.
+    """
+
+    memory: Memory = field(default_factory=Memory)
+    name: str = ""
+    is_last: Callable[[], bool] = lambda: True
+
+
 def resample(
-    timed: Iterable[tuple[Image, Frame]], time_base: Fraction, frame_rate: int, interpolate: Interpolate
+    timed: Iterable[tuple[Image, Frame]],
+    time_base: Fraction,
+    frame_rate: int,
+    interpolate: Interpolate,
+    part: Part | None = None,
 ) -> Iterator[Image]:
     """Yield a picture for every instant k/frame_rate until the last frame ends: real motion, at another rate.
 
     An instant near a frame shows that frame. Otherwise `interpolate` makes one where the source is slower than the
     wanted rate, and the nearest frame is repeated elsewhere. `timed` pairs each picture with the frame that holds its
-    time.
+    time. Each `part` but the first begins with the frame that the one before ended with.
     """
-    index = 0
-    cuts = CutDetector()
+    part = part or Part()
+    index = part.memory.count(f"{part.name} instants")
+    cuts = CutDetector(part.memory.number(f"{part.name} usual", 1.0))
     previous: Image | None = None
     start = end = Fraction(0)
     for picture, frame in timed:
@@ -85,7 +114,9 @@ def resample(
                 yield picture if nearer else previous
             index += 1
         previous, start, end = picture, now, now + frame.duration * time_base
-    if previous is None:
+    part.memory.keep(f"{part.name} instants", index)
+    part.memory.keep(f"{part.name} usual", cuts.usual)
+    if previous is None or not part.is_last():
         return
     for _ in range(index, max(1, round(end * frame_rate))):
         yield previous

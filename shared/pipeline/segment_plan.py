@@ -14,12 +14,14 @@ _SHORTEST_SECONDS = 2.0  # a key frame more often would cost more than two hundr
 
 @dataclass(frozen=True)
 class SegmentPlan:
-    """Ranges of the source's time, all of the same `length` (in its time base) but the last, which is up to half
-    longer and has no end. `count` is None where the source does not tell how long it is.
+    """Ranges of the source's time, all of the same `length` (in its time base) but the first, which is longer by
+    `lead`, and the last, which is up to half longer and has no end. `count` is None where the source does not tell how
+    long it is.
     """
 
     length: int
     count: int | None
+    lead: int = 0
 
     @classmethod
     def of(cls, source: VideoSource, pixels: int, wanted_seconds: float) -> "SegmentPlan":
@@ -33,8 +35,8 @@ class SegmentPlan:
 
     def begin(self, number: int) -> int:
         """Return the pts from which a segment's frames are."""
-        return number * self.length
+        return self.lead + number * self.length if number else 0
 
     def end(self, number: int) -> int | None:
         """Return the pts before which a segment's frames are; None: to the end of the source."""
-        return None if number + 1 == self.count else (number + 1) * self.length
+        return None if number + 1 == self.count else self.begin(number + 1)

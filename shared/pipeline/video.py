@@ -26,7 +26,7 @@ def make_video(
     """
     label = Label.of(job.settings, target)
     pixels = round(work.size[0] * work.size[1] * work.multiple)
-    plan = SegmentPlan.of(source, pixels, job.settings.limits.segment_seconds)
+    plan = work.plan or SegmentPlan.of(source, pixels, job.settings.limits.segment_seconds)
     if plan.count == 1 or not work.segmented:
         return _in_one_piece(job, source, target, work, label)
     result = ResultFormat.of(
@@ -36,6 +36,7 @@ def make_video(
         frame_rate=work.frame_rate,
         time_base=work.time_base,
         sample_aspect_ratio=work.sample_aspect_ratio,
+        display_oriented=work.display_oriented,
     )
     identity = request.model_dump(mode="json", exclude=_OF_THE_TASK)
     return SegmentedVideo(job, source, work, plan=plan, result=result, identity=identity).write(target, label)
@@ -58,6 +59,7 @@ def _in_one_piece(
         frame_rate=work.frame_rate,
         time_base=work.time_base,
         sample_aspect_ratio=work.sample_aspect_ratio,
+        display_oriented=work.display_oriented,
     )
     source.file.check_unchanged()
     return report, tally

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from shared.media.frame import Frame
 from shared.media.frame_range import FrameRange
+from shared.pipeline.segment_plan import SegmentPlan
 
 # From the frames of one range of the source to those of the result. Each range stands for itself: it may look at the
 # frame behind it (`following`), and at nothing before it but what a `Memory` holds. What the tally counts is summed up
@@ -53,6 +54,8 @@ class VideoWork:
     time_base: Fraction | None = None
     sample_aspect_ratio: Fraction | None = None
     basis: tuple[str, ...] = ()
+    display_oriented: bool = False
+    plan: SegmentPlan | None = None  # its ranges, where the model decides them
     segmented: bool = True
     memory: Memory | None = None
     limited: Limited = _unlimited

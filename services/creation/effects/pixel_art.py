@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from services.creation.memory import Memory
 from shared.arrays import Image
 
 Lab = NDArray[Any]  # float32 (..., 3): L 0-100, a and b about -100 to 100
@@ -32,10 +33,11 @@ def choose_palette(samples: Sequence[Image], seed: int) -> Lab:
     return _k_means(colours.astype(np.float32) * np.float32(BIN), np.sqrt(counts).astype(np.float32), random)
 
 
-def pixelate(frames: Iterable[Image], palette: Lab) -> Iterator[Image]:
+def pixelate(frames: Iterable[Image], palette: Lab, memory: Memory | None = None) -> Iterator[Image]:
     """Yield frames (H, W, 3) in cells of the palette's colours; a cell changes only where the picture clearly does."""
     colours = _to_rgb(palette)
-    shown: NDArray[np.intp] | None = None  # the colour of every cell in the frame before
+    memory = memory or Memory()
+    shown: NDArray[np.uint8] | None = memory.array("shown")  # the colour of every cell in the frame before
     for frame in frames:
         grid = _grid(frame)
         height, width = grid.shape[:2]
@@ -46,7 +48,8 @@ def pixelate(frames: Iterable[Image], palette: Lab) -> Iterator[Image]:
             every = np.arange(len(cells))
             gain = np.sqrt(distances[every, shown]) - np.sqrt(distances[every, nearest])
             nearest = np.where(gain < HOLD, shown, nearest)
-        shown = nearest
+        shown = nearest.astype(np.uint8)
+        memory.keep("shown", shown)
         cells_rgb = colours[nearest.reshape(height, width)]
         art = cv2.resize(cells_rgb, None, fx=CELL, fy=CELL, interpolation=cv2.INTER_NEAREST)
         yield np.asarray(art, np.uint8)

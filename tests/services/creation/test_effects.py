@@ -23,6 +23,8 @@ NOISE = 3.0  # standard deviation of a camera's noise, in levels
 class FramesInMemory:
     """Source frames that are in memory."""
 
+    ends = True
+
     def __init__(self, frames: list[Image]) -> None:
         self._frames = frames
 

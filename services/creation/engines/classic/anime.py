@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from services.creation.effects.grade import Grade
 from services.creation.effects.line_art import ink
 from services.creation.effects.stabilise import Plane, temporal_denoise
+from services.creation.memory import Memory
 from shared.arrays import Image
 
 WASHES = 3  # iterations of the bilateral filter, at half size
@@ -29,16 +30,19 @@ GAIN_LIMIT = 1.4  # of contrast: a frame of one colour keeps it
 SATURATION = 1.15
 
 
-def draw_anime(frames: Iterable[Image], seed: int) -> Iterator[Image]:
+def draw_anime(frames: Iterable[Image], seed: int, memory: Memory) -> Iterator[Image]:
     """Yield the frames (H, W, 3) redrawn; what does not move is drawn the same in every frame."""
     grade = Grade.of(seed, saturation=SATURATION)
-    tones: NDArray[np.float64] | None = None  # L of the 5th and 95th percentile: of the source, and as drawn
-    for picture in temporal_denoise(frames):
+    tones: NDArray[np.float64] | None = memory.array(
+        "tones"
+    )  # L of the 5th and 95th percentile: of the source, and as drawn
+    for picture in temporal_denoise(frames, memory):
         lab = cv2.cvtColor(_wash(picture), cv2.COLOR_RGB2LAB)
         light = np.ascontiguousarray(lab[..., 0])
         drawn = _shade(light) * (1 - INK * ink(picture))
         now = np.array([np.percentile(plane[::4, ::4], (5, 95)) for plane in (light, drawn)])
         tones = now if tones is None else tones + ADAPTATION * (now - tones)
+        memory.keep("tones", tones)
         lab[..., 0] = _match_tones(drawn, tones)
         yield grade.apply(np.asarray(lab, np.float32))
 

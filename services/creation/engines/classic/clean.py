@@ -7,6 +7,7 @@ import numpy as np
 
 from services.creation.effects.grade import Grade
 from services.creation.effects.stabilise import temporal_denoise
+from services.creation.memory import Memory
 from shared.arrays import Image
 
 BLACK, WHITE = 1.0, 98.0  # the L that the darkest and the brightest 0.5 % should reach
@@ -18,16 +19,17 @@ SHARPNESS, SHARPNESS_LIMIT = 0.6, 5.0  # unsharp mask and its bound in L
 SATURATION = 1.10
 
 
-def clean_up(frames: Iterable[Image], seed: int) -> Iterator[Image]:
+def clean_up(frames: Iterable[Image], seed: int, memory: Memory) -> Iterator[Image]:
     """Yield the frames (H, W, 3) denoised, stretched, graded and sharpened."""
     grade = Grade.of(seed, saturation=SATURATION)
-    low, high = None, None
-    for picture in temporal_denoise(frames):
+    for picture in temporal_denoise(frames, memory):
         lab = cv2.cvtColor(cv2.bilateralFilter(picture, 5, NOISE_COLOUR, NOISE_SPACE), cv2.COLOR_RGB2LAB)
         light = np.ascontiguousarray(lab[..., 0])
-        darkest, brightest = np.percentile(light[::4, ::4], (0.5, 99.5))
-        low = darkest if low is None else low + ADAPTATION * (darkest - low)
-        high = brightest if high is None else high + ADAPTATION * (brightest - high)
+        now = np.asarray(np.percentile(light[::4, ::4], (0.5, 99.5)))
+        tones = memory.array("tones")
+        tones = now if tones is None else tones + ADAPTATION * (now - tones)
+        memory.keep("tones", tones)
+        low, high = tones
         gain = min((WHITE - BLACK) / max(high - low, 1.0), STRETCH_LIMIT)
         middle = (low + high) / 2
         target = min(max(middle, BLACK + gain * (middle - low)), WHITE - gain * (high - middle))

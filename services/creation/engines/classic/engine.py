@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from services.creation.effects.camera_path import camera_path, drift_path
-from services.creation.effects.pixel_art import choose_palette, pixelate
+from services.creation.effects.pixel_art import Lab, choose_palette, pixelate
 from services.creation.effects.viewport import Viewport, cover, trim
-from services.creation.engine import ClipSpec, OnProgress, SourceFrames, not_default
+from services.creation.engine import ClipSpec, OnProgress, SourceFrames, Windows, not_default
 from services.creation.engines.classic.anime import draw_anime
 from services.creation.engines.classic.clean import clean_up
+from services.creation.memory import Memory
 from services.creation.request import ANIME, PIXEL, VIDEO, CreationRequest
 from shared.arrays import Image
 from shared.errors import JobFailed
@@ -22,6 +23,7 @@ class ClassicEngine:
     name = "classic"
     area = FRAME_AREA
     reports_progress = False
+    made_with = "classic"
 
     @property
     def details(self) -> Mapping[str, Any]:
@@ -49,18 +51,36 @@ class ClassicEngine:
         for index in range(spec.frame_count):
             yield viewport.render(supersampled, index)
 
-    def from_video(self, spec: ClipSpec, source: SourceFrames, on_progress: OnProgress) -> Iterator[Image]:  # noqa: ARG002  # likewise
+    def windows(self, spec: ClipSpec) -> Windows | None:  # noqa: ARG002  # likewise
+        return None
+
+    def from_video(
+        self,
+        spec: ClipSpec,
+        source: SourceFrames,
+        on_progress: OnProgress,  # noqa: ARG002  # likewise
+        memory: Memory | None = None,
+    ) -> Iterator[Image]:
         """Crop the video or move the camera over it as asked, then draw it in the asked style."""
-        frames = _framed(source, spec)
+        memory = memory or Memory()
+        frames = _framed(source, spec, memory)
         if spec.style == ANIME:
-            return draw_anime(frames, spec.seed)
+            return draw_anime(frames, spec.seed, memory)
         if spec.style == PIXEL:
-            samples = [cover(sample, spec.size) for sample in source.samples()]
-            return pixelate(frames, choose_palette(samples, spec.seed))
-        return clean_up(frames, spec.seed)
+            return pixelate(frames, _palette(source, spec, memory), memory)
+        return clean_up(frames, spec.seed, memory)
 
 
-def _framed(source: SourceFrames, spec: ClipSpec) -> Iterator[Image]:
+def _palette(source: SourceFrames, spec: ClipSpec, memory: Memory) -> Lab:
+    """Return the colours that suit the whole video, chosen when it begins."""
+    palette = memory.array("palette")
+    if palette is None:
+        palette = choose_palette([cover(sample, spec.size) for sample in source.samples()], spec.seed)
+        memory.keep("palette", palette)
+    return palette
+
+
+def _framed(source: SourceFrames, spec: ClipSpec, memory: Memory) -> Iterator[Image]:
     """Yield the source's frames at the clip's size and rate, seen through the camera where one was asked."""
     if not spec.camera:
         for picture in source.frames(spec.frame_rate):
@@ -68,7 +88,7 @@ def _framed(source: SourceFrames, spec: ClipSpec) -> Iterator[Image]:
         return
     path = camera_path(spec.camera, spec.movement, spec.seed, spec.frame_count)
     viewport: Viewport | None = None
-    for index, whole in enumerate(source.frames(spec.frame_rate)):
+    for index, whole in memory.numbered("camera", source.frames(spec.frame_rate)):
         picture = trim(whole, spec.size)
         viewport = viewport or Viewport(path, source=picture.shape[1::-1], size=spec.size)
         yield viewport.render(viewport.supersample(picture), min(index, len(path) - 1))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from services.creation.camera import Camera
 from services.creation.effects.camera_path import FOCAL_LENGTH, CameraPose
 from services.creation.effects.viewport import Viewport
+from services.creation.memory import Memory
 from shared.arrays import Image
 
 Grey = NDArray[np.uint8]  # (height, width)
@@ -50,13 +51,15 @@ def missing_motion(path: Sequence[CameraPose], measured: CameraPose, camera: Cam
     ]
 
 
-def warp(images: Iterable[Image], path: Sequence[CameraPose], size: tuple[int, int]) -> Iterator[Image]:
+def warp(
+    images: Iterable[Image], path: Sequence[CameraPose], size: tuple[int, int], memory: Memory | None = None
+) -> Iterator[Image]:
     """Yield frames seen by a camera that moves along `path` over them; the frames themselves where it does not move."""
     if path[0] == path[-1]:
         yield from images
         return
     viewport = Viewport(path, source=size, size=size)
-    for index, image in enumerate(images):
+    for index, image in (memory or Memory()).numbered("camera", images):
         yield viewport.render(viewport.supersample(image), min(index, len(path) - 1))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from services.creation.effects.camera_path import camera_path
 from services.creation.effects.pixel_art import choose_palette, pixelate
 from services.creation.effects.viewport import cover
-from services.creation.engine import ClipSpec, OnProgress, SourceFrames, not_default
+from services.creation.engine import ClipSpec, OnProgress, SourceFrames, Windows, not_default
 from services.creation.engines.wan.camera_motion import measure_motion, missing_motion, warp
 from services.creation.engines.wan.control import control_frame_for
 from services.creation.engines.wan.generation_request import (
@@ -21,9 +21,10 @@ from services.creation.engines.wan.generation_request import (
 )
 from services.creation.engines.wan.memory_fallback import MemoryFallback
 from services.creation.engines.wan.prompts import negative_prompt, prompt
-from services.creation.engines.wan.windows import count_windows, in_windows, to_length
+from services.creation.engines.wan.windows import OVERLAP, in_windows, to_length
+from services.creation.memory import Memory
 from services.creation.request import ANIME, PIXEL, VIDEO, CreationRequest
-from services.creation.source_frames import Interpolate, resample
+from services.creation.source_frames import Interpolate, Part, resample
 from shared.arrays import Image
 from shared.media.frame import Frame
 
@@ -43,6 +44,12 @@ class WanEngine:
         self._model = model
         self._guidance = guidance
         self._interpolate = interpolate
+
+    @property
+    def made_with(self) -> str:
+        """The model as the next window finds it. Not the plan: none but its steps and its window change a picture."""
+        model, steps = (self.details.get(name) for name in ("model", "steps"))
+        return f"wan, {model}, {steps} steps, windows of {self._model.window}"
 
     @property
     def details(self) -> dict[str, Any]:
@@ -70,26 +77,38 @@ class WanEngine:
         frames = self._model(self._request(spec, control), _scaled(on_progress))
         yield from self._finished(frames, spec)
 
-    def from_video(self, spec: ClipSpec, source: SourceFrames, on_progress: OnProgress) -> Iterator[Image]:
+    def windows(self, spec: ClipSpec) -> Windows:
+        """Return those of the plan at hand."""
+        size = min(self._model.window, native_length(spec.frame_count, spec.frame_rate))
+        return Windows(FRAME_RATE, size, max(1, size - OVERLAP))
+
+    def from_video(
+        self, spec: ClipSpec, source: SourceFrames, on_progress: OnProgress, memory: Memory | None = None
+    ) -> Iterator[Image]:
         """Redraw the video window by window, controlled by its luminance or by its lines."""
-        length = native_length(spec.frame_count, spec.frame_rate)
-        window = min(self._model.window, length)
-        windows, done = count_windows(length, window), 0
+        memory = memory or Memory()
+        part = Part(memory, "generated", lambda: source.ends)
+        windows = self.windows(spec)
+        size = memory.count("window") or windows.size  # a plan that falls back meanwhile does not change it
+        memory.keep("window", size)
+        count = windows.count(native_length(spec.frame_count, spec.frame_rate))
 
         def generate(framed: Sequence[Image], before: Sequence[Image]) -> Sequence[Image]:
-            nonlocal done
             kept = before or self._first_colours(spec, framed)
             drawn = [control_frame_for(spec.style, frame) for frame in framed[len(kept) :]]
             request = self._request(spec, Control((*kept, *drawn), kept=len(kept)), movement=False)
-            frames = self._model(request, _scaled(on_progress, done, windows))
-            done += 1
+            done = memory.count("windows")
+            frames = self._model(request, _scaled(on_progress, done, count))
+            memory.keep("windows", done + 1)
             return frames
 
         framed = (cover(frame, spec.size) for frame in source.frames(FRAME_RATE))
-        images = to_length(self._at_rate(in_windows(framed, window, generate), spec), spec.frame_count)
+        generated = in_windows(framed, size, generate, part)
+        images = to_length(self._at_rate(generated, spec, part), spec.frame_count, part)
         if spec.camera:  # the source's own camera controlled the model: the asked move is added to it
-            images = warp(images, camera_path(spec.camera, spec.movement, spec.seed, spec.frame_count), spec.size)
-        yield from _pixelated(images, source, spec) if spec.style == PIXEL else images
+            path = camera_path(spec.camera, spec.movement, spec.seed, spec.frame_count)
+            images = warp(images, path, spec.size, memory)
+        yield from _pixelated(images, source, spec, memory) if spec.style == PIXEL else images
 
     @staticmethod
     def _first_colours(spec: ClipSpec, frames: Sequence[Image]) -> Sequence[Image]:
@@ -116,9 +135,20 @@ class WanEngine:
             images = warp(images, missing_motion(path, measure_motion(frames), spec.camera), spec.size)
         yield from images
 
-    def _at_rate(self, frames: Iterable[Image], spec: ClipSpec) -> Iterator[Image]:
-        timed = ((image, Frame(image, pts, 1)) for pts, image in enumerate(frames))
-        return resample(timed, Fraction(1, FRAME_RATE), spec.frame_rate, self._interpolate)
+    def _at_rate(self, frames: Iterable[Image], spec: ClipSpec, part: Part | None = None) -> Iterator[Image]:
+        timed = _timed(frames, (part or Part()).memory)
+        return resample(timed, Fraction(1, FRAME_RATE), spec.frame_rate, self._interpolate, part)
+
+
+def _timed(frames: Iterable[Image], memory: Memory) -> Iterator[tuple[Image, Frame]]:
+    """Pair a range's frames with their times, behind the last one of the range before."""
+    latest = memory.pictures("latest")
+    for image in latest:
+        yield image, Frame(image, memory.count("generated") - 1, 1)
+    for pts, image in memory.numbered("generated", frames):
+        latest = [image]
+        yield image, Frame(image, pts, 1)
+    memory.keep_pictures("latest", latest)
 
 
 def _scaled(on_progress: OnProgress, index: int = 0, count: int = 1) -> OnProgress:
@@ -126,9 +156,19 @@ def _scaled(on_progress: OnProgress, index: int = 0, count: int = 1) -> OnProgre
     return lambda progress: on_progress(GENERATION * min((index + progress) / count, 1.0))
 
 
-def _pixelated(images: Iterator[Image], source: SourceFrames, spec: ClipSpec) -> Iterator[Image]:
+def _pixelated(images: Iterable[Image], source: SourceFrames, spec: ClipSpec, memory: Memory) -> Iterator[Image]:
     """Draw frames with one palette, chosen from the first second of them and from the whole source."""
-    first_second = list(islice(images, spec.frame_rate))
-    samples = [cover(sample, spec.size) for sample in source.samples()]
-    generated = first_second[:: max(1, math.ceil(len(first_second) / 8))]
-    return pixelate(chain(first_second, images), choose_palette([*samples, *generated], spec.seed))
+    palette = memory.array("palette")
+    if palette is None:
+        images = chain(memory.pictures("first second"), images)
+        first_second = list(islice(images, spec.frame_rate))
+        if len(first_second) < spec.frame_rate and not source.ends:
+            memory.keep_pictures("first second", first_second)
+            return
+        samples = [cover(sample, spec.size) for sample in source.samples()]
+        generated = first_second[:: max(1, math.ceil(len(first_second) / 8))]
+        palette = choose_palette([*samples, *generated], spec.seed)
+        memory.keep("palette", palette)
+        memory.keep_pictures("first second", [])
+        images = chain(first_second, images)
+    yield from pixelate(images, palette, memory)

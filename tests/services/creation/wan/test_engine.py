@@ -76,6 +76,7 @@ class FramesInMemory:
     """Source frames that are in memory."""
 
     pictures: Sequence[Image]
+    ends: bool = True
 
     def frames(self, frame_rate: int) -> Iterator[Image]:
         assert frame_rate == 16, "the model's own rate"

@@ -1,7 +1,7 @@
 """The VACE pipeline itself, in miniature: loaded from a folder, denoised, decoded; and what its library gets wrong."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,15 +35,6 @@ Make = Callable[..., "np.ndarray[Any, Any]"]
 
 class Cancelled(BaseException):
     pass
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tensors so small are done before a second thread has woken up."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

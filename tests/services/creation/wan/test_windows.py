@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from services.creation.engines.wan.windows import OVERLAP, count_windows, crossfade, in_windows
+from services.creation.engine import Windows
+from services.creation.engines.wan.windows import OVERLAP, crossfade, in_windows
 from shared.arrays import Image
 
 WINDOW = 33
@@ -28,7 +29,7 @@ def test_every_source_frame_gets_its_frame_and_every_window_a_length_that_a_run_
     frames = list(in_windows(iter(numbered(count)), WINDOW, generate))
     assert [int(frame[0, 0, 0]) for frame in frames] == list(range(count))
     assert all(length % 4 == 1 and length <= WINDOW for length in lengths)
-    assert len(lengths) == count_windows(count, WINDOW)
+    assert len(lengths) == Windows(16, WINDOW, WINDOW - OVERLAP).count(count)
 
 
 def test_no_more_than_a_window_is_asked_for_ahead_of_what_was_made() -> None:
