@@ -84,6 +84,17 @@ def test_a_request_arrives_byte_for_byte_with_its_token_and_nothing_of_the_brows
     assert not {"origin", "cookie", "x-forwarded-host"} & set(received)
 
 
+def test_the_language_that_a_person_asks_for_reaches_the_service_and_the_routers_own_sentences(world: World) -> None:
+    headers = {"accept-language": "zh-CN,zh;q=0.9"}
+    world.client.post("/api/ai/upscale", json={}, headers=headers)
+    [(_, received, _)] = world.upscale.asked
+    assert received["accept-language"] == headers["accept-language"]
+    assert refused(world.client.post("/api/ai/creation", json={}, headers=headers), 502) == "无法连接服务 creation"
+    assert (
+        refused(world.client.get("/api/ai/tasks/9?service=creation", headers=headers), 502) == "无法连接服务 creation"
+    )
+
+
 @pytest.mark.parametrize(
     ("service", "status", "sentence"),
     [
