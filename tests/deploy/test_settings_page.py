@@ -9,7 +9,7 @@ from deploy import settings_page
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*ROOT.glob("README*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 ROW = re.compile(r"^\| `(KINORA_\w+)` \| (.+?) \| (.+?) \| (.+) \|$", re.MULTILINE)
 
 
@@ -43,7 +43,7 @@ def test_values_and_defaults_are_told_in_words(variable: str, value: str, defaul
     assert rows[variable][:2] == [value, default]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_document_names_only_variables_that_exist(document: Path) -> None:
     named = set(re.findall(r"\bKINORA_[A-Z_]*[A-Z]\b", document.read_text(encoding="utf-8")))
     assert named <= set(Settings.variables())
