@@ -23,7 +23,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 COMMENT = re.compile(r"(?:^|\s+)# .*$", re.MULTILINE)
 ROUTE = re.compile(r"/[a-z]+/[a-z/]+|\{[A-Z_]+\}")
-ONES = "zero one two three four five six seven eight nine ten eleven twelve".split()
+ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 WORDS = {word: str(value) for value, word in enumerate(ONES)} | {"twenty-five": "25", "half": "0.5"}
 # Cells that are a default or a limit in words, and so must be the same words wherever they stand.
 PHRASES = {
@@ -115,7 +115,7 @@ def _same_cell(cell: str, translation: str) -> bool:
 
 
 def targets(document: Path) -> list[list[str]]:
-    """Return the links of each section below the first: files as the English document would name them, with the heading.
+    """Return the links of each section but the first: files as the English document would name them, and headings.
 
     A heading is named by its place, since each language has its own anchors.
     """
