@@ -15,6 +15,11 @@ ROW = re.compile(r"^\| `(KINORA_\w+)` \| (.+?) \| (.+?) \| (.+) \|$", re.MULTILI
 
 def test_the_page_is_what_the_model_says() -> None:
     assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), "run `make docs`"
+    assert settings_page.CHINESE_PAGE.read_text(encoding="utf-8") == settings_page.chinese_page(), "run `make docs`"
+
+
+def test_every_sentence_has_its_chinese_in_the_catalogue_and_none_is_left_over() -> None:
+    assert sorted(settings_page.chinese_sentences()) == sorted(settings_page.english_sentences())
 
 
 def test_every_variable_has_its_row_with_a_sentence() -> None:
