@@ -4,6 +4,8 @@ import math
 
 from shared.vocabulary import LANGUAGES, Language
 
+_MOST_RANGES = 32  # that are looked at; nobody reads more languages, and a header may be long
+
 
 def language_asked(header: str) -> Language | None:
     """Return the one of our languages that an `Accept-Language` header (RFC 9110, 12.5.4) likes most, None for none.
@@ -12,7 +14,7 @@ def language_asked(header: str) -> Language | None:
     """
     asked: Language | None = None
     highest = 0.0
-    for written in header.split(","):
+    for written in header.split(",", _MOST_RANGES)[:_MOST_RANGES]:
         tag, _, parameters = written.partition(";")
         found = tag.strip().lower().partition("-")[0]
         weight = _weight(parameters)

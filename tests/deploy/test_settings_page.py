@@ -11,6 +11,7 @@ from shared.settings import Settings
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*ROOT.glob("README*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 ROW = re.compile(r"^\| `(KINORA_\w+)` \| (.+?) \| (.+?) \| (.+) \|$", re.MULTILINE)
+README_ROW = re.compile(r"^\| `(KINORA_\w+)` \| (.+?) \| .+ \|$", re.MULTILINE)
 
 
 def test_the_page_is_what_the_model_says() -> None:
@@ -46,6 +47,16 @@ def test_every_variable_has_its_row_with_a_sentence() -> None:
 def test_values_and_defaults_are_told_in_words(variable: str, value: str, default: str) -> None:
     rows = {name: cells for name, *cells in ROW.findall(settings_page.page())}
     assert rows[variable][:2] == [value, default]
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh.md"])
+def test_the_readme_has_the_defaults_of_the_model(readme: str) -> None:
+    defaults = {variable: default for variable, _, default, _ in ROW.findall(settings_page.page())}
+    shown = README_ROW.findall((ROOT / readme).read_text(encoding="utf-8"))
+    assert len(shown) == 10
+    for variable, default in shown:
+        if "`" in default:  # the others are in words
+            assert default.replace("./", "") == defaults[variable]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -83,11 +83,11 @@ def _in_blocks(our: Section, their: Section) -> Iterator[str]:
         yield "other blocks of code"
         return
     for (language, code), (_, translated) in zip(our.blocks, their.blocks, strict=True):
-        if not language:  # a drawing, in words
-            if numbers(code) != numbers(translated):
-                yield f"other numbers in a drawing:\n{translated}"
-        elif COMMENT.sub("", code) != COMMENT.sub("", translated):
+        # A drawing, which has no language, is in words, and so are comments: their numbers count.
+        if language and COMMENT.sub("", code) != COMMENT.sub("", translated):
             yield f"other code:\n{translated}"
+        elif numbers(code) != numbers(translated):
+            yield f"other numbers:\n{translated}"
 
 
 def _in_tables(our: Section, their: Section) -> Iterator[str]:
@@ -96,7 +96,7 @@ def _in_tables(our: Section, their: Section) -> Iterator[str]:
         yield f"tables of another shape: {shapes}"
         return
     for table, translated in zip(our.tables, their.tables, strict=True):
-        for row, other in zip(table[1:], translated[1:], strict=True):
+        for row, other in zip(table, translated, strict=True):
             for cell, translation in zip(row, other, strict=True):
                 if not _same_cell(cell, translation):
                     yield f"{row[0]}: {cell!r} and {translation!r}"
@@ -200,7 +200,7 @@ Takes 64 KB and three frames.
 | `size` | `a|b` | 2,000 |
 
 ```sh
-make demo   # shows it
+make demo   # shows it on port 5000
 ```
 """
 TRANSLATED = """# 页面
@@ -213,7 +213,7 @@ TRANSLATED = """# 页面
 | `size` | `a|b` | 2000 |
 
 ```sh
-make demo   # 展示
+make demo   # 在端口 5000 展示
 ```
 """
 
@@ -233,6 +233,7 @@ def test_a_translation_may_use_its_own_words() -> None:
         ("拒绝", "2"),
         ("2000", "200"),
         ("make demo", "make serve"),
+        ("端口 5000", "端口 8088"),
         ("```sh", "```json"),
         ("/api/ai/upscale", "/api/ai/interpo"),
         ("## POST", "### POST"),

@@ -30,3 +30,8 @@ def test_the_language_that_is_liked_most_is_asked_for(header: str, language: Lan
 )
 def test_none_of_ours_is_asked_for(header: str) -> None:
     assert language_asked(header) is None
+
+
+def test_of_a_header_without_end_only_the_beginning_is_read() -> None:
+    assert language_asked("fr," * 20_000 + "zh") is None
+    assert language_asked("zh," + "fr," * 20_000) == "zh"
