@@ -16,7 +16,8 @@ from shared.contract.request import TaskRequest
 from tests.support.markdown import Section, sections
 
 ROOT = Path(__file__).parents[2]
-CHINESE = [ROOT / "README.zh.md", *sorted((ROOT / "docs/zh").glob("*.md"))]
+READMES = [ROOT / "README.zh.md", ROOT / "deploy/examples/golang-backend/README.zh.md"]
+CHINESE = [*READMES, *sorted((ROOT / "docs/zh").glob("*.md"))]
 
 SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -43,7 +44,7 @@ INT64_AND_MORE = 2**62  # these bounds are written as powers or in words
 
 def english_of(chinese: Path) -> Path:
     """Return the document that a Chinese one translates."""
-    return ROOT / "README.md" if chinese.name == "README.zh.md" else ROOT / "docs" / chinese.name
+    return chinese.with_name("README.md") if chinese in READMES else ROOT / "docs" / chinese.name
 
 
 def numbers(text: str) -> Counter[str]:
@@ -139,14 +140,14 @@ def _place(document: Path, link: str) -> str:
     return f"{place.relative_to(ROOT)} {anchors.index(fragment)}"
 
 
-@pytest.mark.parametrize("chinese", CHINESE, ids=lambda path: path.name)
+@pytest.mark.parametrize("chinese", CHINESE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_both_languages_say_the_same(chinese: Path) -> None:
     english = english_of(chinese)
     assert list(differences(english.read_text(encoding="utf-8"), chinese.read_text(encoding="utf-8"))) == []
     assert targets(english) == targets(chinese)
 
 
-@pytest.mark.parametrize("chinese", CHINESE, ids=lambda path: path.name)
+@pytest.mark.parametrize("chinese", CHINESE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_each_language_leads_to_the_other_and_stays_in_its_own(chinese: Path) -> None:
     english = english_of(chinese)
     for document, other in ((english, chinese), (chinese, english)):
