@@ -48,7 +48,7 @@ def status_of(problem: Problem) -> int:
 
 def answer_to(problem: Problem, language: Language) -> JSONResponse:
     """Return the answer with the problem's sentence, in `language` unless the request asks for another."""
-    return _Refusal(problem, language)
+    return _Refusal(problem, language, status_of(problem))
 
 
 def is_answer(body: Any) -> bool:
@@ -67,9 +67,8 @@ class _Refusal(JSONResponse):
     The language is chosen when the answer is sent: only there is the request known in every place that refuses.
     """
 
-    def __init__(self, problem: Problem, language: Language) -> None:
+    def __init__(self, problem: Problem, language: Language, status: int) -> None:
         self._problem = problem
-        status = status_of(problem)
         super().__init__(_content(problem, language), status, _HEADERS.get(status))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
