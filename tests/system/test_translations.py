@@ -23,7 +23,7 @@ SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 COMMENT = re.compile(r"(?:^|\s+)# .*$", re.MULTILINE)
-ROUTE = re.compile(r"/[a-z]+/[a-z/]+|\{[A-Z_]+\}")
+ROUTE = re.compile(r"/[a-z]+/[a-z_/]+|\{[A-Z_]+\}")
 ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 WORDS = {word: str(value) for value, word in enumerate(ONES)} | {"twenty-five": "25", "half": "0.5"}
 # Cells that are a default or a limit in words, and so must be the same words wherever they stand.
