@@ -74,7 +74,7 @@ chaos: weights ## Kill everything KILLS times under load and check that nothing 
 pins: setup ## Write deploy/*/requirements.txt from pyproject.toml and requirements.lock
 	$(BIN)/python -m deploy.pins
 
-docs: setup ## Write docs/settings.md from shared/settings/
+docs: setup ## Write the pages of settings, in both languages, from shared/settings/
 	$(BIN)/python -m deploy.settings_page
 
 bento: weights ## Build the bento of every service, and the personal edition with all in one

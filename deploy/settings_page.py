@@ -1,37 +1,80 @@
 """Write `docs/settings.md`: every setting with its variable, what it takes, its default and its meaning.
 
-All of it comes from the JSON schema of the model in `shared/settings/`. `make docs` writes the page; a test holds
-that it is what this would write.
+All of it comes from the JSON schema of the model in `shared/settings/`; `docs/zh/settings.md` says the same in the
+sentences of `settings_page.zh.toml`. `make docs` writes both pages; a test holds that they are what this would write.
 """
 
-from collections.abc import Iterator
+import re
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from shared.settings import Settings
 
-PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
-HEADER = """<!-- Written by deploy/settings_page.py (`make docs`) from shared/settings/: do not edit. -->
-# Settings
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "settings.md"
+CHINESE_PAGE = ROOT / "docs" / "zh" / "settings.md"
+SENTENCES = Path(__file__).with_name("settings_page.zh.toml")
+NOTE = "<!-- Written by deploy/settings_page.py (`make docs`) from shared/settings/: do not edit. -->\n"
+HEADER = f"""{NOTE}# Settings
+English · [简体中文](zh/settings.md)
 
 Environment variables, read once when a process starts; all are optional. `kinora doctor` says which of them is wrong
 and why. `kinora serve` passes them on to the router and to every service that it starts.
 """
+CHINESE_HEADER = f"""{NOTE}# 设置
+[English](../settings.md) · 简体中文
+
+全部是环境变量，进程启动时读取一次，都可以不设。\
+`kinora doctor` 会指出哪一个有误及其原因。`kinora serve` 会把它们传给路由器和它启动的每个服务。
+"""
+COLUMNS = ("variable", "value", "default", "meaning")
+CHINESE_COLUMNS = ("变量", "取值", "默认值", "含义")
 Schema = dict[str, Any]
+Translate = Callable[[str], str]
 
 
 def page() -> str:
-    """Return the text of the page: one table for each group of settings."""
+    """Return the text of the English page: one table for each group of settings."""
+    return HEADER + _tables(COLUMNS, lambda text: text)
+
+
+def chinese_page() -> str:
+    """Return the text of the Chinese page; what has not been translated stays English."""
+    sentences = chinese_sentences()
+    return CHINESE_HEADER + _tables(CHINESE_COLUMNS, lambda text: sentences.get(text, text))
+
+
+def chinese_sentences() -> dict[str, str]:
+    """Return the Chinese of headings, values, defaults and meanings, by their English."""
+    written = tomllib.loads(SENTENCES.read_text(encoding="utf-8"))["sentence"]
+    return {sentence["en"]: sentence["zh"] for sentence in written}
+
+
+def english_sentences() -> set[str]:
+    """Return every heading and cell of the English page that has words outside of backticks."""
+    said: list[str] = []
+
+    def listen(text: str) -> str:
+        said.append(text)
+        return text
+
+    _tables(COLUMNS, listen)
+    return {text for text in said if re.search(r"[A-Za-z]", re.sub(r"`[^`]*`", "", text))}
+
+
+def _tables(columns: tuple[str, ...], translate: Translate) -> str:
     schema = Settings.model_json_schema()
     properties: dict[str, Schema] = schema["properties"]
     groups = [schema["$defs"][inner["$ref"].rpartition("/")[2]] for inner in properties.values() if "$ref" in inner]
-    return HEADER + "".join(_table(group) for group in (schema, *groups))
+    return "".join(_table(group, columns, translate) for group in (schema, *groups))
 
 
-def _table(group: Schema) -> str:
-    rows = [f"| {' | '.join(cells)} |\n" for cells in _rows(group["properties"])]
-    head = "| variable | value | default | meaning |\n|---|---|---|---|\n"
-    return f"\n## {group['description']}\n\n{head}{''.join(rows)}"
+def _table(group: Schema, columns: tuple[str, ...], translate: Translate) -> str:
+    rows = [f"| {' | '.join(map(translate, cells))} |\n" for cells in _rows(group["properties"])]
+    head = f"| {' | '.join(columns)} |\n|---|---|---|---|\n"
+    return f"\n## {translate(group['description'])}\n\n{head}{''.join(rows)}"
 
 
 def _rows(properties: dict[str, Schema]) -> Iterator[tuple[str, str, str, str]]:
@@ -82,8 +125,9 @@ def default(schema: Schema) -> str:
 
 
 def main() -> None:
-    """Write the page."""
+    """Write the pages."""
     PAGE.write_text(page(), encoding="utf-8")
+    CHINESE_PAGE.write_text(chinese_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ METRICS_SECONDS = 0.8  # a scrape is answered within a second
 PROBE_SECONDS = 2.0  # a service on a busy machine is slow, but not dead
 _CONNECT_SECONDS = 3.0  # to another host; on this machine nothing is far, but both ends may be slow
 _SUBMISSIONS_AT_ONCE, _QUESTIONS_AT_ONCE = 32, 16  # connections; more at once would only starve each other
-_FORWARDED = ("authorization", "traceparent")
+_FORWARDED = ("authorization", "traceparent", "accept-language")
 
 
 class Unreachable(HttpProblem):

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from shared.contract.messages import Answer
 from shared.errors import Problem, Unavailable
+from shared.http.languages import language_asked
 from shared.vocabulary import Language
 
 OK = 200
@@ -44,9 +47,8 @@ def status_of(problem: Problem) -> int:
 
 
 def answer_to(problem: Problem, language: Language) -> JSONResponse:
-    """Return the answer with the problem's sentence."""
-    status = status_of(problem)
-    return JSONResponse(Answer.refused(problem.sentence(language)).model_dump(), status, _HEADERS.get(status))
+    """Return the answer with the problem's sentence, in `language` unless the request asks for another."""
+    return _Refusal(problem, language, status_of(problem))
 
 
 def is_answer(body: Any) -> bool:
@@ -57,3 +59,25 @@ def is_answer(body: Any) -> bool:
         and body["err_code"] in (0, -1)
         and isinstance(body["err_msg"], str)
     )
+
+
+class _Refusal(JSONResponse):
+    """The two keys with a problem's sentence: in `language`, or in the one that the request asks for.
+
+    The language is chosen when the answer is sent: only there is the request known in every place that refuses.
+    """
+
+    def __init__(self, problem: Problem, language: Language, status: int) -> None:
+        self._problem = problem
+        super().__init__(_content(problem, language), status, _HEADERS.get(status))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = language_asked(",".join(Headers(scope=scope).getlist("accept-language")))
+        if asked is not None:
+            self.body = self.render(_content(self._problem, asked))
+            self.headers["content-length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
+
+
+def _content(problem: Problem, language: Language) -> dict[str, Any]:
+    return Answer.refused(problem.sentence(language)).model_dump()

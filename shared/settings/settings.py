@@ -45,7 +45,7 @@ class Settings(Group):
     """Any PostgreSQL, 14 or later."""
 
     language: Language = "en"
-    """The language of `err_msg`."""
+    """The language of `err_msg`, in answers unless the request's `Accept-Language` names English or Chinese."""
 
     log_format: Literal["text", "json"] = "text"
     """`json` writes one object a line, with the task's id."""

@@ -15,6 +15,11 @@ ROW = re.compile(r"^\| `(KINORA_\w+)` \| (.+?) \| (.+?) \| (.+) \|$", re.MULTILI
 
 def test_the_page_is_what_the_model_says() -> None:
     assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), "run `make docs`"
+    assert settings_page.CHINESE_PAGE.read_text(encoding="utf-8") == settings_page.chinese_page(), "run `make docs`"
+
+
+def test_every_sentence_has_its_chinese_in_the_catalogue_and_none_is_left_over() -> None:
+    assert sorted(settings_page.chinese_sentences()) == sorted(settings_page.english_sentences())
 
 
 def test_every_variable_has_its_row_with_a_sentence() -> None:
@@ -43,7 +48,21 @@ def test_values_and_defaults_are_told_in_words(variable: str, value: str, defaul
     assert rows[variable][:2] == [value, default]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("readme", ["README.md", "README.zh.md"])
+def test_the_readme_has_the_defaults_of_the_model(readme: str) -> None:
+    defaults = {variable: default for variable, _, default, _ in ROW.findall(settings_page.page())}
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    shown = re.findall(r"^\| `(KINORA_\w+)` \| (.+?) \| .+ \|$", text, re.MULTILINE)
+    assert len(shown) == 10
+    for variable, default in shown:
+        if "`" in default:  # the others are in words
+            assert default.replace("./", "") == defaults[variable]
+
+
+CHINESE = [ROOT / "README.zh.md", *sorted((ROOT / "docs/zh").glob("*.md"))]
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, *CHINESE], ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_document_names_only_variables_that_exist(document: Path) -> None:
     named = set(re.findall(r"\bKINORA_[A-Z_]*[A-Z]\b", document.read_text(encoding="utf-8")))
     assert named <= set(Settings.variables())

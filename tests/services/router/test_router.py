@@ -116,6 +116,17 @@ def test_what_is_not_a_service_is_not_taken_for_one(world: World, answer: Respon
     assert sentence == "another program answers at the address of the service upscale"
 
 
+def test_the_language_that_a_person_asks_for_reaches_the_service_and_the_routers_own_sentences(world: World) -> None:
+    headers = {"accept-language": "zh-CN,zh;q=0.9"}
+    world.client.post("/api/ai/upscale", json={}, headers=headers)
+    [(_, received, _)] = world.upscale.asked
+    assert received["accept-language"] == headers["accept-language"]
+    assert refused(world.client.post("/api/ai/creation", json={}, headers=headers), 502) == "无法连接服务 creation"
+    assert (
+        refused(world.client.get("/api/ai/tasks/9?service=creation", headers=headers), 502) == "无法连接服务 creation"
+    )
+
+
 def test_a_connection_that_breaks_is_tried_once_more() -> None:
     """Posting again is harmless: the same body is the same task."""
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: 28\r\n\r\n" + json.dumps(ACCEPTED).encode() + b" "

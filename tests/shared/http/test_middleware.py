@@ -28,6 +28,7 @@ from services.upscale.request import UpscaleRequest
 from shared.http.middleware import BODY_LIMIT_BYTES, ContractMiddleware
 from shared.settings import AccessSettings, Settings
 from shared.testing.stack import free_port
+from shared.vocabulary import Language
 from tests.support import failing_service
 from tests.support.asgi_server import serving
 
@@ -200,6 +201,28 @@ def test_sentences_are_chinese_where_the_settings_say_so() -> None:
         assert refused(httpx.get(url + "/nowhere"), 404) == "此路径不存在"
 
 
+@pytest.mark.parametrize("configured", ["en", "zh"])
+def test_who_names_a_language_gets_its_sentences_and_who_names_none_those_of_the_settings(configured: Language) -> None:
+    sentences = {"en": "this path does not exist", "zh": "此路径不存在"}
+    with serving(ContractMiddleware(_inside, Settings(language=configured), {SUBMIT: UpscaleRequest})) as url:
+
+        def asked(value: str) -> str:
+            return refused(httpx.get(url + "/nowhere", headers={"accept-language": value}), 404)
+
+        assert asked("zh-CN,zh;q=0.9,en;q=0.8") == sentences["zh"]
+        assert asked("en-US,en;q=0.5") == sentences["en"]
+        assert [asked("*"), asked("fr"), refused(httpx.get(url + "/nowhere"), 404)] == [sentences[configured]] * 3
+        answer = httpx.post(url + SUBMIT, json=BODY | {"ratio": 5}, headers={"accept-language": "zh"})
+        assert refused(answer) == "ratio 的可选值为 1, 2, 3, 4，不能是 5"
+
+
+def test_a_go_backend_names_no_language() -> None:
+    """net/http sets `User-Agent` and `Accept-Encoding` by itself; the example must not add a language, either."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "deploy/examples/golang-backend").rglob("*.go")]
+    assert sources
+    assert [source for source in sources if "accept-language" in source.lower()] == []
+
+
 # Who may call
 
 
@@ -346,6 +369,13 @@ def test_what_an_api_raises_becomes_the_contracts_answer(
     slow: httpx.Client, task_id: int, status: int, sentence: str
 ) -> None:
     assert sentence in refused(slow.post(SUBMIT, json=BODY | {"task_id": task_id}), status)
+
+
+def test_what_an_api_raises_is_told_in_the_language_asked_for(slow: httpx.Client) -> None:
+    answer = slow.post(SUBMIT, json=BODY | {"task_id": failing_service.BUSY}, headers={"accept-language": "zh-CN"})
+    assert refused(answer) == "繁忙：该服务已有 100 个任务在等待，请稍后重试"
+    unready = slow.get("/api/ai/tasks", headers={"accept-language": "zh-CN"})
+    assert refused(unready, 503) == "服务尚未就绪"
 
 
 def test_an_api_answers_exactly_the_two_keys(slow: httpx.Client) -> None:
