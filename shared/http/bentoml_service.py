@@ -19,9 +19,11 @@ from shared.http.control_port import close_control_port
 from shared.http.master_exit import tell_loss_at_exit
 from shared.http.middleware import ContractMiddleware
 from shared.http.openapi import DOCUMENT_PATH, Document, describe
+from shared.http.request_tracing import TracedRequests
 from shared.http.responses import answer_to
 from shared.http.route_labels import RouteLabels, TruePath
 from shared.settings import Settings
+from shared.tracing.tracer import Tracer
 from shared.vocabulary import Language
 
 
@@ -56,7 +58,9 @@ class ContractService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has 
             self.mount_asgi_app(_document_app(describe(requests)))
         self.add_asgi_middleware(TruePath)
         app = super().to_asgi(is_main)
-        return ContractMiddleware(RouteLabels(app, app.routes), settings, requests, refusals)
+        routes = RouteLabels(app, app.routes)
+        contract = ContractMiddleware(routes, settings, requests, refusals)
+        return TracedRequests(contract, Tracer.of(settings, self.name), routes.label)
 
 
 def _document_app(document: Document) -> Starlette:

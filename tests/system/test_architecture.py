@@ -13,7 +13,7 @@ SOURCES = sorted([*ROOT.glob("shared/**/*.py"), *ROOT.glob("services/**/*.py")])
 SERVICES = sorted(path.parent.name for path in ROOT.glob("services/*/service.py"))
 # The packages of `shared` in order: each may import only those before it.
 ORDER = (
-    "vocabulary", "upstreams", "arrays", "errors", "settings", "logs", "gpu", "process", "contract", "files",
+    "vocabulary", "upstreams", "arrays", "errors", "settings", "logs", "tracing", "gpu", "process", "contract", "files",
     "networks", "media", "weights", "pipeline", "queue", "database", "tasks", "delivery", "metrics", "runner", "http",
     "serving", "testing", "demo", "doctor", "cli",
 )  # fmt: skip
