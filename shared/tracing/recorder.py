@@ -1,5 +1,6 @@
 """Recording spans with OpenTelemetry; the only module that knows it. Imported only where an endpoint is set."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,6 +17,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status,
 from shared.tracing.span import Facts, Recording, Role
 from shared.tracing.traceparent import TraceParent
 
+CLOSE_SECONDS = 3.0
 KINDS: dict[Role, SpanKind] = {
     "internal": SpanKind.INTERNAL,
     "server": SpanKind.SERVER,
@@ -72,8 +74,10 @@ class SpanRecorder:
         self._provider.force_flush()
 
     def close(self) -> None:
-        """Send what has ended and stop. Blocks."""
-        self._provider.shutdown()
+        """Send what has ended and stop. Blocks for at most CLOSE_SECONDS: where nobody answers, spans get lost."""
+        closing = threading.Thread(target=self._provider.shutdown, name="close-spans", daemon=True)
+        closing.start()
+        closing.join(CLOSE_SECONDS)
 
 
 class _OpenTelemetrySpan:

@@ -61,6 +61,10 @@ def test_a_file_imports_only_what_its_package_may(path: Path) -> None:
             assert file.parts[:2] == ("shared", "queue"), (
                 f"only shared/queue imports Procrastinate, {file} imports {module}"
             )
+        if module.split(".")[0] == "opentelemetry":
+            assert file.parts[:2] == ("shared", "tracing"), (
+                f"only shared/tracing imports OpenTelemetry, {file} imports {module}"
+            )
         if file.name == "pipeline.py" or file.parts[:2] in {("shared", "media"), ("shared", "networks")}:
             assert not within(module, FACE_AND_STORE), f"{file} must see neither HTTP nor SQL, imports {module}"
         if file.parts[:2] == ("shared", "networks") or "arch" in file.parts:

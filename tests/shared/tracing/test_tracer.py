@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -67,10 +68,11 @@ def test_a_failure_is_told_by_its_kind_and_never_by_its_words() -> None:
 
 def test_only_the_first_failure_and_the_first_end_count() -> None:
     memory = SpanMemory()
-    with pytest.raises(RuntimeError), memory.tracer.span("a", None) as span:
-        span.fail("refused")
-        span.end(datetime(2030, 1, 1, tzinfo=UTC))
-        raise RuntimeError
+    span = memory.tracer.begin("a", None)
+    span.fail("refused")
+    span.fail(RuntimeError())
+    span.end(datetime(2030, 1, 1, tzinfo=UTC))
+    span.end()
     told = memory.named("a")
     assert (told.facts, told.ended) == ({"error.type": "refused"}, 1893456000)
 
@@ -123,6 +125,16 @@ def test_an_endpoint_without_the_exporter_only_warns(
     with tracer.span("outer", CALLER) as span:
         assert not span.recorded
     assert "install kinora[tracing]" in caplog.text
+
+
+@pytest.mark.needs_otlp
+def test_a_collector_that_is_away_delays_a_stop_by_seconds_only() -> None:
+    tracer = Tracer.of(Settings(traces_endpoint="http://127.0.0.1:9"), "upscale")
+    with tracer.span("a", None) as span:
+        assert span.recorded
+    begun = time.monotonic()
+    tracer.close()
+    assert time.monotonic() - begun < 60  # OpenTelemetry alone tries for as long as its time limit allows
 
 
 @pytest.mark.parametrize("module", ["shared.serving.task_service", "shared.runner.process", "shared.media.encode"])
