@@ -1,6 +1,7 @@
 """A BentoML service that speaks the contract: its requests, its errors, its metrics, its OpenAPI document."""
 
 import functools
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -36,6 +37,8 @@ class ContractService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         close_control_port()  # here: BentoML's master, too, declares the service before it starts anything
+        # Its allocator would hide the only GPU of a machine from all services but the first that asks for one.
+        os.environ.setdefault("BENTOML_DISABLE_GPU_ALLOCATION", "1")
         # BentoML's access lines have no task_id, and a page that refreshes fills the log: the middleware writes ours.
         self.config.setdefault("logging", {"access": {"enabled": False}})
         settings = Settings.load()
