@@ -27,6 +27,7 @@ FACTS = (
     "task_id",
     "attempt",
     "callback",
+    "trace_id",
 )  # keys of a line that say what it belongs to, in their order
 NATIVE = "native"  # the logger of what native libraries write
 HIDDEN = "***"
@@ -132,7 +133,8 @@ def secrets_of(settings: Settings) -> list[str]:
     secrets = list(settings.access.tokens)
     if settings.callbacks.webhook_secret:
         secrets += settings.callbacks.webhook_secret.get_secret_value().split()
-    for url in (settings.database_url.get_secret_value() if settings.database_url else "", settings.callbacks.url):
+    database_url = settings.database_url.get_secret_value() if settings.database_url else ""
+    for url in (database_url, settings.callbacks.url, settings.traces_endpoint or ""):
         if password := urlsplit(url).password:
             secrets += [password, unquote(password)]
     return secrets

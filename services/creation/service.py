@@ -8,6 +8,7 @@ from services.creation.acceptance import check_source, inputs, new_seed
 from services.creation.request import CreationRequest
 from shared.contract.messages import Answer
 from shared.http.bentoml_service import ContractService
+from shared.http.deployment_needs import needs_of_a_service
 from shared.http.task_routes import TaskRoutes
 from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
@@ -19,7 +20,9 @@ routes = TaskRoutes("creation")
 
 
 @bentoml.asgi_app(routes.app)
-@bentoml.service(name="creation", workers=1, traffic={"timeout": 30}, service_class=ContractService)
+@bentoml.service(
+    name="creation", workers=1, traffic={"timeout": 30}, service_class=ContractService, **needs_of_a_service()
+)
 class Creation:
     """Makes clips from texts, pictures and videos."""
 

@@ -8,6 +8,7 @@ from services.facefusion.reference_face import resolve_reference
 from services.facefusion.request import PREVIEW, FaceFusionRequest
 from shared.contract.messages import Answer
 from shared.http.bentoml_service import ContractService
+from shared.http.deployment_needs import needs_of_a_service
 from shared.http.task_routes import TaskRoutes
 from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
@@ -19,7 +20,9 @@ routes = TaskRoutes("facefusion")
 
 
 @bentoml.asgi_app(routes.app)
-@bentoml.service(name="facefusion", workers=1, traffic={"timeout": 30}, service_class=ContractService)
+@bentoml.service(
+    name="facefusion", workers=1, traffic={"timeout": 30}, service_class=ContractService, **needs_of_a_service()
+)
 class FaceFusion:
     """Puts one person's face on another's."""
 

@@ -5,6 +5,7 @@ import bentoml
 from services.interpo.request import InterpoRequest
 from shared.contract.messages import Answer
 from shared.http.bentoml_service import ContractService
+from shared.http.deployment_needs import needs_of_a_service
 from shared.http.task_routes import TaskRoutes
 from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
@@ -13,7 +14,9 @@ routes = TaskRoutes("interpo")
 
 
 @bentoml.asgi_app(routes.app)
-@bentoml.service(name="interpo", workers=1, traffic={"timeout": 30}, service_class=ContractService)
+@bentoml.service(
+    name="interpo", workers=1, traffic={"timeout": 30}, service_class=ContractService, **needs_of_a_service()
+)
 class Interpo:
     """Multiplies the frame rate of videos."""
 

@@ -8,6 +8,7 @@ from services.router.console import console
 from services.router.local import listening_at, report_absent, start_here
 from services.router.proxy import Proxy
 from shared.http.bentoml_service import ContractService
+from shared.http.deployment_needs import needs_of_the_router
 from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
 from shared.upstreams import WeightedUpstream
@@ -35,6 +36,7 @@ proxy = Proxy(addresses)
     traffic={"timeout": 60},
     runner_probe={"enabled": False},  # BentoML's own probe hangs on a dead service
     service_class=ContractService,
+    **needs_of_the_router(),
 )
 class Router:
     """Passes requests on, merges the task lists, serves the console."""

@@ -8,6 +8,7 @@ from services.upscale.request import UpscaleRequest
 from services.upscale.size import Source, TargetSize
 from shared.contract.messages import Answer
 from shared.http.bentoml_service import ContractService
+from shared.http.deployment_needs import needs_of_a_service
 from shared.http.task_routes import TaskRoutes
 from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
@@ -19,7 +20,9 @@ routes = TaskRoutes("upscale")
 
 
 @bentoml.asgi_app(routes.app)
-@bentoml.service(name="upscale", workers=1, traffic={"timeout": 30}, service_class=ContractService)
+@bentoml.service(
+    name="upscale", workers=1, traffic={"timeout": 30}, service_class=ContractService, **needs_of_a_service()
+)
 class Upscale:
     """Restores videos and enlarges them."""
 

@@ -8,7 +8,7 @@ import json
 import logging
 import random
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from uuid import UUID
@@ -23,8 +23,12 @@ from shared.errors import Unavailable
 from shared.queue.client import Queue
 from shared.queue.worker import TryLater
 from shared.settings import Settings
-from shared.tasks import callbacks
+from shared.tasks import callbacks, rows
 from shared.tasks.callbacks import COLUMNS, StoredCallback
+from shared.tasks.rows import TaskRow
+from shared.tracing.span import Fact, Span
+from shared.tracing.traceparent import HEADER as TRACEPARENT
+from shared.tracing.tracer import Tracer
 
 PAUSES = (5.0, 30.0, 120.0, 300.0)  # seconds after the first failures, then every LAST_PAUSE
 LAST_PAUSE = 300.0
@@ -43,8 +47,13 @@ class CallbackSender:
     """Sends callbacks to the URL of the settings; calls `attempted` with the outcome of every try."""
 
     def __init__(
-        self, settings: Settings, pool: Pool, attempted: Callable[[str], None] = lambda _outcome: None
+        self,
+        settings: Settings,
+        pool: Pool,
+        attempted: Callable[[str], None] = lambda _outcome: None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer or Tracer()
         self._url = settings.callbacks.url
         self._pool = pool
         self._queue = Queue()
@@ -70,21 +79,35 @@ class CallbackSender:
                 (key,),
             )
             found = await cursor.fetchone()
-        if not found or (delivery := StoredCallback(**found)).state != "pending":
-            return
+            if not found or (delivery := StoredCallback(**found)).state != "pending":
+                return
+            task = await rows.read(connection, delivery.task)
         logs.from_now_on(task_id=json.loads(delivery.body)["task_id"], callback=f"msg_{delivery.id.hex}")
-        try:
-            await self._send(delivery)
-        except Undelivered as problem:
-            self._attempted(problem.outcome)
-            await self._note_failure(delivery, problem)
-        else:
-            self._attempted("delivered")
-            logger.info("callback %s delivered at try %s", delivery.id, delivery.attempts + 1)
-            await self._note_delivered(delivery)
+        with self._span(delivery, task) as span:
+            try:
+                await self._send(delivery, span.traceparent)
+                span.end()
+            except Undelivered as problem:
+                span.fail(problem.outcome)
+                span.end()
+                self._attempted(problem.outcome)
+                await self._note_failure(delivery, problem)
+            else:
+                self._attempted("delivered")
+                logger.info("callback %s delivered at try %s", delivery.id, delivery.attempts + 1)
+                await self._note_delivered(delivery)
 
-    async def _send(self, delivery: StoredCallback) -> None:
+    def _span(self, delivery: StoredCallback, task: TaskRow | None) -> AbstractContextManager[Span]:
+        """Return the span of one try, in the trace of the task; the receiver's own spans are parts of it."""
+        facts: dict[str, Fact] = {"kinora.try": delivery.attempts + 1}
+        if task is not None:
+            facts |= {"kinora.service": task.service, "kinora.kind": task.kind, "kinora.task_id": task.task_id}
+        return self._tracer.span("callback", task.traceparent if task else None, "client", facts)
+
+    async def _send(self, delivery: StoredCallback, traceparent: str | None = None) -> None:
         headers = self.headers(delivery, datetime.now(UTC))
+        if traceparent is not None:
+            headers[TRACEPARENT] = traceparent
         try:
             async with (
                 asyncio.timeout(TOTAL_SECONDS),

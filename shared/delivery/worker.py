@@ -18,6 +18,7 @@ from shared.queue.worker import QueueWorker, WorkerPlan
 from shared.queue.worker_slot import Slot
 from shared.settings import Settings
 from shared.tasks.recovery import TaskRecovery
+from shared.tracing.tracer import Tracer
 from shared.vocabulary import ServiceName
 
 CONCURRENCY = 8
@@ -38,7 +39,9 @@ class CallbackWorker:
         service: ServiceName,
         uri: str,
         attempted: Callable[[str], None] = lambda _outcome: None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer or Tracer()
         self._settings = settings
         self._attempted = attempted
         self._uri = uri
@@ -79,7 +82,7 @@ class CallbackWorker:
         if not await self._slot.take(self._stopping):
             return
         pool = await Pool(self._uri).open()
-        sender = CallbackSender(self._settings, pool, self._attempted)
+        sender = CallbackSender(self._settings, pool, self._attempted, self._tracer)
         try:
             self._pool = pool
             await self._work(pool, sender)
@@ -90,7 +93,7 @@ class CallbackWorker:
             self._slot.free()
 
     async def _work(self, pool: Pool, sender: CallbackSender) -> None:
-        recovery = TaskRecovery(self._settings, pool, Queue())
+        recovery = TaskRecovery(self._settings, pool, Queue(), self._tracer)
         plan = WorkerPlan(
             queues=(CALLBACKS, HOUSEKEEPING),
             handlers={DELIVER: sender.deliver},

@@ -1,6 +1,7 @@
 """A BentoML service that speaks the contract: its requests, its errors, its metrics, its OpenAPI document."""
 
 import functools
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,9 +20,11 @@ from shared.http.control_port import close_control_port
 from shared.http.master_exit import tell_loss_at_exit
 from shared.http.middleware import ContractMiddleware
 from shared.http.openapi import DOCUMENT_PATH, Document, describe
+from shared.http.request_tracing import TracedRequests
 from shared.http.responses import answer_to
 from shared.http.route_labels import RouteLabels, TruePath
 from shared.settings import Settings
+from shared.tracing.tracer import Tracer
 from shared.vocabulary import Language
 
 
@@ -34,6 +37,8 @@ class ContractService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         close_control_port()  # here: BentoML's master, too, declares the service before it starts anything
+        # Its allocator would hide the only GPU of a machine from all services but the first that asks for one.
+        os.environ.setdefault("BENTOML_DISABLE_GPU_ALLOCATION", "1")
         # BentoML's access lines have no task_id, and a page that refreshes fills the log: the middleware writes ours.
         self.config.setdefault("logging", {"access": {"enabled": False}})
         settings = Settings.load()
@@ -56,7 +61,9 @@ class ContractService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has 
             self.mount_asgi_app(_document_app(describe(requests)))
         self.add_asgi_middleware(TruePath)
         app = super().to_asgi(is_main)
-        return ContractMiddleware(RouteLabels(app, app.routes), settings, requests, refusals)
+        routes = RouteLabels(app, app.routes)
+        contract = ContractMiddleware(routes, settings, requests, refusals)
+        return TracedRequests(contract, Tracer.of(settings, self.name), routes.label)
 
 
 def _document_app(document: Document) -> Starlette:

@@ -30,6 +30,7 @@ from shared.media.losses import CAPTIONS, TRANSPARENCY, display_matrix, not_carr
 from shared.media.measured_length import measured_seconds
 from shared.media.orientation import Orientation
 from shared.media.reading_progress import ReadingProgress
+from shared.tracing.stages import staged
 
 _TIMED_FORMATS = ("mov", "matroska", "mpegts", "flv")  # every packet says when its picture is shown
 _SOUGHT_FORMATS = ("mov", "matroska")  # their index leads to key frames, and no other clock jumps inside them
@@ -146,8 +147,9 @@ class VideoSource:
     def _decode_into(self, channel: Channel[_Read], progress: ReadingProgress, begin: int, first: int | None) -> None:
         """Run in the decoding thread: pass the frames on until the receiver closes the queue."""
         to_rgb = ToRgb(self.colour, (self.width, self.height))
+        pictures = staged("decode", self._timed_from(begin, first))
         try:
-            for count, (reader, (decoded, pts, duration)) in enumerate(self._timed_from(begin, first), start=1):
+            for count, (reader, (decoded, pts, duration)) in enumerate(pictures, start=1):
                 captions = self._note(decoded)
                 end = (pts + duration) * self.time_base
                 share_read = progress.share_read(

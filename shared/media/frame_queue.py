@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from shared.tracing.stages import stage, staged, waiting
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -69,7 +71,9 @@ class Channel(Generic[T]):
 
     def __next__(self) -> T:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._finished or self._items)
+            if not (self._closed or self._finished or self._items):
+                with waiting():
+                    self._changed.wait_for(lambda: self._closed or self._finished or self._items)
             if self._items:
                 item = self._items.popleft()
                 self._changed.notify_all()
@@ -102,7 +106,9 @@ def hand_over(items: Iterable[T], work: Callable[[Channel[T]], R], depth: int) -
 
     def run() -> None:
         try:
-            outcome.set_result(work(channel))
+            with stage("encode"):
+                result = work(channel)
+            outcome.set_result(result)
         except BaseException as failure:  # noqa: BLE001  # raised again by `result` in the calling thread
             outcome.set_exception(failure)
         finally:
@@ -111,7 +117,7 @@ def hand_over(items: Iterable[T], work: Callable[[Channel[T]], R], depth: int) -
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="encode", daemon=True)
     thread.start()
     try:
-        for item in items:
+        for item in staged("model", items):
             if not channel.put(item):
                 break  # the work failed; `result` says why
         channel.finish()

@@ -21,8 +21,11 @@ from shared.runner.running_job import RunningJob
 from shared.runner.segment_ledger import SegmentLedger
 from shared.settings import Settings
 from shared.tasks import callbacks, helping, rows, segments
+from shared.tasks import tracing as task_tracing
 from shared.tasks.rows import TaskRow
 from shared.tasks.workspace import Workspace
+from shared.tracing import span as tracing
+from shared.tracing.tracer import Tracer
 from shared.vocabulary import TaskState
 
 PROGRESS_SECONDS = 0.5  # how often progress is written and a cancel is seen
@@ -39,7 +42,17 @@ logger = logging.getLogger(__name__)
 class Attempt:
     """One attempt at a claimed task. The event loop watches it; its pipeline runs in the model's thread."""
 
-    def __init__(self, row: TaskRow, settings: Settings, pool: Pool, queue: Queue, model_thread: ModelThread) -> None:
+    def __init__(
+        self,
+        row: TaskRow,
+        settings: Settings,
+        pool: Pool,
+        queue: Queue,
+        model_thread: ModelThread,
+        *,
+        tracer: Tracer | None = None,
+    ) -> None:
+        self._tracer = tracer or Tracer()
         self._row = row
         self._settings = settings
         self._pool = pool
@@ -105,8 +118,9 @@ class Attempt:
         if isinstance(outcome, JobStopped) and self._token.reason in {"draining", "fenced"}:
             self._withdraw_outputs()
             if self._token.reason == "fenced":
-                return "fenced"
+                return self._fenced()
             await self._pool.retry_until_committed(self._store_requeue)
+            tracing.current().note({"kinora.outcome": "requeued"})
             logger.info("task %s: requeued", self._row.task_id)
             return "requeued"
         ending = ending_of(self._row, outcome, self._token.reason, self._settings)
@@ -116,10 +130,18 @@ class Attempt:
         if stored != ending.state:
             self._withdraw_outputs()
         if stored is None:
-            return "fenced"
+            return self._fenced()
+        tracing.current().note({"kinora.outcome": stored})
+        if stored == "failed" and isinstance(outcome, BaseException):
+            tracing.current().fail(self._token.reason or outcome)
         await self._remove_segments()
         logger.info("task %s: %s", self._row.task_id, stored)
         return "ended"
+
+    def _fenced(self) -> AttemptResult:
+        """Leave the span to whoever took this attempt for dead, and has recorded it."""
+        tracing.current().discard()
+        return "fenced"
 
     def _withdraw_outputs(self) -> None:
         """Remove what was published; a folder that refuses must not keep the task from its end."""
@@ -208,4 +230,6 @@ class Attempt:
             if reason not in {"draining", "fenced"}:
                 self._job.segments.remove()
         self._workspace.remove_scratch(self._row)
+        if reason != "fenced":
+            await task_tracing.end_with_process(self._tracer, reason)
         os._exit(EXIT_UNRESPONSIVE)

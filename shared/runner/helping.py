@@ -21,9 +21,11 @@ from shared.runner.running_job import RunningJob
 from shared.runner.segment_ledger import HelperLedger, this_process
 from shared.settings import Settings
 from shared.tasks import helping, rows
+from shared.tasks import tracing as task_tracing
 from shared.tasks.helping import Claim
 from shared.tasks.rows import TaskRow
 from shared.tasks.workspace import Workspace
+from shared.tracing.tracer import Tracer
 
 CLAIM_TRIES = 5  # two helpers may reach for the same segment
 
@@ -34,8 +36,17 @@ class Helper:
     """Makes segments of one task until none is free, a whole task waits, or this runner stops."""
 
     def __init__(
-        self, task: UUID, settings: Settings, pool: Pool, queue: Queue, model_thread: ModelThread, *, worker: int
+        self,
+        task: UUID,
+        settings: Settings,
+        pool: Pool,
+        queue: Queue,
+        model_thread: ModelThread,
+        *,
+        worker: int,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer or Tracer()
         self._task = task
         self._settings = settings
         self._pool = pool
@@ -72,7 +83,10 @@ class Helper:
             if found is None:
                 return True
             row, claim = found
-            outcome = await self._make(row, claim)
+            with task_tracing.helping(self._tracer, row, claim.number) as span:
+                outcome = await self._make(row, claim)
+                if not isinstance(outcome, SegmentMade):
+                    span.fail(outcome if isinstance(outcome, BaseException) else "not_made")
             await self._pool.retry_until_committed(partial(helping.release, task=row.id, helper=self._worker))
             if not isinstance(outcome, SegmentMade):
                 return await self._give_up(row, outcome)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from shared.pipeline.job import Job, Result
 from shared.runner.task_handler import OpenHandler, TaskHandler
 from shared.settings import Settings
+from shared.tracing import span as tracing
 
 T = TypeVar("T")
 
@@ -50,7 +51,8 @@ class ModelThread:
     def _load(self) -> tuple[TaskHandler, Any]:
         if self._loaded is None:
             started = time.monotonic()
-            handler = self._open_handler()
-            self._loaded = handler, handler.load(self._settings)
+            with tracing.span("load model"):
+                handler = self._open_handler()
+                self._loaded = handler, handler.load(self._settings)
             logger.info("model loaded in %.1f s", time.monotonic() - started)
         return self._loaded

@@ -25,6 +25,7 @@ from shared.runner.model_thread import ModelThread
 from shared.runner.runner import Runner
 from shared.runner.task_handler import OpenHandler
 from shared.settings import Settings
+from shared.tracing.tracer import Tracer
 from shared.vocabulary import ServiceName, TaskKind
 
 STORAGE_RETRY_SECONDS = 0.5
@@ -70,6 +71,7 @@ async def run(service: ServiceName, options: argparse.Namespace, open_handler: O
     if await _started(database, slot, stopping):
         pool = await Pool(database.uri).open()
         model = ModelThread(open_handler, settings)
+        tracer = Tracer.of(settings, service)
         runner = Runner(
             service,
             options.kind,
@@ -79,8 +81,10 @@ async def run(service: ServiceName, options: argparse.Namespace, open_handler: O
             model=model,
             stopping=stopping,
             predecessor_killed=options.predecessor_killed,
+            tracer=tracer,
         )
         await runner.serve()
+        await asyncio.to_thread(tracer.close)
         await pool.close()
     await asyncio.to_thread(database.stop)
     slot.free()

@@ -18,7 +18,9 @@ from shared.runner.helping import Helper
 from shared.runner.model_thread import ModelThread
 from shared.settings import Settings
 from shared.tasks import heartbeats, rows
+from shared.tasks import tracing as task_tracing
 from shared.tasks.recovery import TaskRecovery
+from shared.tracing.tracer import Tracer
 from shared.vocabulary import ServiceName, TaskKind
 
 logger = logging.getLogger(__name__)
@@ -41,7 +43,9 @@ class Runner:
         model: ModelThread,
         stopping: asyncio.Event,
         predecessor_killed: bool = False,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer or Tracer()
         self._service = service
         self._kind = kind
         self._settings = settings
@@ -50,7 +54,7 @@ class Runner:
         self._stopping = stopping
         self._predecessor_killed = predecessor_killed  # until a task of this process's own could be abandoned
         self._queue = Queue()
-        self._recovery = TaskRecovery(settings, pool, self._queue)
+        self._recovery = TaskRecovery(settings, pool, self._queue, self._tracer)
         self._worker = QueueWorker(pool.raw, slot)
         self._attempt: Attempt | Helper | None = None  # the running one
         self._unhelpful: set[UUID] = set()  # tasks with which this runner cannot help
@@ -95,19 +99,22 @@ class Runner:
         row = await self._claim(row_id)
         if row is None:
             return
-        logs.this_process_runs(task_id=row.task_id, attempt=row.attempt)
-        logger.info("task %s: attempt %s begins", row.task_id, row.attempt)
-        self._attempt = attempt = Attempt(row, self._settings, self._pool, self._queue, self._model)
-        self._hurry()
-        try:
-            match await attempt.run():
-                case "requeued":
-                    raise TryLater
-                case "fenced":
+        task_tracing.record_wait(self._tracer, row)
+        with task_tracing.attempt(self._tracer, row) as span:
+            logs.this_process_runs(task_id=row.task_id, attempt=row.attempt, trace_id=span.trace_id)
+            logger.info("task %s: attempt %s begins", row.task_id, row.attempt)
+            attempt = Attempt(row, self._settings, self._pool, self._queue, self._model, tracer=self._tracer)
+            self._attempt = attempt
+            self._hurry()
+            try:
+                result = await attempt.run()
+                if result == "fenced":
                     await self._leave_fenced(row)
-        finally:
-            self._attempt = None
-            logs.this_process_runs()
+            finally:
+                self._attempt = None
+                logs.this_process_runs()
+        if result == "requeued":
+            raise TryLater
 
     async def _help(self, row_id: UUID) -> None:
         """Make segments of a task that another runner works on. The queue's handler."""
@@ -115,7 +122,9 @@ class Runner:
         worker = self._worker.id
         if row_id in self._unhelpful or worker is None:
             return
-        self._attempt = helper = Helper(row_id, self._settings, self._pool, self._queue, self._model, worker=worker)
+        self._attempt = helper = Helper(
+            row_id, self._settings, self._pool, self._queue, self._model, worker=worker, tracer=self._tracer
+        )
         self._hurry()
         try:
             if not await helper.run():

@@ -23,6 +23,7 @@ from shared.tasks.cancellation import end_waiting
 from shared.tasks.rows import TaskRow
 from shared.tasks.submission import enqueue
 from shared.tasks.workspace import check_disk_space
+from shared.tracing import span as tracing
 from shared.vocabulary import ServiceName, TaskKind
 
 UNTAKEN_LIMIT = 10  # callbacks about one task's previews: whoever asks again and again makes one each time
@@ -68,6 +69,7 @@ class Acceptance:
         Raises Rejected, UnreadableMedia, Busy or Unavailable. What `prepare` rejects, and more work than the settings
         allow, is raised for a new task only.
         """
+        traceparent = tracing.current().traceparent  # here: `store` may run in another's turn
         checked = await self._check(request, inputs)
         context, refusal = await _prepared(prepare, checked)
         details, excess = self._estimated(work, checked)
@@ -92,6 +94,7 @@ class Acceptance:
                 context=context,
                 version=self._settings.version,
                 details=details,
+                traceparent=traceparent,
             )
             return True
 

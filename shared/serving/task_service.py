@@ -29,6 +29,8 @@ from shared.tasks import rows, views
 from shared.tasks.cancellation import cancel_all
 from shared.tasks.rows import TaskRow
 from shared.tasks.workspace import Workspace
+from shared.tracing import span as tracing
+from shared.tracing.tracer import Tracer
 from shared.vocabulary import ServiceName, TaskKind, TaskState
 
 WATCH_SECONDS = 1.0
@@ -61,6 +63,7 @@ class TaskService:
         self._supervisors = {kind: Supervisor(module, kind, settings) for kind in kinds}
         self._monitor = RunnerMonitor(service, settings, self._supervisors)
         self._acceptance = Acceptance(service, settings)
+        self._tracer = Tracer.of(settings, service)
         self._metrics = ServiceMetrics(service, settings, kinds, settings.version)
         self._turns = Turns(CONNECTIONS - 1)  # and one for `_acceptance`
         self._pool: Pool | None = None
@@ -93,6 +96,7 @@ class TaskService:
         await asyncio.gather(*stops, self._acceptance.close())
         if self._delivery:
             await asyncio.to_thread(self._delivery.stop, 0 if orphaned else LAST_CALLBACK_SECONDS)
+        await asyncio.to_thread(self._tracer.close)
         if self._watch:
             self._watch.cancel()
             with suppress(asyncio.CancelledError):
@@ -129,7 +133,12 @@ class TaskService:
         says what a video of some size becomes: more than the settings allow is rejected.
         """
         pool, queue = self._storage()
-        new = await self._acceptance.accept(pool, queue, request, inputs=inputs, kind=kind, prepare=prepare, work=work)
+        facts = {"kinora.service": self._service, "kinora.kind": kind, "kinora.task_id": request.task_id}
+        with self._tracer.span("accept", tracing.current().traceparent, "producer", facts) as span:
+            new = await self._acceptance.accept(
+                pool, queue, request, inputs=inputs, kind=kind, prepare=prepare, work=work
+            )
+            span.note({"kinora.repeat": not new})
         self._metrics.accepted(kind, repeat=not new)
         return Answer()
 
@@ -201,7 +210,9 @@ class TaskService:
         """Return the service's own connection and those of its callers."""
         await asyncio.to_thread(self._database.start)
         if self._delivery is None:
-            self._delivery = CallbackWorker(self._settings, self._service, self._database.uri, self._metrics.attempted)
+            self._delivery = CallbackWorker(
+                self._settings, self._service, self._database.uri, self._metrics.attempted, self._tracer
+            )
             self._delivery.start()
         uri = self._database.uri
         return await Pool(uri, size=1).open(), await Pool(uri, size=CONNECTIONS, idle=0).open()

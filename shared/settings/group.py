@@ -6,6 +6,7 @@ from pydantic import AliasGenerator, BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 PREFIX = "KINORA_"
+STANDARD = "OTEL_"  # variables that many programs read alike
 
 
 def named_after(pattern: str) -> ConfigDict:
@@ -58,7 +59,7 @@ def describe_errors(error: ValidationError) -> list[str]:
     """Return one sentence for each wrong setting, as in `KINORA_CRF: Input should be a valid integer`."""
     sentences = []
     for wrong in error.errors():
-        variable = next((part for part in wrong["loc"] if str(part).startswith(PREFIX)), None)
+        variable = next((part for part in wrong["loc"] if str(part).startswith((PREFIX, STANDARD))), None)
         # A rule about several settings names them itself.
         sentences.append(f"{variable}: {wrong['msg']}" if variable else wrong["msg"].removeprefix("Value error, "))
     return sentences

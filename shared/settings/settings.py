@@ -11,7 +11,7 @@ from shared.settings.group import Group
 from shared.settings.network import AccessSettings, CallbackSettings, UpstreamSettings
 from shared.settings.services import CreationSettings, FaceFusionSettings, InterpoSettings, UpscaleSettings
 from shared.settings.tasks import EncodingSettings, LimitSettings
-from shared.settings.values import Folder, Folders, PathMap, ServiceNames, written
+from shared.settings.values import Folder, Folders, OptionalUrl, PathMap, ServiceNames, written
 from shared.vocabulary import SERVICES, Language
 
 
@@ -49,6 +49,15 @@ class Settings(Group):
 
     log_format: Literal["text", "json"] = "text"
     """`json` writes one object a line, with the task's id."""
+
+    traces_endpoint: Annotated[
+        OptionalUrl,
+        Field(
+            validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+            json_schema_extra=written("a URL such as `http://collector:4318`"),
+        ),
+    ] = None
+    """Where spans are sent, by OTLP over HTTP; docs/tracing.md says what is in them."""
 
     services: ServiceNames = SERVICES
     """Which services the router starts on this machine."""

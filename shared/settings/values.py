@@ -64,6 +64,8 @@ PathMap = Annotated[
     BeforeValidator(_read_pairs),
     Field(json_schema_extra=written(r"pairs such as `D:\media=/mnt/media`, separated by semicolons")),
 ]
+HttpUrl = Annotated[str, AfterValidator(_sendable), Field(json_schema_extra=written("an HTTP or HTTPS URL"))]
+OptionalUrl = Annotated[HttpUrl | None, BeforeValidator(lambda value: value or None)]  # an empty variable is none
 CallbackUrl = Annotated[str, AfterValidator(_sendable), Field(json_schema_extra=written("an HTTP or HTTPS URL"))]
 Upstreams = Annotated[
     tuple[WeightedUpstream, ...],

@@ -14,8 +14,10 @@ from shared.queue.client import DELIVER, HELP, RUN, AbandonedJob, Queue, run_que
 from shared.queue.worker import PeriodicTask
 from shared.settings import Settings
 from shared.tasks import callbacks, heartbeats, helping, rows, segments
+from shared.tasks import tracing as task_tracing
 from shared.tasks.submission import enqueue_job
 from shared.tasks.workspace import Workspace
+from shared.tracing.tracer import Tracer
 from shared.vocabulary import TaskState
 
 CRASH_LIMIT = 3
@@ -30,7 +32,8 @@ logger = logging.getLogger(__name__)
 class TaskRecovery:
     """Recovers task rows; several processes may do so at once."""
 
-    def __init__(self, settings: Settings, pool: Pool, queue: Queue) -> None:
+    def __init__(self, settings: Settings, pool: Pool, queue: Queue, tracer: Tracer | None = None) -> None:
+        self._tracer = tracer or Tracer()
         self._settings = settings
         self._pool = pool
         self._queue = queue
@@ -91,20 +94,23 @@ class TaskRecovery:
         job that still belongs to the dead worker is taken from it.
         """
 
-        async def decide(connection: Connection) -> rows.TaskRow | None:
-            row = await rows.read(connection, row_id, lock=True)  # the row before its job, as everywhere
+        async def decide(connection: Connection) -> tuple[rows.TaskRow | None, rows.TaskRow | None]:
+            """Return the row as it is now, and as it was if it was running."""
+            row = found = await rows.read(connection, row_id, lock=True)  # the row before its job, as everywhere
             if left and not await self._queue.lock_if_abandoned(connection, left):
-                return None
+                return None, None
             if row and row.active:
                 row = await self._next(connection, row, killed=killed, host_lost=host_lost)
             if left:
                 await self._queue.requeue_or_fail(connection, left, again=row is not None and row.active)
-            return row
+            return row, found if found and found.state == "running" else None
 
-        row = await self._pool.retry_until_committed(decide)
+        row, lost = await self._pool.retry_until_committed(decide)
         if row is None:
             return False
-        with logs.about(service=row.service, kind=row.kind, task_id=row.task_id):
+        if lost is not None:
+            task_tracing.record_lost(self._tracer, lost)
+        with logs.about(service=row.service, kind=row.kind, task_id=row.task_id, trace_id=row.trace_id):
             logger.warning("task %s lost its runner: %s", row.task_id, row.state)
             if row.state in {CANCELLED, FAILED} and await asyncio.to_thread(self._workplace.clear, row):
                 await self._pool.retry_until_committed(partial(helping.end, queue=self._queue, task=row.id))

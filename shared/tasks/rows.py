@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 from psycopg.types.json import Json, Jsonb
 
 from shared.database.pool import Connection
+from shared.tracing.traceparent import TraceParent
 from shared.vocabulary import ServiceName, TaskKind, TaskState
 
 ACTIVE: tuple[TaskState, ...] = ("queued", "running")
@@ -45,10 +46,18 @@ class TaskRow:
     finished_at: datetime | None
     result: dict[str, Any] | None
     details: dict[str, Any]
+    beat_at: datetime | None = None  # the last heartbeat of its attempt
+    requeued_at: datetime | None = None  # when it last began to wait again
+    traceparent: str | None = None  # where in a trace it was accepted
 
     @property
     def active(self) -> bool:
         return self.state in ACTIVE
+
+    @property
+    def trace_id(self) -> str | None:
+        place = TraceParent.read(self.traceparent)
+        return place.trace_id if place else None
 
     @property
     def mark(self) -> str:
@@ -76,15 +85,16 @@ async def insert(
     context: dict[str, Any],
     version: str,
     details: dict[str, Any] | None = None,
+    traceparent: str | None = None,
 ) -> UUID:
     """Write a queued row, for the runners of the version that accepts it, and return its id."""
     row = uuid4()
     await connection.execute(
         "INSERT INTO kinora_tasks"
-        " (id, service, kind, task_id, fingerprint, request, context, version, runs_on, details)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " (id, service, kind, task_id, fingerprint, request, context, version, runs_on, details, traceparent)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (row, service, kind, task_id, fingerprint, Jsonb(request), Jsonb(storable(context)), version, version,
-         Jsonb(storable(details or {}))),
+         Jsonb(storable(details or {})), traceparent),
     )  # fmt: skip
     return row
 
@@ -187,7 +197,7 @@ async def requeue(connection: Connection, row: UUID, *, attempt: int | None = No
     """Put a running row back among the waiting ones; None when it was not running (under that attempt)."""
     return await _update(
         connection,
-        "SET state = 'queued', crashes = crashes + %s WHERE id = %s AND state = 'running'"
+        "SET state = 'queued', requeued_at = now(), crashes = crashes + %s WHERE id = %s AND state = 'running'"
         " AND (%s::int IS NULL OR attempt = %s)",
         int(crashed), row, attempt, attempt,
     )  # fmt: skip

@@ -21,11 +21,12 @@ async def enqueue(
     context: dict[str, Any],
     version: str,
     details: dict[str, Any] | None = None,
+    traceparent: str | None = None,
 ) -> UUID:
     """Write a new row with its job, for the runners of `version`; return the row's id."""
     row = await rows.insert(
         connection, service=service, kind=kind, task_id=task_id, fingerprint=fingerprint, request=request,
-        context=context, version=version, details=details,
+        context=context, version=version, details=details, traceparent=traceparent,
     )  # fmt: skip
     await enqueue_job(connection, queue, row, service=service, kind=kind, version=version)
     return row

@@ -41,8 +41,8 @@ def free_port() -> int:
 class Stack:
     """Router and services of one state directory, started as a user starts them.
 
-    `environment` is added to the caller's own, from which every `KINORA_` variable is removed first, so that the
-    stack depends only on what is written here.
+    `environment` is added to the caller's own, from which every `KINORA_` and `OTEL_` variable is removed first, so
+    that the stack depends only on what is written here.
     """
 
     state_dir: Path
@@ -84,7 +84,7 @@ class Stack:
 
     def full_environment(self) -> dict[str, str]:
         """Return the environment in which `kinora` commands use this stack."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("KINORA_")}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("KINORA_", "OTEL_"))}
         return inherited | {
             "BENTOML_DO_NOT_TRACK": "True",
             "KINORA_HOST": "127.0.0.1",

@@ -10,7 +10,7 @@ from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ROW = re.compile(r"^\| `(KINORA_\w+)` \| (.+?) \| (.+?) \| (.+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `((?:KINORA|OTEL)_\w+)` \| (.+?) \| (.+?) \| (.+) \|$", re.MULTILINE)
 
 
 def test_the_page_is_what_the_model_says() -> None:

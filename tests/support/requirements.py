@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,14 @@ def _no_tini() -> str:
     return "" if os.geteuid() == 0 and shutil.which("tini") and shutil.which("unshare") else "no tini here, or no root"
 
 
+def _no_otlp() -> str:
+    try:
+        found = find_spec("opentelemetry.exporter.otlp.proto.http")
+    except ModuleNotFoundError:
+        found = None
+    return "" if found else "kinora[tracing] is not installed here"
+
+
 def _no_kubectl() -> str:
     return "" if shutil.which("kubectl") else "no kubectl here"
 
@@ -85,5 +94,6 @@ REQUIREMENTS = {
     "needs_gateways": Requirement("runs only where nginx and HAProxy are installed", _no_gateways),
     "needs_netns": Requirement("runs only where network namespaces can be made (root and iproute2)", _no_netns),
     "needs_tini": Requirement("runs only as root where tini is (it makes a container's process namespace)", _no_tini),
+    "needs_otlp": Requirement("runs only where the exporter of kinora[tracing] is", _no_otlp),
     "needs_kubectl": Requirement("runs only where kubectl is (it puts the manifests together)", _no_kubectl),
 }

@@ -44,7 +44,8 @@ def test_the_variables_are_these_and_no_others() -> None:
         CREATION_PIXELS NSFW_CHECK NSFW_THRESHOLD NSFW_SHARE STATE_REQUIRED UPSCALE_DENOISE INTERPO_MODEL
         MAX_TASK_MEGAPIXELS
     """
-    assert {f"KINORA_{name}" for name in documented.split()} == set(Settings.variables())
+    standard = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
+    assert {f"KINORA_{name}" for name in documented.split()} | standard == set(Settings.variables())
 
 
 @pytest.mark.parametrize(
@@ -211,3 +212,16 @@ def test_an_address_that_means_nothing_is_refused_in_one_sentence(
 def test_a_machine_may_run_only_some_services(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(monkeypatch, SERVICES="upscale, interpo").services == ("upscale", "interpo")
     assert load(monkeypatch, SERVICES="").services == ()
+
+
+@pytest.mark.parametrize(("value", "read"), [("http://collector:4318", "http://collector:4318"), ("", None)])
+def test_where_spans_go_is_a_standard_variable(monkeypatch: pytest.MonkeyPatch, value: str, read: str | None) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", value)
+    assert Settings.load().traces_endpoint == read
+
+
+def test_a_wrong_standard_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317")
+    with pytest.raises(ValidationError) as caught:
+        Settings.load()
+    assert describe_errors(caught.value)[0].startswith("OTEL_EXPORTER_OTLP_ENDPOINT: ")
