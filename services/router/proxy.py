@@ -17,7 +17,8 @@ from shared.contract.messages import Answer, TaskView
 from shared.errors import Problem
 from shared.http.openapi import DOCUMENT_PATH, merge
 from shared.http.responses import UNAVAILABLE, HttpProblem, answer_to
-from shared.http.task_routes import CANCEL_PATH, TASK_PATH, TASKS_PATH, TaskQuery, read_task_id, task_list, unknown
+from shared.http.task_query import TaskQuery, read_task_id, unknown
+from shared.http.task_routes import CANCEL_PATH, TASK_PATH, TASKS_PATH, task_list
 from shared.metrics.instruments import merge as merge_figures
 from shared.metrics.instruments import render
 from shared.settings import Settings

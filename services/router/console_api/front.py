@@ -24,7 +24,6 @@ from shared.http.graceful_shutdown import running_server
 from shared.http.middleware import CallerLeft, check_length
 from shared.http.responses import (
     MALFORMED,
-    NOT_FOUND,
     TOO_MANY,
     UNAUTHORIZED,
     UNSUPPORTED,
@@ -55,7 +54,8 @@ class ConsoleFront:
             Route(SESSION_PATH, self._session_routes.handle, methods=["GET", "POST", "DELETE"]),
         ]
         # A bare router: an application of Starlette's would answer problems itself, as errors of its own.
-        self._console = Guard(Router(routes, redirect_slashes=False), settings, sessions)
+        router = Router(routes if settings.console.enabled else [], redirect_slashes=False)
+        self._console: ASGIApp = Guard(router, settings, sessions) if settings.console.enabled else router
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -95,8 +95,6 @@ class ConsoleFront:
             await request_log.send(message)
 
         try:
-            if not self._settings.console.enabled:
-                raise HttpProblem(NOT_FOUND, "no_such_path")
             check_length(Headers(scope=scope))
             path = scope["path"].rstrip("/") or "/"
             scope = {**scope, "path": path, "raw_path": path.encode(), "app": self}  # "app": have the router raise
@@ -129,7 +127,7 @@ class ConsoleFront:
 
 
 def _is_ours(path: str) -> bool:
-    return path == "/" or path == ROOT or path.startswith((f"{ROOT}/", "/console/"))
+    return path in {"/", ROOT} or path.startswith((f"{ROOT}/", "/console/"))
 
 
 def _status(problem: Problem) -> int:
