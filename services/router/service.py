@@ -30,7 +30,7 @@ class RouterService(ContractService):
     """The router's BentoML service, with the console in front."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002  # BentoML's own signature
-        return ConsoleFront(super().to_asgi(is_main), Settings.load())
+        return ConsoleFront(super().to_asgi(is_main), Settings.load(), proxy)
 
 
 @bentoml.asgi_app(proxy.app)

@@ -119,6 +119,7 @@ def _record(row: TaskRow, view: TaskView) -> dict[str, Any]:
     before = {given["field"]: given["path"] for given in inputs}
     candidates = [*map(paths.get, _THUMBNAILS), *map(before.get, _SHOWN_INPUTS)]
     return view.model_dump() | {
+        "task_id_text": str(row.task_id),  # as a browser keeps it: its numbers are exact up to 2^53 only
         "request": row.request,
         "inputs": inputs,
         "results": results,

@@ -44,6 +44,6 @@ def serving_console(settings: Settings, **urls: str) -> Iterator[Console]:
         for name, url in urls.items()  # type: ignore[misc]  # names of services
     }
     proxy = Proxy(lambda _settings: shares)
-    front = ConsoleFront(ContractMiddleware(proxy.app, settings), settings)
+    front = ConsoleFront(ContractMiddleware(proxy.app, settings), settings, proxy)
     with serving(front) as url, httpx.Client(base_url=url, trust_env=False, timeout=20) as client:
         yield Console(client)

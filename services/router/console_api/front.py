@@ -5,8 +5,8 @@ every body into memory and knows one status for all refusals.
 """
 
 import logging
-from collections.abc import Callable
 
+import uvicorn
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -14,10 +14,13 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.router.console_api.events import EventPages
 from services.router.console_api.guard import ROOT, SESSION_PATH, TOKEN_HEADER, Guard
 from services.router.console_api.session_routes import SessionRoutes
 from services.router.console_api.sessions import Sessions
 from services.router.console_api.static import serve_static
+from services.router.console_api.task_pages import TaskPages
+from services.router.proxy import Proxy
 from shared.errors import Busy, Problem, Rejected, UnreadableMedia
 from shared.http.access_log import RequestLog
 from shared.http.graceful_shutdown import running_server
@@ -26,6 +29,7 @@ from shared.http.responses import (
     MALFORMED,
     TOO_MANY,
     UNAUTHORIZED,
+    UNAVAILABLE,
     UNSUPPORTED,
     WRONG_METHOD,
     HttpProblem,
@@ -42,13 +46,16 @@ logger = logging.getLogger("bentoml.kinora.console")
 class ConsoleFront:
     """The ASGI application around the router's: paths of the console never reach the one inside."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, proxy: Proxy) -> None:
         self._app = app
         self._settings = settings
-        self._stopping: Callable[[], bool] = lambda: False
+        self._server: uvicorn.Server | None = None
         sessions = Sessions(settings)
         self._session_routes = SessionRoutes(settings, sessions)
+        self._events = EventPages(proxy, sessions, self._is_stopping)
         routes = [
+            *TaskPages(proxy).routes,
+            Route(f"{ROOT}/events", self._events.listen),
             Route("/", serve_static),
             Route("/console/{name:path}", serve_static),
             Route(SESSION_PATH, self._session_routes.handle, methods=["GET", "POST", "DELETE"]),
@@ -67,8 +74,7 @@ class ConsoleFront:
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open and close what the console holds together with the application inside."""
-        if server := running_server():
-            self._stopping = lambda: bool(server.should_exit)
+        self._server = running_server()
 
         async def send_when_done(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
@@ -79,11 +85,14 @@ class ConsoleFront:
 
         await self._app(scope, receive, send_when_done)
 
+    def _is_stopping(self) -> bool:
+        return self._server is not None and self._server.should_exit
+
     async def _open(self) -> None:
         pass
 
     async def _close(self) -> None:
-        pass
+        await self._events.hub.close()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_log = RequestLog(scope, send)
@@ -121,7 +130,7 @@ class ConsoleFront:
         answer.headers["cache-control"] = "no-store"
         if status == UNAUTHORIZED:
             answer.headers[TOKEN_HEADER] = "true" if self._session_routes.token_needed else "false"
-        if status == TOO_MANY:
+        if status in {TOO_MANY, UNAVAILABLE}:
             answer.headers["retry-after"] = _RETRY_SECONDS
         return answer
 
