@@ -20,9 +20,12 @@ WRONG_METHOD = 405
 HEAD_TOO_SLOW = 408
 TOO_LONG = 413
 UNSUPPORTED = 415
+WRONG_RANGE = 416
+TOO_MANY = 429
 BAD_UPSTREAM = 502
 UNAVAILABLE = 503
 TOO_SLOW = 504
+NO_ROOM = 507
 
 _HEADERS = {
     UNAUTHORIZED: {"www-authenticate": "Bearer"},
@@ -46,9 +49,12 @@ def status_of(problem: Problem) -> int:
     return UNAVAILABLE if isinstance(problem, Unavailable) else OK
 
 
-def answer_to(problem: Problem, language: Language) -> JSONResponse:
-    """Return the answer with the problem's sentence, in `language` unless the request asks for another."""
-    return _Refusal(problem, language, status_of(problem))
+def answer_to(problem: Problem, language: Language, status: int | None = None) -> JSONResponse:
+    """Return the answer with the problem's sentence, in `language` unless the request asks for another.
+
+    `status` replaces the contract's, where the console says something that the contract does not cover.
+    """
+    return _Refusal(problem, language, status or status_of(problem))
 
 
 def is_answer(body: Any) -> bool:
