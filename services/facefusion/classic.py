@@ -15,9 +15,9 @@ import numpy.typing as npt
 from services.facefusion import mask as masks
 from services.facefusion import occlusion
 from services.facefusion.face import Float
-from services.facefusion.mesh import Mesh, Region, areas, from_atlas, rasterise, to_atlas
+from services.facefusion.mesh import Mesh, Region, areas, bounds, from_atlas, rasterise, to_atlas
 from services.facefusion.occlusion import OcclusionMemory
-from services.facefusion.swapper import Patch, View
+from services.facefusion.swapper import Patch, Steps, View, at_once
 from shared.arrays import Image
 
 ATLAS_SIDES = (256, 512, 1024)
@@ -70,7 +70,13 @@ class Appearance:
     """How a track has looked so far."""
 
     occlusion: OcclusionMemory = field(default_factory=OcclusionMemory)
-    colours: Float | None = None  # (4, 3): source mean, source spread, target mean, target spread, in Lab; averaged
+    colours: Float | None = None  # (4, 3): as `measured`, averaged
+
+    def average(self, now: Float) -> Float:
+        """Return the colours so far, those of one more frame among them."""
+        before = now if self.colours is None else self.colours
+        self.colours = np.asarray(COLOUR_MEMORY * before + (1 - COLOUR_MEMORY) * now, np.float32)
+        return self.colours
 
 
 @dataclass
@@ -82,19 +88,31 @@ class ClassicRenderer:
 
     def __call__(self, image: Image, view: View) -> Patch | None:
         """Render the source over one view of the target; None when nothing of it can be seen."""
-        region = rasterise(view.landmarks, (image.shape[0], image.shape[1]))
-        if region is None or not region.covered.any():
+        return at_once(self.steps(image, view))
+
+    def steps(self, image: Image, view: View) -> Steps:
+        """Do so in steps: what is in front, the masks and colours of this frame, those of the track, the picture."""
+        shape = (image.shape[0], image.shape[1])
+        if bounds(view.landmarks, shape) is None:
             return None
         if view.fresh:
             self.remembered = Appearance()
+        remembered = self.remembered
+        clear = remembered.occlusion.update(to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE)))
+        yield
+        region = rasterise(view.landmarks, shape)
+        if region is None or not region.covered.any():
+            return None
         width, height = region.size
         target = to_lab(image[region.y : region.y + height, region.x : region.x + width])
-        small = to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE))
-        clear = self.remembered.occlusion.update(small)
         skin = from_atlas(self.level(region), region)
         shown = from_atlas(np.ascontiguousarray(np.minimum(clear, self.source.usable)), region)
         blend = masks.blend(region, view.landmarks, shown * self.detail(region))
-        matched = self.match(skin, target, region, blend)
+        now = measured(skin, target, region, blend)
+        yield
+        colours = None if now is None else remembered.average(now)
+        yield
+        matched = skin if colours is None else lit(skin, target, blend, colours)
         return Patch(region.x, region.y, to_rgb(matched), blend * view.opacity)
 
     def level(self, region: Region) -> Float:
@@ -116,21 +134,23 @@ class ClassicRenderer:
         coarse = cv2.GaussianBlur(per_pixel[::4, ::4], (0, 0), max(region.size[1] * 0.0075, 0.5))
         return np.asarray(cv2.resize(coarse, region.size, interpolation=cv2.INTER_LINEAR), np.float32)
 
-    def match(self, skin: Float, target: Float, region: Region, blend: Float) -> Float:
-        """Give the source's skin the target's colours and light."""
-        weight = blend * (from_atlas(occlusion.plain_skin(), region) > MIN_SKIN)
-        if float(weight.sum()) < 16:  # noqa: PLR2004  # too little skin to measure: leave the colours alone
-            return skin
-        sparse = np.s_[::2, ::2]  # a quarter of the pixels gives the same statistics
-        now = np.stack([*statistics(skin[sparse], weight[sparse]), *statistics(target[sparse], weight[sparse])]).astype(
-            np.float32
-        )
-        before = now if self.remembered.colours is None else self.remembered.colours
-        self.remembered.colours = np.asarray(COLOUR_MEMORY * before + (1 - COLOUR_MEMORY) * now, np.float32)
-        source_mean, source_spread, target_mean, target_spread = self.remembered.colours
-        ratio = np.clip(target_spread / np.maximum(source_spread, 1e-3), LEAST_RATIO, MOST_RATIO)
-        moved = (skin - source_mean) * ratio + target_mean
-        return np.asarray(moved + LIGHT_STRENGTH * slow_difference(target - moved, blend), np.float32)
+
+def measured(skin: Float, target: Float, region: Region, blend: Float) -> Float | None:
+    """Return (4, 3) in Lab: source mean, source spread, target mean, target spread; None for too little skin."""
+    weight = blend * (from_atlas(occlusion.plain_skin(), region) > MIN_SKIN)
+    if float(weight.sum()) < 16:  # noqa: PLR2004  # leave the colours alone
+        return None
+    sparse = np.s_[::2, ::2]  # a quarter of the pixels gives the same statistics
+    found = [*statistics(skin[sparse], weight[sparse]), *statistics(target[sparse], weight[sparse])]
+    return np.stack(found).astype(np.float32)
+
+
+def lit(skin: Float, target: Float, blend: Float, colours: Float) -> Float:
+    """Give the source's skin the target's colours and light."""
+    source_mean, source_spread, target_mean, target_spread = colours
+    ratio = np.clip(target_spread / np.maximum(source_spread, 1e-3), LEAST_RATIO, MOST_RATIO)
+    moved = (skin - source_mean) * ratio + target_mean
+    return np.asarray(moved + LIGHT_STRENGTH * slow_difference(target - moved, blend), np.float32)
 
 
 def usable_skin(lab: Float) -> Float:

@@ -20,7 +20,7 @@ class Detector:
 
     def __init__(self, weights: Path, *, cuda: bool = False) -> None:
         model = network.free_dimensions(network.read(weights))
-        self._session = network.session(model, cuda=cuda)
+        self._session = network.session(model, cuda=cuda, threads=1)  # several frames are searched side by side
         self._outputs = [f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES]
 
     def __call__(self, image: Image) -> list[Face]:

@@ -36,6 +36,7 @@ class TrackMatch:
     """What was decided about one track, and in how many frames it was swapped."""
 
     swapped_frames: int = 0
+    selected: bool = False  # in any frame
     distance: float | None = None  # cosine distance to the reference
     reason: str = ""
 
@@ -179,7 +180,7 @@ class FaceSelector:
         for track in candidates:
             match = self.matches[track.number]
             if any(track is other for other in selected):
-                match.reason = "matched"
-            elif match.swapped_frames == 0:
+                match.reason, match.selected = "matched", True
+            elif not match.selected:
                 match.reason = why_not
         return selected

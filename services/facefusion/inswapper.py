@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from services.facefusion import network
 from services.facefusion.embed import normalised
 from services.facefusion.face import ARCFACE_112, Float, align, umeyama_transform
-from services.facefusion.swapper import Patch, View
+from services.facefusion.swapper import Patch, Steps, View
 from shared.arrays import Image
 from shared.errors import JobFailed
 
@@ -91,6 +91,11 @@ class InSwapperRenderer:
 
     source: InSwapperSource
     remembered: None = None
+
+    def steps(self, image: Image, view: View) -> Steps:
+        """Do all in the second step."""
+        yield
+        return self(image, view)
 
     def __call__(self, image: Image, view: View) -> Patch | None:
         """Swap the aligned chip and warp it back to the region of the frame that it came from."""

@@ -58,18 +58,27 @@ def areas(corners: Float) -> Float:
     return np.asarray(one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0], np.float32)
 
 
-def rasterise(landmarks: Float, shape: tuple[int, int]) -> Region | None:
-    """Draw the mesh at (468, 3) landmarks of a frame of (height, width); None when it lies outside the frame.
-
-    Far triangles are drawn first and those that face away are left out: what a turned head hides stays hidden.
-    """
-    mesh = Mesh.load()
+def bounds(landmarks: Float, shape: tuple[int, int]) -> tuple[npt.NDArray[np.int_], tuple[int, int]] | None:
+    """Return the corner (x, y) and the size (width, height) of the region of a mesh; None outside the frame."""
     margin = PADDING * float(np.ptp(landmarks[:, :2], axis=0).max()) + 2
     low = np.maximum(np.floor(landmarks[:, :2].min(0) - margin), 0).astype(int)
     high = np.minimum(np.ceil(landmarks[:, :2].max(0) + margin), [shape[1], shape[0]]).astype(int)
     width, height = (high - low).tolist()
     if width < 8 or height < 8:  # noqa: PLR2004  # too small for a face to be seen
         return None
+    return low, (width, height)
+
+
+def rasterise(landmarks: Float, shape: tuple[int, int]) -> Region | None:
+    """Draw the mesh at (468, 3) landmarks of a frame of (height, width); None when it lies outside the frame.
+
+    Far triangles are drawn first and those that face away are left out: what a turned head hides stays hidden.
+    """
+    mesh = Mesh.load()
+    found = bounds(landmarks, shape)
+    if found is None:
+        return None
+    low, (width, height) = found
     corners = (landmarks[:, :2] - low)[mesh.triangles]
     signed = areas(corners)
     numbers = np.full((height, width), -1, np.int32)

@@ -18,6 +18,7 @@ from services.facefusion.scrfd import ScrfdDetector
 from services.facefusion.swapper import Swapper, View
 from shared import weights
 from shared.arrays import Image
+from shared.process.cores import usable_cores
 from shared.settings import Settings
 
 
@@ -32,6 +33,7 @@ class FaceModel:
     attributes: AttributeReader
     nsfw: Callable[[Image], float] | None
     swapper: Swapper
+    at_once: int = 1  # frames that are best worked on side by side
 
     def view(self, image: Image, face: Face) -> View:
         """Find the 468 landmarks in a single image: two passes, the second on the crop that the first one found."""
@@ -47,6 +49,7 @@ class FaceModel:
 def load(settings: Settings) -> FaceModel:
     """Load the networks that the settings ask for; JobFailed names the weights that are missing."""
     cuda = settings.device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    at_once = 1 if cuda else usable_cores()
     landmarks = LandmarkFinder(weights.path("face-landmarks-468"))
     attributes = AttributeReader(weights.path("age-v1"), weights.path("gender-v1"))
     nsfw = NsfwScorer(weights.path("open-nsfw")) if settings.facefusion.nsfw_check else None
@@ -59,6 +62,7 @@ def load(settings: Settings) -> FaceModel:
             landmarks=landmarks,
             attributes=attributes,
             nsfw=nsfw,
+            at_once=at_once,
             swapper=InSwapper(
                 weights.path("inswapper-128"),
                 embed,
@@ -74,6 +78,7 @@ def load(settings: Settings) -> FaceModel:
         attributes=attributes,
         nsfw=nsfw,
         swapper=ClassicSwapper(),
+        at_once=at_once,
     )
 
 

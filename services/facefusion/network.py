@@ -17,10 +17,10 @@ from services.facefusion.face import Float
 THREADS = 2  # per network on the CPU
 
 
-def session(model: onnx.ModelProto, *, cuda: bool = False) -> onnxruntime.InferenceSession:
-    """Start a session; without the CUDA provider it runs on the CPU."""
+def session(model: onnx.ModelProto, *, cuda: bool = False, threads: int = THREADS) -> onnxruntime.InferenceSession:
+    """Start a session; without the CUDA provider it runs on the CPU, each call in so many threads."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors only: the zoo's files contain unused initializers
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to the encoder
     wanted = ["CUDAExecutionProvider"] if cuda else []

@@ -3,6 +3,7 @@
 A prepared source belongs to one job and a renderer to one track of it, so nothing of one job can reach the next.
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,6 +34,9 @@ class Patch:
     mask: Float  # (h, w) 0-1; 0 leaves the frame's pixel as it is, bit for bit
 
 
+Steps = Generator[None, None, Patch | None]
+
+
 class FaceRenderer(Protocol):
     """Renders the source's face over one track, frame after frame; keeps what must not flicker."""
 
@@ -42,6 +46,39 @@ class FaceRenderer(Protocol):
 
     def __call__(self, image: Image, view: View) -> Patch | None:
         """Return what to paste over the (H, W, 3) RGB frame; None when nothing of the face can be seen."""
+
+    def steps(self, image: Image, view: View) -> Steps:
+        """Do the same in up to four steps, between which it yields.
+
+        The first and the third step of each frame follow those of the frame before, one frame after another; the second
+        and the fourth of several frames may run side by side, in any threads.
+        """
+
+
+class Rendering:
+    """A patch that is being made."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        self._ended = False
+        self.patch: Patch | None = None  # known after the last step
+
+    def advance(self) -> bool:
+        """Make the next step; False when that was the last one or there is none."""
+        try:
+            next(self._steps)
+        except StopIteration as end:
+            self.patch = self.patch if self._ended else end.value
+            self._ended = True
+        return not self._ended
+
+
+def at_once(steps: Steps) -> Patch | None:
+    """Make all steps."""
+    rendering = Rendering(steps)
+    while rendering.advance():
+        pass
+    return rendering.patch
 
 
 class PreparedSource(Protocol):

@@ -99,7 +99,10 @@ class Track:
 
 @dataclass
 class Tracker:
-    """`tracker(image, index) -> list[Track]`: the tracks of this frame, with those that a short gap interrupts."""
+    """`tracker(image, index) -> list[Track]`: the tracks of this frame, with those that a short gap interrupts.
+
+    The faces of a frame are `detect`ed unless they are given.
+    """
 
     detect: Callable[[Image], list[Face]]
     tracks: list[Track] = field(default_factory=list)
@@ -108,11 +111,11 @@ class Tracker:
     cuts: CutDetector = field(default_factory=CutDetector)
     before: Image | None = None
 
-    def __call__(self, image: Image, index: int) -> list[Track]:
+    def __call__(self, image: Image, index: int, faces: list[Face] | None = None) -> list[Track]:
         """Detect faces, end all tracks at a cut, and give every face to the track that it continues."""
         if self._is_cut(image):
             self._end(self.tracks)
-        faces = self.detect(image)
+        faces = self.detect(image) if faces is None else faces
         for track, face in assign(self.tracks, faces):
             track.moved = np.asarray(face.centre - track.face.centre, np.float32)
             track.doubtful |= track.missed > 1

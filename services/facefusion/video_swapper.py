@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -17,7 +17,7 @@ from services.facefusion.reference_face import Reference
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.safety import nsfw_gate
 from services.facefusion.smoothing import OneEuro
-from services.facefusion.swapper import FaceRenderer, paste
+from services.facefusion.swapper import FaceRenderer, Rendering, paste
 from services.facefusion.track import Track, Tracker, TrackSpan
 from shared.arrays import Image, Picture
 from shared.errors import JobFailed
@@ -25,9 +25,12 @@ from shared.media.decode import VideoSource
 from shared.media.frame import Frame
 from shared.media.orientation import as_stored, upright
 from shared.pipeline.state_bytes import from_bytes, to_bytes
+from shared.process.ordered_map import ordered_map
 
 FIRST_FACE_FRAMES = 300  # without a preview the reference is in the first of these frames that shows a face
 STATE = "faces 1"  # names the form of what `VideoSwapper.state` returns: another form, another name
+_BYTES_A_PIXEL = 120  # for each frame at a time, all that wait included; measured: 107 where a face fills the frame
+_MOST_BYTES = 4 << 30  # of all frames under way
 _REMEMBERED = (Appearance, Attributes, Face, OcclusionMemory, OneEuro, Reference, Track, TrackMatch, TrackSpan)
 
 
@@ -78,21 +81,23 @@ class VideoSwapper:
         )
 
     def swap(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """Pass frames on, changed where a wanted face is; a frame without one stays the very same object."""
-        for frame in frames:
-            now = float(frame.pts * self.video.time_base)
-            picture = upright(frame.image, self.video.orientation)
-            image = eight_bits(picture)
-            if now >= self._next_sample:
-                self.gate.check(image)
-                self._next_sample = now + 1
-            swapped = self._render(picture, image, self._index)
-            self._index += 1
-            if swapped is None:
-                yield frame
-            else:
-                self.swapped += 1
-                yield replace(frame, image=as_stored(swapped, self.video.orientation))
+        """Pass frames on, changed where a wanted face is; a frame without one stays the very same object.
+
+        Faces are detected and painted in several frames side by side; what depends on the frame before comes in order.
+        """
+        pixels = self.video.width * self.video.height
+        threads = max(1, min(self.model.at_once, _MOST_BYTES // (_BYTES_A_PIXEL * pixels)))
+        seen = ordered_map(self._see, frames, threads)
+        measured = ordered_map(_advanced, map(self._planned, seen), threads)
+        painted = ordered_map(_painted, map(_advanced, measured), threads)
+        for done in painted:
+            if not done.patches:
+                yield done.frame
+                continue
+            self.swapped += 1
+            for match, _ in done.patches:
+                match.swapped_frames += 1
+            yield replace(done.frame, image=as_stored(done.picture, self.video.orientation))
 
     def report(self) -> dict[str, Any]:
         """Return the task's details: which faces were found, which were swapped, and why the others were not."""
@@ -124,23 +129,58 @@ class VideoSwapper:
         self.context = replace(self.context, reference=reference)
         self.selector = FaceSelector(self.context.criteria, self.model)
 
-    def _render(self, picture: Picture, image: Image, index: int) -> Picture | None:
-        """Return a changed copy of the upright picture, whose 8 bits are `image`; None without a wanted face."""
-        seconds = float(1 / self.video.frame_rate)
-        swapped = None
-        for track in self.selector(image, self.tracker(image, index), index):
+    def _see(self, frame: Frame) -> "_Seen":
+        picture = upright(frame.image, self.video.orientation)
+        image = eight_bits(picture)
+        return _Seen(frame, picture, image, self.model.detect(image))
+
+    def _planned(self, seen: "_Seen") -> "_Seen":
+        """Find whose face is to be replaced, and where it is; make the first step of replacing it."""
+        image, index, seconds = seen.image, self._index, float(1 / self.video.frame_rate)
+        self._index += 1
+        now = float(seen.frame.pts * self.video.time_base)
+        if now >= self._next_sample:
+            self.gate.check(image)
+            self._next_sample = now + 1
+        for track in self.selector(image, self.tracker(image, index, seen.faces), index):
             view = track.locate(image, self.model.landmarks, seconds)
             renderer = self.renderers.setdefault(track.number, self.context.source.renderer())
-            patch = view and renderer(image, view)
-            if patch:
-                swapped = picture.copy() if swapped is None else swapped
-                paste(swapped, patch)
-                self.selector.count_swapped(track)
+            if view:
+                seen.patches.append((self.selector.matches[track.number], Rendering(renderer.steps(image, view))))
         live = {track.number for track in self.tracker.tracks}
         self.selector.forget(live)
         for number in self.renderers.keys() - live:
             del self.renderers[number]
-        return swapped
+        return _advanced(seen)
+
+
+@dataclass
+class _Seen:
+    """A frame under way."""
+
+    frame: Frame
+    picture: Picture  # upright
+    image: Image  # the same with 8 bits
+    faces: list[Face]
+    patches: list[tuple[TrackMatch, Rendering]] = field(default_factory=list)
+
+
+def _advanced(seen: _Seen) -> _Seen:
+    """Make the next step of all patches."""
+    for _, rendering in seen.patches:
+        rendering.advance()
+    return seen
+
+
+def _painted(seen: _Seen) -> _Seen:
+    """Make the last step; leave the patches that there are, and a copy of the picture with all of them."""
+    seen.patches = [found for found in _advanced(seen).patches if found[1].patch]
+    if seen.patches:
+        seen.picture = seen.picture.copy()
+    for _, rendering in seen.patches:
+        if rendering.patch:
+            paste(seen.picture, rendering.patch)
+    return seen
 
 
 def first_reference(video: VideoSource, request: FaceFusionRequest, model: FaceModel) -> Reference:

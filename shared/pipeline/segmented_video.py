@@ -183,11 +183,10 @@ class SegmentedVideo:
         """Have the pipeline remember what it did behind a segment, None: nothing; raise DamagedSegment as the store."""
         if self._work.memory is None:
             return
-        if record is None:
-            self._work.memory.begin(None)
-            return
-        with self._store.open(record) as file:
-            state = SegmentReader(file).state()
+        state = None
+        if record is not None:
+            with self._store.open(record) as file:
+                state = SegmentReader(file).state()
         self._work.memory.begin(state)
 
     def _limited(self, frames: Iterator[Frame], first: int) -> Iterator[Frame]:

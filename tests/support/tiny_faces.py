@@ -14,7 +14,7 @@ from services.facefusion.model import FaceModel
 from services.facefusion.pipeline import swap_faces
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.smoothing import OneEuro
-from services.facefusion.swapper import Patch, View
+from services.facefusion.swapper import Patch, Steps, View, at_once
 from shared.arrays import Image
 from shared.contract.request import TaskRequest
 from shared.pipeline.job import Job, Result
@@ -72,9 +72,16 @@ class _Renderer:
     remembered: OneEuro
 
     def __call__(self, image: Image, view: View) -> Patch | None:
+        return at_once(self.steps(image, view))
+
+    def steps(self, image: Image, view: View) -> Steps:
         x, y = (max(int(value), 0) for value in view.landmarks[:, :2].min(0))
         part: Any = image[y : y + 16, x : x + 16]
-        colour = self.remembered(part.mean((0, 1))[None].astype(np.float32), 0.05, 100)
+        yield
+        now = part.mean((0, 1))[None].astype(np.float32)
+        yield
+        colour = self.remembered(now, 0.05, 100)
+        yield
         return Patch(
             x, y, np.broadcast_to(colour[0], part.shape).astype(np.float32), np.ones(part.shape[:2], np.float32)
         )

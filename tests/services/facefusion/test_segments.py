@@ -1,5 +1,6 @@
 """Face fusion of a long video: whatever stopped it, the film and its report are those of an undisturbed run."""
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -60,7 +61,7 @@ class Attempts:
     def interrupted(self, frame: int) -> None:
         """Make an attempt at the whole film that dies at its n-th frame; below 0: before it has begun."""
         with pytest.raises(Killed):
-            self.make(replace(model(), detect=Counting(dies_at=BEFORE + frame)))
+            self.make(one_by_one(Counting(dies_at=BEFORE + frame)))
 
     def segments(self) -> list[Path]:
         return sorted(self.folder.glob(".*-s-*"))
@@ -86,6 +87,11 @@ class Counting:
             raise Killed
         self.calls += 1
         return model().detect(image)
+
+
+def one_by_one(detector: Counting) -> FaceModel:
+    """A model whose detector sees one frame after another, so that their number is the frame's."""
+    return replace(model(), detect=detector, at_once=1)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +142,7 @@ def test_the_next_attempt_goes_on_in_the_middle_of_a_shot_as_if_nothing_had_been
     kept = len(attempts.segments())
     first, detector = attempts.job.details["audit"]["at"], Counting()
     time.sleep(1)
-    result = attempts.make(replace(model(), detect=detector))
+    result = attempts.make(one_by_one(detector))
     assert kept == max(frame, 0) // LENGTH
     assert detector.calls == FRAMES - kept * LENGTH + (1 if kept else BEFORE)  # the reference is kept, too
     assert contents(result) == contents(undisturbed[0])
@@ -170,7 +176,7 @@ def test_a_segment_in_the_middle_of_a_shot_that_is_lost_or_damaged_is_made_again
     attempts.interrupted(3 * LENGTH)
     damage(attempts.segments()[number])
     detector = Counting()
-    result = attempts.make(replace(model(), detect=detector))
+    result = attempts.make(one_by_one(detector))
     assert detector.calls == FRAMES - 2 * LENGTH + (1 if number else BEFORE)
     assert contents(result) == contents(undisturbed[0])
     assert attempts.details() == undisturbed[1]
@@ -221,6 +227,19 @@ def test_nobody_is_called_for_help_and_who_comes_all_the_same_makes_nothing(
     assert len(attempts.segments()) == 1
 
 
+@pytest.mark.parametrize("at_once", [2, 5])
+def test_frames_side_by_side_are_those_one_by_one_after_a_stop_as_well(
+    tmp_path: Path, inputs: tuple[Path, Path], undisturbed: tuple[Path, dict[str, Any]], at_once: int
+) -> None:
+    attempts = Attempts(tmp_path, *inputs)
+    with pytest.raises(Killed):
+        attempts.make(replace(model(), detect=Counting(dies_at=BEFORE + 2 * LENGTH + 3), at_once=at_once))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("frame")]
+    assert len(attempts.segments()) == 2
+    assert contents(attempts.make(replace(model(), at_once=1))) == contents(undisturbed[0])
+    assert attempts.details() == undisturbed[1]
+
+
 def test_segments_with_another_portrait_are_not_mixed_with_new_ones(tmp_path: Path, film: Path) -> None:
     path = save(tmp_path / "in" / "portrait.png", man())
     attempts = Attempts(tmp_path / "out", path, film)
@@ -239,7 +258,7 @@ def test_segments_of_other_settings_of_the_check_are_not_counted(tmp_path: Path,
         update={"facefusion": FaceFusionSettings(swapper="classic", nsfw_share=0.5)}
     )
     detector = Counting()
-    attempts.make(replace(model(), detect=detector))
+    attempts.make(one_by_one(detector))
     assert detector.calls == BEFORE + FRAMES
 
 
@@ -264,7 +283,7 @@ def test_what_the_check_has_found_is_reported_whoever_found_it(tmp_path: Path, s
     lenient = SEGMENTED.model_copy(update={"facefusion": FaceFusionSettings(swapper="classic", nsfw_share=0.6)})
     attempts = Attempts(tmp_path, source, film, lenient)
     with pytest.raises(Killed):
-        attempts.make(replace(model(), nsfw=alarmed, detect=Counting(dies_at=BEFORE + 35)))
+        attempts.make(replace(one_by_one(Counting(dies_at=BEFORE + 35)), nsfw=alarmed))
     attempts.make(replace(model(), nsfw=lambda _image: 0.25))
     assert attempts.job.details["nsfw"] == {"checked": True, "samples": 2, "over": 1, "highest": 0.97}
 
