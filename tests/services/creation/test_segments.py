@@ -229,6 +229,25 @@ def test_a_clip_is_made_on_after_the_last_finished_segment(film: Path, tmp_path:
     assert attempts.job.progress == 1
 
 
+@pytest.mark.parametrize("source", ["vfr.mkv", "without_length.mkv", "old.avi", "turned.mp4"])
+def test_an_interrupted_video_of_any_kind_is_the_undisturbed_clip(tmp_path: Path, source: str) -> None:
+    makers: dict[str, Callable[[Path], Path]] = {
+        "vfr": clips.variable_rate,
+        "without_length": clips.without_length,
+        "old": lambda path: clip(path, seconds=2, codec="mpeg4", sound="mp3"),
+        "turned": lambda path: clips.rotated(path, 90),
+    }
+    film = makers[source.split(".", maxsplit=1)[0]](tmp_path / source)
+    undisturbed = Attempts(film, tmp_path / "undisturbed", camera="pan left")
+    expected = undisturbed.make(SmallClassic())
+    assert len(undisturbed.segments()) > 1
+    attempts = Attempts(film, tmp_path / "out", camera="pan left")
+    attempts.interrupted(SmallClassic(dies_at=undisturbed.job.details["frames"] * 3 // 4))
+    attempts.interrupted(SmallClassic(dies_at=1))
+    assert contents(attempts.make(SmallClassic())) == contents(expected)
+    assert attempts.job.details == undisturbed.job.details
+
+
 def test_a_damaged_segment_is_made_again_and_those_behind_it_stay(film: Path, tmp_path: Path) -> None:
     expected = Attempts(film, tmp_path / "undisturbed").make(SmallClassic())
     attempts = Attempts(film, tmp_path / "out")
