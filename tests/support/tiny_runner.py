@@ -6,7 +6,7 @@ What a task does stands in its request, so that a test can order a wedge or a cr
 import os
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from shared.contract.fields import Choice, Number, Text
 from shared.contract.request import TaskRequest
@@ -17,18 +17,22 @@ from shared.runner.task_handler import TaskHandler
 from shared.settings import Settings
 
 Model = float
+Behaviour = Literal[
+    "work", "sign", "crash", "fail", "break", "wedge", "publish_crash", "video", "upscale", "interpo", "faces",
+]  # fmt: skip
 
 
 class TinyRequest(TaskRequest):
     """`behaviour`: work in steps of 20 ms, sign with the name of its home and its version, crash the runner,
-    fail, break, wedge (never check), publish then crash; video, upscale, interpo: make the negative of `note`, a path,
-    or have a service's own pipeline enlarge or multiply it, `seconds` a frame. A negative crashes at `crash_at`.
+    fail, break, wedge (never check), publish then crash; video, upscale, interpo, faces: make the negative of `note`, a
+    path, or have a service's own pipeline enlarge it, multiply it or swap its faces, `seconds` a frame. A negative
+    crashes at `crash_at`.
     """
 
     seconds: Annotated[float, Number(0, 3600)] = 0.0
     behaviour: Annotated[
-        Literal["work", "sign", "crash", "fail", "break", "wedge", "publish_crash", "video", "upscale", "interpo"],
-        Choice("work", "sign", "crash", "fail", "break", "wedge", "publish_crash", "video", "upscale", "interpo"),
+        Behaviour,
+        Choice(*get_args(Behaviour)),
     ] = "work"
     note: Annotated[str, Text()] = ""
     crash_at: Annotated[float, Number(-1, 1_000_000)] = -1.0  # seconds of the source
@@ -49,6 +53,10 @@ def work(job: Job, request: TinyRequest, model: Model) -> Result:
                 )
             make = tiny_video.enlarged if request.behaviour == "upscale" else tiny_video.multiplied
             return make(job, request, request.note, seconds=request.seconds)
+        case "faces":
+            from tests.support import tiny_faces  # noqa: PLC0415  # vision libraries
+
+            return tiny_faces.swapped(job, request, request.note, seconds=request.seconds)
         case "crash":
             os._exit(9)
         case "fail":

@@ -11,6 +11,7 @@ from typing import Any
 import av
 import pytest
 
+from shared.queue.client import HELP
 from shared.testing import processes
 from shared.testing.callback_receiver import Receiver
 from tests.support.clips import clip
@@ -200,13 +201,37 @@ def test_a_segment_survives_everything_killed_at_once(
         assert service.task(11)["details"]["segments"]["taken_over"] >= 3
 
 
+def test_a_film_whose_segments_follow_from_each_other_is_the_same_after_a_kill_and_calls_nobody(
+    service: TinyService, receiver: Receiver
+) -> None:
+    film = film_in(service)
+    service.post(12, behaviour="faces", note=film)
+    undisturbed = contents(result(service, receiver, 12))
+    service.post(13, behaviour="faces", note=film, seconds=0.05)
+    wait_for_segments(service, 13, 3)
+    called = (
+        "SELECT job.id FROM procrastinate_jobs job JOIN kinora_tasks run ON run.id::text = args->>'id'"
+        " WHERE task_name = %s AND task_id = 13"
+    )
+    assert service.sql(called, HELP) == []
+    os.kill(service.runner_pid(), signal.SIGKILL)
+    assert contents(result(service, receiver, 13)) == undisturbed
+    one, two = (service.task(number)["details"] for number in (12, 13))
+    assert two["segments"]["taken_over"] >= 3
+    assert two["segments"]["repeated"] <= 1
+    differ = {"segments", "audit"}
+    assert {name: one[name] for name in one.keys() - differ} == {name: two[name] for name in two.keys() - differ}
+    assert one["match"]["tracks"][0]["swapped_frames"] == SEGMENTS * FRAMES
+    assert hidden(service, 13) == []
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("behaviour", ["upscale", "interpo"])
+@pytest.mark.parametrize("behaviour", ["upscale", "interpo", "faces"])
 def test_twenty_kills_at_random_moments_change_nothing_of_a_minute_of_film(
     tmp_path_factory: pytest.TempPathFactory, receiver: Receiver, behaviour: str
 ) -> None:
     """Each repeats one segment at most; pictures, times and sound are those of the film without kills."""
-    kills, base = 20, {"upscale": 100, "interpo": 200}[behaviour]
+    kills, base = 20, {"upscale": 100, "interpo": 200, "faces": 300}[behaviour]
     with TinyService(tmp_path_factory.mktemp(behaviour), receiver, segment_seconds=1, preset="ultrafast") as service:
         film = str(clip(service.home / "minute.mp4", seconds=60, rate="5", size=(64, 48), options=["-g", "7"]))
         service.post(base, behaviour=behaviour, note=film)
