@@ -44,10 +44,11 @@ STYLES: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Painter:
-    """A model: paints noise over what controls it, another one in each run; dies in one."""
+    """A model: paints noise over what controls it, another one in each run; dies in one, or lacks memory."""
 
     plan: Plan
     dies_in: int | None = None
+    lacks_memory_in: int | None = None
     requests: list[GenerationRequest] = field(default_factory=list)
     ignores: tuple[str, ...] = ()
 
@@ -62,6 +63,8 @@ class Painter:
         on_progress(0.5)
         if len(self.requests) == self.dies_in:
             raise Killed
+        if len(self.requests) == self.lacks_memory_in:
+            raise MemoryError
         self.requests.append(request)
         assert request.control
         frames = [frame for frame in request.control.control_frames if frame is not None]
@@ -325,5 +328,22 @@ def test_other_windows_are_another_clip(long_film: Path, tmp_path: Path) -> None
     painter = Painter(PLANS["balanced"])
     result = attempts.make(painted(painter))
     assert [request.frame_count for request in painter.requests] == [81, 57]
+    expected = Attempts(long_film, tmp_path / "fresh").make(painted(Painter(PLANS["balanced"])))
+    assert contents(result) == contents(expected)
+
+
+def test_a_plan_that_falls_back_in_the_middle_keeps_the_windows_with_which_it_began(
+    long_film: Path, tmp_path: Path
+) -> None:
+    painters: list[Painter] = []
+
+    def load(plan: Plan) -> Painter:
+        painters.append(Painter(plan, lacks_memory_in=None if painters else 1))
+        return painters[-1]
+
+    engine = WanEngine(MemoryFallback(load, PLANS["balanced"]), mixed, area=AREA, guidance=5.0)
+    result = Attempts(long_film, tmp_path / "out").make(engine)
+    assert [painter.plan.name for painter in painters] == ["balanced", "low"]
+    assert [request.frame_count for painter in painters for request in painter.requests] == [81, 57]
     expected = Attempts(long_film, tmp_path / "fresh").make(painted(Painter(PLANS["balanced"])))
     assert contents(result) == contents(expected)
