@@ -18,15 +18,16 @@ from shared.settings import Settings
 
 Model = float
 Behaviour = Literal[
-    "work", "sign", "crash", "fail", "break", "wedge", "publish_crash", "video", "upscale", "interpo", "faces",
+    "work", "sign", "crash", "fail", "break", "wedge", "publish_crash",
+    "video", "upscale", "interpo", "faces", "restyle",
 ]  # fmt: skip
 
 
 class TinyRequest(TaskRequest):
     """`behaviour`: work in steps of 20 ms, sign with the name of its home and its version, crash the runner,
-    fail, break, wedge (never check), publish then crash; video, upscale, interpo, faces: make the negative of `note`, a
-    path, or have a service's own pipeline enlarge it, multiply it or swap its faces, `seconds` a frame. A negative
-    crashes at `crash_at`.
+    fail, break, wedge (never check), publish then crash; video, upscale, interpo, faces, restyle: make the negative of
+    `note`, a path, or have a service's own pipeline enlarge it, multiply it, swap its faces or draw it, `seconds` a
+    frame. A negative crashes at `crash_at`.
     """
 
     seconds: Annotated[float, Number(0, 3600)] = 0.0
@@ -53,10 +54,11 @@ def work(job: Job, request: TinyRequest, model: Model) -> Result:
                 )
             make = tiny_video.enlarged if request.behaviour == "upscale" else tiny_video.multiplied
             return make(job, request, request.note, seconds=request.seconds)
-        case "faces":
-            from tests.support import tiny_faces  # noqa: PLC0415  # vision libraries
+        case "faces" | "restyle":
+            from tests.support import tiny_creation, tiny_faces  # noqa: PLC0415  # vision libraries
 
-            return tiny_faces.swapped(job, request, request.note, seconds=request.seconds)
+            draw = tiny_faces.swapped if request.behaviour == "faces" else tiny_creation.restyled
+            return draw(job, request, request.note, seconds=request.seconds)
         case "crash":
             os._exit(9)
         case "fail":

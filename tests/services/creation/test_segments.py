@@ -1,7 +1,7 @@
 """Creation from a video in segments: whatever stopped an attempt, the clip is the one that nothing stopped."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from services.creation.engine import ClipSpec, Engine, OnProgress
-from services.creation.engines.classic.engine import ClassicEngine
 from services.creation.engines.wan.engine import WanEngine
 from services.creation.engines.wan.generation_request import GenerationRequest
 from services.creation.engines.wan.memory_fallback import MemoryFallback
@@ -29,8 +28,8 @@ from shared.settings import EncodingSettings, LimitSettings, Settings
 from tests.shared.pipeline.test_segmented_video import Killed, contents, edited
 from tests.support import clips
 from tests.support.clips import clip
+from tests.support.tiny_creation import AREA, Pool, SmallClassic, mixed
 
-AREA = 96 * 64  # pixels of a frame
 SETTINGS = Settings(
     device="cpu", encoding=EncodingSettings(preset="ultrafast"), limits=LimitSettings(segment_seconds=0.5)
 )
@@ -45,10 +44,11 @@ STYLES: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Painter:
-    """A model: paints noise over what controls it, another one in each run; dies in one."""
+    """A model: paints noise over what controls it, another one in each run; dies in one, or lacks memory."""
 
     plan: Plan
     dies_in: int | None = None
+    lacks_memory_in: int | None = None
     requests: list[GenerationRequest] = field(default_factory=list)
     ignores: tuple[str, ...] = ()
 
@@ -63,6 +63,8 @@ class Painter:
         on_progress(0.5)
         if len(self.requests) == self.dies_in:
             raise Killed
+        if len(self.requests) == self.lacks_memory_in:
+            raise MemoryError
         self.requests.append(request)
         assert request.control
         frames = [frame for frame in request.control.control_frames if frame is not None]
@@ -73,39 +75,21 @@ class Painter:
 
 
 def painted(painter: Painter) -> WanEngine:
-    return WanEngine(MemoryFallback(lambda _plan: painter, painter.plan), mean, area=AREA, guidance=5.0)
+    return WanEngine(MemoryFallback(lambda _plan: painter, painter.plan), mixed, area=AREA, guidance=5.0)
 
 
-def mean(first: Image, second: Image, position: float) -> Image:
-    return np.asarray(cv2.addWeighted(first, 1 - position, second, position, 0), np.uint8)
-
-
-class SmallClassic(ClassicEngine):
-    """The classic engine, small and soon tired."""
-
-    area = AREA
+class Mortal(SmallClassic):
+    """Counts the frames of a video, and dies at one."""
 
     def __init__(self, dies_at: int | None = None) -> None:
+        super().__init__(self._count)
         self.dies_at = dies_at
         self.made = 0
 
-    def from_video(self, *args: Any, **kwargs: Any) -> Iterator[Image]:
-        for image in super().from_video(*args, **kwargs):
-            if self.made == self.dies_at:
-                raise Killed
-            self.made += 1
-            yield image
-
-
-@dataclass
-class Pool:
-    """One engine for everything."""
-
-    chosen: Engine
-    interpolate: Callable[[Image, Image, float], Image] = mean
-
-    def engine(self, _category: int) -> Engine:
-        return self.chosen
+    def _count(self) -> None:
+        if self.made == self.dies_at:
+            raise Killed
+        self.made += 1
 
 
 class Attempts:
@@ -164,7 +148,7 @@ def drawn(path: Path, engine: Engine, cuts: list[float], *, style: int = 0, **fi
         passing = FramePass(video.frames())
         for cut in [*cuts, None]:
             end = None if cut is None else round(Fraction(cut) / video.time_base)
-            redrawing = Redrawing(video, spec, engine, mean, lambda _progress: None, max_seconds=100)
+            redrawing = Redrawing(video, spec, engine, mixed, lambda _progress: None, max_seconds=100)
             work = redrawing.work(lambda frames, _before: frames)
             assert work.memory
             work.memory.begin(state)
@@ -193,12 +177,11 @@ SOURCES: dict[str, Callable[[Path], Path]] = {
 def test_a_video_drawn_in_ranges_is_the_one_drawn_at_once(tmp_path: Path, source: str, style: int) -> None:
     film = SOURCES[source](tmp_path / "in.mp4")
     for camera in ("", "pan left"):
-        expected = drawn(film, SmallClassic(), [], style=style, camera=camera)
-        assert same(drawn(film, SmallClassic(), CUTS, style=style, camera=camera), expected)
+        expected = drawn(film, Mortal(), [], style=style, camera=camera)
+        assert same(drawn(film, Mortal(), CUTS, style=style, camera=camera), expected)
 
 
-@pytest.mark.parametrize("rate", [8, 16, 24])
-@pytest.mark.parametrize("style", [0, 2])
+@pytest.mark.parametrize(("style", "rate"), [(0, 8), (0, 16), (0, 24), (2, 24)])
 def test_windows_of_a_model_are_the_same_wherever_the_video_is_cut(tmp_path: Path, style: int, rate: int) -> None:
     film = clip(tmp_path / "in.mp4", seconds=6, rate="10")
     for camera in ("", "zoom in"):
@@ -215,13 +198,13 @@ def test_windows_of_a_model_are_the_same_wherever_the_video_is_cut(tmp_path: Pat
 @pytest.mark.parametrize("style", list(STYLES))
 def test_a_clip_is_made_on_after_the_last_finished_segment(film: Path, tmp_path: Path, style: str) -> None:
     undisturbed = Attempts(film, tmp_path / "undisturbed", **STYLES[style])
-    expected = undisturbed.make(SmallClassic())
+    expected = undisturbed.make(Mortal())
     assert len(undisturbed.segments()) == 4
     attempts = Attempts(film, tmp_path / "out", **STYLES[style])
     frames = undisturbed.job.details["frames"]
     for frame in (frames * 5 // 6, 2, 3):
-        attempts.interrupted(SmallClassic(dies_at=frame))
-    last = SmallClassic()
+        attempts.interrupted(Mortal(dies_at=frame))
+    last = Mortal()
     result = attempts.make(last)
     assert last.made <= frames // 4
     assert contents(result) == contents(expected)
@@ -229,12 +212,31 @@ def test_a_clip_is_made_on_after_the_last_finished_segment(film: Path, tmp_path:
     assert attempts.job.progress == 1
 
 
+@pytest.mark.parametrize("source", ["vfr.mkv", "without_length.mkv", "old.avi", "turned.mp4"])
+def test_an_interrupted_video_of_any_kind_is_the_undisturbed_clip(tmp_path: Path, source: str) -> None:
+    makers: dict[str, Callable[[Path], Path]] = {
+        "vfr": clips.variable_rate,
+        "without_length": clips.without_length,
+        "old": lambda path: clip(path, seconds=2, codec="mpeg4", sound="mp3"),
+        "turned": lambda path: clips.rotated(path, 90),
+    }
+    film = makers[source.split(".", maxsplit=1)[0]](tmp_path / source)
+    undisturbed = Attempts(film, tmp_path / "undisturbed", camera="pan left")
+    expected = undisturbed.make(Mortal())
+    assert len(undisturbed.segments()) > 1
+    attempts = Attempts(film, tmp_path / "out", camera="pan left")
+    attempts.interrupted(Mortal(dies_at=undisturbed.job.details["frames"] * 3 // 4))
+    attempts.interrupted(Mortal(dies_at=1))
+    assert contents(attempts.make(Mortal())) == contents(expected)
+    assert attempts.job.details == undisturbed.job.details
+
+
 def test_a_damaged_segment_is_made_again_and_those_behind_it_stay(film: Path, tmp_path: Path) -> None:
-    expected = Attempts(film, tmp_path / "undisturbed").make(SmallClassic())
+    expected = Attempts(film, tmp_path / "undisturbed").make(Mortal())
     attempts = Attempts(film, tmp_path / "out")
-    attempts.interrupted(SmallClassic(dies_at=20))
+    attempts.interrupted(Mortal(dies_at=20))
     edited(attempts.segments()[1])
-    last = SmallClassic()
+    last = Mortal()
     result = attempts.make(last)
     assert last.made == sum(record.frames for record in attempts.ledger.records() if record.number in {1, 3})
     assert contents(result) == contents(expected)
@@ -242,10 +244,10 @@ def test_a_damaged_segment_is_made_again_and_those_behind_it_stay(film: Path, tm
 
 def test_a_clip_in_segments_is_nearly_the_one_in_one_piece(film: Path, tmp_path: Path) -> None:
     """The same pictures go to the encoder: only what it makes of them differs."""
-    one = Attempts(film, tmp_path / "one", Settings(device="cpu"), video_style=1).make(SmallClassic())
+    one = Attempts(film, tmp_path / "one", Settings(device="cpu"), video_style=1).make(Mortal())
     four = Attempts(
         film, tmp_path / "four", SETTINGS.model_copy(update={"encoding": EncodingSettings()}), video_style=1
-    ).make(SmallClassic())
+    ).make(Mortal())
     pictures = [
         [np.frombuffer(frame[1], np.uint8).astype(int) for frame in contents(path)[2:26]] for path in (one, four)
     ]
@@ -255,12 +257,12 @@ def test_a_clip_in_segments_is_nearly_the_one_in_one_piece(film: Path, tmp_path:
 
 def test_another_seed_is_another_clip(film: Path, tmp_path: Path) -> None:
     attempts = Attempts(film, tmp_path / "out", video_style=2)
-    attempts.interrupted(SmallClassic(dies_at=20))
+    attempts.interrupted(Mortal(dies_at=20))
     attempts.fields["seed"] = 6
-    last = SmallClassic()
+    last = Mortal()
     result = attempts.make(last)
     assert last.made == 24
-    assert contents(result) == contents(Attempts(film, tmp_path / "fresh", video_style=2, seed=6).make(SmallClassic()))
+    assert contents(result) == contents(Attempts(film, tmp_path / "fresh", video_style=2, seed=6).make(Mortal()))
 
 
 def test_nobody_is_called_for_help(film: Path, tmp_path: Path) -> None:
@@ -273,13 +275,13 @@ def test_nobody_is_called_for_help(film: Path, tmp_path: Path) -> None:
 
     attempts = Attempts(film, tmp_path / "out")
     attempts.ledger = Watching()
-    attempts.make(SmallClassic())
+    attempts.make(Mortal())
     assert helped == {False}
 
 
 def test_a_video_of_one_segment_is_made_in_one_piece(film: Path, tmp_path: Path) -> None:
     attempts = Attempts(film, tmp_path / "out", Settings(device="cpu"))
-    attempts.make(SmallClassic())
+    attempts.make(Mortal())
     assert not attempts.segments()
 
 
@@ -326,5 +328,22 @@ def test_other_windows_are_another_clip(long_film: Path, tmp_path: Path) -> None
     painter = Painter(PLANS["balanced"])
     result = attempts.make(painted(painter))
     assert [request.frame_count for request in painter.requests] == [81, 57]
+    expected = Attempts(long_film, tmp_path / "fresh").make(painted(Painter(PLANS["balanced"])))
+    assert contents(result) == contents(expected)
+
+
+def test_a_plan_that_falls_back_in_the_middle_keeps_the_windows_with_which_it_began(
+    long_film: Path, tmp_path: Path
+) -> None:
+    painters: list[Painter] = []
+
+    def load(plan: Plan) -> Painter:
+        painters.append(Painter(plan, lacks_memory_in=None if painters else 1))
+        return painters[-1]
+
+    engine = WanEngine(MemoryFallback(load, PLANS["balanced"]), mixed, area=AREA, guidance=5.0)
+    result = Attempts(long_film, tmp_path / "out").make(engine)
+    assert [painter.plan.name for painter in painters] == ["balanced", "low"]
+    assert [request.frame_count for painter in painters for request in painter.requests] == [81, 57]
     expected = Attempts(long_film, tmp_path / "fresh").make(painted(Painter(PLANS["balanced"])))
     assert contents(result) == contents(expected)

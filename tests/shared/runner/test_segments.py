@@ -225,14 +225,30 @@ def test_a_film_whose_segments_follow_from_each_other_is_the_same_after_a_kill_a
     assert hidden(service, 13) == []
 
 
+def test_a_film_in_a_style_that_remembers_is_the_same_after_a_kill(service: TinyService, receiver: Receiver) -> None:
+    film = film_in(service)
+    service.post(14, behaviour="restyle", note=film)
+    undisturbed = contents(result(service, receiver, 14))
+    service.post(15, behaviour="restyle", note=film, seconds=0.2)
+    wait_for_segments(service, 15, 3)
+    os.kill(service.runner_pid(), signal.SIGKILL)
+    assert contents(result(service, receiver, 15)) == undisturbed
+    one, two = (service.task(number)["details"] for number in (14, 15))
+    assert two["segments"]["taken_over"] >= 3
+    assert two["segments"]["repeated"] <= 1
+    assert {**one, "segments": {}} == {**two, "segments": {}}
+    assert hidden(service, 15) == []
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("behaviour", ["upscale", "interpo", "faces"])
+@pytest.mark.parametrize("behaviour", ["upscale", "interpo", "faces", "restyle"])
 def test_twenty_kills_at_random_moments_change_nothing_of_a_minute_of_film(
     tmp_path_factory: pytest.TempPathFactory, receiver: Receiver, behaviour: str
 ) -> None:
     """Each repeats one segment at most; pictures, times and sound are those of the film without kills."""
-    kills, base = 20, {"upscale": 100, "interpo": 200, "faces": 300}[behaviour]
-    with TinyService(tmp_path_factory.mktemp(behaviour), receiver, segment_seconds=1, preset="ultrafast") as service:
+    kills, base = 20, {"upscale": 100, "interpo": 200, "faces": 300, "restyle": 400}[behaviour]
+    home = tmp_path_factory.mktemp(behaviour)
+    with TinyService(home, receiver, segment_seconds=1, preset="ultrafast", creation_max_seconds=60) as service:
         film = str(clip(service.home / "minute.mp4", seconds=60, rate="5", size=(64, 48), options=["-g", "7"]))
         service.post(base, behaviour=behaviour, note=film)
         undisturbed = contents(result(service, receiver, base))

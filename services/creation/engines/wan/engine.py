@@ -79,8 +79,7 @@ class WanEngine:
 
     def windows(self, spec: ClipSpec) -> Windows:
         """Return those of the plan at hand."""
-        size = min(self._model.window, native_length(spec.frame_count, spec.frame_rate))
-        return Windows(FRAME_RATE, size, max(1, size - OVERLAP))
+        return _windows(min(self._model.window, native_length(spec.frame_count, spec.frame_rate)))
 
     def from_video(
         self, spec: ClipSpec, source: SourceFrames, on_progress: OnProgress, memory: Memory | None = None
@@ -88,10 +87,9 @@ class WanEngine:
         """Redraw the video window by window, controlled by its luminance or by its lines."""
         memory = memory or Memory()
         part = Part(memory, "generated", lambda: source.ends)
-        windows = self.windows(spec)
-        size = memory.count("window") or windows.size  # a plan that falls back meanwhile does not change it
+        size = memory.count("window") or self.windows(spec).size  # a plan that falls back meanwhile does not change it
         memory.keep("window", size)
-        count = windows.count(native_length(spec.frame_count, spec.frame_rate))
+        count = _windows(size).count(native_length(spec.frame_count, spec.frame_rate))
 
         def generate(framed: Sequence[Image], before: Sequence[Image]) -> Sequence[Image]:
             kept = before or self._first_colours(spec, framed)
@@ -138,6 +136,11 @@ class WanEngine:
     def _at_rate(self, frames: Iterable[Image], spec: ClipSpec, part: Part | None = None) -> Iterator[Image]:
         timed = _timed(frames, (part or Part()).memory)
         return resample(timed, Fraction(1, FRAME_RATE), spec.frame_rate, self._interpolate, part)
+
+
+def _windows(size: int) -> Windows:
+    """Return windows of `size` frames that overlap."""
+    return Windows(FRAME_RATE, size, max(1, size - OVERLAP))
 
 
 def _timed(frames: Iterable[Image], memory: Memory) -> Iterator[tuple[Image, Frame]]:

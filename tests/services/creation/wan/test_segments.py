@@ -16,9 +16,10 @@ from services.creation.engines.wan.memory_fallback import MemoryFallback
 from services.creation.engines.wan.plans import PLANS
 from shared.arrays import Image
 from shared.settings import Settings
-from tests.services.creation.test_segments import Attempts, mean
+from tests.services.creation.test_segments import Attempts
 from tests.shared.pipeline.test_segmented_video import Killed, contents
 from tests.support.clips import clip
+from tests.support.tiny_creation import mixed
 from tests.support.tiny_wan import build_vace
 
 PLAN = replace(PLANS["low"], steps=2, window=17)  # the next windows are 8 frames each, half a second
@@ -52,7 +53,7 @@ def loaded(folder: Path, dies_in: int | None = None) -> tuple[WanEngine, MortalG
     assert checkpoint is not None
     generator = MortalGenerator(checkpoint, PLAN, torch.device("cpu"), torch.float32)
     generator.dies_in = dies_in
-    return WanEngine(MemoryFallback(lambda _plan: generator, PLAN), mean, area=64 * 32, guidance=5.0), generator
+    return WanEngine(MemoryFallback(lambda _plan: generator, PLAN), mixed, area=64 * 32, guidance=5.0), generator
 
 
 @pytest.mark.slow
