@@ -48,3 +48,9 @@ def test_avx2_is_imitated_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatc
 def test_it_is_not_imitated_where_there_is_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     answers(monkeypatch, ["avx2"])
     assert [row[0] for row in measure().rows] == ["AVX2", "AVX2"]
+
+
+def test_it_tells_how_much_of_the_cores_other_programs_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, ["avx2"])
+    monkeypatch.setattr(module, "usable_cores", lambda: 4)
+    assert "they had 44% of the cores' time" in measure().notes[-1]  # 4 s of CPU time in 2.25 s on 4 cores
