@@ -1,6 +1,7 @@
 """What lies between two neighbouring frames, and the model that fills it."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Protocol
 
@@ -27,6 +28,25 @@ class Interpolate(Protocol):
 
     def __call__(self, first: Picture, second: Picture, timesteps: Sequence[float], /) -> Iterable[Picture]:
         """Return one picture for each timestep, of the two pictures' size and dtype."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two frames that follow each other, and what lies between them, see `kind_of`."""
+
+    earlier: Frame
+    later: Frame
+    kind: str
+
+
+def pairs_of(frames: FrameRange) -> Iterator[Pair]:
+    """Yield the pairs of a range; the last one's later frame is the one behind it, if there is any."""
+    cuts, upcoming = begun(frames)
+    earlier: Frame | None = None
+    for later in upcoming:
+        if earlier is not None:
+            yield Pair(earlier, later, kind_of(earlier.image, later.image, cuts))
+        earlier = later
 
 
 def kind_of(earlier: Picture, later: Picture, cuts: CutDetector) -> str:
