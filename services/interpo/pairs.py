@@ -11,6 +11,7 @@ from shared.arrays import Picture
 from shared.media.frame import Frame
 from shared.media.frame_range import FrameRange
 from shared.media.shot_boundary import CutDetector
+from shared.networks.engines import Engine
 
 _SAME = 2 / 255  # of full scale: how much rounding and a skipped block of the encoder change a repeated frame
 _BEGIN = 3  # frames of a range that tell what is usual in the shot which it begins in
@@ -22,6 +23,10 @@ class Interpolate(Protocol):
     @property
     def name(self) -> str:
         """Its name in the task's details."""
+
+    @property
+    def engine(self) -> Engine:
+        """What computes it, named in the task's details."""
 
     def pairs_at_once(self, pixels: int) -> int:
         """Return how many pairs of so many pixels are best worked on side by side; so many threads may call it."""

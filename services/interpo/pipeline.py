@@ -39,6 +39,7 @@ def interpolate_video(job: Job, request: InterpoRequest, model: Interpolate) -> 
         report, pairs = make_video(job, request, source, target, work)
     job.details.update(
         model=model.name,
+        engine=model.engine.name,
         encoder=report.encoder,
         lost=report.lost,
         frames=report.frames,

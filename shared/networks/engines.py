@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from shared.networks.compute import Compute, cpu_multiplies_bfloat16
 from shared.networks.fastest import fastest
-from shared.networks.ncnn_network import NcnnNetwork, has_ncnn
+from shared.networks.ncnn_graph import has_ncnn
+from shared.networks.ncnn_network import NcnnNetwork
 from shared.networks.rrdb import RRDB
 from shared.networks.srvgg import SRVGG
 
@@ -22,7 +23,7 @@ NCNN = "ncnn float32"
 
 @dataclass(frozen=True)
 class Engine:
-    """What computes: torch in the precision of `compute`, or ncnn, where torch only cuts and joins the windows."""
+    """What computes: torch in the precision of `compute`, or ncnn, with torch for what lies around its graphs."""
 
     compute: Compute
     is_ncnn: bool = False

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 
 from services.interpo import filling
 from services.interpo.filling import filled
@@ -17,7 +18,8 @@ from shared import weights
 from shared.arrays import Picture
 from shared.media.frame import Frame
 from shared.media.frame_range import whole
-from shared.networks.compute import choose_compute
+from shared.networks.compute import Compute, choose_compute
+from shared.networks.engines import Engine
 from shared.networks.interpolator import Interpolator
 from shared.networks.rife import Rife
 
@@ -38,6 +40,7 @@ class Mean:
     """A model that mixes, and knows which threads called it and for how many pictures."""
 
     name = "mean"
+    engine = Engine(Compute(torch.device("cpu"), torch.float32))
 
     def __init__(self) -> None:
         self.threads: set[str] = set()
