@@ -50,6 +50,7 @@ class FlowBlock(nn.Module):
         self.cell = 1 if layout.residual else 2
         answer = FLOW + MASK + layout.carried
         activation = _leaky if layout.residual else nn.PReLU
+        self.convblock: nn.Module
         self.conv0 = nn.Sequential(
             nn.Sequential(nn.Conv2d(inputs, width // 2, 3, 2, 1), activation(width // 2)),
             nn.Sequential(nn.Conv2d(width // 2, width, 3, 2, 1), activation(width)),
@@ -75,9 +76,10 @@ class FlowBlock(nn.Module):
 
     def plain_body(self) -> nn.Sequential:
         """Return the body as convolutions and PReLUs alone, one after the other; it shares what it can."""
-        if not self._residual:
-            return nn.Sequential(*(layer for pair in self.convblock for layer in pair))
-        return nn.Sequential(*(layer for residual in self.convblock for layer in residual.plain()))
+        layers: list[nn.Module] = []
+        for part in self.convblock.children():
+            layers += part.plain() if isinstance(part, ResidualConv) else part.children()
+        return nn.Sequential(*layers)
 
 
 class ResidualConv(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from shared.networks.compute import Compute, cpu_multiplies_bfloat16
 from shared.networks.engines import BF16, FP32, NCNN, Engine, natural_picture
-from shared.networks.fastest import fastest
+from shared.networks.fastest import Engines, fastest
 from shared.networks.ncnn_graph import NcnnChain, has_ncnn
 from shared.networks.rife import Rife
 from shared.networks.rife_blocks import FlowBlock
@@ -27,6 +27,18 @@ def choose_rife_engine(
     """Return the fastest engine for `network`, which is in fp32 and stays so; a GPU has only torch."""
     if compute.device.type != "cpu":
         return Engine(compute)
+    name = fastest(
+        candidates(network, refine=refine),
+        trial_frames(),
+        remembered,
+        network=f"RIFE {title}{' refined' if refine and network.layout.refines else ''}",
+    )
+    dtype = torch.bfloat16 if name == BF16 else torch.float32
+    return Engine(Compute(compute.device, dtype), is_ncnn=name == NCNN)
+
+
+def candidates(network: Rife, *, refine: bool) -> Engines:
+    """Return what can compute `network` here, the reference first: `trial_frames` to the frame in their middle."""
     refine = refine and network.layout.refines
     plain = network.float().eval()
     engines: dict[str, Callable[[], nn.Module]] = {FP32: lambda: _Trial(plain, refine=refine)}
@@ -34,12 +46,13 @@ def choose_rife_engine(
         engines[BF16] = lambda: _Trial(plain, torch.bfloat16, refine=refine)
     if has_ncnn():
         engines[NCNN] = lambda: _Trial(plain, refine=refine, is_ncnn=True)
-    height, width = WINDOW
+    return engines
+
+
+def trial_frames(height: int = WINDOW[0], width: int = WINDOW[1]) -> Tensor:
+    """Return two frames, (2, 3, height, width) 0-1, of a natural picture that moves to the left."""
     picture = natural_picture(height, width + MOTION)
-    frames = torch.cat([picture[..., :width], picture[..., MOTION:]])
-    name = fastest(engines, frames, remembered, network=f"RIFE {title}{' refined' if refine else ''}")
-    dtype = torch.bfloat16 if name == BF16 else torch.float32
-    return Engine(Compute(compute.device, dtype), is_ncnn=name == NCNN)
+    return torch.cat([picture[..., :width], picture[..., MOTION:]])
 
 
 def use_ncnn(network: Rife) -> None:
