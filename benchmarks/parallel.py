@@ -55,7 +55,7 @@ def measure() -> Report:
                 rows.append([what, f"{within:.0f}", f"{at_once:.0f}", f"{within / at_once:.2f}"])
     return Report(
         name="parallel",
-        title=f"Frames at once on {usable_cores()} cores, ms a frame, end to end",
+        title="Frames at once, ms a frame, end to end",
         columns=["what", "threads within a frame", "frames at once, a thread each", "ratio"],
         rows=rows,
         figures=figures,

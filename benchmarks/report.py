@@ -1,7 +1,7 @@
 """The report of a benchmark: figures with the machine on which they were measured, and a table to read.
 
-A benchmark is a module `benchmarks/NAME.py` with `measure() -> Report`; `benchmarks/run.py` runs them, writes
-`benchmarks/results/NAME.json` and puts the tables together into `docs/benchmarks.md`.
+A benchmark is a module `benchmarks/NAME.py` with `measure() -> Report`; `benchmarks/run.py` runs them and writes
+`benchmarks/results/PROCESSOR/NAME.json`, `benchmarks/page.py` puts the tables together into `docs/benchmarks.md`.
 """
 
 import json
@@ -17,7 +17,17 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 TELLING_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
-TELLING_PACKAGES = ("torch", "av", "numpy", "opencv-python", "bentoml", "procrastinate", "ncnn", "openvino")
+TELLING_PACKAGES = (
+    "torch",
+    "av",
+    "numpy",
+    "opencv-python",
+    "bentoml",
+    "procrastinate",
+    "ncnn",
+    "onnxruntime",
+    "openvino",
+)
 
 
 @dataclass(frozen=True)
@@ -30,12 +40,13 @@ class Report:
     rows: Sequence[Sequence[str]]
     figures: dict[str, Any]
     notes: Sequence[str] = field(default_factory=tuple)
+    device: str = ""  # what computed, where that is not the processor
 
     def table(self) -> str:
-        """Return title, table and notes as Markdown."""
+        """Return table and notes as Markdown."""
         lines = [" | ".join(row) for row in (self.columns, ["---"] * len(self.columns), *self.rows)]
         notes = "".join(f"\n- {note}" for note in self.notes)
-        return f"## {self.title}\n\n" + "\n".join(f"| {line} |" for line in lines) + "\n" + (notes and f"{notes}\n")
+        return "\n".join(f"| {line} |" for line in lines) + "\n" + (notes and f"{notes}\n")
 
     def write(self, folder: Path = RESULTS) -> Path:
         """Write `NAME.json`: everything above plus the machine, the versions and the date."""
@@ -49,7 +60,7 @@ class Report:
     def read(cls, path: Path) -> "Report":
         """Read back what `write` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{name: content[name] for name in cls.__dataclass_fields__})
+        return cls(**{name: content[name] for name in cls.__dataclass_fields__ if name in content})
 
 
 def machine() -> dict[str, Any]:

@@ -72,11 +72,12 @@ def _run_all(given: argparse.Namespace) -> None:
             print(f"{what}: {result} {share}", flush=True)
         report = Report(
             name=name,
-            title=f"Networks on a GPU: {card}, torch {torch.__version__}",
+            title="Networks on a GPU",
             columns=COLUMNS,
             rows=[row for known in PARTS for row in figures["rows"].get(known, [])],
             figures=figures,
-            notes=[NOTE],
+            notes=[NOTE, f"torch {torch.__version__}"],
+            device=card,
         )
         report.write(given.results)
 

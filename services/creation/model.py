@@ -10,6 +10,7 @@ from services.creation.source_frames import Interpolate
 from shared import weights
 from shared.arrays import Image
 from shared.errors import Rejected
+from shared.files.remembered import ENGINES, Remembered
 from shared.settings import Settings
 
 
@@ -69,9 +70,12 @@ class LazyInterpolator:
         from shared.networks.compute import choose_compute  # noqa: PLC0415  # torch, see above
         from shared.networks.interpolator import Interpolator  # noqa: PLC0415
         from shared.networks.rife import Rife  # noqa: PLC0415
+        from shared.networks.rife_engines import choose_rife_engine  # noqa: PLC0415
 
-        network = Rife.from_weights(weights.load_safetensors("rife-4.0"))
-        interpolator = Interpolator(network, choose_compute(self._settings.device), refine=False)
+        network = Rife.from_weights(weights.load_safetensors("rife-4.0"), "4.0")
+        compute, remembered = choose_compute(self._settings.device), Remembered(self._settings.state_dir / ENGINES)
+        engine = choose_rife_engine(network, "4.0", compute, remembered, refine=False)
+        interpolator = Interpolator(network, engine.compute, refine=False, engine=engine)
 
         def interpolate(first: Image, second: Image, position: float) -> Image:
             frames: Iterator[Image] = interpolator(first, second, [position])

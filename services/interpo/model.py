@@ -1,9 +1,11 @@
 """Frame interpolation: the model of this machine."""
 
 from shared import weights
+from shared.files.remembered import ENGINES, Remembered
 from shared.networks.compute import choose_compute
 from shared.networks.interpolator import Interpolator
 from shared.networks.rife import Rife
+from shared.networks.rife_engines import choose_rife_engine
 from shared.settings import Settings
 from shared.weights.interpolators import INTERPOLATORS
 
@@ -15,4 +17,6 @@ def load(settings: Settings) -> Interpolator:
     """
     generation = settings.interpo.model
     network = Rife.from_weights(weights.load_safetensors(INTERPOLATORS[generation]), generation)
-    return Interpolator(network, choose_compute(settings.device))
+    remembered = Remembered(settings.state_dir / ENGINES)
+    engine = choose_rife_engine(network, generation, choose_compute(settings.device), remembered, refine=True)
+    return Interpolator(network, engine.compute, engine=engine)

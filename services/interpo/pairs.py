@@ -1,6 +1,7 @@
 """What lies between two neighbouring frames, and the model that fills it."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from shared.arrays import Picture
 from shared.media.frame import Frame
 from shared.media.frame_range import FrameRange
 from shared.media.shot_boundary import CutDetector
+from shared.networks.engines import Engine
 
 _SAME = 2 / 255  # of full scale: how much rounding and a skipped block of the encoder change a repeated frame
 _BEGIN = 3  # frames of a range that tell what is usual in the shot which it begins in
@@ -22,11 +24,34 @@ class Interpolate(Protocol):
     def name(self) -> str:
         """Its name in the task's details."""
 
+    @property
+    def engine(self) -> Engine:
+        """What computes it, named in the task's details."""
+
     def pairs_at_once(self, pixels: int) -> int:
         """Return how many pairs of so many pixels are best worked on side by side; so many threads may call it."""
 
     def __call__(self, first: Picture, second: Picture, timesteps: Sequence[float], /) -> Iterable[Picture]:
         """Return one picture for each timestep, of the two pictures' size and dtype."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two frames that follow each other, and what lies between them, see `kind_of`."""
+
+    earlier: Frame
+    later: Frame
+    kind: str
+
+
+def pairs_of(frames: FrameRange) -> Iterator[Pair]:
+    """Yield the pairs of a range; the last one's later frame is the one behind it, if there is any."""
+    cuts, upcoming = begun(frames)
+    earlier: Frame | None = None
+    for later in upcoming:
+        if earlier is not None:
+            yield Pair(earlier, later, kind_of(earlier.image, later.image, cuts))
+        earlier = later
 
 
 def kind_of(earlier: Picture, later: Picture, cuts: CutDetector) -> str:

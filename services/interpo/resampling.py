@@ -6,12 +6,13 @@ where the source has more frames than are wanted.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from math import lcm
 
-from services.interpo.pairs import Interpolate, begun, kind_of
-from shared.arrays import Picture
+from services.interpo.filling import Shown, Span, filled
+from services.interpo.pairs import Interpolate, pairs_of
 from shared.media.frame import Frame
 from shared.media.frame_range import FrameRange
 
@@ -64,40 +65,30 @@ class Grid:
         return Fraction(1) if end - instant <= near else Fraction(instant - begin, end - begin)
 
 
-def resampled(frames: FrameRange, grid: Grid, model: Interpolate, pairs: "Counter[str]") -> Iterator[Frame]:
-    """Yield the frames at the grid's instants up to the frame behind the range; count its pairs of each kind.
+def resampled(
+    frames: FrameRange,
+    grid: Grid,
+    model: Interpolate,
+    pairs: "Counter[str]",
+    *,
+    at_once: int = 1,
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[Frame]:
+    """Yield the frames at the grid's instants up to the frame behind the range; the rest is as for `filled`.
 
     Across a cut, and where a frame is held for long, the earlier frame is shown until the later one's time.
     """
-    cuts, upcoming = begun(frames)
-    earlier: Frame | None = None
-    for later in upcoming:
-        if earlier is not None:
-            begin, end = grid.span(earlier)[0], grid.span(later)[0]
-            kind = kind_of(earlier.image, later.image, cuts)
-            if kind == "moving" and grid.is_held(begin, end):
-                kind = "held"
-            pairs[kind] += 1
-            instants = grid.until(begin, end)
-            positions = [grid.position(instant, begin, end) for instant in instants]
-            images = _images(earlier.image, later.image, positions, model, moving=kind == "moving")
-            for instant, image in zip(instants, images, strict=True):
-                yield Frame(image, instant, grid.step)
-        earlier = later
-    if earlier is not None and frames.following is None:
-        begin, end = grid.span(earlier)
+    yield from filled(_spans(frames, grid), model, pairs, at_once=at_once, check=check)
+    last = frames.latest
+    if last is not None and frames.following is None:
+        begin, end = grid.span(last)
         for instant in grid.rest(begin, end):
-            yield Frame(earlier.image, instant, grid.step)
+            yield Frame(last.image, instant, grid.step)
 
 
-def _images(
-    earlier: Picture, later: Picture, positions: list[Fraction], model: Interpolate, *, moving: bool
-) -> Iterator[Picture]:
-    """Yield a picture for each position between two frames, those that the model makes as they are made."""
-    between = [float(position) for position in positions if 0 < position < 1] if moving else []
-    made = iter(model(earlier, later, between) if between else ())
-    for position in positions:
-        if moving and 0 < position < 1:
-            yield next(made)
-        else:
-            yield later if position == 1 else earlier
+def _spans(frames: FrameRange, grid: Grid) -> Iterator[Span]:
+    for pair in pairs_of(frames):
+        begin, end = grid.span(pair.earlier)[0], grid.span(pair.later)[0]
+        is_held = pair.kind == "moving" and grid.is_held(begin, end)
+        instants = [Shown(grid.position(at, begin, end), at, grid.step) for at in grid.until(begin, end)]
+        yield Span(replace(pair, kind="held") if is_held else pair, instants)

@@ -4,7 +4,7 @@ import torch
 
 from shared import weights
 from shared.errors import JobFailed
-from shared.files.remembered import Remembered
+from shared.files.remembered import ENGINES, Remembered
 from shared.networks.compute import choose_compute
 from shared.networks.engines import choose_engine
 from shared.networks.rrdb import RRDB
@@ -14,8 +14,6 @@ from shared.networks.upscaler_weights import upscaler_of
 from shared.settings import Settings
 from shared.weights import by_hand
 from shared.weights.upscalers import KEEPS_NOISE, OTHER_OVERLAP, UPSCALERS
-
-ENGINES = "engines.json"  # in the state folder: which engine is the fastest for which network
 
 
 def load(settings: Settings) -> Upscaler:

@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+ENGINES = "engines.json"  # in the state folder: which engine is the fastest for which network
+
 
 class Remembered(MutableMapping[str, str]):
     """A mapping of words to words; each change is written at once, as a whole file that replaces the one before."""

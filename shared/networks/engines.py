@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from shared.networks.compute import Compute, cpu_multiplies_bfloat16
-from shared.networks.fastest import fastest
-from shared.networks.ncnn_network import NcnnNetwork, has_ncnn
+from shared.networks.fastest import Engines, fastest
+from shared.networks.ncnn_graph import has_ncnn
+from shared.networks.ncnn_network import NcnnNetwork
 from shared.networks.rrdb import RRDB
 from shared.networks.srvgg import SRVGG
 
@@ -22,7 +23,7 @@ NCNN = "ncnn float32"
 
 @dataclass(frozen=True)
 class Engine:
-    """What computes: torch in the precision of `compute`, or ncnn, where torch only cuts and joins the windows."""
+    """What computes: torch in the precision of `compute`, or ncnn, with torch for what lies around its graphs."""
 
     compute: Compute
     is_ncnn: bool = False
@@ -41,6 +42,13 @@ def choose_engine(network: SRVGG | RRDB, title: str, compute: Compute, remembere
     """
     if compute.device.type != "cpu" or not isinstance(network, SRVGG):
         return Engine(compute)
+    name = fastest(candidates(network), natural_picture(*WINDOW), remembered, network=title)
+    dtype = torch.bfloat16 if name == BF16 else torch.float32
+    return Engine(Compute(compute.device, dtype), is_ncnn=name == NCNN)
+
+
+def candidates(network: SRVGG) -> Engines:
+    """Return what can compute `network` here, the reference first."""
     plain = network.float().eval()
     engines: dict[str, Callable[[], nn.Module]] = {
         FP32: lambda: copy.deepcopy(plain).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stubs
@@ -49,9 +57,7 @@ def choose_engine(network: SRVGG | RRDB, title: str, compute: Compute, remembere
         engines[BF16] = lambda: _reduced(plain)
     if has_ncnn():
         engines[NCNN] = lambda: NcnnNetwork(plain)
-    name = fastest(engines, natural_picture(*WINDOW), remembered, network=title)
-    dtype = torch.bfloat16 if name == BF16 else torch.float32
-    return Engine(Compute(compute.device, dtype), is_ncnn=name == NCNN)
+    return engines
 
 
 def natural_picture(height: int, width: int) -> Tensor:

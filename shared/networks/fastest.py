@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 AGREEMENT = 50.0  # dB to the reference, below which an engine computes something else
 FEWEST = 3  # calls
 SECONDS = 0.3  # that one engine is tried for, at least
+HOPELESS = 2.0  # times the fastest so far: an engine whose first call takes longer, and longer than that, has no other
+LIBRARIES = ("torch", "ncnn")  # whose versions a choice depends on
 
 logger = logging.getLogger("bentoml.kinora.engines")
 
@@ -47,7 +50,9 @@ def _seconds(engines: Engines, window: Tensor) -> dict[str, float]:
         for name, build in engines.items():
             try:
                 engine = build()
+                begin = time.thread_time()
                 made = engine(window)
+                first = time.thread_time() - begin
             except Exception as problem:
                 if reference is None:
                     raise
@@ -58,7 +63,8 @@ def _seconds(engines: Engines, window: Tensor) -> dict[str, float]:
             if agreement < AGREEMENT:
                 logger.warning("%s is not used: it differs, %.1f dB", name, agreement)
                 continue
-            seconds[name] = _least(lambda engine=engine: engine(window))  # type: ignore[misc]
+            hopeless = first > max(SECONDS, HOPELESS * min(seconds.values(), default=first))
+            seconds[name] = first if hopeless else _least(lambda engine=engine: engine(window))  # type: ignore[misc]
     return seconds
 
 
@@ -96,5 +102,12 @@ def _alone(work: Callable[[], dict[str, float]]) -> dict[str, float]:
 def _key(network: str, engines: tuple[str, ...]) -> str:
     """Return what a choice depends on, in one word."""
     processor = [torch.backends.cpu.get_cpu_capability(), sorted(torch.cpu.get_capabilities().items())]
-    text = json.dumps([engines, processor, torch.__version__], default=str)
+    text = json.dumps([engines, processor, [_version(name) for name in LIBRARIES]], default=str)
     return f"{network}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""

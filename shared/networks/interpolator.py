@@ -13,10 +13,12 @@ from torch.nn.functional import pad
 
 from shared.arrays import Picture
 from shared.networks.compute import Compute
+from shared.networks.engines import Engine
 from shared.networks.fused import can_fuse, fuse_activations
 from shared.networks.recorded import Recorded, shared_pool
 from shared.networks.rife import FrameFeatures, Rife
 from shared.networks.rife_blocks import RGB
+from shared.networks.rife_engines import use_ncnn
 from shared.networks.transfer import to_device, to_host
 
 _BYTES_A_PIXEL = 400  # that the network needs, about
@@ -36,14 +38,23 @@ class Interpolator:
     """
 
     def __init__(
-        self, network: Rife, compute: Compute, *, refine: bool = True, batch_pixels: int | None = None
+        self,
+        network: Rife,
+        compute: Compute,
+        *,
+        refine: bool = True,
+        batch_pixels: int | None = None,
+        engine: Engine | None = None,
     ) -> None:
         """`refine` runs the correction behind the flow where the weights have one; docs/interpo.md has its cost."""
         self.refine = refine and network.layout.refines
         self.compute = compute
+        self.engine = engine or Engine(compute)
         self._network: Rife = network.eval().to(  # type: ignore[call-overload]  # torch's stubs lack memory_format
             device=compute.device, dtype=compute.dtype, memory_format=compute.memory_format
         )
+        if self.engine.is_ncnn:
+            use_ncnn(self._network)
         if can_fuse(compute.device):
             fuse_activations(self._network)
         on_cuda = compute.device.type == "cuda"
@@ -54,7 +65,7 @@ class Interpolator:
     @property
     def name(self) -> str:
         """Return a name such as "RIFE 4.0 refined, cpu float32", for logs and task details."""
-        return f"RIFE {self._network.layout.name}{' refined' if self.refine else ''}, {self.compute.name}"
+        return f"RIFE {self._network.layout.name}{' refined' if self.refine else ''}, {self.engine.name}"
 
     def pairs_at_once(self, pixels: int) -> int:
         """Return how many pairs of so many pixels are best worked on side by side.

@@ -50,6 +50,7 @@ class FlowBlock(nn.Module):
         self.cell = 1 if layout.residual else 2
         answer = FLOW + MASK + layout.carried
         activation = _leaky if layout.residual else nn.PReLU
+        self.convblock: nn.Module
         self.conv0 = nn.Sequential(
             nn.Sequential(nn.Conv2d(inputs, width // 2, 3, 2, 1), activation(width // 2)),
             nn.Sequential(nn.Conv2d(width // 2, width, 3, 2, 1), activation(width)),
@@ -73,6 +74,13 @@ class FlowBlock(nn.Module):
         answer: Tensor = self.lastconv(body if self._residual else body.add_(small))
         return answer[..., : height // self.cell, : width // self.cell].contiguous()
 
+    def plain_body(self) -> nn.Sequential:
+        """Return the body as convolutions and PReLUs alone, one after the other; it shares what it can."""
+        layers: list[nn.Module] = []
+        for part in self.convblock.children():
+            layers += part.plain() if isinstance(part, ResidualConv) else part.children()
+        return nn.Sequential(*layers)
+
 
 class ResidualConv(nn.Module):
     """A convolution whose result is weighted by channel and added to its input."""
@@ -86,6 +94,17 @@ class ResidualConv(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         added: Tensor = self.relu(torch.addcmul(values, self.conv(values), self.beta))
         return added
+
+    def plain(self) -> tuple[nn.Conv2d, nn.PReLU]:
+        """Return one convolution and its activation, which together are the same: the input is added by its middle."""
+        width = self.conv.out_channels
+        conv, slope = nn.Conv2d(width, width, 3, 1, 1), nn.PReLU(width, self.relu.negative_slope)
+        assert self.conv.bias is not None
+        share = self.beta.detach().float()
+        weight = self.conv.weight.detach().float() * share.view(-1, 1, 1, 1)
+        weight[:, :, 1, 1] += torch.eye(width)
+        conv.load_state_dict({"weight": weight, "bias": self.conv.bias.detach().float() * share.flatten()})
+        return conv, slope
 
 
 class FrameEncoder(nn.Module):

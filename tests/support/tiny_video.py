@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
+import torch
+
 from services.interpo.pipeline import interpolate_video
 from services.interpo.request import InterpoRequest
 from services.upscale.pipeline import upscale_video
@@ -16,6 +18,8 @@ from shared.contract.request import TaskRequest
 from shared.media.decode import open_video
 from shared.media.frame import Frame
 from shared.media.frame_range import FrameRange
+from shared.networks.compute import Compute
+from shared.networks.engines import Engine
 from shared.pipeline.job import Job, Result
 from shared.pipeline.video import make_video
 from shared.pipeline.video_work import VideoWork
@@ -73,6 +77,7 @@ class Blend:
 
     seconds: float
     name = "blend"
+    engine = Engine(Compute(torch.device("cpu"), torch.float32))
 
     def pairs_at_once(self, _pixels: int) -> int:
         return 1

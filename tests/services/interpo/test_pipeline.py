@@ -12,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.clips import write_clip
 from services.interpo.model import load
@@ -19,6 +20,8 @@ from services.interpo.pipeline import interpolate_video
 from services.interpo.request import InterpoRequest
 from shared.arrays import Picture
 from shared.errors import JobFailed, UnreadableMedia
+from shared.networks.compute import Compute
+from shared.networks.engines import Engine
 from shared.pipeline.direct_job import DirectJob
 from shared.process.malloc import KEEP_FREED_MEMORY
 from shared.settings import EncodingSettings, LimitSettings, Settings
@@ -32,6 +35,7 @@ class Blend:
     """The only double: a model that mixes, and counts what it was asked."""
 
     name = "blend"
+    engine = Engine(Compute(torch.device("cpu"), torch.float32))
 
     def pairs_at_once(self, _pixels: int) -> int:
         return 2
@@ -248,11 +252,14 @@ def test_the_real_model_puts_a_pan_between(run: Run, tmp_path: Path) -> None:
     errors = {shift: np.abs(between - clips.pan_picture(shift)).mean() for shift in (0.0, 3.0, 6.0)}
     assert errors[3.0] < min(errors[0.0], errors[6.0]) / 3
     assert job.details["model"].startswith("RIFE 4.0")
+    assert job.details["engine"].startswith("cpu ")
+    assert job.details["model"].endswith(job.details["engine"])
 
 
 PEAK = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from services.interpo.model import load
 from services.interpo.pipeline import interpolate_video
 from services.interpo.request import InterpoRequest
@@ -261,6 +268,7 @@ from shared.settings import EncodingSettings, LimitSettings, Settings
 
 class Hold:
     name = "hold"
+    engine = SimpleNamespace(name="none")
     def pairs_at_once(self, pixels):
         return 2
     def __call__(self, first, second, timesteps):

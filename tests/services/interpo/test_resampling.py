@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,8 @@ from services.interpo.resampling import Grid, resampled
 from shared.arrays import Picture
 from shared.media.frame import Frame
 from shared.media.frame_range import FramePass, whole
+from shared.networks.compute import Compute
+from shared.networks.engines import Engine
 
 BRIGHT = 40_000
 TEN_MINUTES = 600
@@ -24,6 +27,7 @@ class Blend:
     """A model that mixes: the brightness of its pictures tells the instant that it was asked for."""
 
     name = "blend"
+    engine = Engine(Compute(torch.device("cpu"), torch.float32))
 
     def pairs_at_once(self, _pixels: int) -> int:
         return 1

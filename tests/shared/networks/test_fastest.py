@@ -27,8 +27,10 @@ class Busy(nn.Module):
     def __init__(self, seconds: float, error: float = 0.0) -> None:
         super().__init__()
         self._seconds, self._error = seconds, error
+        self.calls = 0
 
     def forward(self, picture: Tensor) -> Tensor:
+        self.calls += 1
         begin = time.thread_time()
         while time.thread_time() - begin < self._seconds:
             pass
@@ -57,6 +59,24 @@ def test_an_engine_that_fails_is_not_taken() -> None:
 
     choices = engines(exact=(0.01, 0)) | {"broken": broken}
     assert fastest(choices, WINDOW, {}, network="n") == "exact"
+
+
+def test_an_engine_that_takes_far_too_long_is_called_once() -> None:
+    """As bf16 is where oneDNN may not use the processor's instructions for it: ten times as slow, for seconds."""
+    slow, quick = Busy(0.2), Busy(0.001)
+    assert fastest({"quick": lambda: quick, "slow": lambda: slow}, WINDOW, {}, network="n") == "quick"
+    assert slow.calls == 1
+    assert quick.calls > 1
+
+
+def test_another_version_of_a_library_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory: dict[str, str] = {}
+    choices = engines(exact=(0.01, 0), quick=(0.0, 0))
+    fastest(choices, WINDOW, memory, network="n")
+    for library in ("torch", "ncnn"):
+        monkeypatch.setattr(module, "version", lambda name, other=library: "2.0" if name == other else "1.0")
+        fastest(choices, WINDOW, memory, network="n")
+    assert len(memory) == 3
 
 
 def test_a_failing_reference_is_told() -> None:

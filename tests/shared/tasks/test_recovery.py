@@ -1,6 +1,7 @@
 """Task rows and their recovery: nothing is forgotten, nothing ends twice, whatever died and wherever."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,6 +65,29 @@ async def test_shown_progress_never_falls_not_even_for_a_second_attempt(task_sto
         assert now
         assert (now.progress, now.pace) == (shown, progress)
         await task_store.recovery.recover_run(row_id)
+
+
+async def test_a_heartbeat_does_not_wait_for_the_disk_and_is_one_statement(
+    task_store: TaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every running task sends two a second: with many runners nothing else asks as much of the storage."""
+    row = await task_store.claim(await task_store.task())
+    assert row
+    async with task_store.pool.transaction() as connection:
+        statements: list[object] = []
+        execute = connection.execute
+
+        async def counted(statement: Any, *values: Any) -> Any:
+            statements.append(statement)
+            return await execute(statement, *values)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(connection, "execute", counted)
+            assert await rows.record_heartbeat(connection, row, 0.5)
+        [setting] = await (await execute("SELECT current_setting('synchronous_commit') AS value")).fetchall()
+    assert (setting["value"], len(statements)) == ("off", 1)
+    [setting] = await task_store.sql("SELECT current_setting('synchronous_commit') AS value")
+    assert setting["value"] == "on"  # of the next transaction
 
 
 async def test_settling_a_death_twice_counts_it_once_and_the_third_one_ends_the_task(task_store: TaskStore) -> None:
