@@ -36,7 +36,7 @@ function File({ entry }) {
       about?.duration_seconds && about.kind === "video" && clock(about.duration_seconds), bytes(entry.bytes), moment(entry.modified)].filter(Boolean).join(" · ")}</p>
     <div class="row wrap">
       ${uses.map(([where, field]) => html`<a class="button" key=${where + field} href=${where === "faces" ? link(["faces"], { [field]: entry.path }) : link(["new", where], { [field]: entry.path })}>
-        ${where === "faces" ? t(`files.as_${field}`) : t("files.use", { service: t(`service.${where}`) })}</a>`)}
+        ${where === "faces" ? t(`use_as.${field}`) : t(`service.${where}`)}</a>`)}
       <a class="button" href=${mediaUrl(entry.path, { download: 1 })} download><${Icon} name="download" />${t("action.download")}</a>
     </div>`;
 }

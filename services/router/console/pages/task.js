@@ -25,7 +25,7 @@ export function TaskPage({ parts: [service, taskId], query }) {
   return html`
     <p class="crumb"><a href=${link(["tasks"])}><${Icon} name="chevron-left" />${t("page.tasks")}</a></p>
     <div class="head"><div><h1><bdi>${title(task)}</bdi></h1>
-      <p class="soft line">${word("service", task.service)} · <bdi>${wish(task)}</bdi> · #${String(task.task_id)} · ${ago(task.created_at)}</p></div>
+      <p class="soft">${word("service", task.service)} · <bdi>${wish(task)}</bdi> · #${String(task.task_id)} · ${ago(task.created_at)}</p></div>
       <div class="actions">
         ${isActive(task)
           ? html`<button type="button" class="danger" disabled=${task.cancel} onClick=${then(cancel)}><${Icon} name="x" />${t("action.cancel")}</button>`

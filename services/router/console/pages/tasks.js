@@ -132,8 +132,8 @@ function Row({ task }) {
     <a class="whole" href=${taskLink(task)} aria-label=${`${title(task)}, ${word("service", task.service)}, ${word("state", task.state)}`}></a>
     <${Thumbnail} path=${task.thumbnail} width=${240} icon=${task.service === "facefusion" ? "scan-face" : "film"} />
     <div class="what"><strong class="name"><bdi>${title(task)}</bdi></strong>
-      <span class="soft"><span>${word("service", task.service)} · <bdi>${wish(task)}</bdi></span>
-        <span class="number">#${String(task.task_id)}</span><span>${ago(task.created_at)}</span></span></div>
+      <span class="soft about">${word("service", task.service)} · <bdi>${wish(task)}</bdi></span>
+      <span class="soft number">#${String(task.task_id)} · ${ago(task.created_at)}</span></div>
     <div class="stands">
       <div class="line"><${State} value=${task.state} /><span class="soft">${standing(task)}</span></div>
       ${task.state === "running" && html`<div class="line"><${Bar} share=${task.progress} label=${t("task.progress")} />
