@@ -13,7 +13,7 @@ from shared.vocabulary import ServiceName
 
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 40)
 LOCAL = "local"  # the target of a service that runs beside the router
-SUBMIT, CANCEL, TASKS, DOCUMENT = "submit", "cancel", "tasks", "document"  # routes
+SUBMIT, CANCEL, TASKS, DOCUMENT, CONSOLE = "submit", "cancel", "tasks", "document", "console"  # routes
 
 
 class RequestOutcome:

@@ -15,9 +15,10 @@ from services.router.upstream import absent
 from services.router.versions import ServiceVersions
 from shared.contract.messages import Answer, TaskView
 from shared.errors import Problem
-from shared.http.openapi import DOCUMENT_PATH, merge
+from shared.http.openapi import DOCUMENT_PATH, Document, merge
 from shared.http.responses import UNAVAILABLE, HttpProblem, answer_to
-from shared.http.task_routes import CANCEL_PATH, TASK_PATH, TASKS_PATH, TaskQuery, read_task_id, task_list, unknown
+from shared.http.task_query import TaskQuery, read_task_id, unknown
+from shared.http.task_routes import CANCEL_PATH, TASK_PATH, TASKS_PATH, task_list
 from shared.metrics.instruments import merge as merge_figures
 from shared.metrics.instruments import render
 from shared.settings import Settings
@@ -38,7 +39,7 @@ class Proxy:
         self._addresses = addresses
         self._services: dict[ServiceName, ServiceVersions] = {}
         self._metrics = RouterMetrics()
-        self._own_headers: dict[str, str] = {}
+        self.own_headers: Mapping[str, str] = {}  # with the router's own token, for what it asks itself
         self.app = Starlette(
             routes=[
                 *(Route(path, self._submit, methods=["POST"]) for path in PATHS),
@@ -51,6 +52,11 @@ class Proxy:
             lifespan=self._open,
         )
 
+    @property
+    def names(self) -> Sequence[ServiceName]:
+        """The services that have an address."""
+        return list(self._services)
+
     async def ready(self, needed: Iterable[ServiceName]) -> bool:
         """Whether every needed service is ready, and at least one of all."""
         names = list(self._services)
@@ -59,14 +65,14 @@ class Proxy:
 
     async def metrics(self) -> str:
         """Return the router's metrics and those of the services of this machine, which only the router can reach."""
-        pages = await asyncio.gather(*(found.local_metrics(self._own_headers) for found in self._services.values()))
+        pages = await asyncio.gather(*(found.local_metrics(self.own_headers) for found in self._services.values()))
         return render(self._metrics.families()) + merge_figures(page for found in pages for page in found)
 
     @contextlib.asynccontextmanager
     async def _open(self, app: Starlette) -> AsyncIterator[None]:
         settings = Settings.load()
         app.state.language = settings.language
-        self._own_headers = {"authorization": f"Bearer {settings.access.tokens[0]}"} if settings.access.tokens else {}
+        self.own_headers = {"authorization": f"Bearer {settings.access.tokens[0]}"} if settings.access.tokens else {}
         self._services = {
             name: ServiceVersions(name, shares, self._metrics) for name, shares in self._addresses(settings).items()
         }
@@ -76,7 +82,7 @@ class Proxy:
             await asyncio.gather(*(service.close() for service in self._services.values()))
 
     async def _submit(self, request: Request) -> Response:
-        service = self._service(PATHS[request.scope["path"]])
+        service = self.service(PATHS[request.scope["path"]])
         answer = await service.submit(await request.body(), request.headers)
         return Response(answer.content, answer.status_code, media_type="application/json")
 
@@ -90,8 +96,8 @@ class Proxy:
     async def _merged(self, path: str, request: Request, task_id: int | None = None) -> Response:
         """Return the newest tasks of all services; a service that does not answer only makes the list shorter."""
         query = TaskQuery.read(request.query_params)
-        found, missing = await self._ask(
-            query, lambda service: service.tasks(path, request.query_params, request.headers)
+        found, missing = await self.ask(
+            query.service, lambda service: service.tasks(path, request.query_params, request.headers)
         )
         tasks: list[TaskView] = []
         for answer in found.values():
@@ -107,12 +113,14 @@ class Proxy:
         return response
 
     async def _cancel(self, request: Request) -> Response:
-        """Ask every service to cancel: accepted if one of them did."""
-        task_id = read_task_id(request.path_params["task_id"])
+        return await self.cancel(read_task_id(request.path_params["task_id"]), request.query_params, request.headers)
+
+    async def cancel(self, task_id: int, given: Mapping[str, str], headers: Mapping[str, str]) -> Response:
+        """Ask every service of a query to cancel: accepted if one of them did."""
         path = CANCEL_PATH.format(task_id=task_id)
-        found, missing = await self._ask(
-            TaskQuery.read(request.query_params),
-            lambda service: service.cancel(path, request.query_params, request.headers, task_id=task_id),
+        found, missing = await self.ask(
+            TaskQuery.read(given).service,
+            lambda service: service.cancel(path, given, headers, task_id=task_id),
         )
         answers = sorted(found.values(), key=lambda answer: (answer.json()["err_code"] != 0, answer.status_code))
         if missing and (not answers or answers[0].json()["err_code"] != 0):
@@ -120,15 +128,22 @@ class Proxy:
         return Response(answers[0].content, answers[0].status_code, media_type="application/json")
 
     async def _document(self, request: Request) -> Response:
-        found, _ = await self._ask(TaskQuery(), lambda service: service.document(DOCUMENT_PATH, request.headers))
-        return JSONResponse(merge(found.values()))
+        return JSONResponse(await self.document(request.headers))
 
-    async def _ask(
-        self, query: TaskQuery, ask: Callable[[ServiceVersions], Awaitable[T]]
+    async def document(self, headers: Mapping[str, str]) -> Document:
+        """Return the OpenAPI documents of all services as one."""
+        found, _ = await self.ask(None, lambda service: service.document(DOCUMENT_PATH, headers))
+        return merge(found.values())
+
+    async def ask(
+        self, wanted: ServiceName | None, ask: Callable[[ServiceVersions], Awaitable[T]]
     ) -> tuple[dict[ServiceName, T], dict[ServiceName, HttpProblem]]:
-        """Ask the services of a query, all at once; return their answers, and the problems of the others."""
-        names = [query.service] if query.service else list(self._services)
-        outcomes = await asyncio.gather(*(ask(self._service(name)) for name in names), return_exceptions=True)
+        """Ask one service or all at once; return the answers, and the problems of those that gave none.
+
+        Raises the problem when nobody answers.
+        """
+        names = [wanted] if wanted else list(self._services)
+        outcomes = await asyncio.gather(*(ask(self.service(name)) for name in names), return_exceptions=True)
         found: dict[ServiceName, T] = {}
         missing: dict[ServiceName, HttpProblem] = {}
         for name, outcome in zip(names, outcomes, strict=True):
@@ -142,7 +157,8 @@ class Proxy:
             raise next(iter(missing.values()), HttpProblem(UNAVAILABLE, "services_down"))
         return found, missing
 
-    def _service(self, name: ServiceName) -> ServiceVersions:
+    def service(self, name: ServiceName) -> ServiceVersions:
+        """Return a service; raise HttpProblem for one that neither runs here nor has a URL."""
         if name not in self._services:
             raise absent(name)
         return self._services[name]

@@ -1,10 +1,9 @@
 """The router: the documented URLs on one port, in front of services that run here or elsewhere."""
 
 import bentoml
-from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from services.router.console import console
+from services.router.console_api.front import ConsoleFront
 from services.router.local import listening_at, report_absent, start_here
 from services.router.proxy import Proxy
 from shared.http.bentoml_service import ContractService
@@ -27,14 +26,20 @@ def addresses(settings: Settings) -> dict[ServiceName, tuple[WeightedUpstream, .
 proxy = Proxy(addresses)
 
 
+class RouterService(ContractService):
+    """The router's BentoML service, with the console in front."""
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002  # BentoML's own signature
+        return ConsoleFront(super().to_asgi(is_main), Settings.load(), proxy)
+
+
 @bentoml.asgi_app(proxy.app)
-@bentoml.asgi_app(Starlette(routes=[Route("/", console)]))
 @bentoml.service(
     name="router",
     workers=1,
     traffic={"timeout": 60},
     runner_probe={"enabled": False},  # BentoML's own probe hangs on a dead service
-    service_class=ContractService,
+    service_class=RouterService,
 )
 class Router:
     """Passes requests on, merges the task lists, serves the console."""

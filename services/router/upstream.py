@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from services.router.metrics import CANCEL, DOCUMENT, SUBMIT, TASKS, RouterMetrics
+from services.router.metrics import CANCEL, CONSOLE, DOCUMENT, SUBMIT, TASKS, RouterMetrics
 from shared.contract.messages import Answer, TaskList
 from shared.http.responses import BAD_UPSTREAM, NOT_FOUND, TOO_SLOW, UNAVAILABLE, HttpProblem, is_answer
 from shared.vocabulary import ServiceName
@@ -66,6 +66,26 @@ class Upstream:
             return TaskList.model_validate_json(response.content)
         except ValueError as error:
             raise self._strange() from error
+
+    async def ask(
+        self, path: str, query: Mapping[str, str], headers: Mapping[str, str], *, method: str = "GET"
+    ) -> dict[str, Any]:
+        """Return the object that a service answers with, the contract's own included; raise HttpProblem.
+
+        What it does not know, or an older version does not offer, is a problem of status 404.
+        """
+        response = await self._count(CONSOLE, method, path, headers, ASK_SECONDS, params=query)
+        try:
+            found = response.json()
+        except ValueError as error:
+            raise self._strange() from error
+        if response.status_code == NOT_FOUND:
+            raise HttpProblem(NOT_FOUND, "no_such_path")
+        if not response.is_success:
+            raise HttpProblem(response.status_code, "service_down", service=self.service)
+        if not isinstance(found, dict):
+            raise self._strange()
+        return found
 
     async def document(self, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
         """Return the service's OpenAPI document."""

@@ -79,6 +79,35 @@ class ServiceVersions:
                 newest[job] = task
         return TaskList(tasks=list(newest.values()))
 
+    async def ask(
+        self, path: str, query: Mapping[str, str], headers: Mapping[str, str], *, method: str = "GET"
+    ) -> dict[str, Any]:
+        """Return the answer of one version, that with the largest weight first: one database is behind all of them.
+
+        Raises the first problem when none answers.
+        """
+        problems: list[HttpProblem] = []
+        for share in sorted(self._shares, key=lambda share: -share.weight):
+            try:
+                return await self._upstreams[share.url].ask(path, query, headers, method=method)
+            except HttpProblem as problem:
+                problems.append(problem)
+        raise problems[0]
+
+    async def ask_each(
+        self, path: str, headers: Mapping[str, str]
+    ) -> list[tuple[WeightedUpstream, dict[str, Any] | HttpProblem]]:
+        """Return what every version answers, or why it does not."""
+
+        async def ask(share: WeightedUpstream) -> dict[str, Any] | HttpProblem:
+            try:
+                return await self._upstreams[share.url].ask(path, {}, headers)
+            except HttpProblem as problem:
+                return problem
+
+        answers = await asyncio.gather(*(ask(share) for share in self._shares))
+        return list(zip(self._shares, answers, strict=True))
+
     async def document(self, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
         """Return the OpenAPI document of the version with the largest weight."""
         by_weight = sorted(self._shares, key=lambda share: -share.weight)

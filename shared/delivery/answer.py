@@ -6,6 +6,8 @@ import zlib
 
 import httpx
 
+from shared.tasks.tries import Outcome
+
 ANSWER_BYTES = 64 * 1024  # as much of an answer as is read
 _ERR_CODE = re.compile(rb'"err_code"\s*:\s*"?\s*(-?[0-9]+)')
 
@@ -13,21 +15,25 @@ _ERR_CODE = re.compile(rb'"err_code"\s*:\s*"?\s*(-?[0-9]+)')
 class Undelivered(Exception):
     """The receiver did not take a callback; `wish` is its Retry-After in seconds.
 
-    `away`: it is not there, or what stands before it says so; other callbacks have the same reason to wait.
+    `away`: it is not there, or what stands before it says so; other callbacks have the same reason to wait. `status` is
+    that of its answer, None where there was none.
     """
 
-    outcome = "refused"  # as it is counted
+    outcome: Outcome = "refused"  # as it is counted
 
-    def __init__(self, reason: str, wish: float | None = None, *, away: bool = False) -> None:
+    def __init__(
+        self, reason: str, wish: float | None = None, *, away: bool = False, status: int | None = None
+    ) -> None:
         super().__init__(reason)
         self.wish = wish
         self.away = away
+        self.status = status
 
 
 class Unreached(Undelivered):
     """There was no receiver, or it did not answer."""
 
-    outcome = "unreachable"
+    outcome: Outcome = "unreachable"
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, away=True)

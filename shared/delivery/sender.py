@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import random
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -23,8 +24,9 @@ from shared.errors import Unavailable
 from shared.queue.client import Queue
 from shared.queue.worker import TryLater
 from shared.settings import Settings
-from shared.tasks import callbacks
+from shared.tasks import callbacks, tries
 from shared.tasks.callbacks import COLUMNS, StoredCallback
+from shared.tasks.tries import Try
 
 PAUSES = (5.0, 30.0, 120.0, 300.0)  # seconds after the first failures, then every LAST_PAUSE
 LAST_PAUSE = 300.0
@@ -73,28 +75,28 @@ class CallbackSender:
         if not found or (delivery := StoredCallback(**found)).state != "pending":
             return
         logs.from_now_on(task_id=json.loads(delivery.body)["task_id"], callback=f"msg_{delivery.id.hex}")
+        begun = time.monotonic()
         try:
-            await self._send(delivery)
+            status = await self._send(delivery)
         except Undelivered as problem:
             self._attempted(problem.outcome)
-            await self._note_failure(delivery, problem)
+            attempt = Try(problem.outcome, time.monotonic() - begun, problem.status, str(problem))
+            await self._note_failure(delivery, problem, attempt)
         else:
             self._attempted("delivered")
             logger.info("callback %s delivered at try %s", delivery.id, delivery.attempts + 1)
-            await self._note_delivered(delivery)
+            await self._note_delivered(delivery, Try("delivered", time.monotonic() - begun, status))
 
-    async def _send(self, delivery: StoredCallback) -> None:
+    async def _send(self, delivery: StoredCallback) -> int:
+        """Send it once and return the status of an answer that took it; raise Undelivered."""
         headers = self.headers(delivery, datetime.now(UTC))
         try:
             async with (
                 asyncio.timeout(TOTAL_SECONDS),
                 self._client.stream("POST", self._url, content=delivery.body.encode(), headers=headers) as response,
             ):
-                if not response.is_success:
-                    wish = _retry_after(response.headers.get("retry-after"))
-                    away = wish is None and response.status_code in _OF_A_PROXY
-                    raise Undelivered(f"HTTP {response.status_code}", wish, away=away)
-                check_answer(await read_answer(response))
+                await _check(response)
+                return response.status_code
         except TimeoutError as error:
             raise Unreached(f"no answer within {TOTAL_SECONDS:.0f} s") from error
         except httpx.HTTPError as error:
@@ -114,13 +116,14 @@ class CallbackSender:
             headers["webhook-signature"] = " ".join(s.sign(key, now, delivery.body) for s in self._signers)
         return headers
 
-    async def _note_delivered(self, delivery: StoredCallback) -> None:
+    async def _note_delivered(self, delivery: StoredCallback, attempt: Try) -> None:
         async def note(connection: Connection) -> None:
             await connection.execute(
                 "UPDATE kinora_callbacks SET state = 'delivered', attempts = attempts + 1, delivered_at = now(),"
                 " next_at = NULL, last_error = NULL, away_at = NULL WHERE id = %s",
                 (delivery.id,),
             )
+            await tries.note(connection, delivery.id, attempt)
 
         await self._pool.retry_until_committed(note)  # else the receiver might get it twice
         with suppress(Unavailable):  # a later one does it
@@ -133,7 +136,7 @@ class CallbackSender:
         async with self._pool.transaction() as connection:
             await callbacks.probe_receiver(connection, self._queue, PROBE_SECONDS)
 
-    async def _note_failure(self, delivery: StoredCallback, problem: Undelivered) -> None:
+    async def _note_failure(self, delivery: StoredCallback, problem: Undelivered, attempt: Try) -> None:
         now = datetime.now(UTC)
         again = now + timedelta(seconds=pause(delivery.attempts, problem.wish))
         parked = again - delivery.since > GIVE_UP_AFTER
@@ -144,11 +147,26 @@ class CallbackSender:
                 ("parked" if parked else "pending", None if parked else again, str(problem)[:500],
                  problem.away, delivery.id, delivery.since),
             )  # fmt: skip
+            await tries.note(connection, delivery.id, attempt)
         if not noted.rowcount:  # replayed meanwhile: this job starts over; the row says whether there is more to do
             raise TryLater
         logger.warning("callback %s not delivered (%s); %s", delivery.id, problem, "parked" if parked else "will retry")
         if not parked:
             raise TryLater(again)
+
+
+async def _check(response: httpx.Response) -> None:
+    """Raise Undelivered for an answer that does not take the callback, with its status."""
+    try:
+        if response.is_success:
+            check_answer(await read_answer(response))
+            return
+    except Undelivered as problem:
+        problem.status = response.status_code
+        raise
+    wish = _retry_after(response.headers.get("retry-after"))
+    away = wish is None and response.status_code in _OF_A_PROXY
+    raise Undelivered(f"HTTP {response.status_code}", wish, away=away, status=response.status_code)
 
 
 def pause(failures: int, wish: float | None = None) -> float:

@@ -27,10 +27,19 @@ class AccessPolicy:
     def check(self, path: str, headers: Headers) -> None:
         """Raise HttpProblem with 401 or 403 unless this caller is allowed."""
         if path not in _PROBES:
-            self._check_host(headers)
-            self._check_origin(headers)
+            self.check_page(headers)
         if path not in OPEN_PATHS:
             self._check_token(headers)
+
+    def check_page(self, headers: Headers) -> None:
+        """Raise HttpProblem with 403 for a foreign name of this machine, or a foreign page that calls."""
+        self._check_host(headers)
+        self._check_origin(headers)
+
+    def is_token(self, sent: str) -> bool:
+        """Whether this is one of the tokens; every one is compared, each in constant time: the time reveals nothing."""
+        known = [hmac.compare_digest(sent.strip().encode(), token) for token in self._tokens]
+        return any(known)
 
     def _check_host(self, headers: Headers) -> None:
         host = headers.get("host", "")
@@ -50,9 +59,8 @@ class AccessPolicy:
         if not self._tokens:
             return
         scheme, _, sent = headers.get("authorization", "").partition(" ")
-        # Every token is compared, each in constant time: the time of the answer reveals nothing.
-        known = [hmac.compare_digest(sent.strip().encode(), token) for token in self._tokens]
-        if scheme.lower() != "bearer" or not any(known):
+        known = self.is_token(sent)
+        if scheme.lower() != "bearer" or not known:
             raise HttpProblem(UNAUTHORIZED, "unauthorized")
 
 

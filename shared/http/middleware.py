@@ -80,7 +80,7 @@ class ContractMiddleware:
             except Problem as problem:
                 self._refusals.note(problem)
                 await answer_to(problem, self._language)(scope, receive, request_log.send)
-            except _CallerLeft:
+            except CallerLeft:
                 request_log.remark = "the caller left before its body was complete"
             except Exception:
                 if outgoing.begun:  # half an answer was sent: only closing the connection tells the caller
@@ -98,13 +98,11 @@ class ContractMiddleware:
     async def _serve(self, scope: Scope, receive: Receive, outgoing: "_Outgoing") -> None:
         path = scope["path"].rstrip("/") or "/"
         headers = Headers(scope=scope)
-        if "transfer-encoding" in headers and "content-length" in headers:
-            # Two lengths: a proxy in front may have read the other one, and what follows would be somebody's else.
-            raise HttpProblem(responses.MALFORMED, "malformed_http")
+        check_length(headers)
         self._callers.check(path, headers)
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise HttpProblem(responses.UNSUPPORTED, "body_encoded")
-        body = await _read_body(receive)
+        body = await read_body(receive)
         logs.from_now_on(task_id=task_id_of(scope["method"], path, body))
         if scope["method"] == "POST" and path in self._requests:
             # The API behind gets the normalised request: exact numbers, no unused fields, one way to write each.
@@ -161,8 +159,8 @@ class _Refused:
             return False
 
 
-class _CallerLeft(Exception):
-    pass
+class CallerLeft(Exception):
+    """The caller closed the connection before its body was complete."""
 
 
 def _problem_of(status: int) -> Problem:
@@ -174,7 +172,16 @@ def _problem_of(status: int) -> Problem:
     return HttpProblem(responses.UNAVAILABLE, "internal_error")
 
 
-async def _read_body(receive: Receive) -> bytes:
+def check_length(headers: Headers) -> None:
+    """Raise HttpProblem for a request with two lengths: a proxy in front may have read the other one.
+
+    What follows would then be somebody's else.
+    """
+    if "transfer-encoding" in headers and "content-length" in headers:
+        raise HttpProblem(responses.MALFORMED, "malformed_http")
+
+
+async def read_body(receive: Receive) -> bytes:
     """Return the body; raise HttpProblem when it is too long or too slow."""
     body = bytearray()
     length = 0
@@ -184,7 +191,7 @@ async def _read_body(receive: Receive) -> bytes:
             while more and length <= _DISCARD_LIMIT_BYTES:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise _CallerLeft
+                    raise CallerLeft
                 chunk = message.get("body", b"")
                 length += len(chunk)
                 if length <= BODY_LIMIT_BYTES:

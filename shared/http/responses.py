@@ -17,9 +17,12 @@ WRONG_METHOD = 405
 HEAD_TOO_SLOW = 408
 TOO_LONG = 413
 UNSUPPORTED = 415
+WRONG_RANGE = 416
+TOO_MANY = 429
 BAD_UPSTREAM = 502
 UNAVAILABLE = 503
 TOO_SLOW = 504
+NO_ROOM = 507
 
 _HEADERS = {
     UNAUTHORIZED: {"www-authenticate": "Bearer"},
@@ -43,9 +46,9 @@ def status_of(problem: Problem) -> int:
     return UNAVAILABLE if isinstance(problem, Unavailable) else OK
 
 
-def answer_to(problem: Problem, language: Language) -> JSONResponse:
-    """Return the answer with the problem's sentence."""
-    status = status_of(problem)
+def answer_to(problem: Problem, language: Language, status: int | None = None) -> JSONResponse:
+    """Return the answer with the problem's sentence, with the contract's status unless another one is given."""
+    status = status or status_of(problem)
     return JSONResponse(Answer.refused(problem.sentence(language)).model_dump(), status, _HEADERS.get(status))
 
 

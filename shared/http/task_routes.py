@@ -1,80 +1,39 @@
 """The tasks of one service over HTTP: list, look up, cancel. BentoML's APIs are POST only: this is mounted."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, Self
-from uuid import UUID
+from collections.abc import Sequence
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from shared.contract.fields import Choice, FieldType, Integer
-from shared.contract.json_values import read_whole, shown
 from shared.contract.messages import Answer, TaskList, TaskView
-from shared.errors import Problem, Rejected
-from shared.http.responses import NOT_FOUND, UNAVAILABLE, HttpProblem, answer_to
-from shared.vocabulary import SERVICES, TASK_KINDS, TASK_STATES, Language, ServiceName, TaskKind, TaskState
+from shared.errors import Problem
+from shared.http.record_routes import RecordBackend, RecordRoutes
+from shared.http.responses import UNAVAILABLE, HttpProblem, answer_to
+from shared.http.task_query import DEFAULT_LIMIT, TaskQuery, read_task_id, unknown
+from shared.vocabulary import Language, ServiceName, TaskKind, TaskState
 
 TASKS_PATH = "/api/ai/tasks"
 TASK_PATH = TASKS_PATH + "/{task_id}"
 CANCEL_PATH = TASK_PATH + "/cancel"
 
-_SERVICES: FieldType = Choice(*SERVICES)
-_STATES = Choice(*TASK_STATES)
-_KINDS = Choice(*TASK_KINDS)
-_LIMIT = Integer(1, 500)
-_DEFAULT_LIMIT = 50
-
 
 class TaskBackend(Protocol):
     """What these routes need of a service."""
 
+    @property
+    def records(self) -> RecordBackend:
+        """Return what the console asks."""
+
     async def tasks(
-        self, *, task_id: int | None = None, state: TaskState | None = None, limit: int = _DEFAULT_LIMIT
+        self, *, task_id: int | None = None, state: TaskState | None = None, limit: int = DEFAULT_LIMIT
     ) -> Sequence[TaskView]:
         """Return the newest run of each job and preview, newest first."""
 
     async def cancel(self, task_id: int, *, kind: TaskKind | None = None, id: str | None = None) -> Answer:  # noqa: A002
         """Ask every queued or running match to end as cancelled."""
-
-
-@dataclass(frozen=True)
-class TaskQuery:
-    """The query of a list or a cancel, read as strictly as a body; unknown parameters are ignored, as in a body."""
-
-    service: ServiceName | None = None
-    state: TaskState | None = None
-    kind: TaskKind | None = None
-    id: str | None = None
-    limit: int = _DEFAULT_LIMIT
-
-    @classmethod
-    def read(cls, query: Mapping[str, str]) -> Self:
-        """Read query parameters; an empty one is not given. Raises Rejected."""
-        wires = {"service": _SERVICES, "state": _STATES, "kind": _KINDS, "limit": _LIMIT}
-        given: dict[str, Any] = {name: wire.read(name, query[name]) for name, wire in wires.items() if query.get(name)}
-        return cls(**given, id=_read_id(query["id"]) if query.get("id") else None)
-
-
-def read_task_id(text: str) -> int:
-    """Read the task_id of a path; a text that cannot be one gets the same answer as an unknown task."""
-    task_id = read_whole(text)
-    if task_id is None or task_id < 1:
-        raise unknown(text)
-    return task_id
-
-
-def _read_id(text: str) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError as error:
-        raise Rejected("id_refused", value=shown(text)) from error
-
-
-def unknown(task_id: int | str) -> HttpProblem:
-    return HttpProblem(NOT_FOUND, "task_unknown", task_id=task_id)
 
 
 def task_list(tasks: Sequence[TaskView]) -> Response:
@@ -93,6 +52,7 @@ class TaskRoutes:
                 Route(TASKS_PATH, self._list),
                 Route(TASK_PATH, self._find),
                 Route(CANCEL_PATH, self._cancel, methods=["POST"]),
+                *RecordRoutes(service, lambda: self._ready_backend().records).routes,
             ],
             exception_handlers={Problem: self._refuse},
         )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 from prometheus_client.metrics_core import Metric
@@ -114,13 +115,19 @@ class ServiceMetrics:
             ]
         )
 
+    async def machine(self) -> dict[str, Any]:
+        """Return GPUs and the file systems of our folders, soon: none where a driver or a network share hangs."""
+        folders, gpus = await asyncio.gather(self._folders.take(), self._gpus.take())
+        disks = [vars(found) | {"folder": str(found.folder)} for found in folders or []]
+        return {"disks": disks, "gpus": [vars(gpu) for gpu in gpus or []]}
+
     def _of_process(self, runners: Sequence[RunnerState]) -> Iterable[Metric]:
         service, by_kind = self._service, ("service", "kind")
         restarts = Counter("kinora_runner_restarts_total", "Runners started again after they ended", by_kind)
         for runner in runners:
             restarts.add(service, runner.kind, amount=runner.restarts)
         up = [((service, runner.kind), float(runner.alive)) for runner in runners]
-        memory = [((service, runner.kind), _resident_bytes(runner.pid)) for runner in runners if runner.pid]
+        memory = [((service, runner.kind), resident_bytes(runner.pid)) for runner in runners if runner.pid]
         yield gauge(
             "kinora_build_info", "The running version", ("service", "version"), [((service, self._version), 1.0)]
         )
@@ -236,7 +243,7 @@ def _free_space(folders: Iterable[Path]) -> Iterable[FolderSpace]:
             yield FolderSpace(folder, usage.free, usage.total)
 
 
-def _resident_bytes(pid: int) -> float:
+def resident_bytes(pid: int) -> float:
     """Return the resident memory of a process in bytes; 0 when it has ended meanwhile."""
     try:
         return float(psutil.Process(pid).memory_info().rss)

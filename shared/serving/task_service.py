@@ -23,6 +23,7 @@ from shared.serving.runner_monitor import RunnerMonitor
 from shared.serving.runner_supervisor import Supervisor
 from shared.serving.state_loss import end_with_bentoml
 from shared.serving.state_room import StateRoom
+from shared.serving.task_records import TaskRecords
 from shared.serving.turns import Turns
 from shared.settings import Settings
 from shared.tasks import rows, views
@@ -63,6 +64,10 @@ class TaskService:
         self._acceptance = Acceptance(service, settings)
         self._metrics = ServiceMetrics(service, settings, kinds, settings.version)
         self._turns = Turns(CONNECTIONS - 1)  # and one for `_acceptance`
+        self.records = TaskRecords(
+            service, settings, storage=self._storage, turns=self._turns, metrics=self._metrics,
+            supervisors=self._supervisors, ready=self.ready,
+        )  # fmt: skip
         self._pool: Pool | None = None
         self._pulse: Pool | None = None  # of the service itself: no burst of callers keeps it from the storage
         self._queue: Queue | None = None

@@ -5,7 +5,7 @@ variables are flat: `KINORA_STATE_DIR`, `KINORA_CRF`. `docs/settings.md` lists t
 """
 
 from shared.settings.group import describe_errors
-from shared.settings.network import LOOPBACK_NAMES, AccessSettings, CallbackSettings, UpstreamSettings
+from shared.settings.network import LOOPBACK_NAMES, AccessSettings, CallbackSettings, ConsoleSettings, UpstreamSettings
 from shared.settings.services import CreationSettings, FaceFusionSettings, InterpoSettings, UpscaleSettings
 from shared.settings.settings import Settings
 from shared.settings.tasks import EncodingSettings, LimitSettings
@@ -14,6 +14,7 @@ __all__ = [
     "LOOPBACK_NAMES",
     "AccessSettings",
     "CallbackSettings",
+    "ConsoleSettings",
     "CreationSettings",
     "EncodingSettings",
     "FaceFusionSettings",

@@ -3,7 +3,7 @@
 import ipaddress
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, NonNegativeInt, SecretStr, model_validator
 
 from shared.settings.group import Group, named_after
 from shared.settings.values import CallbackUrl, Names, Upstreams, written
@@ -73,6 +73,19 @@ class CallbackSettings(Group):
         SecretStr | None, Field(json_schema_extra=written("secrets such as `whsec_…`, separated by spaces"))
     ] = None
     """Signs callbacks after Standard Webhooks. Several secrets sign side by side while one replaces another."""
+
+
+class ConsoleSettings(Group):
+    """The console"""
+
+    enabled: Annotated[bool, Field(validation_alias="KINORA_CONSOLE")] = True
+    """Whether the router serves the console and its endpoints. Where others reach `KINORA_HOST` it needs a token."""
+
+    session_hours: Annotated[float, Field(gt=0, le=168, validation_alias="KINORA_CONSOLE_SESSION_HOURS")] = 12
+    """How long a session of the console lasts without use, in hours."""
+
+    upload_max_mb: Annotated[NonNegativeInt, Field(validation_alias="KINORA_UPLOAD_MAX_MB")] = 8192
+    """The largest file that the console takes, in megabytes of 2^20 bytes; 0: it takes none."""
 
 
 class UpstreamSettings(Group):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr
 
 from shared.settings.group import Group
-from shared.settings.network import AccessSettings, CallbackSettings, UpstreamSettings
+from shared.settings.network import AccessSettings, CallbackSettings, ConsoleSettings, UpstreamSettings
 from shared.settings.services import CreationSettings, FaceFusionSettings, InterpoSettings, UpscaleSettings
 from shared.settings.tasks import EncodingSettings, LimitSettings
 from shared.settings.values import Folder, Folders, PathMap, ServiceNames, written
@@ -80,6 +80,7 @@ class Settings(Group):
     """Set by `kinora serve`, for itself: what it starts ends with the process of this id."""
 
     access: AccessSettings = AccessSettings()
+    console: ConsoleSettings = ConsoleSettings()
     callbacks: CallbackSettings = CallbackSettings()
     upstreams: UpstreamSettings = UpstreamSettings()
     limits: LimitSettings = LimitSettings()

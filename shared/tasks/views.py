@@ -1,5 +1,6 @@
 """Tasks as the task list shows them: the newest run of each, with its queue position and the expected time."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +25,11 @@ async def newest_runs(
 ) -> list[TaskView]:
     """Return the newest run of each job and preview, newest first."""
     cursor = await connection.execute(NEWEST, {"service": service, "task_id": task_id, "state": state, "limit": limit})
-    rows = [TaskRow(**row) for row in await cursor.fetchall()]
+    return await shown(connection, service, [TaskRow(**row) for row in await cursor.fetchall()])
+
+
+async def shown(connection: Connection, service: ServiceName, rows: Sequence[TaskRow]) -> list[TaskView]:
+    """Return runs of one service as lists show them, in the same order."""
     deliveries = await _deliveries(connection, rows)
     estimates = {
         kind: await QueueEstimate.read(connection, service, kind, [row.id for row in rows if row.state == "queued"])
@@ -35,7 +40,7 @@ async def newest_runs(
     return [_view(row, deliveries.get(row.id, CallbackView()), estimates.get(row.kind)) for row in rows]
 
 
-async def _deliveries(connection: Connection, rows: list[TaskRow]) -> dict[Any, CallbackView]:
+async def _deliveries(connection: Connection, rows: Sequence[TaskRow]) -> dict[Any, CallbackView]:
     cursor = await connection.execute(
         "SELECT DISTINCT ON (task) task, state, attempts, next_at FROM kinora_callbacks WHERE task = ANY(%s)"
         " ORDER BY task, created_at DESC",

@@ -15,7 +15,8 @@ from services.router.upstream import Upstream
 from services.upscale.request import UpscaleRequest
 from shared.contract.messages import TaskView
 from shared.http.openapi import describe
-from shared.http.task_routes import TaskQuery, read_task_id, task_list, unknown
+from shared.http.task_query import TaskQuery, read_task_id, unknown
+from shared.http.task_routes import task_list
 from shared.vocabulary import ServiceName
 
 ACCEPTED = {"err_code": 0, "err_msg": ""}

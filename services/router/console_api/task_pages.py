@@ -1,0 +1,147 @@
+"""Tasks of all services as the console shows them: pages of the list, one task, and what can be done to it."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from services.router.console_api.bodies import read_small
+from services.router.console_api.guard import ROOT
+from services.router.proxy import Proxy
+from shared.contract.fields import Choice, Integer
+from shared.errors import Rejected
+from shared.http.record_routes import RECORD_PATH, RECORDS_PATH, REPLAY_PATH, place_of, read_place, read_words
+from shared.http.responses import NOT_FOUND, HttpProblem, is_answer
+from shared.http.task_query import TaskQuery, read_task_id, unknown
+from shared.vocabulary import SERVICES, ServiceName
+
+_LIMIT = Integer(1, 200)
+_DEFAULT_LIMIT = 50
+_SERVICE = Choice(*SERVICES)
+_PASSED = ("kind", "state", "task_id", "q", "before")  # of a query, to every service
+
+
+class TaskPages:
+    """The endpoints about tasks, over the services that the router knows."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        task = f"{ROOT}/tasks/{{task_id}}"
+        self.routes = [
+            Route(f"{ROOT}/tasks", self._page),
+            Route(task, self._one),
+            Route(f"{task}/cancel", self._cancel, methods=["POST"]),
+            Route(f"{task}/again", self._again, methods=["POST"]),
+            Route(f"{task}/replay", self._replay, methods=["POST"]),
+            Route(f"{ROOT}/submit/{{service}}", self._submit, methods=["POST"]),
+            Route(f"{ROOT}/document", self._document),
+        ]
+
+    async def _page(self, request: Request) -> Response:
+        given = request.query_params
+        query = TaskQuery.read({name: given[name] for name in ("service", "state", "kind") if name in given})
+        limit = _LIMIT.read("limit", given["limit"]) if given.get("limit") else _DEFAULT_LIMIT
+        read_words(given)
+        if given.get("before"):
+            read_place(given["before"])
+        if given.get("task_id"):
+            read_task_id(given["task_id"])
+        # One more than asked for tells whether there is another page.
+        passed = {name: given[name] for name in _PASSED if given.get(name)} | {"limit": str(limit + 1)}
+        found, missing = await self._proxy.ask(
+            query.service, lambda service: service.ask(RECORDS_PATH, passed, self._proxy.own_headers)
+        )
+        rows = newest_first(found.values())
+        more = place_of(rows[limit - 1]) if len(rows) > limit else None
+        return JSONResponse({"rows": rows[:limit], "next": more, "unreachable": sorted(missing)})
+
+    async def _one(self, request: Request) -> Response:
+        task_id, query, passed = _about(request)
+        path = RECORD_PATH.format(task_id=task_id)
+
+        async def ask(service: Any) -> dict[str, Any]:
+            try:
+                answer: dict[str, Any] = await service.ask(path, passed, self._proxy.own_headers)
+            except HttpProblem as problem:
+                if problem.status != NOT_FOUND:
+                    raise
+                return {"records": []}
+            return answer
+
+        found, missing = await self._proxy.ask(query.service, ask)
+        tasks = newest_first(found.values())
+        if not tasks:
+            raise next(iter(missing.values()), unknown(task_id))
+        return JSONResponse({"tasks": tasks, "unreachable": sorted(missing)})
+
+    async def _cancel(self, request: Request) -> Response:
+        task_id, _, passed = _about(request)
+        if service := request.query_params.get("service"):
+            passed = {**passed, "service": service}
+        return await self._proxy.cancel(task_id, passed, self._proxy.own_headers)
+
+    async def _again(self, request: Request) -> Response:
+        """Post the stored request once more: the contract says what that means."""
+        task_id, service, passed = _named(request)
+        versions = self._proxy.service(service)
+        found = await _known(
+            task_id, versions.ask(RECORD_PATH.format(task_id=task_id), passed, self._proxy.own_headers)
+        )
+        body = json.dumps(found["records"][0]["request"]).encode()
+        answer = await versions.submit(body, self._proxy.own_headers)
+        return Response(answer.content, answer.status_code, media_type="application/json")
+
+    async def _replay(self, request: Request) -> Response:
+        task_id, service, passed = _named(request)
+        path, headers = REPLAY_PATH.format(task_id=task_id), self._proxy.own_headers
+        answer = await _known(task_id, self._proxy.service(service).ask(path, passed, headers, method="POST"))
+        return JSONResponse(answer)
+
+    async def _submit(self, request: Request) -> Response:
+        name = request.path_params["service"]
+        if name not in SERVICES:
+            raise HttpProblem(NOT_FOUND, "no_such_path")
+        body = await read_small(request)
+        answer = await self._proxy.service(name).submit(body, self._proxy.own_headers)
+        return Response(answer.content, answer.status_code, media_type="application/json")
+
+    async def _document(self, _request: Request) -> Response:
+        return JSONResponse(await self._proxy.document(self._proxy.own_headers))
+
+
+def newest_first(answers: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the records of several services as one list; raise Rejected for a refusal in place of records."""
+    records: list[dict[str, Any]] = []
+    for answer in answers:
+        if is_answer(answer):
+            raise Rejected("said_by_service", sentence=answer["err_msg"])
+        records += answer["records"]
+    return sorted(records, key=lambda row: (datetime.fromisoformat(row["created_at"]), row["id"]), reverse=True)
+
+
+async def _known(task_id: int, asking: Any) -> dict[str, Any]:
+    """Return an answer about a task; its 404 says that there is no such task."""
+    try:
+        found: dict[str, Any] = await asking
+    except HttpProblem as problem:
+        raise unknown(task_id) if problem.status == NOT_FOUND else problem from problem
+    return found
+
+
+def _about(request: Request) -> tuple[int, TaskQuery, dict[str, str]]:
+    """Read which task, of which service, and what its service has to know."""
+    task_id = read_task_id(request.path_params["task_id"])
+    given = {name: value for name, value in request.query_params.items() if name in {"service", "kind", "id"} and value}
+    return task_id, TaskQuery.read(given), {name: value for name, value in given.items() if name != "service"}
+
+
+def _named(request: Request) -> tuple[int, ServiceName, dict[str, str]]:
+    """Read which task, of a service that must be named."""
+    task_id, query, passed = _about(request)
+    if query.service is None:
+        raise _SERVICE.missing("service")
+    return task_id, query.service, passed
