@@ -41,7 +41,7 @@ def tell(task: TaskView, folder: Path | None) -> None:
     """Print what came of an ended task and exit."""
     result = task.result
     if task.state != "succeeded" or result is None:
-        screen.print(result.err_msg if result else task.state, style="red", markup=False)
+        screen.print(result.err_msg if result else task.state, style="red", markup=False, soft_wrap=True)
         raise typer.Exit(REFUSED)
     for name in filter(None, (result.video_url, result.preview_image, *result.reference_images)):
         typer.echo(folder / name if folder else name)
@@ -91,7 +91,7 @@ def _interrupted(router: RouterClient, task: TaskView) -> None:
         try:
             router.cancel(task)
         except Refused as refused:  # it has just ended
-            screen.print(str(refused), style="red", markup=False)
+            screen.print(str(refused), style="red", markup=False, soft_wrap=True)
     elif answer != "w":
         screen.print(f"the task goes on: kinora submit --watch {task.task_id}", highlight=False)
         raise typer.Exit(INTERRUPTED)

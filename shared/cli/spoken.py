@@ -29,5 +29,5 @@ def spoken() -> Iterator[None]:
 
 
 def _end(sentence: str, code: int, cause: Exception) -> None:
-    screen.print(sentence, style="red", markup=False, highlight=False)
+    screen.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code) from cause

@@ -1,8 +1,11 @@
 // The same request as a backend would post it: with curl, and as a Go struct.
 import { stringify } from "../exact_json.js";
 
+/** The stored request without what was not given. */
+const sent = (task) => Object.entries(task.request).filter(([, value]) => value !== null && value !== "");
+
 export function curl(task) {
-  const body = stringify(task.request, 1).replaceAll("'", `'\\''`);
+  const body = stringify(Object.fromEntries(sent(task)), 1).replaceAll("'", `'\\''`);
   return `curl ${location.origin}/api/ai/${task.service} -d '${body}'`;
 }
 
@@ -14,7 +17,7 @@ const goValue = (value) => (typeof value === "string" ? JSON.stringify(value) : 
 
 export function goStruct(task) {
   const type = `${goName(task.service)}Request`;
-  const fields = Object.entries(task.request).filter(([, value]) => value !== null);
+  const fields = sent(task);
   const width = Math.max(...fields.map(([name]) => goName(name).length));
   const declared = fields.map(([name, value]) =>
     `\t${goName(name).padEnd(width)} ${goType(name, value).padEnd(7)} \`json:"${name}"\``);

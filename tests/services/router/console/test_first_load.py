@@ -30,6 +30,11 @@ def test_every_module_is_used_and_every_import_is_there() -> None:
     assert loaded(CONSOLE / "app.js", set()) == {path for path in FILES if path.suffix == ".js"}
 
 
+def test_the_page_names_all_modules_so_that_they_load_at_once() -> None:
+    named = set(re.findall(r'"modulepreload" href="console/([^"]+)"', TEXTS[CONSOLE / "index.html"]))
+    assert named | {"app.js"} == {str(path.relative_to(CONSOLE)) for path in FILES if path.suffix == ".js"}
+
+
 def test_nothing_comes_from_elsewhere() -> None:
     named = {
         url
