@@ -84,13 +84,16 @@ class OutputDir(_Descriptor):
             with suppress(FileExistsError):  # another process tries it at this moment, and can
                 self.create(_TRIAL, "").discard()
 
-    def create(self, stem: str, suffix: str) -> "OutputFile":
-        """Create the hidden temporary file `.{stem}{suffix}.part`; raise OSError if that fails."""
-        name = f"{stem}{suffix}"
+    def create(self, stem: str, suffix: str, *, part: str = "") -> "OutputFile":
+        """Create the hidden temporary file, `.{stem}{suffix}.part` unless `part` names it; raise OSError if that fails.
+
+        Two files of one name may be made at the same time where each has a `part` of its own.
+        """
+        part = part or f".{stem}{suffix}.part"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(f".{name}.part", flags, 0o644, dir_fd=self.fd)
+        descriptor = os.open(part, flags, 0o644, dir_fd=self.fd)
         # A descriptor of its own: the file outlives the `with` block of its folder.
-        return OutputFile(descriptor, stem, suffix, folder=os.dup(self.fd))
+        return OutputFile(descriptor, stem, suffix, folder=os.dup(self.fd), part=part)
 
     def open_hidden(self, name: str) -> InputFile:
         """Open what `keep_hidden` kept; raise OSError, or UnreadableMedia for what is no regular file."""
@@ -133,12 +136,12 @@ class OutputFile(_Descriptor):
     stem: str
     suffix: str
     folder: int = field(repr=False)  # descriptor of the folder, owned
-    _part: str = field(init=False, repr=False)
+    part: str = ""  # its name until then, hidden
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.name = f"{self.stem}{self.suffix}"
-        self._part = f".{self.name}.part"
+        self.part = self.part or f".{self.name}.part"
 
     def publish(self) -> str:
         """Sync the file, give it its name (the next free one if it is taken), sync the folder; return the name."""
@@ -149,7 +152,7 @@ class OutputFile(_Descriptor):
                 number += 1
                 self.name = f"{self.stem}-{number}{self.suffix}"
             with suppress(FileNotFoundError):
-                os.unlink(self._part, dir_fd=self.folder)
+                os.unlink(self.part, dir_fd=self.folder)
             os.fsync(self.folder)
         except OSError as error:
             self.discard()
@@ -164,7 +167,7 @@ class OutputFile(_Descriptor):
         """
         try:
             os.fsync(self.fd)
-            os.rename(self._part, name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+            os.rename(self.part, name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
             os.fsync(self.folder)
         except OSError as error:
             self.discard()
@@ -175,7 +178,7 @@ class OutputFile(_Descriptor):
         """Remove the temporary file; after `publish` or a second time this does nothing."""
         if self.fd >= 0:
             with suppress(FileNotFoundError):
-                os.unlink(self._part, dir_fd=self.folder)
+                os.unlink(self.part, dir_fd=self.folder)
         self.close()
 
     def close(self) -> None:
@@ -198,13 +201,18 @@ class OutputFile(_Descriptor):
         except OSError as error:
             if error.errno not in _NO_HARD_LINKS:  # FAT and some network shares have none
                 raise
-            return _rename_new(self.folder, self._part, self.name)
+            return _rename_new(self.folder, self.part, self.name)
         return True
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a write failed because there is no room."""
+    return error.errno in _NO_ROOM
 
 
 def write_problem(error: OSError, name: str) -> JobFailed:
     """Turn a failed write into the one sentence that its callback carries."""
-    if error.errno in _NO_ROOM:
+    if is_full(error):
         return JobFailed("no_room", name=name)
     return JobFailed("not_written", name=name, reason=os.strerror(error.errno or errno.EIO))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from shared.errors import Rejected, UnreadableMedia
-from shared.files.handles import _NO_ROOM, InputFile, OutputDir, _regular, write_problem
+from shared.files.handles import InputFile, OutputDir, _regular, is_full, write_problem
 from shared.settings import Settings
 
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
@@ -48,11 +48,28 @@ class MediaRoots:
             with OutputDir(self._open_folder(path, create=True), path) as folder:
                 folder.check_writable()
         except OSError as error:
-            if error.errno in _NO_ROOM:
+            if is_full(error):
                 raise Rejected("folder_full", field=field, name=path.name) from error
             reason = os.strerror(error.errno or errno.EIO)
             raise Rejected("folder_unwritable", field=field, name=path.name, reason=reason) from error
         return path
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """The roots, links followed."""
+        return self._roots
+
+    def folder(self, field: str, value: str) -> "OutputDir":
+        """Open an existing folder inside a root, checked on the descriptor; raise Rejected."""
+        path = self._resolve(field, value)
+        try:
+            return OutputDir(self._open_folder(path, create=False), path)
+        except OSError as error:
+            raise Rejected("folder_missing", field=field, name=path.name) from error
+
+    def leads_inside(self, descriptor: int) -> bool:
+        """Whether what a descriptor is open on lies inside a root."""
+        return self._inside(Path(f"/proc/self/fd/{descriptor}").readlink())
 
     def open_input(self, path: Path) -> "InputFile":
         """Open what `input` returned, checked on the descriptor; raise UnreadableMedia or Rejected."""
@@ -107,7 +124,7 @@ class MediaRoots:
         return any(path.is_relative_to(root) for root in self._roots)
 
     def _check_descriptor(self, descriptor: int, path: Path) -> None:
-        if not self._inside(Path(f"/proc/self/fd/{descriptor}").readlink()):
+        if not self.leads_inside(descriptor):
             raise Rejected("path_outside", field=path.name)
 
     def _open_folder(self, path: Path, *, create: bool) -> int:

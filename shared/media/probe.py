@@ -9,6 +9,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,18 +47,39 @@ class ProbePool:
         Raises UnreadableMedia for what is not of that kind, breaks the worker twice or takes more than two seconds;
         Rejected for a path that leads outside by now; Busy when too many files wait; Unavailable when no worker starts.
         """
-        await self._take_slot()
-        try:
+        async with self._slot():
             with await asyncio.to_thread(self._roots.open_input, path) as file:
                 return await self._read(file, kind)
-        finally:
-            self._slots.release()
+
+    async def probe_open(self, file: InputFile, kind: MediaKind) -> MediaHeader:
+        """Return the header of a file that is open already; raises as `probe` does."""
+        async with self._slot():
+            return await self._read(file, kind)
+
+    async def thumbnail(self, file: InputFile, width: int, *, at: float | None, frame: int | None) -> bytes:
+        """Return a JPEG as `shared.media.thumbnail` makes it; raises as `probe` does."""
+        question = {"width": width, "at": at, "frame": frame}
+        async with self._slot():
+            picture = os.memfd_create("thumbnail", os.MFD_CLOEXEC)
+            try:
+                reply = await self._ask(file, question, picture)
+                return os.pread(picture, reply["bytes"], 0)
+            finally:
+                os.close(picture)
 
     async def close(self) -> None:
         """End the workers; a later `probe` starts new ones."""
         while self._idle:
             await self._take_idle().kill()
         await asyncio.gather(*self._farewells)
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        await self._take_slot()
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     async def _take_slot(self) -> None:
         if self._waiting >= _MOST_WAITING:
@@ -90,6 +113,10 @@ class ProbePool:
         farewell.add_done_callback(self._farewells.discard)
 
     async def _read(self, file: InputFile, kind: MediaKind) -> MediaHeader:
+        return MediaHeader.from_json((await self._ask(file, {"kind": kind}))["header"])
+
+    async def _ask(self, file: InputFile, question: dict[str, Any], *output: int) -> dict[str, Any]:
+        """Return a worker's answer about a file, which may go to the descriptor `output`; raise UnreadableMedia."""
         # A worker may have ended for another reason: idle for long, or killed. Only a file that also crashes a new
         # worker is the cause.
         for fresh in (False, True):
@@ -97,7 +124,7 @@ class ProbePool:
             healthy = False
             try:
                 async with asyncio.timeout(self._limit_seconds):
-                    reply = await worker.ask(file, kind)
+                    reply = await worker.ask(file, question, *output)
                 healthy = True
             except TimeoutError as problem:
                 seconds = f"{self._limit_seconds:g}"
@@ -111,7 +138,7 @@ class ProbePool:
                     await worker.kill()
             if "problem" in reply:
                 raise UnreadableMedia(reply["problem"], **reply["facts"])
-            return MediaHeader.from_json(reply["header"])
+            return reply
         raise UnreadableMedia("media_probe_crashed", name=file.name)
 
 
@@ -148,10 +175,10 @@ class _Worker:
             raise
         return worker
 
-    async def ask(self, file: InputFile, kind: MediaKind) -> dict[str, Any]:
+    async def ask(self, file: InputFile, question: dict[str, Any], *output: int) -> dict[str, Any]:
         """Send an open file; ConnectionError or EOFError when the worker has ended."""
-        question = {"name": file.name, "size": file.size, "mtime_ns": file.mtime_ns, "kind": kind}
-        socket.send_fds(self.link, [json.dumps(question).encode()], [file.fd])
+        question = {"name": file.name, "size": file.size, "mtime_ns": file.mtime_ns} | question
+        socket.send_fds(self.link, [json.dumps(question).encode()], [file.fd, *output])
         return await self.hear()
 
     async def hear(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from shared.files.handles import InputFile
 from shared.media.decode import open_video
 from shared.media.image import is_picture, picture_header
 from shared.media.media_info import MediaHeader, MediaKind
+from shared.media.thumbnail import thumbnail
 from shared.process.lifetime import die_with_parent
 
 _IDLE_SECONDS = 300
@@ -35,18 +36,25 @@ def main() -> None:
         link.send(b"{}")
         while True:
             try:
-                request, descriptors, _, _ = socket.recv_fds(link, _REQUEST_BYTES, 1)
+                request, descriptors, _, _ = socket.recv_fds(link, _REQUEST_BYTES, 2)
             except TimeoutError:
                 return
             if not request:
                 return
-            link.send(json.dumps(answer(json.loads(request), descriptors[0])).encode())
+            link.send(json.dumps(answer(json.loads(request), *descriptors)).encode())
 
 
-def answer(request: dict[str, Any], descriptor: int) -> dict[str, Any]:
-    """Return {"header": …}, or {"problem": key, "facts": …} for a file of another kind."""
+def answer(request: dict[str, Any], descriptor: int, picture: int = -1) -> dict[str, Any]:
+    """Return {"header": …}, or {"problem": key, "facts": …} for a file of another kind.
+
+    With a second descriptor, a thumbnail is written to it and the answer is {"bytes": …}.
+    """
     with InputFile(descriptor, request["name"], request["size"], request["mtime_ns"]) as file:
         try:
+            if picture >= 0:
+                with open(picture, "wb") as output:  # a descriptor
+                    made = thumbnail(file, request["width"], at=request["at"], frame=request["frame"])
+                    return {"bytes": output.write(made)}
             return {"header": read_header(file, request["kind"]).to_json()}
         except UnreadableMedia as problem:
             return {"problem": problem.key, "facts": {name: str(fact) for name, fact in problem.facts.items()}}

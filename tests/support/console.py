@@ -32,8 +32,8 @@ class Console:
         self.client.headers[CSRF_HEADER] = found["csrf"]
         return found
 
-    def get(self, path: str, **query: object) -> httpx.Response:
-        return self.client.get(f"/api/console/{path}", params={name: str(value) for name, value in query.items()})
+    def get(self, endpoint: str, /, **query: object) -> httpx.Response:
+        return self.client.get(f"/api/console/{endpoint}", params={name: str(value) for name, value in query.items()})
 
 
 @contextmanager

@@ -4,6 +4,7 @@ It stands outside BentoML's, which ends every request after a minute, and outsid
 every body into memory and knows one status for all refusals.
 """
 
+import asyncio
 import logging
 
 import uvicorn
@@ -15,7 +16,9 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.router.console_api.events import EventPages
+from services.router.console_api.file_pages import FilePages
 from services.router.console_api.guard import ROOT, SESSION_PATH, TOKEN_HEADER, Guard
+from services.router.console_api.media_file import CutShort
 from services.router.console_api.session_routes import SessionRoutes
 from services.router.console_api.sessions import Sessions
 from services.router.console_api.static import serve_static
@@ -49,11 +52,14 @@ class ConsoleFront:
     def __init__(self, app: ASGIApp, settings: Settings, proxy: Proxy) -> None:
         self._app = app
         self._settings = settings
+        self._sweep: asyncio.Task[None] | None = None
         self._server: uvicorn.Server | None = None
         sessions = Sessions(settings)
         self._session_routes = SessionRoutes(settings, sessions)
         self._events = EventPages(proxy, sessions, self._is_stopping)
+        self._files = FilePages(settings, self._is_stopping)
         routes = [
+            *self._files.routes,
             *TaskPages(proxy).routes,
             Route(f"{ROOT}/events", self._events.listen),
             Route("/", serve_static),
@@ -89,10 +95,12 @@ class ConsoleFront:
         return self._server is not None and self._server.should_exit
 
     async def _open(self) -> None:
-        pass
+        if self._settings.console.enabled:
+            self._sweep = asyncio.create_task(asyncio.to_thread(self._files.uploads.sweep))
 
     async def _close(self) -> None:
         await self._events.hub.close()
+        await self._files.close()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_log = RequestLog(scope, send)
@@ -114,6 +122,8 @@ class ConsoleFront:
             await self._refusal(_as_problem(problem))(scope, receive, request_log.send)
         except (CallerLeft, ClientDisconnect):
             request_log.remark = "the caller left before its body was complete"
+        except CutShort:  # the answer stays incomplete, and its connection is closed: that tells the caller
+            request_log.remark = "the answer was cut short"
         except Exception:
             if begun:  # half an answer was sent: only closing the connection tells the caller
                 raise
