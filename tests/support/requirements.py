@@ -72,6 +72,10 @@ def _no_tini() -> str:
     return "" if os.geteuid() == 0 and shutil.which("tini") and shutil.which("unshare") else "no tini here, or no root"
 
 
+def _no_chromium() -> str:
+    return "" if shutil.which("chromium") else "no Chromium here"
+
+
 def _no_kubectl() -> str:
     return "" if shutil.which("kubectl") else "no kubectl here"
 
@@ -85,5 +89,6 @@ REQUIREMENTS = {
     "needs_gateways": Requirement("runs only where nginx and HAProxy are installed", _no_gateways),
     "needs_netns": Requirement("runs only where network namespaces can be made (root and iproute2)", _no_netns),
     "needs_tini": Requirement("runs only as root where tini is (it makes a container's process namespace)", _no_tini),
+    "needs_chromium": Requirement("runs only where Chromium is", _no_chromium),
     "needs_kubectl": Requirement("runs only where kubectl is (it puts the manifests together)", _no_kubectl),
 }

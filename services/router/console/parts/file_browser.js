@@ -108,7 +108,7 @@ function Uploads({ uploads, forget }) {
 function UploadButton({ onFiles }) {
   const input = useRef();
   return html`<button type="button" onClick=${() => input.current.click()}><${Icon} name="upload" />${t("files.upload")}</button>
-    <input ref=${input} class="unseen" type="file" multiple accept="video/*,image/*" tabindex="-1" aria-label=${t("files.upload")}
+    <input ref=${input} hidden type="file" multiple accept="video/*,image/*"
       onChange=${(event) => { onFiles([...event.target.files]); event.target.value = ""; }} />`;
 }
 
