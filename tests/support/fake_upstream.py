@@ -15,6 +15,7 @@ from services.router.upstream import Upstream
 from services.upscale.request import UpscaleRequest
 from shared.contract.messages import TaskView
 from shared.http.openapi import describe
+from shared.http.record_routes import plain
 from shared.http.task_query import TaskQuery, read_task_id, unknown
 from shared.http.task_routes import task_list
 from shared.vocabulary import ServiceName
@@ -42,6 +43,11 @@ class Far:
                 Route("/api/ai/tasks", self._list),
                 Route("/api/ai/tasks/{task_id}", self._look_up),
                 Route("/api/ai/tasks/{task_id}/cancel", self._act, methods=["POST"]),
+                Route("/api/ai/records", self._records),
+                Route("/api/ai/records/{task_id}", self._record),
+                Route("/api/ai/records/{task_id}/replay", self._act, methods=["POST"]),
+                Route("/api/ai/changes", self._changes),
+                Route("/api/ai/status", self._status),
                 Route("/docs.json", self._document),
                 Route("/readyz", lambda _request: Response()),
             ]
@@ -62,6 +68,29 @@ class Far:
         found = [task for task in self.tasks if task.task_id == task_id]
         return task_list(found) if found else JSONResponse({"err_code": -1, "err_msg": str(unknown(task_id))}, 404)
 
+    async def _records(self, request: Request) -> Response:
+        if self.answer.status_code >= 500:
+            return self.answer
+        self.asked.append((str(request.url.query), dict(request.headers), b""))
+        found = sorted(map(record, self.tasks), key=lambda row: (row["created_at"], row["id"]), reverse=True)
+        if place := request.query_params.get("before"):
+            found = [row for row in found if (row["created_at"], row["id"]) < tuple(place.split(","))]
+        return JSONResponse({"records": found[: int(request.query_params["limit"])]})
+
+    async def _record(self, request: Request) -> Response:
+        task_id = read_task_id(request.path_params["task_id"])
+        found = [record(task) for task in self.tasks if task.task_id == task_id]
+        return JSONResponse({"records": found}, 200 if found else 404)
+
+    async def _changes(self, _request: Request) -> Response:
+        if self.answer.status_code >= 500:
+            return self.answer
+        return JSONResponse({"records": list(map(record, self.tasks))})
+
+    async def _status(self, _request: Request) -> Response:
+        lists = {key: [] for key in ("runners", "queues", "running", "callbacks", "gpus", "disks")}
+        return JSONResponse({"service": self.name, "version": "1.0", "ready": True, **lists})
+
     async def _document(self, _request: Request) -> Response:
         return JSONResponse(describe({f"/api/ai/{self.name}": UpscaleRequest}))
 
@@ -81,6 +110,13 @@ def task(service: ServiceName, task_id: int, minute: int) -> TaskView:
     run = f"{task_id:08}-0000-4000-8000-{minute:012}"
     created = NOON + timedelta(minutes=minute)
     return TaskView(id=run, service=service, task_id=task_id, state="queued", created_at=created)
+
+
+def record(task: TaskView) -> dict[str, Any]:
+    """Return a task as a service tells it to the console."""
+    row = plain(task.model_dump())
+    request = {"task_id": task.task_id, "video_url": "/media/a.mp4", "dist_dir": "/media"}
+    return row | {"task_id_text": str(task.task_id), "request": request, "inputs": [], "results": []}
 
 
 def refused(answer: httpx.Response, status: int) -> str:

@@ -22,6 +22,7 @@ from services.router.console_api.media_file import CutShort
 from services.router.console_api.session_routes import SessionRoutes
 from services.router.console_api.sessions import Sessions
 from services.router.console_api.static import serve_static
+from services.router.console_api.system_pages import SystemPages
 from services.router.console_api.task_pages import TaskPages
 from services.router.proxy import Proxy
 from shared.errors import Busy, Problem, Rejected, UnreadableMedia
@@ -61,6 +62,7 @@ class ConsoleFront:
         routes = [
             *self._files.routes,
             *TaskPages(proxy).routes,
+            *SystemPages(settings, proxy).routes,
             Route(f"{ROOT}/events", self._events.listen),
             Route("/", serve_static),
             Route("/console/{name:path}", serve_static),

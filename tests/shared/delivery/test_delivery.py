@@ -168,6 +168,22 @@ async def test_anything_else_is_tried_again_under_the_same_key_until_it_is_taken
     assert {delivery.path for delivery in deliveries} == {"/api/ai/notify"}  # a redirect is never followed
 
 
+async def test_every_try_is_recorded_with_what_was_answered(post: Post, receiver: Receiver) -> None:
+    answers: Iterator[Behaviour] = iter(("http 500", "err_code -1", "drop"))
+    receiver.behave = lambda _delivery: next(answers, "well")
+    row = await post.end_task(30)
+    await post.wait(row, lambda state: state["state"] == "delivered")
+    found = await post.sql(
+        "SELECT outcome, status, error, seconds FROM kinora_callback_tries WHERE callback ="
+        " (SELECT id FROM kinora_callbacks WHERE task = %s) ORDER BY number", row,
+    )  # fmt: skip
+    told = [(attempt["outcome"], attempt["status"], bool(attempt["error"])) for attempt in found]
+    assert told == [
+        ("refused", 500, True), ("refused", 200, True), ("unreachable", None, True), ("delivered", 200, False),
+    ]  # fmt: skip
+    assert all(0 < attempt["seconds"] < PATIENCE_SECONDS for attempt in found)
+
+
 async def test_all_that_wait_for_a_receiver_are_sent_when_it_is_back(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,16 +1,18 @@
 """A file as a browser reads it: ranges, what it has already, types by content, and what happens in between."""
 
+import io
 import os
 import time
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
 from services.router.console_api import media_file
 from services.router.console_api.media_file import Part, Unsatisfiable, read_part
-from tests.support.clips import clip, odd_sized, oriented, renamed_text, ruined, ten_bit
+from tests.support.clips import clip, from_pictures, odd_sized, oriented, renamed_text, ruined, ten_bit
 from tests.support.console import Console
 from tests.support.fake_upstream import refused
 
@@ -217,37 +219,30 @@ def test_what_is_no_media_has_neither_header_nor_thumbnail(files: Console, media
             assert path.name in refused(files.get(endpoint, path=path), 415)
 
 
-def picture_of(answer: httpx.Response, path: Path) -> Image.Image:
+def picture_of(answer: httpx.Response) -> Image.Image:
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "image/jpeg"
-    path.write_bytes(answer.content)
-    return Image.open(path)
+    return Image.open(io.BytesIO(answer.content))
 
 
-def test_thumbnails_are_upright_and_never_enlarged(files: Console, media: Path, tmp_path: Path) -> None:
-    made = tmp_path / "made.jpg"
+def test_thumbnails_are_upright_and_never_enlarged(files: Console, media: Path) -> None:
     turned = oriented(media / "turned.mp4", 90)
-    assert picture_of(files.get("thumbnail", path=turned, width=45), made).size == (45, 80)
-    assert picture_of(files.get("thumbnail", path=turned, width=1920), made).size == (90, 160)
+    assert picture_of(files.get("thumbnail", path=turned, width=45)).size == (45, 80)
+    assert picture_of(files.get("thumbnail", path=turned, width=1920)).size == (90, 160)
     Image.new("RGB", (400, 200), "red").save(media / "p.png")
-    picture = picture_of(files.get("thumbnail", path=media / "p.png", width=100), made)
+    picture = picture_of(files.get("thumbnail", path=media / "p.png", width=100))
     assert picture.size == (100, 50)
     assert picture.getpixel((50, 25))[0] > 240  # type: ignore[index]
     for path in (ten_bit(media / "deep.mp4"), odd_sized(media / "odd.mp4")):
-        assert picture_of(files.get("thumbnail", path=path), made).width in {160, 175}
+        assert picture_of(files.get("thumbnail", path=path)).width in {160, 175}
 
 
-def test_a_thumbnail_is_of_the_frame_that_was_asked_for(files: Console, media: Path, tmp_path: Path) -> None:
-    import numpy as np
-
-    from tests.support.clips import from_pictures
-
+def test_a_thumbnail_is_of_the_frame_that_was_asked_for(files: Console, media: Path) -> None:
     frames = [np.full((64, 64, 3), number * 8, np.uint8) for number in range(30)]
     path = from_pictures(media / "grey.mp4", frames)
-    made = tmp_path / "made.jpg"
 
     def grey(**query: object) -> int:
-        return picture_of(files.get("thumbnail", path=path, **query), made).convert("L").getpixel((32, 32))  # type: ignore[return-value]
+        return picture_of(files.get("thumbnail", path=path, **query)).convert("L").getpixel((32, 32))  # type: ignore[return-value]
 
     for number in (0, 7, 29):
         assert abs(grey(frame=number) - number * 8) <= 6
