@@ -22,6 +22,7 @@ def start(
     url: Annotated[str, typer.Option(help="The router; by default KINORA_HOST and KINORA_PORT.")] = "",
     watch: Annotated[int | None, typer.Option(min=1, metavar="ID", help="Follow a task that is there already.")] = None,
     service: Annotated[str | None, typer.Option(help="With --watch: the task's service.")] = None,
+    *,
     detach: Annotated[bool, typer.Option(help="Do not wait for the end; print the task_id.")] = False,
 ) -> None:
     """Post a task to the running router, follow it, and print the result's path; exit 0 only if there is one."""

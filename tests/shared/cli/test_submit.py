@@ -49,23 +49,23 @@ def test_without_a_folder_the_result_lies_beside_its_input_and_a_task_can_be_fol
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "sentence"),
+    ("words", "ended_with"),
     [
-        (["upscale", "{clip}"], 1, "ratio is required: one of 1, 2, 3, 4"),
-        (["upscale", "{clip}", "--ratio", "7"], 1, "ratio must be one of 1, 2, 3, 4"),
-        (["upscale", "/etc/hostname", "--ratio", "2", "--out", "{out}"], 1, "KINORA_MEDIA_ROOTS"),
-        (["creation", "--prompt-cn", "海", "--out", "{out}"], 1, "kinora weights pull"),
-        (["upscale", "{clip}", "{clip}", "--ratio", "2"], 2, "one file too many"),
-        (["--watch", "999999999999999"], 1, "no task 999999999999999 is known"),
-        ([], 2, ""),
+        (["upscale", "{clip}"], (1, "ratio is required: one of 1, 2, 3, 4")),
+        (["upscale", "{clip}", "--ratio", "7"], (1, "ratio must be one of 1, 2, 3, 4")),
+        (["upscale", "/etc/hostname", "--ratio", "2", "--out", "{out}"], (1, "KINORA_MEDIA_ROOTS")),
+        (["creation", "--prompt-cn", "海", "--out", "{out}"], (1, "kinora weights pull")),
+        (["upscale", "{clip}", "{clip}", "--ratio", "2"], (2, "one file too many")),
+        (["--watch", "999999999999999"], (1, "no task 999999999999999 is known")),
+        ([], (2, "")),
     ],
 )
 def test_a_refusal_is_the_services_own_sentence(
-    stack: Stack, clip: Path, dist_dir: Path, words: list[str], code: int, sentence: str
+    stack: Stack, clip: Path, dist_dir: Path, words: list[str], ended_with: tuple[int, str]
 ) -> None:
     ended = kinora(stack, *(word.format(clip=clip, out=dist_dir) for word in words))
-    assert ended.returncode == code
-    assert sentence in ended.stderr.replace("\n", " ")
+    assert ended.returncode == ended_with[0]
+    assert ended_with[1] in ended.stderr.replace("\n", " ")
 
 
 def test_where_no_router_is_a_command_says_so(stack: Stack, clip: Path) -> None:
@@ -127,7 +127,9 @@ def test_what_a_clip_is_made_from_follows_from_the_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     found = with_files(request_type("creation"), [Path(name) for name in files], {})
-    assert found == {name: str(tmp_path / value) if isinstance(value, str) else value for name, value in expected.items()}
+    assert found == {
+        name: str(tmp_path / value) if isinstance(value, str) else value for name, value in expected.items()
+    }
 
 
 @pytest.mark.parametrize(

@@ -25,69 +25,61 @@ ODD_NAMES = [
 ]
 
 
-@pytest.fixture
-def page(browser: Browser, stack: Stack, request: pytest.FixtureRequest) -> Page:
-    opened = page_at(browser, stack.url)
-    page = opened.__enter__()
-    request.addfinalizer(lambda: opened.__exit__(None, None, None))
-    return page
-
-
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_any_name_is_shown_as_it_is_and_works(page: Page, stack: Stack, media: Path, name: str) -> None:
+def test_any_name_is_shown_as_it_is_and_works(english: Page, stack: Stack, media: Path, name: str) -> None:
     film = write_clip(media / f"odd {time.time_ns()}" / name, size=(48, 32), frames=6)
     task_id = time.time_ns() // 1000
     with stack.client() as client:
         body = {"task_id": task_id, "video_url": str(film), "ratio": 2, "dist_dir": str(film.parent)}
         assert client.post("/api/ai/upscale", json=body).json()["err_code"] == 0
-    page.goto("/#/tasks")
-    row = page.locator(".task", has_text=f"#{task_id}")
+    english.goto("/#/tasks")
+    row = english.locator(".task", has_text=f"#{task_id}")
     expect(row.locator(".name bdi")).to_have_text(name)
     row.locator(".whole").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text(name)
-    expect(page.locator("video")).to_have_count(2)
-    page.wait_for_function("[...document.querySelectorAll('video')].every(v => v.readyState >= 2)")
-    page.goto("/#/files")
-    page.get_by_role("button", name=media.name).click()
-    page.get_by_role("button", name=film.parent.name).click()
-    expect(page.locator(".entry .name bdi", has_text=name)).to_have_text(name)
+    expect(english.get_by_role("heading", level=1)).to_have_text(name)
+    expect(english.locator("video")).to_have_count(2)
+    english.wait_for_function("[...document.querySelectorAll('video')].every(v => v.readyState >= 2)")
+    english.goto("/#/files")
+    english.get_by_role("button", name=media.name).click()
+    english.get_by_role("button", name=film.parent.name).click()
+    expect(english.locator(".entry .name bdi", has_text=name)).to_have_text(name)
 
 
 def test_what_is_no_media_is_refused_with_its_sentence_and_nothing_stays(
-    page: Page, media: Path, tmp_path: Path
+    english: Page, media: Path, tmp_path: Path
 ) -> None:
     folder = media / "refused"
     folder.mkdir(exist_ok=True)
-    page.goto(f"/#/files?folder={folder}")
+    english.goto(f"/#/files?folder={folder}")
     (tmp_path / "film.mp4").write_text("<script>alert(1)</script>")
-    with page.expect_file_chooser() as choosing:
-        page.get_by_role("button", name="Upload", exact=True).click()
+    with english.expect_file_chooser() as choosing:
+        english.get_by_role("button", name="Upload", exact=True).click()
     choosing.value.set_files(tmp_path / "film.mp4")
-    expect(page.locator(".uploads [role=alert]")).not_to_be_empty()
+    expect(english.locator(".uploads [role=alert]")).not_to_be_empty()
     assert list(folder.iterdir()) == []
 
 
-def test_two_uploads_of_one_name_are_two_files(page: Page, media: Path, tmp_path: Path) -> None:
+def test_two_uploads_of_one_name_are_two_files(english: Page, media: Path, tmp_path: Path) -> None:
     folder = media / "twice"
     folder.mkdir(exist_ok=True)
     own = write_clip(tmp_path / "same.mp4", size=(48, 32), frames=6)
-    page.goto(f"/#/files?folder={folder}")
+    english.goto(f"/#/files?folder={folder}")
     for count in (1, 2):
-        with page.expect_file_chooser() as choosing:
-            page.get_by_role("button", name="Upload", exact=True).click()
+        with english.expect_file_chooser() as choosing:
+            english.get_by_role("button", name="Upload", exact=True).click()
         choosing.value.set_files(own)
-        expect(page.locator(".entry")).to_have_count(count)
+        expect(english.locator(".entry")).to_have_count(count)
     assert len({path.read_bytes() for path in folder.iterdir()}) == 1
 
 
-def test_a_folder_outside_the_roots_and_an_unknown_task_are_sentences(page: Page) -> None:
-    page.goto("/#/files?folder=/etc")
-    expect(page.get_by_role("alert")).not_to_be_empty()
-    page.goto("/#/task/upscale/999999999999")
-    expect(page.get_by_role("alert")).to_contain_text("999999999999")
+def test_a_folder_outside_the_roots_and_an_unknown_task_are_sentences(english: Page) -> None:
+    english.goto("/#/files?folder=/etc")
+    expect(english.get_by_role("alert")).not_to_be_empty()
+    english.goto("/#/task/upscale/999999999999")
+    expect(english.get_by_role("alert")).to_contain_text("999999999999")
 
 
-def test_a_result_that_has_gone_is_said(page: Page, stack: Stack, media: Path) -> None:
+def test_a_result_that_has_gone_is_said(english: Page, stack: Stack, media: Path) -> None:
     film = write_clip(media / f"gone {time.time_ns()}" / "film.mp4", size=(48, 32), frames=6)
     task_id = time.time_ns() // 1000
     with stack.client() as client:
@@ -97,8 +89,8 @@ def test_a_result_that_has_gone_is_said(page: Page, stack: Stack, media: Path) -
             time.sleep(0.2)
     for path in (film.parent / "out").iterdir():
         path.unlink()
-    page.goto(f"/#/task/upscale/{task_id}")
-    expect(page.get_by_text("cannot play")).to_be_visible()
+    english.goto(f"/#/task/upscale/{task_id}")
+    expect(english.get_by_text("cannot play")).to_be_visible()
 
 
 def test_a_session_that_ends_asks_for_the_token_again(browser: Browser, tmp_path: Path) -> None:
@@ -121,7 +113,9 @@ def test_a_session_that_ends_asks_for_the_token_again(browser: Browser, tmp_path
 def test_the_page_survives_a_killed_router(browser: Browser, tmp_path: Path) -> None:
     (tmp_path / "media").mkdir()
     with Receiver() as receiver:
-        stack = Stack(tmp_path / "state", (tmp_path / "media",), receiver.url, environment={"KINORA_SERVICES": "upscale"})
+        stack = Stack(
+            tmp_path / "state", (tmp_path / "media",), receiver.url, environment={"KINORA_SERVICES": "upscale"}
+        )
         try:
             stack.start().wait_ready()
             with page_at(browser, stack.url) as page:

@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from benchmarks.clips import write_clip
 from shared.testing.stack import Stack
-from tests.support.browser import page_at, violations
+from tests.support.browser import violations
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium]
 
@@ -34,46 +34,43 @@ def submit_upscale(page: Page, words: Words, film: Path) -> None:
     page.get_by_role("button", name=words["form.submit"]).click()
 
 
-def test_a_task_is_submitted_followed_compared_and_run_again(
-    browser: Browser, stack: Stack, film: Path, words: Words, language: str
-) -> None:
-    with page_at(browser, stack.url, language) as page:
-        submit_upscale(page, words, film)
-        expect(page.get_by_role("heading", level=1)).to_have_text(film.name)
-        stage = page.get_by_role("group", name=words["compare.stage"])
-        expect(stage.locator("video")).to_have_count(2)
+def test_a_task_is_submitted_followed_compared_and_run_again(page: Page, film: Path, words: Words) -> None:
+    submit_upscale(page, words, film)
+    expect(page.get_by_role("heading", level=1)).to_have_text(film.name)
+    stage = page.get_by_role("group", name=words["compare.stage"])
+    expect(stage.locator("video")).to_have_count(2)
 
-        # Both videos stand at the same frame after a step.
-        page.get_by_role("button", name=words["compare.forward"]).click()
-        page.get_by_role("button", name=words["compare.forward"]).click()
-        expect(page.locator(".time")).to_contain_text("2")
-        page.wait_for_function(
-            "[...document.querySelectorAll('video')].every(v => Math.abs(v.currentTime - 2.5 / 25) < 0.03)"
-        )
+    # Both videos stand at the same frame after a step.
+    page.get_by_role("button", name=words["compare.forward"]).click()
+    page.get_by_role("button", name=words["compare.forward"]).click()
+    expect(page.locator(".time")).to_contain_text("2")
+    page.wait_for_function(
+        "[...document.querySelectorAll('video')].every(v => Math.abs(v.currentTime - 2.5 / 25) < 0.03)"
+    )
 
-        divider = page.get_by_role("slider", name=words["compare.divider"])
-        divider.focus()
-        page.keyboard.press("Home")
-        expect(divider).to_have_attribute("aria-valuenow", "0")
-        page.get_by_role("button", name="100 %").click()
-        page.get_by_role("button", name=words["compare.zoom_in"]).click()
-        assert page.locator(".moved").first.evaluate("e => new DOMMatrix(getComputedStyle(e).transform).a") > 1
-        page.get_by_role("radio", name=words["compare.side"]).check()
+    divider = page.get_by_role("slider", name=words["compare.divider"])
+    divider.focus()
+    page.keyboard.press("Home")
+    expect(divider).to_have_attribute("aria-valuenow", "0")
+    page.get_by_role("button", name="100 %").click()
+    page.get_by_role("button", name=words["compare.zoom_in"]).click()
+    assert page.locator(".moved").first.evaluate("e => new DOMMatrix(getComputedStyle(e).transform).a") > 1
+    page.get_by_role("radio", name=words["compare.side"]).check()
 
-        page.get_by_role("button", name="JSON").click()
-        expect(page.locator("pre").first).to_contain_text('"ratio": 2')
-        expect(page.get_by_label("Go", exact=True)).to_contain_text('VideoURL: "/')
-        page.get_by_role("button", name=words["action.replay"]).click()
-        expect(page.locator(".tries li")).to_have_count(2)
-        page.get_by_role("button", name=words["action.again"]).click()
-        expect(page.get_by_text(words["said.again"])).to_be_visible()
-        assert violations(page) == []
+    page.get_by_role("button", name="JSON").click()
+    expect(page.locator("pre").first).to_contain_text('"ratio": 2')
+    expect(page.get_by_label("Go", exact=True)).to_contain_text('VideoURL: "/')
+    page.get_by_role("button", name=words["action.replay"]).click()
+    expect(page.locator(".tries li")).to_have_count(2)
+    page.get_by_role("button", name=words["action.again"]).click()
+    expect(page.get_by_text(words["said.again"])).to_be_visible()
+    assert violations(page) == []
 
 
 def test_the_list_is_live_filtered_searched_and_kept_in_the_address(
-    browser: Browser, stack: Stack, film: Path, words: Words, language: str
+    page: Page, stack: Stack, film: Path, words: Words
 ) -> None:
-    with page_at(browser, stack.url, language) as page, stack.client() as client:
+    with stack.client() as client:
         page.goto("/")
         expect(page.get_by_text(words["standing.live"], exact=True)).to_be_visible()
         task_id = time.time_ns() // 1000
@@ -95,37 +92,35 @@ def test_the_list_is_live_filtered_searched_and_kept_in_the_address(
         expect(page.get_by_role("heading", level=1)).to_have_text(film.name)
 
 
-def test_a_running_task_is_cancelled(browser: Browser, stack: Stack, media: Path, words: Words, language: str) -> None:
+def test_a_running_task_is_cancelled(page: Page, media: Path, words: Words, language: str) -> None:
     film = write_clip(media / f"long-{language}" / "long.mp4", size=(320, 240), frames=400)
-    with page_at(browser, stack.url, language) as page:
-        submit_upscale(page, words, film)
-        page.get_by_role("button", name=words["action.cancel"]).click()
-        expect(page.locator(".outcome .state")).to_have_text(words["state.cancelled"])
+    submit_upscale(page, words, film)
+    page.get_by_role("button", name=words["action.cancel"]).click()
+    expect(page.locator(".outcome .state")).to_have_text(words["state.cancelled"])
 
 
 def test_a_file_is_uploaded_looked_at_and_taken_as_input(
-    browser: Browser, stack: Stack, media: Path, tmp_path: Path, words: Words, language: str
+    page: Page, media: Path, tmp_path: Path, words: Words, language: str
 ) -> None:
     folder = media / f"uploads-{language}"
     folder.mkdir(exist_ok=True)
     own = write_clip(tmp_path / "mine.mp4", size=(96, 64), frames=10)
-    with page_at(browser, stack.url, language) as page:
-        page.goto("/#/files")
-        page.get_by_role("button", name=media.name).click()
-        page.get_by_role("button", name=folder.name).click()
-        with page.expect_file_chooser() as choosing:
-            page.get_by_role("button", name=words["files.upload"], exact=True).click()
-        choosing.value.set_files(own)
-        entry = page.locator(".entry", has_text="mine.mp4")
-        expect(entry).to_be_visible()
-        assert (folder / "mine.mp4").read_bytes() == own.read_bytes()
-        assert violations(page) == []
+    page.goto("/#/files")
+    page.get_by_role("button", name=media.name).click()
+    page.get_by_role("button", name=folder.name).click()
+    with page.expect_file_chooser() as choosing:
+        page.get_by_role("button", name=words["files.upload"], exact=True).click()
+    choosing.value.set_files(own)
+    entry = page.locator(".entry", has_text="mine.mp4")
+    expect(entry).to_be_visible()
+    assert (folder / "mine.mp4").read_bytes() == own.read_bytes()
+    assert violations(page) == []
 
-        entry.get_by_role("button").click()
-        dialog = page.get_by_role("dialog")
-        expect(dialog).to_contain_text("96 × 64")
-        dialog.get_by_role("link", name=words["service.interpo"]).click()
-        expect(page.get_by_role("textbox", name=words["field.video_url"])).to_have_value(str(folder / "mine.mp4"))
-        page.get_by_role("radio", name="4×").check()
-        page.get_by_role("button", name=words["action.choose"]).last.click()  # the folder of the result
-        page.get_by_role("dialog").get_by_role("button", name=words["field.use_folder"].split("{")[0]).last.click()
+    entry.get_by_role("button").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("96 × 64")
+    dialog.get_by_role("link", name=words["service.interpo"]).click()
+    expect(page.get_by_role("textbox", name=words["field.video_url"])).to_have_value(str(folder / "mine.mp4"))
+    page.get_by_role("radio", name="4×").check()
+    page.get_by_role("button", name=words["action.choose"]).last.click()  # the folder of the result
+    page.get_by_role("dialog").get_by_role("button", name=words["field.use_folder"].split("{")[0]).last.click()
