@@ -19,6 +19,7 @@ from shared.http.responses import HEAD_TOO_SLOW, MALFORMED, UNAVAILABLE, HttpPro
 from shared.vocabulary import Language
 
 HEAD_SECONDS = 10.0
+UNREAD_SECONDS = 5.0  # of a stop: how long an answer that its caller does not read is waited for
 MOST_CONNECTIONS = 4096
 _OTHER_DESCRIPTORS = 256  # of libraries, sockets to the database, files being read
 _DESCRIPTORS_EACH = 2  # the router opens one more to the service
@@ -100,6 +101,15 @@ class GuardedConnection(H11Protocol):
             self._look()
         else:  # kept alive; uvicorn has its own clock until more is sent
             self._guard.waits(self)
+
+    def shutdown(self) -> None:
+        """Let the request that is served end; who does not read the answer holds up no stop."""
+        super().shutdown()
+        self.loop.call_later(UNREAD_SECONDS, self._give_up_unread)
+
+    def _give_up_unread(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's words are not the contract's
         """Answer what is not HTTP."""

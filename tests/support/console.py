@@ -1,6 +1,6 @@
 """A router with its console, before services as a test wants them: real HTTP, and a browser's session."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,12 +37,9 @@ class Console:
 
 
 @contextmanager
-def serving_console(settings: Settings, **urls: str) -> Iterator[Console]:
-    """Serve a router over services at these URLs, by name, until the block ends."""
-    shares: dict[ServiceName, list[WeightedUpstream]] = {
-        name: [WeightedUpstream(url, 1)]
-        for name, url in urls.items()  # type: ignore[misc]  # names of services
-    }
+def serving_console(settings: Settings, urls: Mapping[ServiceName, str] | None = None) -> Iterator[Console]:
+    """Serve a router over services at these URLs until the block ends."""
+    shares = {name: [WeightedUpstream(url, 1)] for name, url in (urls or {}).items()}
     proxy = Proxy(lambda _settings: shares)
     front = ConsoleFront(ContractMiddleware(proxy.app, settings), settings, proxy)
     with serving(front) as url, httpx.Client(base_url=url, trust_env=False, timeout=20) as client:

@@ -88,7 +88,7 @@ class Far:
         return JSONResponse({"records": list(map(record, self.tasks))})
 
     async def _status(self, _request: Request) -> Response:
-        lists = {key: [] for key in ("runners", "queues", "running", "callbacks", "gpus", "disks")}
+        lists: dict[str, Any] = {key: [] for key in ("runners", "queues", "running", "callbacks", "gpus", "disks")}
         return JSONResponse({"service": self.name, "version": "1.0", "ready": True, **lists})
 
     async def _document(self, _request: Request) -> Response:
@@ -114,7 +114,7 @@ def task(service: ServiceName, task_id: int, minute: int) -> TaskView:
 
 def record(task: TaskView) -> dict[str, Any]:
     """Return a task as a service tells it to the console."""
-    row = plain(task.model_dump())
+    row: dict[str, Any] = plain(task.model_dump())
     request = {"task_id": task.task_id, "video_url": "/media/a.mp4", "dist_dir": "/media"}
     return row | {"task_id_text": str(task.task_id), "request": request, "inputs": [], "results": []}
 

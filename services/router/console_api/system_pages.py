@@ -82,7 +82,7 @@ class SystemPages:
 def _version(share: WeightedUpstream, answer: dict[str, Any] | HttpProblem, language: Language) -> dict[str, Any]:
     about = {"url": target_of(share.url), "weight": share.weight}
     if isinstance(answer, HttpProblem):
-        empty = {key: [] for key in ("runners", "queues", "running", "callbacks", "gpus", "disks")}
+        empty: dict[str, Any] = {key: [] for key in ("runners", "queues", "running", "callbacks", "gpus", "disks")}
         return {**about, "problem": answer.sentence(language), "version": None, "ready": False, **empty}
     return {**about, "problem": "", **{key: value for key, value in answer.items() if key != "service"}}
 

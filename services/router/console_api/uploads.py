@@ -10,8 +10,9 @@ import logging
 import os
 import re
 import secrets
+import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import PurePath
 
@@ -43,6 +44,7 @@ SILENT_SECONDS = 60.0  # without a byte, after which an upload is given up
 RESERVE_BYTES = 1 << 30  # that the disk keeps
 LONGEST_NAME = 200  # bytes; a number may be added
 _BUFFER_BYTES = 1 << 20
+_LOOK_SECONDS = 0.25  # how soon a silence or a stop is noticed
 _PART = ".kinora-upload-{}.part"
 _TOKEN = re.compile(r"[0-9a-f]{16}")
 
@@ -111,15 +113,7 @@ class Uploads:
 
     async def _write(self, request: Request, folder: OutputDir, output: OutputFile) -> None:
         size, buffer, checked = 0, bytearray(), False
-        chunks = aiter(request.stream())
-        while True:
-            try:
-                async with asyncio.timeout(SILENT_SECONDS):
-                    chunk = await anext(chunks, None)
-            except TimeoutError as error:
-                raise HttpProblem(HEAD_TOO_SLOW, "upload_silent", seconds=f"{SILENT_SECONDS:g}") from error
-            if self._stopping():
-                raise HttpProblem(UNAVAILABLE, "not_ready")
+        async for chunk in self._chunks(request):
             buffer += chunk or b""
             self._check_size(size + len(buffer))
             if not checked and (len(buffer) >= HEAD_BYTES or chunk is None):
@@ -133,7 +127,24 @@ class Uploads:
                 size += len(buffer)
                 buffer.clear()
                 await asyncio.to_thread(_check_room, folder, 0)
-            if chunk is None:
+
+    async def _chunks(self, request: Request) -> AsyncIterator[bytes | None]:
+        """Yield the parts of a body, then None; raise HttpProblem when none comes for long, or the process stops."""
+        parts = aiter(request.stream())
+        while True:
+            coming = asyncio.ensure_future(anext(parts, None))
+            begun = time.monotonic()
+            try:
+                while not (await asyncio.wait({coming}, timeout=_LOOK_SECONDS))[0]:
+                    if self._stopping():
+                        raise HttpProblem(UNAVAILABLE, "not_ready")
+                    if time.monotonic() - begun > SILENT_SECONDS:
+                        raise HttpProblem(HEAD_TOO_SLOW, "upload_silent", seconds=f"{SILENT_SECONDS:g}")
+                part = coming.result()
+            finally:
+                coming.cancel()
+            yield part
+            if part is None:
                 return
 
     async def _check_media(self, output: OutputFile) -> None:

@@ -181,11 +181,11 @@ async def test_a_file_that_breaks_two_workers_is_refused_and_the_next_one_is_rea
     cursed, harmless = clip(tmp_path / "cursed.mp4"), clip(tmp_path / "harmless.mp4")
     ask = probe._Worker.ask
 
-    async def crash_on_cursed(self: Any, file: Any, kind: MediaKind) -> dict[str, Any]:
+    async def crash_on_cursed(self: Any, file: Any, question: dict[str, Any]) -> dict[str, Any]:
         if file.name == cursed.name:
             os.kill(self._process.pid, signal.SIGSEGV)
             self._process.wait()
-        return await ask(self, file, kind)
+        return await ask(self, file, question)
 
     monkeypatch.setattr(probe._Worker, "ask", crash_on_cursed)
     async with pool_of(tmp_path) as pool:

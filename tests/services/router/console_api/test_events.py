@@ -26,7 +26,7 @@ def far() -> Far:
 @pytest.fixture
 def console(far: Far, tmp_path: Path) -> Iterator[Console]:
     settings = Settings(state_dir=tmp_path, media_roots=(tmp_path,))
-    with serving(far.app) as url, serving_console(settings, upscale=url) as console:
+    with serving(far.app) as url, serving_console(settings, {"upscale": url}) as console:
         console.sign_in()
         yield console
 

@@ -44,7 +44,8 @@ def test_a_large_folder_comes_in_pages_that_miss_nothing(files: Console, media: 
     wanted = {f"{number:03}.mp4" for number in range(25)} | {f"d{number}" for number in range(5)}
     for name in wanted:
         (media / name).write_bytes(b"") if name.endswith("mp4") else (media / name).mkdir()
-    seen, after = [], ""
+    seen: list[str] = []
+    after: str | None = ""
     while after is not None:
         page = files.get("files", folder=media, limit=7, after=after).json()
         assert len(page["entries"]) <= 7

@@ -3,6 +3,7 @@
 import io
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -164,7 +165,8 @@ def test_a_file_that_vanishes_is_read_to_its_end_and_one_that_is_cut_closes_the_
     monkeypatch.setattr(media_file, "CHUNK_BYTES", 65536)
     path = media / "long.mp4"
     size = 64 << 20
-    for change, fails in ((path.unlink, False), (lambda: os.truncate(path, 1000), True)):
+    changes: list[tuple[Callable[[], None], bool]] = [(path.unlink, False), (lambda: os.truncate(path, 1000), True)]
+    for change, fails in changes:
         with path.open("wb") as file:
             file.write(MP4)
             file.truncate(size)

@@ -17,7 +17,7 @@ TOKEN = "a long secret"
 
 
 def settings_of(folder: Path, **access: object) -> Settings:
-    return Settings(state_dir=folder / "state", media_roots=(folder,), access=AccessSettings(**access))  # type: ignore[arg-type]
+    return Settings(state_dir=folder / "state", media_roots=(folder,), access=AccessSettings.model_validate(access))
 
 
 @pytest.fixture

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from starlette.responses import JSONResponse
 
 from shared.settings import AccessSettings, Settings
 from shared.testing.stack import free_port
+from shared.vocabulary import ServiceName
 from tests.support.asgi_server import serving
 from tests.support.console import Console, serving_console
 from tests.support.fake_upstream import ACCEPTED, Far, refused, task
@@ -30,17 +32,19 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setenv("KINORA_TOKEN", "secret")
     upscale = Far("upscale", [task("upscale", number, 2 * number) for number in range(1, 13)])
     interpo = Far("interpo", [task("interpo", number, 2 * number + 1) for number in range(1, 11)])
-    settings = Settings(state_dir=tmp_path, media_roots=(tmp_path,), access=AccessSettings(token="secret"))  # type: ignore[arg-type]
+    settings = Settings(state_dir=tmp_path, media_roots=(tmp_path,), access=AccessSettings(token=SecretStr("secret")))
     with ExitStack() as stack:
-        urls = {far.name: stack.enter_context(serving(far.app)) for far in (upscale, interpo)}
+        urls: dict[ServiceName, str] = {far.name: stack.enter_context(serving(far.app)) for far in (upscale, interpo)}
         urls["creation"] = f"http://127.0.0.1:{free_port()}"
-        console = stack.enter_context(serving_console(settings, **urls))
+        console = stack.enter_context(serving_console(settings, urls))
         console.sign_in("secret")
         yield World(upscale, interpo, console)
 
 
 def test_pages_of_all_services_are_one_list_that_misses_and_repeats_nothing(world: World) -> None:
-    seen, place, pages = [], "", 0
+    seen: list[tuple[str, int]] = []
+    place: str | None = ""
+    pages = 0
     while place is not None:
         page = world.console.get("tasks", limit=5, before=place).json()
         assert page["unreachable"] == ["creation"]
