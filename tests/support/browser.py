@@ -8,7 +8,7 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-WAIT_MILLISECONDS = 60_000  # only detects what never happens: the machine may be busy
+WAIT_MILLISECONDS = 180_000  # only detects what never happens: the machine may be busy
 LOCALES = {"en": "en-US", "zh": "zh-CN"}
 _ROOT_NEEDS = ("--no-sandbox", "--disable-dev-shm-usage")
 

@@ -21,15 +21,15 @@ def done(stack: Stack, clip: Path, media: Path) -> int:
     """The id of a task that has ended."""
     task_id = time.time_ns() // 1000
     with stack.client() as client:
-        body = {"task_id": task_id, "video_url": str(clip), "ratio": 2, "dist_dir": str(media / "every-page")}
-        assert client.post("/api/ai/upscale", json=body).json()["err_code"] == 0
+        body = {"task_id": task_id, "category": 3, "video_url": str(clip), "dist_dir": str(media / "every-page")}
+        assert client.post("/api/ai/creation", json=body).json()["err_code"] == 0
         while client.get(f"/api/ai/tasks/{task_id}").json()["tasks"][0]["state"] != "succeeded":
             time.sleep(0.2)
     return task_id
 
 
 def addresses(media: Path, done: int) -> list[str]:
-    pages = ["tasks", "tasks?q=nothing-like-it", f"task/upscale/{done}", "new", "faces", "files", "system"]
+    pages = ["tasks", "tasks?q=nothing-like-it", f"task/creation/{done}", "new", "faces", "files", "system"]
     return [
         *pages,
         *(f"new/{name}" for name in ("creation", "facefusion", "interpo", "upscale")),
@@ -68,7 +68,7 @@ NAMED = "(e => e.getAttribute('aria-label') || e.innerText)(document.activeEleme
 
 
 def test_the_keyboard_reaches_everything(english: Page, done: int) -> None:
-    settle(english, f"task/upscale/{done}")
+    settle(english, f"task/creation/{done}")
     seen: set[str] = set()
     for _ in range(60):
         english.keyboard.press("Tab")

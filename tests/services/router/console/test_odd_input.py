@@ -30,8 +30,8 @@ def test_any_name_is_shown_as_it_is_and_works(english: Page, stack: Stack, media
     film = write_clip(media / f"odd {time.time_ns()}" / name, size=(48, 32), frames=6)
     task_id = time.time_ns() // 1000
     with stack.client() as client:
-        body = {"task_id": task_id, "video_url": str(film), "ratio": 2, "dist_dir": str(film.parent)}
-        assert client.post("/api/ai/upscale", json=body).json()["err_code"] == 0
+        body = {"task_id": task_id, "category": 3, "video_url": str(film), "dist_dir": str(film.parent)}
+        assert client.post("/api/ai/creation", json=body).json()["err_code"] == 0
     english.goto("/#/tasks")
     row = english.locator(".task", has_text=f"#{task_id}")
     expect(row.locator(".name bdi")).to_have_text(name)
@@ -83,13 +83,13 @@ def test_a_result_that_has_gone_is_said(english: Page, stack: Stack, media: Path
     film = write_clip(media / f"gone {time.time_ns()}" / "film.mp4", size=(48, 32), frames=6)
     task_id = time.time_ns() // 1000
     with stack.client() as client:
-        body = {"task_id": task_id, "video_url": str(film), "ratio": 2, "dist_dir": str(film.parent / "out")}
-        client.post("/api/ai/upscale", json=body)
+        body = {"task_id": task_id, "category": 3, "video_url": str(film), "dist_dir": str(film.parent / "out")}
+        client.post("/api/ai/creation", json=body)
         while client.get(f"/api/ai/tasks/{task_id}").json()["tasks"][0]["state"] != "succeeded":
             time.sleep(0.2)
     for path in (film.parent / "out").iterdir():
         path.unlink()
-    english.goto(f"/#/task/upscale/{task_id}")
+    english.goto(f"/#/task/creation/{task_id}")
     expect(english.get_by_text("cannot play")).to_be_visible()
 
 
@@ -114,7 +114,7 @@ def test_the_page_survives_a_killed_router(browser: Browser, tmp_path: Path) -> 
     (tmp_path / "media").mkdir()
     with Receiver() as receiver:
         stack = Stack(
-            tmp_path / "state", (tmp_path / "media",), receiver.url, environment={"KINORA_SERVICES": "upscale"}
+            tmp_path / "state", (tmp_path / "media",), receiver.url, environment={"KINORA_SERVICES": "creation"}
         )
         try:
             stack.start().wait_ready()

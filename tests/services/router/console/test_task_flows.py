@@ -22,20 +22,23 @@ def film(media: Path, language: str) -> Path:
     return write_clip(media / f"flows-{language}" / f"film {time.time_ns()}.mp4", size=(96, 64), frames=20, sound=True)
 
 
-def submit_upscale(page: Page, words: Words, film: Path) -> None:
+def submit(page: Page, words: Words, film: Path) -> None:
     page.goto("/#/new")
-    page.get_by_role("link", name=words["service.upscale"]).click()
+    page.get_by_role("link", name=words["service.creation"]).click()
+    page.get_by_role("radio", name=words["category.3"]).check()
     page.get_by_role("textbox", name=words["field.video_url"]).fill(str(film))
-    page.get_by_role("textbox", name=words["field.dist_dir"]).fill(str(film.parent / "out"))
+    page.get_by_role("radio", name=words["style.2"]).check()
+    page.get_by_role("button", name=words["camera.pan_left"], exact=True).click()
+    page.get_by_role("button", name=words["camera.zoom_in"]).click()
     page.get_by_role("button", name=words["form.submit"]).click()
-    # Nothing was chosen for the ratio: the service's own sentence stands beside that field.
-    expect(page.locator(".field.is-ratio [role=alert]")).to_contain_text("ratio")
-    page.get_by_role("radio", name="2×").check()
+    # No folder was chosen: the service's own sentence stands beside that field.
+    expect(page.locator(".field.is-dist_dir [role=alert]")).to_contain_text("dist_dir")
+    page.get_by_role("textbox", name=words["field.dist_dir"]).fill(str(film.parent / "out"))
     page.get_by_role("button", name=words["form.submit"]).click()
 
 
 def test_a_task_is_submitted_followed_compared_and_run_again(page: Page, film: Path, words: Words) -> None:
-    submit_upscale(page, words, film)
+    submit(page, words, film)
     expect(page.get_by_role("heading", level=1)).to_have_text(film.name)
     stage = page.get_by_role("group", name=words["compare.stage"])
     expect(stage.locator("video")).to_have_count(2)
@@ -58,7 +61,7 @@ def test_a_task_is_submitted_followed_compared_and_run_again(page: Page, film: P
     page.get_by_role("radio", name=words["compare.side"]).check()
 
     page.get_by_role("button", name="JSON").click()
-    expect(page.locator("pre").first).to_contain_text('"ratio": 2')
+    expect(page.locator("pre").first).to_contain_text('"camera": "zoom in, pan left"')
     expect(page.get_by_label("Go", exact=True)).to_contain_text('VideoURL: "/')
     page.get_by_role("button", name=words["action.replay"]).click()
     expect(page.locator(".tries li")).to_have_count(2)
@@ -74,8 +77,8 @@ def test_the_list_is_live_filtered_searched_and_kept_in_the_address(
         page.goto("/")
         expect(page.get_by_text(words["standing.live"], exact=True)).to_be_visible()
         task_id = time.time_ns() // 1000
-        body = {"task_id": task_id, "video_url": str(film), "ratio": 2, "dist_dir": str(film.parent / "out")}
-        assert client.post("/api/ai/upscale", json=body).json()["err_code"] == 0
+        body = {"task_id": task_id, "category": 3, "video_url": str(film), "dist_dir": str(film.parent / "out")}
+        assert client.post("/api/ai/creation", json=body).json()["err_code"] == 0
         row = page.locator(".task", has_text=f"#{task_id}")
         expect(row).to_contain_text(words["state.succeeded"])  # without a reload
 
@@ -93,8 +96,8 @@ def test_the_list_is_live_filtered_searched_and_kept_in_the_address(
 
 
 def test_a_running_task_is_cancelled(page: Page, media: Path, words: Words, language: str) -> None:
-    film = write_clip(media / f"long-{language}" / "long.mp4", size=(320, 240), frames=400)
-    submit_upscale(page, words, film)
+    film = write_clip(media / f"long-{language}" / "long.mp4", size=(320, 240), frames=700)
+    submit(page, words, film)
     page.get_by_role("button", name=words["action.cancel"]).click()
     expect(page.locator(".outcome .state")).to_have_text(words["state.cancelled"])
 
