@@ -6,7 +6,7 @@ from importlib import import_module
 import typer
 
 COMMANDS = ("serve", "demo", "doctor")
-GROUPS = ("weights", "tasks", "callbacks")
+GROUPS = ("submit", "run", "weights", "tasks", "callbacks")
 
 
 def compose() -> typer.Typer:

@@ -81,6 +81,10 @@ def _no_otlp() -> str:
     return "" if found else "kinora[tracing] is not installed here"
 
 
+def _no_chromium() -> str:
+    return "" if shutil.which("chromium") else "no Chromium here"
+
+
 def _no_kubectl() -> str:
     return "" if shutil.which("kubectl") else "no kubectl here"
 
@@ -95,5 +99,6 @@ REQUIREMENTS = {
     "needs_netns": Requirement("runs only where network namespaces can be made (root and iproute2)", _no_netns),
     "needs_tini": Requirement("runs only as root where tini is (it makes a container's process namespace)", _no_tini),
     "needs_otlp": Requirement("runs only where the exporter of kinora[tracing] is", _no_otlp),
+    "needs_chromium": Requirement("runs only where Chromium is", _no_chromium),
     "needs_kubectl": Requirement("runs only where kubectl is (it puts the manifests together)", _no_kubectl),
 }

@@ -1,147 +1,109 @@
-"use strict";
-const at = (id) => document.getElementById(id);
-const rows = new Map();
-let token = sessionStorage.getItem("token") || "";
+// The shell: the session, the navigation, and the page that the address names.
+import { onSession, resume, signOut } from "./api.js";
+import { listen } from "./live.js";
+import { Faces } from "./pages/faces.js";
+import { Files } from "./pages/files.js";
+import { NewTask } from "./pages/new_task.js";
+import { SignIn } from "./pages/sign_in.js";
+import { System } from "./pages/system.js";
+import { TaskPage } from "./pages/task.js";
+import { Tasks } from "./pages/tasks.js";
+import { Icon, IconButton, Notice } from "./parts/basics.js";
+import { Toasts } from "./parts/toasts.js";
+import { here, link } from "./route.js";
+import { changeLanguage, language, LANGUAGES, loadWords, t } from "./text.js";
+import { applyTheme, theme, THEMES } from "./theme.js";
+import { html, render, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 
-async function call(path, options = {}) {
-  const headers = token ? { authorization: `Bearer ${token}` } : {};
-  const response = await fetch(path, { ...options, headers, signal: AbortSignal.timeout(8000) });
-  const body = await response.json();
-  if ("err_code" in body && body.err_code !== 0) throw Object.assign(new Error(body.err_msg), { status: response.status });
-  return { body, missing: response.headers.get("kinora-unreachable") };
+const PAGES = [
+  { name: "tasks", icon: "list-video", page: Tasks },
+  { name: "new", icon: "plus", page: NewTask },
+  { name: "faces", icon: "scan-face", page: Faces },
+  { name: "files", icon: "folder", page: Files },
+  { name: "system", icon: "server", page: System },
+];
+const THEME_ICONS = { auto: "sun-moon", light: "sun", dark: "moon" };
+
+function App() {
+  const [session, setSession] = useState();
+  const [problem, setProblem] = useState(null);
+  const [, redraw] = useState(0);
+  useEffect(() => {
+    onSession(setSession);
+    const start = () => resume().then(() => setProblem(null), (refused) => {
+      setProblem(refused);
+      if (!refused.status) setTimeout(start, 3000);
+    });
+    start();
+  }, []);
+  if (problem) return html`<main class="alone"><${Notice} problem=${problem} /></main>`;
+  if (session === undefined) return null;
+  const again = () => redraw((count) => count + 1);
+  if (session === null) return html`<${SignIn} choices=${html`<${Preferences} onChange=${again} />`} />`;
+  return html`<${Shell} session=${session} onChange=${again} /><${Toasts} />`;
 }
 
-function element(name, text = "", style = "") {
-  const made = document.createElement(name);
-  made.textContent = text;
-  made.className = style;
-  return made;
+function Shell({ session, onChange }) {
+  const [place, setPlace] = useState(here());
+  const main = useRef();
+  const name = place.parts[0] ?? "tasks";
+  const place_name = place.parts.join("/");
+  useEffect(() => {
+    const move = () => setPlace(here());
+    addEventListener("hashchange", move);
+    return () => removeEventListener("hashchange", move);
+  }, []);
+  useEffect(() => {
+    document.title = `${t(name === "task" ? "page.task" : `page.${name}`)} · Kinora`;
+    if (document.activeElement?.closest("nav")) return; // the keyboard is walking through the navigation
+    main.current?.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }, [place_name]);
+  const { page: Page } = PAGES.find((one) => one.name === name) ?? (name === "task" ? { page: TaskPage } : PAGES[0]);
+  return html`
+    <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); main.current.focus(); }}>${t("shell.skip")}</a>
+    <header class="rail">
+      <a class="brand" href=${link(["tasks"])}><img src="console/images/icon.svg" alt="" width="28" height="28" />Kinora</a>
+      <nav aria-label=${t("shell.navigation")}>
+        ${PAGES.map((one) => html`<a key=${one.name} href=${link([one.name])}
+          aria-current=${one.name === name || (name === "task" && one.name === "tasks") ? "page" : null}>
+          <${Icon} name=${one.icon} /><span>${t(`page.${one.name}`)}</span></a>`)}
+      </nav>
+      <div class="foot">
+        <${Standing} />
+        <div class="row">
+          <${Preferences} onChange=${onChange} />
+          ${session.token_needed && html`<${IconButton} icon="log-out" label=${t("shell.sign_out")} onClick=${signOut} />`}
+        </div>
+        <small class="soft">Kinora ${session.version}</small>
+      </div>
+    </header>
+    <main id="main" tabindex="-1" ref=${main}><${Page} key=${name} parts=${place.parts.slice(1)} query=${place.query} /></main>`;
 }
 
-function duration(seconds) {
-  if (seconds < 60) return `${Math.max(0, Math.round(seconds))} s`;
-  const minutes = Math.floor(seconds / 60);
-  return minutes < 60 ? `${minutes} min ${Math.round(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+/** How changes arrive, in one word. */
+function Standing() {
+  const [standing, setStanding] = useState("connecting");
+  useEffect(() => listen({ standing: setStanding }), []);
+  return html`<span class=${`standing is-${standing}`} role="status">${t(`standing.${standing}`)}</span>`;
 }
 
-const since = (moment) => (Date.now() - new Date(moment)) / 1000;
-
-function standing(task) {
-  if (task.state === "queued") return task.queue_position ? `position ${task.queue_position} in the queue` : "waiting";
-  if (task.state === "running") return task.eta_seconds === null ? "" : `${duration(task.eta_seconds)} left`;
-  if (!task.started_at || !task.finished_at) return "";
-  return `took ${duration((new Date(task.finished_at) - new Date(task.started_at)) / 1000)}`;
+function Preferences({ onChange }) {
+  const now = theme();
+  const next = THEMES[(THEMES.indexOf(now) + 1) % THEMES.length];
+  const change = async (wanted) => {
+    await changeLanguage(wanted);
+    onChange();
+  };
+  return html`
+    <label class="language"><span class="unseen">${t("shell.language")}</span><${Icon} name="languages" />
+      <select value=${language} onChange=${(event) => change(event.target.value)}>
+        ${Object.entries(LANGUAGES).map(([code, name]) => html`<option key=${code} value=${code}>${name}</option>`)}
+      </select></label>
+    <${IconButton} icon=${THEME_ICONS[now]} label=${t("shell.theme", { now: t(`theme.${now}`) })}
+      onClick=${() => { applyTheme(next); onChange(); }} />`;
 }
 
-function outcome(task) {
-  const result = task.result;
-  if (!result) return "";
-  if (result.err_code !== 0) return result.err_msg;
-  return [result.video_url, result.preview_image].filter(Boolean).join(", ");
-}
-
-function delivery(callback) {
-  if (callback.state === "pending" && callback.next_at && since(callback.next_at) < 0) {
-    return `attempt ${callback.attempts + 1} in ${duration(-since(callback.next_at))}`;
-  }
-  return callback.attempts > 1 ? `${callback.attempts} attempts` : "";
-}
-
-function draw(row, task) {
-  const name = element("td", "", "task");
-  name.append(element("b", String(task.task_id)), ` ${task.service}${task.kind === "preview" ? " preview" : ""}`);
-  name.append(element("small", `${duration(since(task.created_at))} ago`));
-
-  const state = element("td");
-  state.append(element("span", task.state, `state ${task.state}`), element("small", standing(task)));
-
-  // The bar stays the same element from one refresh to the next: a new one would not slide.
-  const progress = row.progress;
-  progress.fill.parentNode.className = `track ${task.state}`;
-  progress.fill.style.width = `${100 * task.progress}%`;
-  progress.text.textContent = task.state === "running" ? `${(100 * task.progress).toFixed(1)} %` : outcome(task);
-
-  const callback = element("td", "", "callback");
-  if (task.callback.state !== "none") {
-    callback.append(element("span", task.callback.state, task.callback.state));
-    callback.append(element("small", delivery(task.callback)));
-  }
-
-  const last = element("td", "", "last");
-  if (task.state === "queued" || task.state === "running") {
-    row.cancel.onclick = () => cancel(row.cancel, task);
-    last.append(row.cancel);
-  }
-  row.line.replaceChildren(name, state, progress.cell, callback, last);
-}
-
-function newRow() {
-  const cell = element("td", "", "progress"), track = element("div", "", "track");
-  const fill = element("div", "", "fill"), text = element("small");
-  track.append(fill);
-  cell.append(track, text);
-  return { line: element("tr"), progress: { cell, fill, text }, cancel: element("button", "Cancel") };
-}
-
-async function cancel(button, task) {
-  button.disabled = true;
-  try {
-    await call(`/api/ai/tasks/${task.task_id}/cancel?service=${task.service}&id=${task.id}`, { method: "POST" });
-  } catch (error) {
-    notify(error);
-    button.disabled = false;
-  }
-}
-
-function notify(error) {
-  at("notice").hidden = !error;
-  at("problem").textContent = error ? error.message : "";
-  at("login").hidden = !error || error.status !== 401;
-}
-
-function show(tasks) {
-  const shown = new Set(tasks.map((task) => task.id));
-  for (const id of rows.keys()) if (!shown.has(id)) rows.delete(id);
-  const lines = tasks.map((task) => {
-    if (!rows.has(task.id)) rows.set(task.id, newRow());
-    draw(rows.get(task.id), task);
-    return rows.get(task.id).line;
-  });
-  if (!lines.length) {
-    const line = element("tr"), cell = element("td", "No tasks yet", "empty");
-    cell.colSpan = 5;
-    line.append(cell);
-    lines.push(line);
-  }
-  const table = at("tasks");
-  if (lines.length !== table.children.length || lines.some((line, index) => line !== table.children[index])) {
-    table.replaceChildren(...lines);
-  }
-  const count = (state) => tasks.filter((task) => task.state === state).length;
-  at("summary").textContent = `${count("running")} running, ${count("queued")} queued`;
-}
-
-async function refresh() {
-  const query = new URLSearchParams({ service: at("service").value, state: at("state").value, limit: 200 });
-  try {
-    const { body, missing } = await call(`/api/ai/tasks?${query}`);
-    show(body.tasks);
-    notify(missing ? new Error(`Not reachable: ${missing}`) : null);
-  } catch (error) {
-    notify(error.status ? error : new Error("The router does not answer"));
-  }
-}
-
-async function keepFresh() {
-  if (!document.hidden) await refresh();
-  setTimeout(keepFresh, 1000);
-}
-
-at("login").onsubmit = (event) => {
-  event.preventDefault();
-  token = at("token").value;
-  sessionStorage.setItem("token", token);
-  refresh();
-};
-at("service").onchange = at("state").onchange = refresh;
-keepFresh();
+applyTheme();
+await loadWords();
+render(html`<${App} />`, document.getElementById("app"));

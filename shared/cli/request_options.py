@@ -1,0 +1,155 @@
+"""Each service's fields as options of a command, from the same models that its HTTP interface reads."""
+
+import inspect
+import mimetypes
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic.fields import FieldInfo
+
+from shared.cli.spoken import spoken
+from shared.contract.fields import FieldType, LocalPath, UsedWhen
+from shared.contract.request import TaskRequest
+from shared.vocabulary import SERVICES, ServiceName
+
+Work = Callable[[typer.Context, ServiceName, TaskRequest], None]
+
+_GIVEN_BY_THE_COMMAND = {"task_id", "dist_dir"}
+_FIELD_OF_MEDIA = {"image": "image_url", "video": "video_url"}  # creation's inputs, by the type of the file
+
+
+def request_type(service: ServiceName) -> type[TaskRequest]:
+    """Return the model of a service's requests: the one class of its `request.py` that is a TaskRequest."""
+    module = import_module(f"services.{service}.request")
+    found: type[TaskRequest] = next(
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, TaskRequest) and value.__module__ == module.__name__
+    )
+    return found
+
+
+def add_commands(app: typer.Typer, work: Work) -> None:
+    """Add one command for each service that this installation has; `work` gets the request once it is valid.
+
+    A request that is not ends the command with the sentence that the service would answer.
+    """
+    for service in SERVICES:
+        if find_spec(f"services.{service}.request"):
+            app.command(service, help=request_type(service).__doc__)(_command(service, work))
+
+
+def _command(service: ServiceName, work: Work) -> Callable[..., None]:
+    model = request_type(service)
+
+    def run(
+        context: typer.Context,
+        files: list[Path] | None,
+        folder: Path | None,
+        task_id: int | None,
+        **fields: str | None,
+    ) -> None:
+        given = {name: value for name, value in fields.items() if value is not None}
+        body = with_files(model, files or [], {name: _absolute(model, name, value) for name, value in given.items()})
+        body |= {"task_id": task_id or new_task_id(), "dist_dir": str((folder or _beside(model, body)).resolve())}
+        with spoken():
+            work(context, service, model.model_validate(body))
+
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    signature = inspect.Signature([context, *_shared_parameters(model), *(_option(*item) for item in _fields(model))])
+    run.__signature__ = signature  # type: ignore[attr-defined]
+    run.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+    return run
+
+
+def new_task_id() -> int:
+    """Return an id that no earlier call has returned: the time in microseconds."""
+    return time.time_ns() // 1000
+
+
+def with_files(model: type[TaskRequest], files: Sequence[Path], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields with the command's files in them: in the order of the fields that must name one.
+
+    Where none must, the file's type decides: creation makes a clip of a picture or of a video, and `category` follows.
+    """
+    body = dict(given)
+    left = list(files)
+    for name in _required_paths(model):
+        if left and name not in body:
+            body[name] = str(left.pop(0).resolve())
+    if left and not _required_paths(model):
+        file = left.pop(0)
+        body[_field_for(file)] = str(file.resolve())
+    if left:
+        raise typer.BadParameter(f"{left[0]} is one file too many")
+    if "category" in model.model_fields and "category" not in body:
+        body["category"] = 3 if "video_url" in body else 2 if "image_url" in body else 1
+    return body
+
+
+def _field_for(file: Path) -> str:
+    kind = (mimetypes.guess_type(file.name)[0] or "").partition("/")[0]
+    if kind not in _FIELD_OF_MEDIA:
+        raise typer.BadParameter(f"{file} is neither a picture nor a video by its name: use --image-url or --video-url")
+    return _FIELD_OF_MEDIA[kind]
+
+
+def _beside(model: type[TaskRequest], body: Mapping[str, Any]) -> Path:
+    """Return the folder of the last input, where the result goes without --out; without an input the current one."""
+    paths = [body[name] for name in model.model_fields if name in body and _is_path(model.model_fields[name])]
+    return Path(paths[-1]).parent if paths else Path.cwd()
+
+
+def _absolute(model: type[TaskRequest], name: str, value: str) -> str:
+    return str(Path(value).resolve()) if _is_path(model.model_fields[name]) and "://" not in value else value
+
+
+def _fields(model: type[TaskRequest]) -> list[tuple[str, FieldInfo]]:
+    return [(name, field) for name, field in model.model_fields.items() if name not in _GIVEN_BY_THE_COMMAND]
+
+
+def _required_paths(model: type[TaskRequest]) -> list[str]:
+    return [name for name, field in _fields(model) if _is_path(field) and field.is_required()]
+
+
+def _is_path(field: FieldInfo) -> bool:
+    return any(isinstance(item, LocalPath) for item in field.metadata)
+
+
+def _shared_parameters(model: type[TaskRequest]) -> list[inspect.Parameter]:
+    names = " ".join(name.upper() for name in _required_paths(model)) or "[PICTURE OR VIDEO]"
+    return [
+        _parameter("files", list[Path] | None, typer.Argument(metavar=names, help="The media, as files.")),
+        _parameter("folder", Path | None, typer.Option("--out", help="The result's folder; by default the input's.")),
+        _parameter("task_id", int | None, typer.Option(min=1, help="By default one of the command's own.")),
+    ]
+
+
+def _option(name: str, field: FieldInfo) -> inspect.Parameter:
+    return _parameter(name, str | None, typer.Option(f"--{name.replace('_', '-')}", help=_help(field)))
+
+
+def _parameter(name: str, kind: Any, how: Any) -> inspect.Parameter:
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, keyword, default=None, annotation=Annotated[kind, how])
+
+
+def _help(field: FieldInfo) -> str:
+    wire = next(item for item in field.metadata if isinstance(item, FieldType))
+    schema = wire.schema()
+    said = [field.description or schema.get("description", "")]
+    if "enum" in schema:
+        said.append(", ".join(str(value) for value in schema["enum"]))
+    elif "minimum" in schema and schema["maximum"] < 2**63 - 1:
+        said.append(f"{schema['minimum']} to {schema['maximum']}")
+    if field.default not in {None, ""} and not field.is_required():
+        said.append(f"by default {field.default}")
+    condition = next((item for item in field.metadata if isinstance(item, UsedWhen)), None)
+    if condition:
+        said.append(f"with {condition.field} {' or '.join(map(str, condition.values))}")
+    return "; ".join(word for word in said if word)
