@@ -30,7 +30,7 @@ _WATCH = "window.long = []; new PerformanceObserver(list => long.push(...list.ge
 def measure() -> Report:
     """Measure all of it on one stack."""
     with tempfile.TemporaryDirectory() as folder, started(Path(folder)) as (stack, media), chromium() as browser:
-        figures = {
+        figures: dict[str, Any] = {
             "first_load_bytes": first_load_bytes(),
             "first_paint_ms": [first_paint(browser, stack) for _ in range(LOADS)],
             "update_ms": [update(browser, stack, media, number) for number in range(1, UPDATES + 1)],
@@ -140,7 +140,8 @@ def long_list(browser: Browser, stack: Stack) -> float:
         while page.locator(".task").count() < TASKS:
             page.mouse.wheel(0, 4000)
             page.wait_for_timeout(60)
-        return max([0.0, *page.evaluate("long")])
+        longest: list[float] = page.evaluate("long")
+        return max([0.0, *longest])
 
 
 def _pages_of(row: dict[str, Any]) -> Callable[[Route], None]:
