@@ -30,7 +30,10 @@ class CameraWords(FieldType):
         try:
             return str(Camera.parse(text))
         except UnknownCamera as unknown:
-            raise Rejected("creation_camera_unknown", word=shown(str(unknown))) from unknown
+            word = shown(str(unknown))
+            if unknown.nearest:
+                raise Rejected("creation_camera_nearest", word=word, nearest=unknown.nearest) from unknown
+            raise Rejected("creation_camera_unknown", word=word) from unknown
         except OppositeCamera as opposites:
             raise Rejected("creation_camera_opposites", words=shown(text)) from opposites
 
@@ -41,7 +44,8 @@ class CameraWords(FieldType):
         return {
             "type": "string",
             "description": "zoom in/out, pan left/right/up/down and diagonals (pan up-left), tilt up/down, "
-            "rotate cw/ccw, none; several joined by a comma; Chinese words for the same; or a JSON object of them",
+            "rotate cw/ccw, none; several joined by a comma or a space; left, up-left … alone are pans; Chinese words "
+            "for the same; or a JSON object of them",
         }
 
 
