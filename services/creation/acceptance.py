@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 from services.creation.engine_selection import choose_engine
 from services.creation.request import PICTURE, TEXT, CreationRequest
+from services.creation.tracking import check_paths
+from shared.contract.request import TaskRequest
 from shared.errors import Rejected
 from shared.media.media_info import MediaHeader, MediaKind
 from shared.settings import Settings
@@ -32,6 +34,13 @@ def check_source(headers: Mapping[str, MediaHeader], settings: Settings) -> None
         if header.kind == "video" and header.duration_seconds > settings.creation.max_seconds:
             limit = settings.creation.max_seconds
             raise Rejected("creation_video_too_long", seconds=header.duration_seconds, limit=limit)
+
+
+def check_paths_inside(request: TaskRequest, headers: Mapping[str, MediaHeader]) -> None:
+    """Raise Rejected for a drawn path that begins outside of its picture."""
+    if isinstance(request, CreationRequest) and request.tracking_points:
+        header = headers["image_url"]
+        check_paths("tracking_points", request.tracking_points, header.width, header.height)
 
 
 def new_seed() -> int:

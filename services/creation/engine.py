@@ -61,6 +61,11 @@ class Engine(Protocol):
     def from_picture(self, spec: ClipSpec, picture: Image, on_progress: OnProgress) -> Iterator[Image]:
         """Set a picture in motion."""
 
+    def from_paths(self, spec: ClipSpec, source: SourceFrames, on_progress: OnProgress) -> Iterator[Image]:
+        """Make a clip of a picture whose parts follow drawn paths, as `source` shows them; the first frame is the
+        picture.
+        """  # fmt: skip
+
     def from_video(self, spec: ClipSpec, source: SourceFrames, on_progress: OnProgress) -> Iterator[Image]:
         """Restyle a video."""
 

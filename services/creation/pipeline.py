@@ -5,6 +5,7 @@ from fractions import Fraction
 
 from services.creation.acceptance import new_seed
 from services.creation.aspect import fit_ratio, size_for
+from services.creation.dragged_frames import DraggedFrames
 from services.creation.engine import ClipSpec, Engine, frame_count
 from services.creation.model import EnginePool
 from services.creation.request import PICTURE, TEXT, CreationRequest
@@ -38,6 +39,9 @@ def create_video(job: Job, request: CreationRequest, pool: EnginePool) -> Result
         with job.input(request.image_url) as file:
             picture = read_picture(file)
         spec = _clip_spec(request, engine, seed, ratio=request.ratio or fit_ratio(picture.shape[1], picture.shape[0]))
+        if request.tracking_points:
+            moved = DraggedFrames(picture, request.tracking_points, spec)
+            return _publish(job, spec, engine, engine.from_paths(spec, moved, on_progress))
         return _publish(job, spec, engine, engine.from_picture(spec, picture, on_progress))
     with job.input(request.video_url) as file, open_video(file) as video:
         limit = job.settings.creation.max_seconds

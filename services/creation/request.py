@@ -7,10 +7,12 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any
 
+from pydantic import Field
 from pydantic.json_schema import JsonSchemaValue
 
 from services.creation.aspect import parse_ratio
 from services.creation.camera import Camera, OppositeCamera, UnknownCamera
+from services.creation.tracking import Paths, TrackingPoints
 from shared.contract.fields import Choice, FieldType, Integer, LocalPath, Text, UsedWhen
 from shared.contract.json_values import read_number, read_text, shown
 from shared.contract.request import TaskRequest
@@ -86,6 +88,12 @@ class CreationRequest(TaskRequest):
     aspect_ratio: Annotated[str, Ratio()] = ""
     seed: Annotated[int, Integer()] = 0
     video_style: Annotated[int, Choice(PLAIN, ANIME, PIXEL), UsedWhen("category", VIDEO)] = PLAIN
+    tracking_points: Annotated[
+        Paths,
+        TrackingPoints(),
+        UsedWhen("category", PICTURE),
+        Field(description="paths along which parts of the picture move", exclude_if=lambda paths: not paths),
+    ] = ()
 
     @classmethod
     def _given(cls, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,6 +120,11 @@ class CreationRequest(TaskRequest):
         return None if self.seed in {0, -1} else self.seed
 
     @property
+    def keeps_its_motion(self) -> bool:
+        """Whether the source or the drawn paths say what moves, and `movement` has nothing to say."""
+        return (self.category == VIDEO or bool(self.tracking_points)) and not self.camera
+
+    @property
     def camera_move(self) -> Camera:
         return Camera.parse(self.camera)
 
@@ -125,3 +138,22 @@ class CreationRequest(TaskRequest):
     def work(self, width: int, height: int, frame_rate: Fraction | None) -> Work:  # noqa: ARG002  # as others need it
         """Return what is read of a source's frame; how much is made of it is bounded by the clip's length."""
         return Work(frames=1, pixels=width * height)
+
+
+class TrackingRequest(TaskRequest):
+    """Move parts of a picture along drawn paths."""
+
+    image_url: Annotated[str, LocalPath()]
+    tracking_points: Annotated[Paths, TrackingPoints()]
+    fps: Annotated[int, Integer(low=8, high=24)] = 24
+    movement: Annotated[int, Integer(low=0, high=4)] = 1
+    camera: Annotated[str, CameraWords()] = ""
+    prompt_cn: Annotated[str, Text()] = ""
+    ng_prompt_cn: Annotated[str, Text()] = ""
+    guidance: Annotated[int, Integer(low=8, high=24)] = 12
+    aspect_ratio: Annotated[str, Ratio()] = ""
+    seed: Annotated[int, Integer()] = 0
+
+    def as_creation(self) -> CreationRequest:
+        """Return the same task as a creation from a picture."""
+        return CreationRequest.model_validate({"category": PICTURE, **self.model_dump(mode="json")})

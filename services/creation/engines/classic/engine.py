@@ -9,7 +9,7 @@ from services.creation.effects.viewport import Viewport, cover, trim
 from services.creation.engine import ClipSpec, OnProgress, SourceFrames, not_default
 from services.creation.engines.classic.anime import draw_anime
 from services.creation.engines.classic.clean import clean_up
-from services.creation.request import ANIME, PIXEL, VIDEO, CreationRequest
+from services.creation.request import ANIME, PIXEL, CreationRequest
 from shared.arrays import Image
 from shared.errors import JobFailed
 
@@ -29,8 +29,8 @@ class ClassicEngine:
 
     def ignored(self, request: CreationRequest) -> list[str]:
         fields = ["prompt_cn", "prompt_en", "ng_prompt_cn", "ng_prompt_en", "guidance"]
-        if request.category == VIDEO and not request.camera:
-            fields.append("movement")  # a video keeps its own motion
+        if request.keeps_its_motion:
+            fields.append("movement")
         return not_default(request, fields)
 
     def warm(self) -> None:
@@ -58,6 +58,10 @@ class ClassicEngine:
             samples = [cover(sample, spec.size) for sample in source.samples()]
             return pixelate(frames, choose_palette(samples, spec.seed))
         return clean_up(frames, spec.seed)
+
+    def from_paths(self, spec: ClipSpec, source: SourceFrames, on_progress: OnProgress) -> Iterator[Image]:  # noqa: ARG002  # likewise
+        """Show the moved parts as they are, and move the camera over them where one was asked."""
+        return _framed(source, spec)
 
 
 def _framed(source: SourceFrames, spec: ClipSpec) -> Iterator[Image]:

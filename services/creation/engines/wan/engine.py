@@ -22,7 +22,7 @@ from services.creation.engines.wan.generation_request import (
 from services.creation.engines.wan.memory_fallback import MemoryFallback
 from services.creation.engines.wan.prompts import negative_prompt, prompt
 from services.creation.engines.wan.windows import count_windows, in_windows, to_length
-from services.creation.request import ANIME, PIXEL, VIDEO, CreationRequest
+from services.creation.request import ANIME, PIXEL, CreationRequest
 from services.creation.source_frames import Interpolate, resample
 from shared.arrays import Image
 from shared.media.frame import Frame
@@ -50,8 +50,8 @@ class WanEngine:
 
     def ignored(self, request: CreationRequest) -> list[str]:
         fields = list(self._model.ignores)
-        if request.category == VIDEO and not request.camera:
-            fields.append("movement")  # a video keeps its own motion
+        if request.keeps_its_motion:
+            fields.append("movement")
         return not_default(request, fields)
 
     def warm(self) -> None:
@@ -90,6 +90,10 @@ class WanEngine:
         if spec.camera:  # the source's own camera controlled the model: the asked move is added to it
             images = warp(images, camera_path(spec.camera, spec.movement, spec.seed, spec.frame_count), spec.size)
         yield from _pixelated(images, source, spec) if spec.style == PIXEL else images
+
+    def from_paths(self, spec: ClipSpec, source: SourceFrames, on_progress: OnProgress) -> Iterator[Image]:
+        """Redraw the moved picture as a video whose first frame is kept: the model makes it look like real motion."""
+        return self.from_video(spec, source, on_progress)
 
     @staticmethod
     def _first_colours(spec: ClipSpec, frames: Sequence[Image]) -> Sequence[Image]:
