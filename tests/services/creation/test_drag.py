@@ -37,7 +37,7 @@ def red_at(picture: Image) -> tuple[float, float, int]:
     return float(columns.mean()), float(rows.mean()), int(red.sum())
 
 
-def flow(before: Image, after: Image, points: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> np.ndarray:  # type: ignore[type-arg]
+def flow(before: Image, after: Image, points: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> np.ndarray:
     grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (before, after)]
     there, found, _ = cv2.calcOpticalFlowPyrLK(grey[0], grey[1], points, points.copy(), winSize=(31, 31), maxLevel=4)
     assert found.all()
