@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping
 
-from services.creation.engine_selection import choose_engine
+from services.creation.engine_selection import check_length, choose_engine
 from services.creation.request import PICTURE, TEXT, CreationRequest
 from services.creation.tracking import check_paths
 from shared.contract.request import TaskRequest
@@ -19,7 +19,7 @@ def inputs(request: CreationRequest, settings: Settings) -> Mapping[str, MediaKi
 
     Raises Rejected where no engine can make the clip.
     """
-    choose_engine(request.category, settings)
+    check_length(request, choose_engine(request.category, settings), settings)
     if request.category == TEXT:
         return {}
     return {"image_url": "image"} if request.category == PICTURE else {"video_url": "video"}

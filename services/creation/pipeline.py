@@ -19,11 +19,9 @@ from shared.media.image import read_picture
 from shared.media.provenance import Label
 from shared.pipeline.job import Job, Result
 
-CLIP_SECONDS = 3
-
 
 def create_video(job: Job, request: CreationRequest, pool: EnginePool) -> Result:
-    """Make the clip and publish it. A text's or a picture's lasts three seconds, a video's as long as the video."""
+    """Make the clip and publish it. A text's or a picture's lasts as long as asked, a video's as long as the video."""
     engine = pool.engine(request.category)
     seed = request.fixed_seed or job.context.get("seed") or new_seed()
     job.details |= {"engine": engine.name, "seed": seed, "ignored_fields": engine.ignored(request)}
@@ -58,12 +56,12 @@ def create_video(job: Job, request: CreationRequest, pool: EnginePool) -> Result
 
 
 def _clip_spec(
-    request: CreationRequest, engine: Engine, seed: int, *, ratio: Fraction, duration_seconds: float = CLIP_SECONDS
+    request: CreationRequest, engine: Engine, seed: int, *, ratio: Fraction, duration_seconds: float | None = None
 ) -> ClipSpec:
     return ClipSpec(
         size=size_for(ratio, engine.area),
         frame_rate=request.fps,
-        frame_count=frame_count(duration_seconds, request.fps),
+        frame_count=frame_count(request.duration if duration_seconds is None else duration_seconds, request.fps),
         seed=seed,
         movement=request.movement,
         camera=request.camera_move,

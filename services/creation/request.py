@@ -13,13 +13,15 @@ from pydantic.json_schema import JsonSchemaValue
 from services.creation.aspect import parse_ratio
 from services.creation.camera import Camera, OppositeCamera, UnknownCamera
 from services.creation.tracking import Paths, TrackingPoints
-from shared.contract.fields import Choice, FieldType, Integer, LocalPath, Text, UsedWhen
+from shared.contract.fields import Choice, FieldType, Integer, LocalPath, Number, Text, UsedWhen
 from shared.contract.json_values import read_number, read_text, shown
 from shared.contract.request import TaskRequest
 from shared.errors import Rejected
 from shared.pipeline.work import Work
 
 TEXT, PICTURE, VIDEO = 1, 2, 3  # values of `category`: what a clip is made from
+CLIP_SECONDS = 3.0  # of a text or a picture, where nothing else is asked
+SECONDS = 1, 10  # that may be asked
 PLAIN, ANIME, PIXEL = 0, 1, 2  # values of `video_style`
 
 
@@ -88,6 +90,12 @@ class CreationRequest(TaskRequest):
     aspect_ratio: Annotated[str, Ratio()] = ""
     seed: Annotated[int, Integer()] = 0
     video_style: Annotated[int, Choice(PLAIN, ANIME, PIXEL), UsedWhen("category", VIDEO)] = PLAIN
+    duration: Annotated[
+        float,
+        Number(*SECONDS),
+        UsedWhen("category", TEXT, PICTURE),
+        Field(description="seconds of the clip", exclude_if=lambda seconds: seconds == CLIP_SECONDS),
+    ] = CLIP_SECONDS
     tracking_points: Annotated[
         Paths,
         TrackingPoints(),
@@ -148,6 +156,7 @@ class TrackingRequest(TaskRequest):
     fps: Annotated[int, Integer(low=8, high=24)] = 24
     movement: Annotated[int, Integer(low=0, high=4)] = 1
     camera: Annotated[str, CameraWords()] = ""
+    duration: Annotated[float, Number(*SECONDS)] = CLIP_SECONDS
     prompt_cn: Annotated[str, Text()] = ""
     ng_prompt_cn: Annotated[str, Text()] = ""
     guidance: Annotated[int, Integer(low=8, high=24)] = 12

@@ -1,7 +1,7 @@
-"""Whole models from ModelScope, which has Wan's repositories under the same names and is near where Chinese servers are.
+"""Whole models from ModelScope, which is near where Chinese servers are.
 
-Its list of files names the sha256 of each. The catalogue's commits are those of another hub, so they pin nothing here: the
-newest commit of `master` is taken, and written into the stored model. Two addresses are used:
+Its list of files names the sha256 of each. The catalogue's commits are those of another hub, so they pin nothing here:
+the newest commit of `master` is taken, and written into the stored model. Two addresses are used:
 `/api/v1/models/NAME/repo/files` and `/api/v1/models/NAME/repo`.
 """
 
@@ -25,9 +25,7 @@ BRANCH = "master"
 def is_modelscope(url: str) -> bool:
     """Whether a hub's URL is ModelScope's, or names a server with its API as `modelscope+https://…`."""
     host = urlsplit(url).hostname or ""
-    return (
-        url == "modelscope" or url.startswith(PREFIX) or host in HOSTS or host.endswith(tuple(f".{h}" for h in HOSTS))
-    )
+    return url == "modelscope" or url.startswith(PREFIX) or host.removeprefix("www.") in HOSTS
 
 
 class ModelScope:

@@ -288,3 +288,7 @@ def test_a_camera_moves_over_a_picture_whose_parts_move(create: Create, picture:
     made = create(category=2, image_url=str(picture), fps=8, tracking_points=points, camera="zoom in", movement=3)
     assert made.details["ignored_fields"] == []
     assert len(made.frames) == 24
+
+
+def test_a_clip_lasts_as_long_as_asked(create: Create, picture: Path) -> None:
+    assert len(create(category=2, image_url=str(picture), fps=8, duration=1.5).frames) == 12

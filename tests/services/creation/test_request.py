@@ -233,3 +233,13 @@ def test_a_request_survives_the_queue() -> None:
     request = read(VIDEO, category="3", camera="推近，左上移", aspect_ratio=" 4：3 ", seed="-5", video_style=2)
     assert CreationRequest.model_validate(request.model_dump(mode="json")) == request
     assert request.camera_move == Camera(zoom=1, pan_x=-1, pan_y=1)
+
+
+def test_a_duration_is_from_1_to_10_seconds_and_3_without_one() -> None:
+    assert read(TEXT).duration == read(PICTURE, duration=0).duration == 3
+    assert read(PICTURE, duration="7.5").duration == 7.5
+    assert read(VIDEO, duration=99).duration == 3
+    assert "duration must be a number from 1 to 10" in refusal(PICTURE, duration=11)
+    assert "duration" not in read(PICTURE).model_dump(mode="json")
+    request = read(PICTURE, duration=5)
+    assert CreationRequest.model_validate(request.model_dump(mode="json")) == request

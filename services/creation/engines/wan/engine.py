@@ -16,6 +16,7 @@ from services.creation.engines.wan.generation_request import (
     FRAME_RATE,
     Control,
     GenerationRequest,
+    longest_run,
     model_guidance,
     native_length,
 )
@@ -25,6 +26,7 @@ from services.creation.engines.wan.windows import count_windows, in_windows, to_
 from services.creation.request import ANIME, PIXEL, CreationRequest
 from services.creation.source_frames import Interpolate, resample
 from shared.arrays import Image
+from shared.errors import JobFailed
 from shared.media.frame import Frame
 
 MOTION_STRENGTH = (0.85, 1.0, 1.1, 1.2, 1.3)  # by `movement`: how far what follows a picture may depart from it
@@ -59,11 +61,13 @@ class WanEngine:
         self._model.warm()
 
     def from_text(self, spec: ClipSpec, on_progress: OnProgress) -> Iterator[Image]:
+        self._check_length(spec)
         frames = self._model(self._request(spec, None), _scaled(on_progress))
         yield from self._finished(frames, spec)
 
     def from_picture(self, spec: ClipSpec, picture: Image, on_progress: OnProgress) -> Iterator[Image]:
         """Begin with the picture and let the model continue."""
+        self._check_length(spec)
         length = native_length(spec.frame_count, spec.frame_rate)
         control_frames = (cover(picture, spec.size), *[None] * (length - 1))
         control = Control(control_frames, kept=1, motion_strength=MOTION_STRENGTH[spec.movement])
@@ -93,12 +97,19 @@ class WanEngine:
 
     def from_paths(self, spec: ClipSpec, source: SourceFrames, on_progress: OnProgress) -> Iterator[Image]:
         """Redraw the moved picture as a video whose first frame is kept: the model makes it look like real motion."""
-        return self.from_video(spec, source, on_progress)
+        yield from islice(self.from_video(spec, source, on_progress), spec.frame_count)
 
     @staticmethod
     def _first_colours(spec: ClipSpec, frames: Sequence[Image]) -> Sequence[Image]:
         """Keep the first frame, and with it the colours, where neither a prompt nor a style asks for others."""
         return [] if spec.prompt or spec.style == ANIME else frames[:1]
+
+    def _check_length(self, spec: ClipSpec) -> None:
+        """Raise JobFailed for a clip that is longer than a run under the present plan."""
+        longest = longest_run(self._model.window, spec.frame_count, spec.frame_rate)
+        if longest is not None:
+            seconds = spec.frame_count / spec.frame_rate
+            raise JobFailed("creation_too_long_a_run", plan=self._model.details["plan"], limit=longest, seconds=seconds)
 
     def _request(self, spec: ClipSpec, control: Control | None, *, movement: bool = True) -> GenerationRequest:
         """Translate a spec into the model's terms; without `movement` the prompt does not mention it."""

@@ -62,6 +62,11 @@ def native_length(frame_count: int, frame_rate: int) -> int:
     return whole_groups(math.ceil(Fraction(frame_count * FRAME_RATE, frame_rate)))
 
 
+def longest_run(window: int, frame_count: int, frame_rate: int) -> float | None:
+    """Return the seconds of a run of `window` frames where `frame_count` at `frame_rate` are more; otherwise None."""
+    return (window - 1) / FRAME_RATE if native_length(frame_count, frame_rate) > window else None
+
+
 def model_guidance(guidance: int, optimum: float) -> float:
     """Map the contract's 8-24 to a model's scale: 8 is 0.6 of its optimum, 12 the optimum, 24 1.5 of it."""
     if guidance <= 12:  # noqa: PLR2004  # the contract's default

@@ -278,3 +278,20 @@ def test_another_error_is_no_lack_of_memory() -> None:
     with pytest.raises(RuntimeError, match="shapes differ"):
         model(REQUEST, lambda _progress: None)
     assert loaded == ["speed"]
+
+
+def test_a_clip_longer_than_the_present_plan_makes_fails_with_its_limit(harness: Harness) -> None:
+    with pytest.raises(JobFailed, match=r"4 s are more than the 3 s"):
+        list(harness.engine.from_text(replace(SPEC, frame_count=4 * SPEC.frame_rate), harness.reported.append))
+
+
+def test_drawn_paths_are_a_video_whose_first_frame_is_kept(harness: Harness) -> None:
+    moved = [scene() for _ in range(49)]
+    spec = replace(SPEC, prompt="")
+    assert (
+        len(list(harness.engine.from_paths(spec, FramesInMemory(moved), harness.reported.append))) == SPEC.frame_count
+    )
+    (request,) = harness.double.requests
+    assert request.control
+    assert request.control.kept == 1
+    assert len(request.control.control_frames) == 49
