@@ -19,9 +19,14 @@ def inputs(request: CreationRequest, settings: Settings) -> Mapping[str, MediaKi
 
     Raises Rejected where no engine can make the clip.
     """
-    check_length(request, choose_engine(request.category, settings), settings)
+    choice = choose_engine(request.category, settings)
+    check_length(request, choice, settings)
     if request.category == TEXT:
         return {}
+    if request.last_image_url:
+        if choice.engine == "classic" or request.tracking_points:
+            raise Rejected("creation_last_image_refused")
+        return {"image_url": "image", "last_image_url": "image"}
     return {"image_url": "image"} if request.category == PICTURE else {"video_url": "video"}
 
 

@@ -40,7 +40,11 @@ def create_video(job: Job, request: CreationRequest, pool: EnginePool) -> Result
         if request.tracking_points:
             moved = DraggedFrames(picture, request.tracking_points, spec)
             return _publish(job, spec, engine, engine.from_paths(spec, moved, on_progress))
-        return _publish(job, spec, engine, engine.from_picture(spec, picture, on_progress))
+        last = None
+        if request.last_image_url:
+            with job.input(request.last_image_url) as file:
+                last = read_picture(file)
+        return _publish(job, spec, engine, engine.from_picture(spec, picture, on_progress, last))
     with job.input(request.video_url) as file, open_video(file) as video:
         limit = job.settings.creation.max_seconds
         ratio = request.ratio or fit_ratio(*_display_size(video))

@@ -90,6 +90,12 @@ class CreationRequest(TaskRequest):
     aspect_ratio: Annotated[str, Ratio()] = ""
     seed: Annotated[int, Integer()] = 0
     video_style: Annotated[int, Choice(PLAIN, ANIME, PIXEL), UsedWhen("category", VIDEO)] = PLAIN
+    last_image_url: Annotated[
+        str,
+        LocalPath(),
+        UsedWhen("category", PICTURE),
+        Field(description="the picture that the clip ends with", exclude_if=lambda path: not path),
+    ] = ""
     duration: Annotated[
         float,
         Number(*SECONDS),

@@ -39,8 +39,16 @@ class ClassicEngine:
     def from_text(self, spec: ClipSpec, on_progress: OnProgress) -> Iterator[Image]:  # noqa: ARG002  # the protocol's
         raise JobFailed("creation_classic_text")
 
-    def from_picture(self, spec: ClipSpec, picture: Image, on_progress: OnProgress) -> Iterator[Image]:  # noqa: ARG002  # likewise
+    def from_picture(
+        self,
+        spec: ClipSpec,
+        picture: Image,
+        on_progress: OnProgress,  # noqa: ARG002  # likewise
+        last: Image | None = None,
+    ) -> Iterator[Image]:
         """Move the asked way over the picture, or drift a little where no camera was asked."""
+        if last is not None:
+            raise JobFailed("creation_last_image_refused")
         picture = trim(picture, spec.size)
         motion = (spec.movement, spec.seed, spec.frame_count)
         path = camera_path(spec.camera, *motion) if spec.camera else drift_path(*motion)

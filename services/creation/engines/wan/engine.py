@@ -65,12 +65,19 @@ class WanEngine:
         frames = self._model(self._request(spec, None), _scaled(on_progress))
         yield from self._finished(frames, spec)
 
-    def from_picture(self, spec: ClipSpec, picture: Image, on_progress: OnProgress) -> Iterator[Image]:
-        """Begin with the picture and let the model continue."""
+    def from_picture(
+        self, spec: ClipSpec, picture: Image, on_progress: OnProgress, last: Image | None = None
+    ) -> Iterator[Image]:
+        """Begin with the picture, let the model continue, and end with `last` where it is given."""
         self._check_length(spec)
         length = native_length(spec.frame_count, spec.frame_rate)
-        control_frames = (cover(picture, spec.size), *[None] * (length - 1))
-        control = Control(control_frames, kept=1, motion_strength=MOTION_STRENGTH[spec.movement])
+        control_frames = [cover(picture, spec.size), *[None] * (length - 1)]
+        strength, at_end = MOTION_STRENGTH[spec.movement], 0
+        if last is not None:  # both ends are given: how far the clip departs from the first is not free any more
+            at_end = length - (spec.frame_count - 1) * FRAME_RATE // spec.frame_rate  # frames that the last one shows
+            control_frames[-at_end:] = [cover(last, spec.size)] * at_end
+            strength = 1.0
+        control = Control(tuple(control_frames), kept=1, kept_at_end=at_end, motion_strength=strength)
         frames = self._model(self._request(spec, control), _scaled(on_progress))
         yield from self._finished(frames, spec)
 

@@ -18,6 +18,7 @@ class Control:
 
     control_frames: tuple[Image | None, ...]
     kept: int = 0  # how many of the first frames are kept as they are; the others are imitated
+    kept_at_end: int = 0  # how many of the last frames are
     motion_strength: float = 1.0  # how far the model may depart from a kept picture; 1 is the model's own
 
 

@@ -145,3 +145,13 @@ def test_a_draft_of_more_than_three_seconds_is_refused(plain: str) -> None:
     inputs(CreationRequest.model_validate(body), settings)
     with pytest.raises(Rejected, match=r"more than the 3 s.*plan draft"):
         inputs(CreationRequest.model_validate(body | {"duration": 4}), settings)
+
+
+def test_a_last_picture_needs_a_generative_model(vace: str) -> None:
+    body = {"task_id": 1, "dist_dir": "/out", "category": PICTURE, "image_url": "/a.png", "last_image_url": "/b.png"}
+    request = CreationRequest.model_validate(body)
+    wanted = {"image_url": "image", "last_image_url": "image"}
+    assert inputs(request, Settings(creation=CreationSettings(model=vace))) == wanted
+    with pytest.raises(Rejected, match="last_image_url needs a generative model"):
+        inputs(request, Settings(creation=CreationSettings(engine="classic")))
+    assert "last_image_url" not in CreationRequest.model_validate(body | {"last_image_url": ""}).model_dump()
