@@ -3,8 +3,10 @@
 import secrets
 from collections.abc import Mapping
 
-from services.creation.engine_selection import choose_engine
+from services.creation.engine_selection import check_length, choose_engine
 from services.creation.request import PICTURE, TEXT, CreationRequest
+from services.creation.tracking import check_paths
+from shared.contract.request import TaskRequest
 from shared.errors import Rejected
 from shared.media.media_info import MediaHeader, MediaKind
 from shared.settings import Settings
@@ -17,9 +19,14 @@ def inputs(request: CreationRequest, settings: Settings) -> Mapping[str, MediaKi
 
     Raises Rejected where no engine can make the clip.
     """
-    choose_engine(request.category, settings)
+    choice = choose_engine(request.category, settings)
+    check_length(request, choice, settings)
     if request.category == TEXT:
         return {}
+    if request.last_image_url:
+        if choice.engine == "classic" or request.tracking_points:
+            raise Rejected("creation_last_image_refused")
+        return {"image_url": "image", "last_image_url": "image"}
     return {"image_url": "image"} if request.category == PICTURE else {"video_url": "video"}
 
 
@@ -32,6 +39,13 @@ def check_source(headers: Mapping[str, MediaHeader], settings: Settings) -> None
         if header.kind == "video" and header.duration_seconds > settings.creation.max_seconds:
             limit = settings.creation.max_seconds
             raise Rejected("creation_video_too_long", seconds=header.duration_seconds, limit=limit)
+
+
+def check_paths_inside(request: TaskRequest, headers: Mapping[str, MediaHeader]) -> None:
+    """Raise Rejected for a drawn path that begins outside of its picture."""
+    if isinstance(request, CreationRequest) and request.tracking_points:
+        header = headers["image_url"]
+        check_paths("tracking_points", request.tracking_points, header.width, header.height)
 
 
 def new_seed() -> int:

@@ -8,15 +8,19 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from itertools import product
 from typing import Any, Self
 
-SEPARATORS = re.compile("[,、+]")  # after NFKC, which turns `，` into `,` and `＋` into `+`
-CHINESE_SUBJECTS = ("镜头", "相机", "摄像机", "摄影机", "画面")
+from services.creation.camera_words import is_still, motions, nearest
+
+SEPARATORS = re.compile("[,;、+]")  # after NFKC, which turns `，` into `,`, `；` into `;` and `＋` into `+`
 
 
 class UnknownCamera(ValueError):
-    """A word that names no camera motion."""
+    """A word that names no camera motion; `nearest` names those that come closest to it, empty where none does."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__(word)
+        self.nearest = nearest(word)
 
 
 class OppositeCamera(ValueError):
@@ -52,10 +56,10 @@ class Camera:
         """Read one or several motions, or a JSON object of them. Raises UnknownCamera, OppositeCamera."""
         axes = {axis.name: 0 for axis in fields(cls)}
         for phrase in _phrases(unicodedata.normalize("NFKC", text).casefold()):
-            motion = _VOCABULARY.get(_compact(phrase))
-            if motion is None:
+            found = motions(phrase)
+            if found is None:
                 raise UnknownCamera(phrase.strip())
-            for axis, direction in motion.items():
+            for axis, direction in found:
                 if axes[axis] == -direction:
                     raise OppositeCamera(text)
                 axes[axis] = direction
@@ -71,77 +75,14 @@ def _phrases(text: str) -> Iterator[str]:
 
 def _object_phrases(text: str) -> Iterator[str]:
     try:
-        motions: dict[str, Any] = json.loads(text)
+        asked: dict[str, Any] = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UnknownCamera(text) from error
-    for verb, direction in motions.items():
-        if direction is None or direction == "" or _compact(str(direction)) in _STILL:
+    for verb, direction in asked.items():
+        if direction is None or direction == "" or is_still(str(direction)):
             continue
         yield f"{verb} {direction}"
 
 
-def _compact(phrase: str) -> str:
-    """Drop spaces, hyphens and the subject of a Chinese phrase, which callers write in many ways."""
-    word = "".join(c for c in phrase if c.isalnum())
-    for subject in CHINESE_SUBJECTS:
-        word = word.removeprefix(subject)
-    return word or phrase.strip()
-
-
 def _sideways(direction: int) -> str | None:
     return {1: "right", -1: "left"}.get(direction)
-
-
-_STILL = ("none", "static", "fixed", "still", "无", "没有", "固定", "静止", "不动", "固定镜头", "静止镜头")
-
-# The English words of the contract, and those that Chinese film makers use for the same motions.
-_ZOOM = {
-    1: ("zoom in", "推", "推近", "推进", "推镜头", "拉近", "放大", "变焦推进", "向前", "前推", "缩放放大"),
-    -1: ("zoom out", "拉", "拉远", "拉镜头", "推远", "缩小", "变焦拉远", "向后", "后拉", "缩放缩小"),
-}
-_TILT = {
-    1: ("tilt up", "上摇", "向上摇", "上仰", "仰", "仰拍", "向上倾斜", "上倾", "向上仰", "倾斜向上"),
-    -1: ("tilt down", "下摇", "向下摇", "下俯", "俯", "俯拍", "向下倾斜", "下倾", "向下俯", "倾斜向下"),
-}
-_ROTATE = {
-    1: ("rotate cw", "rotate clockwise", "顺时针", "顺时针旋转", "旋转顺时针", "顺时针转"),
-    -1: (
-        "rotate ccw",
-        "rotate counterclockwise",
-        "rotate anticlockwise",
-        "逆时针",
-        "逆时针旋转",
-        "旋转逆时针",
-        "逆时针转",
-    ),
-}
-_ENGLISH_X, _ENGLISH_Y = {-1: "left", 1: "right"}, {1: "up", -1: "down"}
-_CHINESE_X, _CHINESE_Y = {-1: "左", 1: "右"}, {1: "上", -1: "下"}
-_CHINESE_PAN = ("{}移", "{}移动", "向{}", "向{}移", "向{}移动", "向{}平移", "{}平移", "平移向{}", "往{}", "往{}移")
-_CHINESE_TURN = ("{}摇", "向{}摇", "向{}转")  # 摇 is a pan sideways and a tilt upright
-
-
-def _vocabulary() -> dict[str, dict[str, int]]:
-    words: dict[str, dict[str, int]] = {_compact(word): {} for word in _STILL}
-    for axis, directions in (("zoom", _ZOOM), ("tilt", _TILT), ("rotate", _ROTATE)):
-        for direction, names in directions.items():
-            words |= {_compact(name): {axis: direction} for name in names}
-    for x, y in product((-1, 0, 1), repeat=2):
-        motion = {axis: direction for axis, direction in (("pan_x", x), ("pan_y", y)) if direction}
-        if motion:
-            words |= dict.fromkeys(_pan_words(x, y), motion)
-    return words
-
-
-def _pan_words(x: int, y: int) -> Iterator[str]:
-    """Yield the compact words for a pan; a diagonal may name its directions in either order."""
-    sideways, upright = _ENGLISH_X.get(x, ""), _ENGLISH_Y.get(y, "")
-    yield from ("pan" + upright + sideways, "pan" + sideways + upright)
-    left_right, up_down = _CHINESE_X.get(x, ""), _CHINESE_Y.get(y, "")
-    for direction in (left_right + up_down, up_down + left_right):
-        yield from (pattern.format(direction) for pattern in _CHINESE_PAN)
-        if x:
-            yield from (pattern.format(direction) for pattern in _CHINESE_TURN)
-
-
-_VOCABULARY = _vocabulary()

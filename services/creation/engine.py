@@ -80,8 +80,15 @@ class Engine(Protocol):
     def from_text(self, spec: ClipSpec, on_progress: OnProgress) -> Iterator[Image]:
         """Make a clip of a prompt. Raises JobFailed where the engine cannot."""
 
-    def from_picture(self, spec: ClipSpec, picture: Image, on_progress: OnProgress) -> Iterator[Image]:
-        """Set a picture in motion."""
+    def from_picture(
+        self, spec: ClipSpec, picture: Image, on_progress: OnProgress, last: Image | None = None
+    ) -> Iterator[Image]:
+        """Set a picture in motion; end with `last` where it is given. Raises JobFailed where the engine cannot."""
+
+    def from_paths(self, spec: ClipSpec, source: SourceFrames, on_progress: OnProgress) -> Iterator[Image]:
+        """Make a clip of a picture whose parts follow drawn paths, as `source` shows them; the first frame is the
+        picture.
+        """  # fmt: skip
 
     def windows(self, spec: ClipSpec) -> Windows | None:
         """Return in which windows a video is made, the longest of them that can be; None: frame by frame."""

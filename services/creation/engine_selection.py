@@ -6,8 +6,11 @@ The HTTP face asks before it accepts, the runner before it loads; both get the s
 from dataclasses import dataclass
 from typing import Literal
 
+from services.creation.engine import frame_count
 from services.creation.engines.wan.checkpoints import PLAIN, VACE, Checkpoint, find
-from services.creation.request import TEXT
+from services.creation.engines.wan.generation_request import longest_run
+from services.creation.engines.wan.plans import PLANS
+from services.creation.request import TEXT, VIDEO, CreationRequest
 from shared import weights
 from shared.errors import Rejected
 from shared.gpu import uses_gpu
@@ -42,6 +45,20 @@ def choose_engine(category: int, settings: Settings) -> EngineChoice:
     if settings.creation.engine == "wan" and settings.creation.plan != "draft":
         raise _missing_model("creation_no_model", settings)
     return CLASSIC
+
+
+def check_length(request: CreationRequest, choice: EngineChoice, settings: Settings) -> None:
+    """Raise Rejected for a clip that is longer than one run of the chosen model; drawn paths are made in several.
+
+    Which plan `auto` becomes depends on the memory that is free when the model is loaded; here it is the longest.
+    """
+    if choice.engine == "classic" or request.category == VIDEO or request.tracking_points:
+        return
+    name = "draft" if choice.engine == "draft" else settings.creation.plan
+    plan = PLANS["speed"] if name == "auto" else PLANS[name]
+    longest = longest_run(plan.window, frame_count(request.duration, request.fps), request.fps)
+    if longest is not None:
+        raise Rejected("creation_too_long_a_run", plan=plan.name, limit=longest, seconds=request.duration)
 
 
 def _may_draft(category: int, settings: Settings) -> bool:

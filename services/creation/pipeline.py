@@ -6,6 +6,7 @@ from functools import partial
 
 from services.creation.acceptance import new_seed
 from services.creation.aspect import fit_ratio, size_for
+from services.creation.dragged_frames import DraggedFrames
 from services.creation.engine import ClipSpec, Engine, frame_count
 from services.creation.model import EnginePool
 from services.creation.redrawing import Redrawing
@@ -19,11 +20,9 @@ from shared.media.provenance import Label
 from shared.pipeline.job import Job, Result
 from shared.pipeline.video import make_video
 
-CLIP_SECONDS = 3
-
 
 def create_video(job: Job, request: CreationRequest, pool: EnginePool) -> Result:
-    """Make the clip and publish it. A text's or a picture's lasts three seconds, a video's as long as the video."""
+    """Make the clip and publish it. A text's or a picture's lasts as long as asked, a video's as long as the video."""
     engine = pool.engine(request.category)
     seed = request.fixed_seed or job.context.get("seed") or new_seed()
     job.details |= {"engine": engine.name, "seed": seed, "ignored_fields": engine.ignored(request)}
@@ -39,7 +38,14 @@ def create_video(job: Job, request: CreationRequest, pool: EnginePool) -> Result
         with job.input(request.image_url) as file:
             picture = read_picture(file)
         spec = _clip_spec(request, engine, seed, ratio=request.ratio or fit_ratio(picture.shape[1], picture.shape[0]))
-        return _publish(job, spec, engine, engine.from_picture(spec, picture, on_progress))
+        if request.tracking_points:
+            moved = DraggedFrames(picture, request.tracking_points, spec)
+            return _publish(job, spec, engine, engine.from_paths(spec, moved, on_progress))
+        last = None
+        if request.last_image_url:
+            with job.input(request.last_image_url) as file:
+                last = read_picture(file)
+        return _publish(job, spec, engine, engine.from_picture(spec, picture, on_progress, last))
     with job.input(request.video_url) as file, open_video(file) as video, job.output(".mp4") as target:
         limit = job.settings.creation.max_seconds
         ratio = request.ratio or fit_ratio(*_display_size(video))
@@ -53,12 +59,12 @@ def create_video(job: Job, request: CreationRequest, pool: EnginePool) -> Result
 
 
 def _clip_spec(
-    request: CreationRequest, engine: Engine, seed: int, *, ratio: Fraction, duration_seconds: float = CLIP_SECONDS
+    request: CreationRequest, engine: Engine, seed: int, *, ratio: Fraction, duration_seconds: float | None = None
 ) -> ClipSpec:
     return ClipSpec(
         size=size_for(ratio, engine.area),
         frame_rate=request.fps,
-        frame_count=frame_count(duration_seconds, request.fps),
+        frame_count=frame_count(request.duration if duration_seconds is None else duration_seconds, request.fps),
         seed=seed,
         movement=request.movement,
         camera=request.camera_move,

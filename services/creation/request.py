@@ -7,17 +7,21 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any
 
+from pydantic import Field
 from pydantic.json_schema import JsonSchemaValue
 
 from services.creation.aspect import parse_ratio
 from services.creation.camera import Camera, OppositeCamera, UnknownCamera
-from shared.contract.fields import Choice, FieldType, Integer, LocalPath, Text, UsedWhen
+from services.creation.tracking import Paths, TrackingPoints
+from shared.contract.fields import Choice, FieldType, Integer, LocalPath, Number, Text, UsedWhen
 from shared.contract.json_values import read_number, read_text, shown
 from shared.contract.request import TaskRequest
 from shared.errors import Rejected
 from shared.pipeline.work import Work
 
 TEXT, PICTURE, VIDEO = 1, 2, 3  # values of `category`: what a clip is made from
+CLIP_SECONDS = 3.0  # of a text or a picture, where nothing else is asked
+SECONDS = 1, 10  # that may be asked
 PLAIN, ANIME, PIXEL = 0, 1, 2  # values of `video_style`
 
 
@@ -30,7 +34,10 @@ class CameraWords(FieldType):
         try:
             return str(Camera.parse(text))
         except UnknownCamera as unknown:
-            raise Rejected("creation_camera_unknown", word=shown(str(unknown))) from unknown
+            word = shown(str(unknown))
+            if unknown.nearest:
+                raise Rejected("creation_camera_nearest", word=word, nearest=unknown.nearest) from unknown
+            raise Rejected("creation_camera_unknown", word=word) from unknown
         except OppositeCamera as opposites:
             raise Rejected("creation_camera_opposites", words=shown(text)) from opposites
 
@@ -41,7 +48,8 @@ class CameraWords(FieldType):
         return {
             "type": "string",
             "description": "zoom in/out, pan left/right/up/down and diagonals (pan up-left), tilt up/down, "
-            "rotate cw/ccw, none; several joined by a comma; Chinese words for the same; or a JSON object of them",
+            "rotate cw/ccw, none; several joined by a comma or a space; left, up-left … alone are pans; Chinese words "
+            "for the same; or a JSON object of them",
         }
 
 
@@ -82,6 +90,24 @@ class CreationRequest(TaskRequest):
     aspect_ratio: Annotated[str, Ratio()] = ""
     seed: Annotated[int, Integer()] = 0
     video_style: Annotated[int, Choice(PLAIN, ANIME, PIXEL), UsedWhen("category", VIDEO)] = PLAIN
+    last_image_url: Annotated[
+        str,
+        LocalPath(),
+        UsedWhen("category", PICTURE),
+        Field(description="the picture that the clip ends with", exclude_if=lambda path: not path),
+    ] = ""
+    duration: Annotated[
+        float,
+        Number(*SECONDS),
+        UsedWhen("category", TEXT, PICTURE),
+        Field(description="seconds of the clip", exclude_if=lambda seconds: seconds == CLIP_SECONDS),
+    ] = CLIP_SECONDS
+    tracking_points: Annotated[
+        Paths,
+        TrackingPoints(),
+        UsedWhen("category", PICTURE),
+        Field(description="paths along which parts of the picture move", exclude_if=lambda paths: not paths),
+    ] = ()
 
     @classmethod
     def _given(cls, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,6 +134,11 @@ class CreationRequest(TaskRequest):
         return None if self.seed in {0, -1} else self.seed
 
     @property
+    def keeps_its_motion(self) -> bool:
+        """Whether the source or the drawn paths say what moves, and `movement` has nothing to say."""
+        return (self.category == VIDEO or bool(self.tracking_points)) and not self.camera
+
+    @property
     def camera_move(self) -> Camera:
         return Camera.parse(self.camera)
 
@@ -121,3 +152,23 @@ class CreationRequest(TaskRequest):
     def work(self, width: int, height: int, frame_rate: Fraction | None) -> Work:  # noqa: ARG002  # as others need it
         """Return what is read of a source's frame; how much is made of it is bounded by the clip's length."""
         return Work(frames=1, pixels=width * height)
+
+
+class TrackingRequest(TaskRequest):
+    """Move parts of a picture along drawn paths."""
+
+    image_url: Annotated[str, LocalPath()]
+    tracking_points: Annotated[Paths, TrackingPoints()]
+    fps: Annotated[int, Integer(low=8, high=24)] = 24
+    movement: Annotated[int, Integer(low=0, high=4)] = 1
+    camera: Annotated[str, CameraWords()] = ""
+    duration: Annotated[float, Number(*SECONDS)] = CLIP_SECONDS
+    prompt_cn: Annotated[str, Text()] = ""
+    ng_prompt_cn: Annotated[str, Text()] = ""
+    guidance: Annotated[int, Integer(low=8, high=24)] = 12
+    aspect_ratio: Annotated[str, Ratio()] = ""
+    seed: Annotated[int, Integer()] = 0
+
+    def as_creation(self) -> CreationRequest:
+        """Return the same task as a creation from a picture."""
+        return CreationRequest.model_validate({"category": PICTURE, **self.model_dump(mode="json")})

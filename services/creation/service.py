@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import bentoml
 
-from services.creation.acceptance import check_source, inputs, new_seed
-from services.creation.request import CreationRequest
+from services.creation.acceptance import check_paths_inside, check_source, inputs, new_seed
+from services.creation.request import CreationRequest, TrackingRequest
 from shared.contract.messages import Answer
 from shared.http.bentoml_service import ContractService
 from shared.http.deployment_needs import needs_of_a_service
@@ -52,9 +52,18 @@ class Creation:
     @bentoml.api(route="/api/ai/creation")
     async def submit(self, request: CreationRequest, /) -> Answer:
         """Accept a clip to be made."""
+        return await self._accept(request)
+
+    @bentoml.api(route="/api/ai/tracking_creation")
+    async def submit_tracking(self, request: TrackingRequest, /) -> Answer:
+        """Accept a picture whose parts shall move along drawn paths."""
+        return await self._accept(request.as_creation())
+
+    async def _accept(self, request: CreationRequest) -> Answer:
         media = inputs(request, self.settings)
         return await self.service.accept(request, inputs=media, prepare=self._prepare, work=request.work)
 
     async def _prepare(self, checked: "ValidatedRequest") -> dict[str, Any]:
         check_source(checked.headers, self.settings)
+        check_paths_inside(checked.request, checked.headers)
         return {"seed": new_seed()}  # drawn once, so that a second attempt makes the same clip

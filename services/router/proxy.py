@@ -25,8 +25,18 @@ from shared.settings import Settings
 from shared.upstreams import WeightedUpstream
 from shared.vocabulary import SERVICES, ServiceName
 
-ALIASES: dict[str, ServiceName] = {"/api/ai/upcale": "upscale"}  # an earlier configuration of the backend
-PATHS: dict[str, ServiceName] = {f"/api/ai/{service}": service for service in SERVICES} | ALIASES
+TRACKING_PATH = "/api/ai/tracking_creation"  # a second one of creation
+# Spellings of the configurations of backends, and the paths that they mean.
+ALIASES = {"/api/ai/upcale": "/api/ai/upscale", "/api/ai/traking_creation": TRACKING_PATH}
+
+
+def submit_path(service: ServiceName) -> str:
+    """Return the documented path of a service."""
+    return f"/api/ai/{service}"
+
+
+_SERVED: dict[str, ServiceName] = {submit_path(service): service for service in SERVICES} | {TRACKING_PATH: "creation"}
+PATHS: dict[str, ServiceName] = _SERVED | {alias: _SERVED[path] for alias, path in ALIASES.items()}
 UNREACHABLE_HEADER = "kinora-unreachable"  # names the services that a merged list lacks
 
 T = TypeVar("T")
@@ -82,8 +92,9 @@ class Proxy:
             await asyncio.gather(*(service.close() for service in self._services.values()))
 
     async def _submit(self, request: Request) -> Response:
-        service = self.service(PATHS[request.scope["path"]])
-        answer = await service.submit(await request.body(), request.headers)
+        path: str = request.scope["path"]
+        service = self.service(PATHS[path])
+        answer = await service.submit(ALIASES.get(path, path), await request.body(), request.headers)
         return Response(answer.content, answer.status_code, media_type="application/json")
 
     async def _list(self, request: Request) -> Response:

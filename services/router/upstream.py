@@ -43,11 +43,9 @@ class Upstream:
         await self._submissions.aclose()
         await self._questions.aclose()
 
-    async def submit(self, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+    async def submit(self, path: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
         """Pass a documented POST on, byte for byte; return an answer of the contract or raise HttpProblem."""
-        return self._answer(
-            await self._count(SUBMIT, "POST", f"/api/ai/{self.service}", headers, SUBMIT_SECONDS, content=body)
-        )
+        return self._answer(await self._count(SUBMIT, "POST", path, headers, SUBMIT_SECONDS, content=body))
 
     async def cancel(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> httpx.Response:
         """Pass a cancel on; return an answer of the contract or raise HttpProblem."""

@@ -29,7 +29,7 @@ class ServiceVersions:
     async def close(self) -> None:
         await asyncio.gather(*(upstream.close() for upstream in self._upstreams.values()))
 
-    async def submit(self, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+    async def submit(self, path: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
         """Pass a submission to its task's version, or, when that one cannot be reached, to the next; else raise.
 
         A version that cannot be reached has usually not seen the request. If its connection broke (it was killed in
@@ -42,10 +42,10 @@ class ServiceVersions:
         *others, last = accepting
         for share in others:
             try:
-                return await self._upstreams[share.url].submit(body, headers)
+                return await self._upstreams[share.url].submit(path, body, headers)
             except Unreachable:
                 continue
-        return await self._upstreams[last.url].submit(body, headers)
+        return await self._upstreams[last.url].submit(path, body, headers)
 
     async def cancel(
         self, path: str, query: Mapping[str, str], headers: Mapping[str, str], *, task_id: int

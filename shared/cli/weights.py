@@ -1,5 +1,7 @@
-"""`kinora weights list|pull|add|verify`: list, fetch, add and check weights and test media."""
+"""`kinora weights list|pull|add|verify|check`: list, fetch, add, verify and try weights and test media."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,6 +96,14 @@ def verify(names: Names = None) -> None:
         failed |= bool(problems)
         console.print(f"{name}: {'; '.join(problems) or 'ok'}", markup=False, highlight=False)
     if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(name: Annotated[str, typer.Argument(help="A whole model, as wan-vace-1.3b, or a folder with one.")]) -> None:
+    """Try a model of creation: one denoising step and one decode; exit 1 when it does not work here."""
+    ran = subprocess.run([sys.executable, "-m", "services.creation.check", name], check=False)
+    if ran.returncode:
         raise typer.Exit(1)
 
 

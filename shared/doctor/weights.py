@@ -48,7 +48,8 @@ def text_to_video(settings: Settings) -> Iterator[Finding]:
     here = [name for name in known if weights.exists(name)]
     if here or not known:  # a folder, or a repository of the hub, is checked when it is loaded
         named = ", ".join(here or [settings.creation.model])
-        yield Finding("text to video", "ok", f"{named} is the model of the generative engine")
+        tried = f"; `kinora weights check {(here or [settings.creation.model])[0]}` tries it"
+        yield Finding("text to video", "ok", f"{named} is the model of the generative engine{tried}")
     elif settings.creation.engine == "wan":
         yield Finding("text to video", "broken", f"KINORA_CREATION_ENGINE is wan: run `{command(known[0])}`")
     else:

@@ -72,7 +72,8 @@ class Settings(Group):
     """Whether models are loaded at start instead of with the first task."""
 
     hub_url: Annotated[str, Field(json_schema_extra=written("a URL"))] = "https://huggingface.co"
-    """The hub that whole models are pulled from, or a mirror of it."""
+    """The hub that whole models are pulled from, or a mirror of it; `modelscope` is www.modelscope.cn, and
+    `modelscope+https://…` a server with its API."""
 
     # Part of a notification channel's name, of which PostgreSQL takes 63 bytes.
     version: Annotated[

@@ -15,6 +15,7 @@ from shared.weights.diffusers_layout import files_of, missing_of, wrong_componen
 from shared.weights.download import Fetcher, RemoteFile
 from shared.weights.hub import HUB_URL, Hub, HubFile
 from shared.weights.model_store import StoredModel, home
+from shared.weights.modelscope import ModelScope, is_modelscope
 from shared.weights.store import problems_of
 
 OnFile = Callable[[RemoteFile | HubFile, int], None]  # a file and how many of its bytes are here
@@ -41,7 +42,8 @@ def pull(
         if stored is not None and not problems_of(found, stored):
             return stored
         if found.is_model:
-            return _pull_model(found, Hub(hub_url), downloads, on_file)
+            hub = ModelScope(hub_url) if is_modelscope(hub_url) else Hub(hub_url)
+            return _pull_model(found, hub, downloads, on_file)
         fetcher = Fetcher(downloads)
         originals = [fetcher.fetch(file, lambda done, file=file: on_file(file, done)) for file in found.files]  # type: ignore[misc]  # a default binds the loop's variable
         stored = shelf.fill(
@@ -93,12 +95,12 @@ def _lay_out(found: Entry, originals: list[Path], target: Path) -> list[str]:
     return [file.name for file in found.files] + ([CONVERTED] if found.convert else [])
 
 
-def _pull_model(found: Entry, hub: Hub, downloads: Path, on_file: OnFile) -> Path:
+def _pull_model(found: Entry, hub: Hub | ModelScope, downloads: Path, on_file: OnFile) -> Path:
     """Fetch a whole model, each file checked against its commit, and move it into the store."""
     files = {file.path: file for repository in found.hub for file in hub.files(repository)}
     _check_room(sum(file.size for file in files.values() if not (downloads / file.path).exists()))
-    small = [file for file in files.values() if file.git_hash]
-    large = [file for file in files.values() if not file.git_hash]
+    small = [file for file in files.values() if not file.path.endswith(".safetensors")]
+    large = [file for file in files.values() if file.path.endswith(".safetensors")]
     for group, check in ((small, wrong_components), (large, missing_of)):
         for file in group:
             hub.fetch(file, downloads / file.path, lambda done, file=file: on_file(file, done))  # type: ignore[misc]  # see above

@@ -9,6 +9,9 @@ from shared.weights.hub import KINDS
 
 Parts = Mapping[str, str]  # folder -> the class that its config.json names, "" where only its files matter
 OWN_LEVEL = ""  # model_index.json lies here, and the adapter that an operator adds
+SINGLE_FILES = frozenset(
+    {"model.safetensors", "diffusion_pytorch_model.safetensors"}
+)  # of a component without an index
 HEADER_LIMIT = 100_000_000  # bytes; safetensors' own
 
 
@@ -40,14 +43,26 @@ def _wrong_component(folder: Path, part: str, kind: str) -> Iterator[str]:
 
 def _gaps(folder: Path, part: str, *, weighty: bool) -> Iterator[str]:
     if weighty:
-        weights = sorted(folder.glob("*.safetensors"))
-        if not weights:
+        tensors = {path.name: _tensors_of(path) for path in sorted(folder.glob("*.safetensors"))}
+        if not tensors:
             yield f"{part} holds no .safetensors"
-        named = _named_by_index(folder)
-        yield from (f"{part}/{name} is missing" for name in sorted(named - {path.name for path in weights}))
-        yield from (f"{part}/{path.name} is cut off" for path in weights if not _is_whole(path))
+        yield from (f"{part}/{name} is cut off" for name, found in tensors.items() if found is None)
+        yield from _differences(part, _indexed(folder), tensors)
     elif not any(path.suffix in KINDS for path in folder.iterdir()):
         yield f"{part} is empty"
+
+
+def _differences(part: str, indexed: Mapping[str, set[str]], tensors: Mapping[str, set[str] | None]) -> Iterator[str]:
+    """Yield how the files of a component, name -> tensors, are not those that its index names."""
+    strangers = sorted(set(tensors) - set(indexed) - (set() if indexed else SINGLE_FILES))
+    for name, wanted in sorted(indexed.items()):
+        found = tensors.get(name, set())
+        if name not in tensors:
+            yield f"{part}/{name} is missing"
+        elif found is not None and (lacking := sorted(wanted - found)):
+            yield f"{part}/{name} is another file: {lacking[0]} is not in it"
+    if not indexed and strangers and not SINGLE_FILES & set(tensors):
+        yield f"{part} has no index that names {strangers[0]}"
 
 
 def _class_of(folder: Path) -> str:
@@ -58,30 +73,32 @@ def _class_of(folder: Path) -> str:
     return str(config.get("_class_name") or (config.get("architectures") or [""])[0])
 
 
-def _named_by_index(folder: Path) -> set[str]:
-    """Return the files that a sharded component's index names."""
-    named: set[str] = set()
+def _indexed(folder: Path) -> dict[str, set[str]]:
+    """Return the files that a sharded component's index names, each with its tensors."""
+    named: dict[str, set[str]] = {}
     for index in folder.glob("*.safetensors.index.json"):
-        named |= set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        for tensor, name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].items():
+            named.setdefault(name, set()).add(tensor)
     return named
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a safetensors file is as long as its header says."""
+def _tensors_of(path: Path) -> set[str] | None:
+    """Return the names of the tensors in a safetensors file; None unless it is as long as its header says."""
     size = path.stat().st_size
     with path.open("rb") as file:
         begin = file.read(8)
         if len(begin) < 8:  # noqa: PLR2004  # the length of the header, as the format has it
-            return False
+            return None
         (length,) = struct.unpack("<Q", begin)
         if length > min(size - 8, HEADER_LIMIT):
-            return False
+            return None
         try:
             header = json.loads(file.read(length))
         except ValueError:
-            return False
+            return None
     ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-    return bool(size == 8 + length + max(ends, default=0))
+    is_whole = size == 8 + length + max(ends, default=0)
+    return {name for name in header if name != "__metadata__"} if is_whole else None
 
 
 def _parent(path: Path) -> str:

@@ -5,7 +5,7 @@ every byte. Only two of the hub's addresses are used: `/api/models/NAME/…` and
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -45,6 +45,7 @@ class HubFile:
     size: int
     sha256: str = ""
     git_hash: str = ""
+    address: str = ""  # below the hub's URL; without one it is Hugging Face's
 
     @property
     def name(self) -> str:
@@ -83,27 +84,45 @@ class Hub:
         except (httpx2.HTTPError, OSError, ValueError, KeyError, TypeError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise Unavailable("weights_hub_unreachable", repository=repository, hub=self._url, reason=reason) from error
-        wanted = [file for file in found if _folder(file.path) in repository.folders]
-        return [file for file in wanted if PurePosixPath(file.path).suffix in KINDS]
+        return wanted_of(found, repository)
 
     def fetch(self, file: HubFile, target: Path, on_bytes: OnBytes) -> None:
         """Fetch a file to `target` unless it is there already; continue what an interrupted attempt began."""
-        if file.is_at(target):
-            on_bytes(file.size)
-            return
-        # Not by `hf_hub_download`: after an interruption it begins again, and it asks Xet's servers even with a mirror.
-        # Its `http_get` could continue, but writes all that a server sends, however long the file should be.
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{target.name}.part")
-        url = f"{self._url}/{file.repository}/resolve/{file.commit}/{file.path}"
-        try:
-            download(url, partial, size=file.size, on_bytes=on_bytes)
-        except SourceFailed as failure:
-            raise Unavailable("weights_unreachable", file=file.path, reasons=f"{url}: {failure}") from failure
-        if not file.is_at(partial):
-            partial.unlink()
-            raise Unavailable("weights_unreachable", file=file.path, reasons=f"{url}: not the bytes of its commit")
-        partial.rename(target)
+        fetch(self._url, file, target, on_bytes)
+
+
+def wanted_of(found: Iterable[HubFile], repository: Repository) -> list[HubFile]:
+    """Return those files that lie in the folders of a repository and that a model is loaded from."""
+    wanted = [file for file in found if _folder(file.path) in repository.folders]
+    return [file for file in wanted if PurePosixPath(file.path).suffix in KINDS]
+
+
+def is_inside(path: str) -> bool:
+    """Whether a path of a repository stays in the folder that it is stored in."""
+    return not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts
+
+
+def fetch(hub: str, file: HubFile, target: Path, on_bytes: OnBytes) -> None:
+    """Fetch a file of a hub to `target` unless it is there already; continue what an interrupted attempt began.
+
+    Raises Unavailable where the hub does not deliver its bytes.
+    """
+    if file.is_at(target):
+        on_bytes(file.size)
+        return
+    # Not by `hf_hub_download`: after an interruption it begins again, and it asks Xet's servers even with a mirror.
+    # Its `http_get` could continue, but writes all that a server sends, however long the file should be.
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.part")
+    url = f"{hub}/{file.address or f'{file.repository}/resolve/{file.commit}/{file.path}'}"
+    try:
+        download(url, partial, size=file.size, on_bytes=on_bytes)
+    except SourceFailed as failure:
+        raise Unavailable("weights_unreachable", file=file.path, reasons=f"{url}: {failure}") from failure
+    if not file.is_at(partial):
+        partial.unlink()
+        raise Unavailable("weights_unreachable", file=file.path, reasons=f"{url}: not the bytes of its commit")
+    partial.rename(target)
 
 
 def _files(repository: str, revision: str, model: "ModelInfo") -> Iterator[HubFile]:
@@ -112,8 +131,7 @@ def _files(repository: str, revision: str, model: "ModelInfo") -> Iterator[HubFi
     if not commit or (len(revision) == COMMIT_DIGITS and commit != revision):
         raise ValueError(f"it answered for {commit}")
     for item in model.siblings or ():
-        path = PurePosixPath(item.rfilename)
-        if path.is_absolute() or ".." in path.parts:
+        if not is_inside(item.rfilename):
             continue
         if item.lfs:
             yield HubFile(repository, commit, item.rfilename, item.lfs.size, sha256=item.lfs.sha256)

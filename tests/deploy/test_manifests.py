@@ -263,7 +263,8 @@ def test_the_settings_of_the_manifests_exist_and_lead_to_services_that_exist(
 def test_the_submissions_of_each_path_are_shared_by_weight(manifests: list[Manifest], service: str) -> None:
     route = of(manifests, "HTTPRoute", f"{service}-submissions")["spec"]
     paths = [match["path"]["value"] for rule in route["rules"] for match in rule["matches"]]
-    assert paths == [f"/api/ai/{service}", *(["/api/ai/upcale"] if service == "upscale" else [])]
+    others = {"upscale": ["upcale"], "creation": ["tracking_creation", "traking_creation"]}.get(service, [])
+    assert paths == [f"/api/ai/{name}" for name in (service, *others)]
     release = of(manifests, "ConfigMap", f"{service}-release")["data"]
     for rule in route["rules"]:
         shares = {backend["name"]: backend["weight"] for backend in rule["backendRefs"]}

@@ -34,12 +34,13 @@ class Far:
     tasks: list[TaskView] = field(default_factory=list)
     asked: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     answer: Response = field(default_factory=lambda: JSONResponse(ACCEPTED))
+    other_paths: tuple[str, ...] = ()  # where it takes submissions beside its own
 
     @property
     def app(self) -> Starlette:
         return Starlette(
             routes=[
-                Route(f"/api/ai/{self.name}", self._act, methods=["POST"]),
+                *(Route(path, self._act, methods=["POST"]) for path in (f"/api/ai/{self.name}", *self.other_paths)),
                 Route("/api/ai/tasks", self._list),
                 Route("/api/ai/tasks/{task_id}", self._look_up),
                 Route("/api/ai/tasks/{task_id}/cancel", self._act, methods=["POST"]),

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from services.router.console_api.bodies import read_small
 from services.router.console_api.guard import ROOT
-from services.router.proxy import Proxy
+from services.router.proxy import Proxy, submit_path
 from shared.contract.fields import Choice, Integer
 from shared.errors import Rejected
 from shared.http.record_routes import RECORD_PATH, RECORDS_PATH, REPLAY_PATH, place_of, read_place, read_words
@@ -92,7 +92,7 @@ class TaskPages:
             task_id, versions.ask(RECORD_PATH.format(task_id=task_id), passed, self._proxy.own_headers)
         )
         body = json.dumps(found["records"][0]["request"]).encode()
-        answer = await versions.submit(body, self._proxy.own_headers)
+        answer = await versions.submit(submit_path(service), body, self._proxy.own_headers)
         return Response(answer.content, answer.status_code, media_type="application/json")
 
     async def _replay(self, request: Request) -> Response:
@@ -106,7 +106,7 @@ class TaskPages:
         if name not in SERVICES:
             raise HttpProblem(NOT_FOUND, "no_such_path")
         body = await read_small(request)
-        answer = await self._proxy.service(name).submit(body, self._proxy.own_headers)
+        answer = await self._proxy.service(name).submit(submit_path(name), body, self._proxy.own_headers)
         return Response(answer.content, answer.status_code, media_type="application/json")
 
     async def _document(self, _request: Request) -> Response:

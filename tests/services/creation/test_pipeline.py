@@ -268,3 +268,27 @@ def test_a_text_is_refused_at_once_where_no_model_makes_clips_of_texts() -> None
     request = CreationRequest.model_validate({"task_id": 1, "dist_dir": "/m", "category": 1, "prompt_cn": "猫"})
     with pytest.raises(Rejected, match=r"run `kinora weights pull wan-(draft|vace)-1\.3b`"):
         inputs(request, SETTINGS)
+
+
+def test_a_drawn_path_moves_a_part_of_the_picture_for_three_seconds(create: Create, tmp_path: Path) -> None:
+    ground = np.full((180, 320, 3), 200, np.uint8)
+    ground[80:100, 70:90] = (200, 30, 30)
+    Pillow.fromarray(ground).save(tmp_path / "square.png")
+    points = [[[80, 90], [200, 90]]]
+    made = create(category=2, image_url=str(tmp_path / "square.png"), fps=8, tracking_points=points, movement=3)
+    assert len(made.frames) == 24
+    assert made.details["ignored_fields"] == ["movement"]
+    for frame, place in ((made.frames[0], 80), (made.frames[-1], 200)):
+        red = frame[..., 0].astype(int) - frame[..., 1] > 80
+        assert abs(np.nonzero(red)[1].mean() / frame.shape[1] * 320 - place) < 2
+
+
+def test_a_camera_moves_over_a_picture_whose_parts_move(create: Create, picture: Path) -> None:
+    points = [[0.5, 0.5], [0.6, 0.5]]
+    made = create(category=2, image_url=str(picture), fps=8, tracking_points=points, camera="zoom in", movement=3)
+    assert made.details["ignored_fields"] == []
+    assert len(made.frames) == 24
+
+
+def test_a_clip_lasts_as_long_as_asked(create: Create, picture: Path) -> None:
+    assert len(create(category=2, image_url=str(picture), fps=8, duration=1.5).frames) == 12

@@ -52,6 +52,22 @@ def refusal(body: dict[str, Any], **changes: object) -> str:
         ("Static", Camera()),
         ("固定", Camera()),
         (" , ", Camera()),
+        ("{}", Camera()),
+        ('{"pan": null, "zoom": "", "tilt": "Static"}', Camera()),
+        ("left", Camera(pan_x=-1)),
+        ("Up-Left", Camera(pan_x=-1, pan_y=1)),
+        ("clockwise", Camera(rotate=1)),
+        ("ccw", Camera(rotate=-1)),
+        ("左", Camera(pan_x=-1)),
+        ("镜头上升", Camera(pan_y=1)),
+        ("zoom in pan left", Camera(zoom=1, pan_x=-1)),
+        ("pan up left zoom-out", Camera(zoom=-1, pan_x=-1, pan_y=1)),
+        ("zoom in and then tilt up; rotate cw", Camera(zoom=1, tilt=1, rotate=1)),
+        ("镜头推近并左移", Camera(zoom=1, pan_x=-1)),
+        ("推近 右上移 逆时针", Camera(zoom=1, pan_x=1, pan_y=1, rotate=-1)),
+        ("dolly in", Camera(zoom=1)),
+        ("dolly out", Camera(zoom=-1)),
+        ("truck right, push in", Camera(pan_x=1, zoom=1)),
     ],
 )
 def test_camera_words_mean_what_a_film_maker_means(text: str, camera: Camera) -> None:
@@ -64,6 +80,38 @@ def test_an_unknown_camera_word_is_refused_with_the_allowed_ones(text: str) -> N
     sentence = refusal(PICTURE, camera=text)
     for word in ("camera", "zoom in/out", "pan left/right/up/down", "up-left", "tilt up/down", "rotate cw/ccw", "none"):
         assert word in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        ("orbit", "pan left, pan right"),
+        ("环绕", "pan left, pan right"),
+        ("镜头环绕主体", "pan left, pan right"),
+        ("dolly", "zoom in, zoom out"),
+        ("zoom", "zoom in, zoom out"),
+        ("pan", "pan left, pan right, pan up, pan down"),
+        ("tilt", "tilt up, tilt down"),
+        ("旋转", "rotate cw, rotate ccw"),
+        ("手持", "none"),
+        ("zom in", "zoom in"),
+        ("pan rigth", "pan right"),
+    ],
+)
+def test_an_unknown_camera_word_is_answered_with_the_nearest_ones(text: str, nearest: str) -> None:
+    assert f"is unknown; nearest to it: {nearest}; allowed are" in refusal(PICTURE, camera=text)
+
+
+@pytest.mark.parametrize("text", ["rotate left", "and", "zoom in quickly", "pan in", "left" * 100])
+def test_what_only_begins_like_a_motion_is_refused(text: str) -> None:
+    assert "is unknown" in refusal(PICTURE, camera=text)
+
+
+def test_the_longest_refusal_of_a_camera_fits_an_answer() -> None:
+    families = "pan left, pan right, pan up, pan down"
+    for language in ("en", "zh"):
+        problem = Rejected("creation_camera_nearest", word="x" * 40, nearest=families)
+        assert len(problem.sentence(language)) <= 255
 
 
 @pytest.mark.parametrize(
@@ -92,6 +140,19 @@ def test_an_absurdly_nested_camera_object_is_refused_and_not_a_crash() -> None:
 def test_an_aspect_ratio_is_two_numbers_between_2_to_5_and_5_to_2(text: str, ratio: Fraction) -> None:
     assert parse_ratio(text) == ratio
     assert read(TEXT, aspect_ratio=text).ratio == ratio
+
+
+@pytest.mark.parametrize(
+    ("sent", "ratio"),
+    [(1.7777, "1.7777"), ("1.777", "1.777"), (1, "1"), ("16/9", "16/9"), ("16x9", "16/9"), ("1024:576", "16/9")],
+)
+def test_an_aspect_ratio_is_read_as_the_companions_of_this_api_write_it(sent: object, ratio: str) -> None:
+    assert read(PICTURE, aspect_ratio=sent).ratio == Fraction(ratio)
+
+
+@pytest.mark.parametrize("camera", [{}, {"zoom": "in"}, {"pan": None, "zoom": "out"}, '{"pan":"left"}'])
+def test_a_camera_may_be_an_object_itself(camera: object) -> None:
+    assert read(PICTURE, camera=camera).camera in {"", "zoom in", "zoom out", "pan left"}
 
 
 @pytest.mark.parametrize("text", ["0:9", "16:0", "3:1", "1:3", "-16:-9", "16:9:1", "a:b", "1e1:9", "16", "NaN:1"])
@@ -172,3 +233,13 @@ def test_a_request_survives_the_queue() -> None:
     request = read(VIDEO, category="3", camera="推近，左上移", aspect_ratio=" 4：3 ", seed="-5", video_style=2)
     assert CreationRequest.model_validate(request.model_dump(mode="json")) == request
     assert request.camera_move == Camera(zoom=1, pan_x=-1, pan_y=1)
+
+
+def test_a_duration_is_from_1_to_10_seconds_and_3_without_one() -> None:
+    assert read(TEXT).duration == read(PICTURE, duration=0).duration == 3
+    assert read(PICTURE, duration="7.5").duration == 7.5
+    assert read(VIDEO, duration=99).duration == 3
+    assert "duration must be a number from 1 to 10" in refusal(PICTURE, duration=11)
+    assert "duration" not in read(PICTURE).model_dump(mode="json")
+    request = read(PICTURE, duration=5)
+    assert CreationRequest.model_validate(request.model_dump(mode="json")) == request

@@ -80,6 +80,30 @@ def test_a_video_is_redrawn_with_its_sound(
     assert abs(result.frames - 6) <= 1
 
 
+@pytest.mark.parametrize("path", ["/api/ai/tracking_creation", "/api/ai/traking_creation"])
+def test_a_picture_moves_along_a_drawn_path(  # noqa: PLR0917  # fixtures
+    path: str, client: httpx.Client, receiver: Receiver, task_id: int, dist_dir: Path, picture: Path
+) -> None:
+    body = {
+        "task_id": task_id, "image_url": str(picture), "fps": 8, "movement": 2, "camera": "",
+        "tracking_points": [[[100, 90], [140, 90], [160, 60]]], "dist_dir": str(dist_dir),
+    }  # fmt: skip
+    assert client.post(path, json=body).json() == ACCEPTED
+    result = facts(dist_dir / callback(receiver, task_id)["video_url"])
+    assert (result.width, result.height, result.frames) == (1024, 576, 24)
+    found = details(client, task_id)
+    assert found["ignored_fields"] == ["movement"]
+
+
+def test_a_path_that_begins_outside_of_its_picture_is_refused(
+    client: httpx.Client, task_id: int, dist_dir: Path, picture: Path
+) -> None:
+    body = {"task_id": task_id, "image_url": str(picture), "dist_dir": str(dist_dir)}
+    answer = client.post("/api/ai/tracking_creation", json=body | {"tracking_points": [[[500, 90], [140, 90]]]}).json()
+    assert answer["err_code"] == -1
+    assert "path 1 begins at 500,90, outside of the picture of 320x180 pixels" in answer["err_msg"]
+
+
 def test_a_text_is_refused_at_once_with_what_it_would_need(ask: Ask) -> None:
     answer = ask(category=1, prompt_cn="海边的猫")
     assert answer["err_code"] == -1

@@ -66,6 +66,8 @@ def test_the_documented_paths_and_the_published_misspelling_lead_to_their_servic
         "/api/ai/interpo": "interpo",
         "/api/ai/upscale": "upscale",
         "/api/ai/upcale": "upscale",
+        "/api/ai/tracking_creation": "creation",
+        "/api/ai/traking_creation": "creation",
     }
 
 
@@ -80,6 +82,16 @@ def test_a_request_arrives_byte_for_byte_with_its_token_and_nothing_of_the_brows
     assert (target, content) == ("/api/ai/upscale", body)
     assert received["authorization"] == "Bearer t"
     assert not {"origin", "cookie", "x-forwarded-host"} & set(received)
+
+
+@pytest.mark.parametrize("path", ["/api/ai/tracking_creation", "/api/ai/traking_creation/"])
+def test_drawn_paths_go_to_their_own_path_of_the_service(path: str) -> None:
+    creation = Far("creation", other_paths=("/api/ai/tracking_creation",))
+    with serving(creation.app) as far:
+        shares: dict[ServiceName, list[WeightedUpstream]] = {"creation": [WeightedUpstream(far, 1)]}
+        with serving(ContractMiddleware(Proxy(lambda _settings: shares).app, Settings())) as url:
+            assert httpx.post(url + path, json={}).json() == ACCEPTED
+    assert [target for target, _, _ in creation.asked] == ["/api/ai/tracking_creation"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from services.creation.engine import ClipSpec, OnProgress, SourceFrames, Windows
 from services.creation.engines.classic.anime import draw_anime
 from services.creation.engines.classic.clean import clean_up
 from services.creation.memory import Memory
-from services.creation.request import ANIME, PIXEL, VIDEO, CreationRequest
+from services.creation.request import ANIME, PIXEL, CreationRequest
 from shared.arrays import Image
 from shared.errors import JobFailed
 
@@ -31,8 +31,8 @@ class ClassicEngine:
 
     def ignored(self, request: CreationRequest) -> list[str]:
         fields = ["prompt_cn", "prompt_en", "ng_prompt_cn", "ng_prompt_en", "guidance"]
-        if request.category == VIDEO and not request.camera:
-            fields.append("movement")  # a video keeps its own motion
+        if request.keeps_its_motion:
+            fields.append("movement")
         return not_default(request, fields)
 
     def warm(self) -> None:
@@ -41,8 +41,16 @@ class ClassicEngine:
     def from_text(self, spec: ClipSpec, on_progress: OnProgress) -> Iterator[Image]:  # noqa: ARG002  # the protocol's
         raise JobFailed("creation_classic_text")
 
-    def from_picture(self, spec: ClipSpec, picture: Image, on_progress: OnProgress) -> Iterator[Image]:  # noqa: ARG002  # likewise
+    def from_picture(
+        self,
+        spec: ClipSpec,
+        picture: Image,
+        on_progress: OnProgress,  # noqa: ARG002  # likewise
+        last: Image | None = None,
+    ) -> Iterator[Image]:
         """Move the asked way over the picture, or drift a little where no camera was asked."""
+        if last is not None:
+            raise JobFailed("creation_last_image_refused")
         picture = trim(picture, spec.size)
         motion = (spec.movement, spec.seed, spec.frame_count)
         path = camera_path(spec.camera, *motion) if spec.camera else drift_path(*motion)
@@ -69,6 +77,10 @@ class ClassicEngine:
         if spec.style == PIXEL:
             return pixelate(frames, _palette(source, spec, memory), memory)
         return clean_up(frames, spec.seed, memory)
+
+    def from_paths(self, spec: ClipSpec, source: SourceFrames, on_progress: OnProgress) -> Iterator[Image]:  # noqa: ARG002  # likewise
+        """Show the moved parts as they are, and move the camera over them where one was asked."""
+        return _framed(source, spec, Memory())
 
 
 def _palette(source: SourceFrames, spec: ClipSpec, memory: Memory) -> Lab:

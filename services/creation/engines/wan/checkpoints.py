@@ -7,7 +7,9 @@ from typing import Literal
 
 from services.creation.engines.wan.plans import Size
 from shared import weights
+from shared.errors import JobFailed
 from shared.settings import Settings
+from shared.weights.diffusers_layout import Parts, missing_of
 
 VACE, PLAIN = "WanVACEPipeline", "WanPipeline"  # the pipeline that the index of a folder in diffusers layout names
 INDEX = "model_index.json"
@@ -26,8 +28,18 @@ class Checkpoint:
     may_download: bool = False
 
     def location(self) -> str:
-        """Return what `from_pretrained` loads; the store's files are hashed first, JobFailed where they are gone."""
-        return str(weights.folder(self.name)) if self.where == "store" else self.name
+        """Return what `from_pretrained` loads.
+
+        Raises JobFailed, with the name of the file, where one of the store is not what was stored, or one of a folder
+        is missing, cut off or another one.
+        """
+        if self.where == "store":
+            return str(weights.folder(self.name))
+        if self.where == "folder":
+            wrong = missing_of(Path(self.name), _parts_of(Path(self.name)))
+            if wrong:
+                raise JobFailed("creation_model_broken", model=self.title, reasons="; ".join(wrong))
+        return self.name
 
     @property
     def size(self) -> Size:
@@ -56,6 +68,13 @@ def find(wanted: str, pipeline: str, settings: Settings) -> Checkpoint | None:
         return Checkpoint(wanted, "folder") if _holds(Path(wanted), pipeline) else None
     here = settings.creation.download or _is_cached(wanted)
     return Checkpoint(wanted, "hub", may_download=settings.creation.download) if here else None
+
+
+def _parts_of(folder: Path) -> Parts:
+    """Return the components that the index of a folder names, with the classes of those that have weights."""
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    named = {name: kind[1] for name, kind in index.items() if isinstance(kind, list) and kind[0]}
+    return {name: kind if (folder / name / "config.json").exists() else "" for name, kind in named.items()}
 
 
 def _holds(folder: Path, pipeline: str) -> bool:

@@ -51,7 +51,7 @@ class DraftGenerator:
 
     def warm(self) -> None:
         """Check the files and load the upscaling network: the rest is freed for the text encoder at each new prompt."""
-        self._folder()
+        model_folder(self._checkpoint)
         self._load_upscaler()
 
     def __call__(self, request: GenerationRequest, on_progress: OnProgress) -> list[Image]:
@@ -59,7 +59,7 @@ class DraftGenerator:
         if request.prompt not in self._encode:
             self._pipe = None
         (embedding,) = self._encode(request.prompt)
-        self._pipe = self._pipe or load_denoiser(self._folder(), self._compute)
+        self._pipe = self._pipe or load_denoiser(model_folder(self._checkpoint), self._compute)
         frames = denoise(self._pipe, request, embedding, lambda done: on_progress(DENOISED * done))
         on_progress(DECODED)
 
@@ -68,17 +68,8 @@ class DraftGenerator:
 
         return list(enlarge(frames, request.size, self._load_upscaler(), on_frame))
 
-    def _folder(self) -> Path:
-        """Return the model's folder; a repository of the hub is looked up in the cache, or fetched where allowed."""
-        location = self._checkpoint.location()
-        if self._checkpoint.where != "hub":
-            return Path(location)
-        from huggingface_hub import snapshot_download  # noqa: PLC0415  # slow to import, and only a repository needs it
-
-        return Path(snapshot_download(location, local_files_only=not self._checkpoint.may_download))
-
     def _has_adapter(self) -> bool:
-        return (self._folder() / ADAPTER).exists()
+        return (model_folder(self._checkpoint) / ADAPTER).exists()
 
     def _load_upscaler(self) -> Upscaler:
         """Return the upscaling network. Raises JobFailed, with the command that pulls its weights, without them."""
@@ -86,6 +77,16 @@ class DraftGenerator:
             network = SRVGG.from_weights(weights.load_safetensors(UPSCALER)).anchored()
             self._upscaler = Upscaler(network, choose_compute(self._settings.device), name=UPSCALER)
         return self._upscaler
+
+
+def model_folder(checkpoint: Checkpoint) -> Path:
+    """Return a model's folder; a repository of the hub is looked up in the cache, or fetched where allowed."""
+    location = checkpoint.location()
+    if checkpoint.where != "hub":
+        return Path(location)
+    from huggingface_hub import snapshot_download  # noqa: PLC0415  # slow to import, and only a repository needs it
+
+    return Path(snapshot_download(location, local_files_only=not checkpoint.may_download))
 
 
 def denoise(

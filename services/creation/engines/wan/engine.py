@@ -16,6 +16,7 @@ from services.creation.engines.wan.generation_request import (
     FRAME_RATE,
     Control,
     GenerationRequest,
+    longest_run,
     model_guidance,
     native_length,
 )
@@ -23,9 +24,10 @@ from services.creation.engines.wan.memory_fallback import MemoryFallback
 from services.creation.engines.wan.prompts import negative_prompt, prompt
 from services.creation.engines.wan.windows import OVERLAP, in_windows, to_length
 from services.creation.memory import Memory
-from services.creation.request import ANIME, PIXEL, VIDEO, CreationRequest
+from services.creation.request import ANIME, PIXEL, CreationRequest
 from services.creation.source_frames import Interpolate, Part, resample
 from shared.arrays import Image
+from shared.errors import JobFailed
 from shared.media.frame import Frame
 
 MOTION_STRENGTH = (0.85, 1.0, 1.1, 1.2, 1.3)  # by `movement`: how far what follows a picture may depart from it
@@ -57,8 +59,8 @@ class WanEngine:
 
     def ignored(self, request: CreationRequest) -> list[str]:
         fields = list(self._model.ignores)
-        if request.category == VIDEO and not request.camera:
-            fields.append("movement")  # a video keeps its own motion
+        if request.keeps_its_motion:
+            fields.append("movement")
         return not_default(request, fields)
 
     def warm(self) -> None:
@@ -66,14 +68,23 @@ class WanEngine:
         self._model.warm()
 
     def from_text(self, spec: ClipSpec, on_progress: OnProgress) -> Iterator[Image]:
+        self._check_length(spec)
         frames = self._model(self._request(spec, None), _scaled(on_progress))
         yield from self._finished(frames, spec)
 
-    def from_picture(self, spec: ClipSpec, picture: Image, on_progress: OnProgress) -> Iterator[Image]:
-        """Begin with the picture and let the model continue."""
+    def from_picture(
+        self, spec: ClipSpec, picture: Image, on_progress: OnProgress, last: Image | None = None
+    ) -> Iterator[Image]:
+        """Begin with the picture, let the model continue, and end with `last` where it is given."""
+        self._check_length(spec)
         length = native_length(spec.frame_count, spec.frame_rate)
-        control_frames = (cover(picture, spec.size), *[None] * (length - 1))
-        control = Control(control_frames, kept=1, motion_strength=MOTION_STRENGTH[spec.movement])
+        control_frames = [cover(picture, spec.size), *[None] * (length - 1)]
+        strength, at_end = MOTION_STRENGTH[spec.movement], 0
+        if last is not None:  # both ends are given: how far the clip departs from the first is not free any more
+            at_end = length - (spec.frame_count - 1) * FRAME_RATE // spec.frame_rate  # frames that the last one shows
+            control_frames[-at_end:] = [cover(last, spec.size)] * at_end
+            strength = 1.0
+        control = Control(tuple(control_frames), kept=1, kept_at_end=at_end, motion_strength=strength)
         frames = self._model(self._request(spec, control), _scaled(on_progress))
         yield from self._finished(frames, spec)
 
@@ -108,10 +119,21 @@ class WanEngine:
             images = warp(images, path, spec.size, memory)
         yield from _pixelated(images, source, spec, memory) if spec.style == PIXEL else images
 
+    def from_paths(self, spec: ClipSpec, source: SourceFrames, on_progress: OnProgress) -> Iterator[Image]:
+        """Redraw the moved picture as a video whose first frame is kept: the model makes it look like real motion."""
+        yield from islice(self.from_video(spec, source, on_progress), spec.frame_count)
+
     @staticmethod
     def _first_colours(spec: ClipSpec, frames: Sequence[Image]) -> Sequence[Image]:
         """Keep the first frame, and with it the colours, where neither a prompt nor a style asks for others."""
         return [] if spec.prompt or spec.style == ANIME else frames[:1]
+
+    def _check_length(self, spec: ClipSpec) -> None:
+        """Raise JobFailed for a clip that is longer than a run under the present plan."""
+        longest = longest_run(self._model.window, spec.frame_count, spec.frame_rate)
+        if longest is not None:
+            seconds = spec.frame_count / spec.frame_rate
+            raise JobFailed("creation_too_long_a_run", plan=self._model.details["plan"], limit=longest, seconds=seconds)
 
     def _request(self, spec: ClipSpec, control: Control | None, *, movement: bool = True) -> GenerationRequest:
         """Translate a spec into the model's terms; without `movement` the prompt does not mention it."""

@@ -18,6 +18,7 @@ class Control:
 
     control_frames: tuple[Image | None, ...]
     kept: int = 0  # how many of the first frames are kept as they are; the others are imitated
+    kept_at_end: int = 0  # how many of the last frames are
     motion_strength: float = 1.0  # how far the model may depart from a kept picture; 1 is the model's own
 
 
@@ -60,6 +61,11 @@ def whole_groups(frames: float) -> int:
 def native_length(frame_count: int, frame_rate: int) -> int:
     """Return how many frames the model must make to fill `frame_count` at `frame_rate`."""
     return whole_groups(math.ceil(Fraction(frame_count * FRAME_RATE, frame_rate)))
+
+
+def longest_run(window: int, frame_count: int, frame_rate: int) -> float | None:
+    """Return the seconds of a run of `window` frames where `frame_count` at `frame_rate` are more; otherwise None."""
+    return (window - 1) / FRAME_RATE if native_length(frame_count, frame_rate) > window else None
 
 
 def model_guidance(guidance: int, optimum: float) -> float:

@@ -85,6 +85,7 @@ class VaceGenerator:
                 video[0, index] = torch.from_numpy(frame).to(self._device).permute(2, 0, 1) / 255
         mask = torch.ones((1, count, 1, height, width), device=self._device)
         mask[:, : control.kept] = 0
+        mask[:, count - control.kept_at_end :] = 0
         return {"video": video, "mask": mask}
 
 

@@ -279,3 +279,34 @@ def test_another_error_is_no_lack_of_memory() -> None:
     with pytest.raises(RuntimeError, match="shapes differ"):
         model(REQUEST, lambda _progress: None)
     assert loaded == ["speed"]
+
+
+def test_a_clip_longer_than_the_present_plan_makes_fails_with_its_limit(harness: Harness) -> None:
+    with pytest.raises(JobFailed, match=r"4 s are more than the 3 s"):
+        list(harness.engine.from_text(replace(SPEC, frame_count=4 * SPEC.frame_rate), harness.reported.append))
+
+
+def test_drawn_paths_are_a_video_whose_first_frame_is_kept(harness: Harness) -> None:
+    moved = [scene() for _ in range(49)]
+    spec = replace(SPEC, prompt="")
+    assert (
+        len(list(harness.engine.from_paths(spec, FramesInMemory(moved), harness.reported.append))) == SPEC.frame_count
+    )
+    (request,) = harness.double.requests
+    assert request.control
+    assert request.control.kept == 1
+    assert len(request.control.control_frames) == 49
+
+
+@pytest.mark.parametrize("fps", [8, 16, 24])
+def test_a_clip_ends_with_the_last_picture_where_one_is_given(harness: Harness, fps: int) -> None:
+    spec = replace(SPEC, frame_rate=fps, frame_count=3 * fps)
+    last = np.full((96, 160, 3), 200, np.uint8)
+    list(harness.engine.from_picture(spec, scene(), harness.reported.append, last))
+    (request,) = harness.double.requests
+    assert request.control
+    frames, kept = request.control.control_frames, request.control.kept_at_end
+    shown = (spec.frame_count - 1) * 16 / fps  # the instant of the clip's last frame, in frames of the model
+    assert len(frames) - kept <= shown
+    assert all(np.array_equal(np.asarray(frame), last) for frame in frames[-kept:])
+    assert all(frame is None for frame in frames[1:-kept])

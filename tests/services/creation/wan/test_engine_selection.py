@@ -125,3 +125,33 @@ def test_a_repository_of_the_hub_is_offered_only_where_it_is_cached_or_may_be_fe
     found = find(name, VACE, Settings(creation=CreationSettings(download=True)))
     assert found
     assert (found.where, found.size, found.may_download) == ("hub", "14b", True)
+
+
+@pytest.mark.parametrize(("plan", "limit"), [("auto", 5), ("speed", 5), ("balanced", 5), ("low", 3)])
+def test_a_clip_longer_than_a_run_of_the_model_is_refused(vace: str, plan: str, limit: int) -> None:
+    settings = Settings(creation=CreationSettings(model=vace, plan=plan))
+    body = {"task_id": 1, "dist_dir": "/out", "category": PICTURE, "image_url": "/a.png"}
+    inputs(CreationRequest.model_validate(body | {"duration": limit}), settings)
+    longer = CreationRequest.model_validate(body | {"duration": limit + 0.5})
+    with pytest.raises(Rejected, match=f"more than the {limit} s that the model makes"):
+        inputs(longer, settings)
+    classic = Settings(creation=CreationSettings(engine="classic"))
+    inputs(longer, classic)
+
+
+def test_a_draft_of_more_than_three_seconds_is_refused(plain: str) -> None:
+    settings = Settings(creation=CreationSettings(model="/nowhere", draft_model=plain))
+    body = {"task_id": 1, "dist_dir": "/out", "category": TEXT, "prompt_cn": "猫"}
+    inputs(CreationRequest.model_validate(body), settings)
+    with pytest.raises(Rejected, match=r"more than the 3 s.*plan draft"):
+        inputs(CreationRequest.model_validate(body | {"duration": 4}), settings)
+
+
+def test_a_last_picture_needs_a_generative_model(vace: str) -> None:
+    body = {"task_id": 1, "dist_dir": "/out", "category": PICTURE, "image_url": "/a.png", "last_image_url": "/b.png"}
+    request = CreationRequest.model_validate(body)
+    wanted = {"image_url": "image", "last_image_url": "image"}
+    assert inputs(request, Settings(creation=CreationSettings(model=vace))) == wanted
+    with pytest.raises(Rejected, match="last_image_url needs a generative model"):
+        inputs(request, Settings(creation=CreationSettings(engine="classic")))
+    assert "last_image_url" not in CreationRequest.model_validate(body | {"last_image_url": ""}).model_dump()

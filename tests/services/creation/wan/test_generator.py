@@ -257,3 +257,12 @@ def test_a_skipped_step_takes_the_control_of_its_own_time(transformer: Any) -> N
         other = transformer(**changed)[0]
     assert skips() == 2
     assert not torch.allclose(same, other, atol=1e-2)
+
+
+def test_a_last_picture_is_kept_as_the_first_is(generate: Make, picture: Image) -> None:
+    other = 255 - picture
+    free = Control((picture, None, None, None, None), kept=1)
+    held = Control((picture, None, None, None, other), kept=1, kept_at_end=1)
+    one, again, without = generate(control=held), generate(control=held), generate(control=free)
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, without)
