@@ -19,10 +19,10 @@ def check(name: str, settings: Settings) -> Iterator[str]:
     The last sentence, in any case, tells the figures. Raises Rejected where no such model is here, JobFailed where one
     of its files is wrong.
     """
-    from services.creation.engines.wan.trial import try_model  # noqa: PLC0415  # diffusers: five seconds
-
     checkpoint, draft = checkpoint_of(name, settings)
     checkpoint.location()  # names a file that is wrong before anything is loaded
+    from services.creation.engines.wan.trial import try_model  # noqa: PLC0415  # diffusers: five seconds
+
     trial = try_model(checkpoint, settings, draft=draft)
     yield from trial.problems
     yield trial.figures

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 from services.creation.check import main
 from services.creation.engines.wan.checkpoints import INDEX, Checkpoint
 from services.creation.engines.wan.loading import load_encoder
 from services.creation.engines.wan.trial import Trial, try_model
 from shared import weights
+from shared.cli.weights import app
 from shared.errors import JobFailed
 from shared.settings import Settings
 from shared.weights.diffusers_layout import missing_of
@@ -138,4 +140,5 @@ def test_the_command_tells_the_figures_and_fails_for_what_does_not_work(
     assert "is missing" in capsys.readouterr().err
     assert main("rife-4.0") == 1
     assert main("no-such-model") == 1
+    assert CliRunner().invoke(app, ["check", str(model)]).exit_code == 1
     assert "wan-draft-1.3b" in capsys.readouterr().err
