@@ -30,7 +30,7 @@ _WATCH = "window.long = []; new PerformanceObserver(list => long.push(...list.ge
 def measure() -> Report:
     """Measure all of it on one stack."""
     with tempfile.TemporaryDirectory() as folder, started(Path(folder)) as (stack, media), chromium() as browser:
-        figures = {
+        figures: dict[str, Any] = {
             "first_load_bytes": first_load_bytes(),
             "first_paint_ms": [first_paint(browser, stack) for _ in range(LOADS)],
             "update_ms": [update(browser, stack, media, number) for number in range(1, UPDATES + 1)],
@@ -103,7 +103,7 @@ def update(browser: Browser, stack: Stack, media: Path, task_id: int) -> float:
         client.post("/api/ai/upscale", json=small_task(task_id, media))
         shown = page.wait_for_function(_NOW_DONE, timeout=600_000, polling=20).json_value()
         ended = client.get(f"/api/ai/tasks/{task_id}").json()["tasks"][0]["finished_at"]
-        return float(shown - page.evaluate("text => new Date(text).getTime()", ended))
+        shown_after: float = shown - page.evaluate("text => new Date(text).getTime()", ended))
 
 
 def small_task(task_id: int, media: Path) -> dict[str, Any]:
