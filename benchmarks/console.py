@@ -103,7 +103,7 @@ def update(browser: Browser, stack: Stack, media: Path, task_id: int) -> float:
         client.post("/api/ai/upscale", json=small_task(task_id, media))
         shown = page.wait_for_function(_NOW_DONE, timeout=600_000, polling=20).json_value()
         ended = client.get(f"/api/ai/tasks/{task_id}").json()["tasks"][0]["finished_at"]
-        shown_after: float = shown - page.evaluate("text => new Date(text).getTime()", ended))
+        return float(shown - page.evaluate("text => new Date(text).getTime()", ended))
 
 
 def small_task(task_id: int, media: Path) -> dict[str, Any]:
@@ -140,7 +140,8 @@ def long_list(browser: Browser, stack: Stack) -> float:
         while page.locator(".task").count() < TASKS:
             page.mouse.wheel(0, 4000)
             page.wait_for_timeout(60)
-        return max([0.0, *page.evaluate("long")])
+        scripts: list[float] = page.evaluate("long")
+        return max([0.0, *scripts])
 
 
 def _pages_of(row: dict[str, Any]) -> Callable[[Route], None]:

@@ -1,11 +1,14 @@
 """Face fusion: one frame as a preview, and the faces to choose from."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from services.facefusion.face import Face
 from services.facefusion.face_analysis import Gallery, SwapContext, gallery_of, prepare_source
 from services.facefusion.model import FaceModel
-from services.facefusion.reference_face import last_or, target_key
+from services.facefusion.reference_face import Reference, last_or, target_key
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.safety import nsfw_gate, write_audit_entry
 from services.facefusion.still import frame_of, reference_for, swap_still
@@ -16,6 +19,7 @@ from shared.media.provenance import Label
 from shared.pipeline.job import Job, Result
 
 CROP_MARGIN = 0.25  # of the box, on each side
+TOLD_FACES, COMPARED_FACES = 100, 20  # the most in the details
 
 
 def preview_swap(job: Job, request: FaceFusionRequest, model: FaceModel) -> Result:
@@ -35,6 +39,7 @@ def preview_swap(job: Job, request: FaceFusionRequest, model: FaceModel) -> Resu
         raise JobFailed("facefusion_filtered" if gallery.filtered else "facefusion_no_face", frame=frame)
     job.check()
     known = [gallery.reference(position, model) for position in range(len(gallery.faces))]
+    job.details["faces"] = faces_told(known)
     if context.needs_reference:
         context = context.with_reference(known[last_or(request.reference_face_position, len(known))])
     swapped = swap_still(context, image)
@@ -47,6 +52,24 @@ def preview_swap(job: Job, request: FaceFusionRequest, model: FaceModel) -> Resu
         artifact={"frame": frame, "faces": [face.to_json() for face in known]},
         artifact_key=key,
     )
+
+
+def faces_told(known: Sequence[Reference]) -> list[dict[str, Any]]:
+    """Return what the details tell of each face of the gallery, for a person who chooses one and a distance.
+
+    `box` is x1, y1, x2, y2 in pixels of a frame of `size`; `distances` are those to the first faces, itself included.
+    """
+    embeddings = np.array([face.embedding for face in known], np.float32)
+    distances = np.clip(1 - embeddings @ embeddings[:COMPARED_FACES].T, 0, 2)
+    return [
+        {
+            "position": face.position,
+            "box": [round(value, 1) for value in face.bbox],
+            "size": list(face.size),
+            "distances": [round(float(distance), 4) for distance in row],
+        }
+        for face, row in zip(known, distances, strict=True)
+    ][:TOLD_FACES]
 
 
 def write_crops(job: Job, gallery: Gallery) -> tuple[str, ...]:

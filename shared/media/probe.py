@@ -28,6 +28,7 @@ _WORKERS = 2
 _MOST_WAITING = 500  # files; each is read within seconds at the worst, and within milliseconds as a rule
 _TURN_SECONDS = 20.0  # the longest wait for a worker, well within the time that BentoML gives a request
 _REPLY_BYTES = 65536
+_PICTURE_BYTES = 16 << 20  # far above any thumbnail; a worker that a file took over may say anything
 
 
 class ProbePool:
@@ -63,7 +64,7 @@ class ProbePool:
             picture = os.memfd_create("thumbnail", os.MFD_CLOEXEC)
             try:
                 reply = await self._ask(file, question, picture)
-                return os.pread(picture, reply["bytes"], 0)
+                return os.pread(picture, min(int(reply["bytes"]), _PICTURE_BYTES), 0)
             finally:
                 os.close(picture)
 

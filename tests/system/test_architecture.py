@@ -109,6 +109,21 @@ def test_the_router_needs_neither_the_queue_nor_the_database() -> None:
     assert loaded.stdout.strip() == "[]"
 
 
+def test_the_router_imports_nothing_that_its_image_lacks() -> None:
+    """Its image has the packages that every process needs, and of `shared` all but what is left out here."""
+    script = (
+        "import sys\n"
+        "for name in {'av', 'PIL', 'psycopg', 'procrastinate', 'torch', 'cv2', 'safetensors', 'onnxruntime',"
+        " 'shared.networks', 'shared.demo', 'shared.testing'}:\n"
+        "    sys.modules[name] = None\n"
+        "import services.router.service\n"
+        "from shared.weights import entries, exists\n"
+        "print(len([exists(name) for name in entries()]) > 0)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert loaded.stdout.strip() == "True", loaded.stderr
+
+
 def test_no_module_has_a_vague_name() -> None:
     vague = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
     assert [path for path in SOURCES if vague & set(path.with_suffix("").relative_to(ROOT).parts)] == []

@@ -96,9 +96,14 @@ class FilePages:
 
     async def _media(self, request: Request) -> Response:
         download = request.query_params.get("download", "") not in {"", "0", "false"}
-        file = await self._open(request.query_params)
         is_head = request.method == "HEAD"
-        return answer(file, request.headers, is_head=is_head, download=download, stopping=self._stopping)
+        file = await self._open(request.query_params)
+        try:
+            kind = await asyncio.to_thread(type_of, file)
+            return answer(file, kind, request.headers, is_head=is_head, download=download, stopping=self._stopping)
+        except BaseException:
+            file.close()
+            raise
 
     async def _thumbnail(self, request: Request) -> Response:
         given = request.query_params

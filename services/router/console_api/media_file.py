@@ -76,10 +76,10 @@ def type_of(file: InputFile) -> str | None:
 
 
 def answer(
-    file: InputFile, headers: Headers, *, is_head: bool, download: bool, stopping: Callable[[], bool]
+    file: InputFile, kind: str | None, headers: Headers, *, is_head: bool, download: bool, stopping: Callable[[], bool]
 ) -> Response:
-    """Answer with a file, which is closed when the answer ends."""
-    etag, kind = etag_of(file), type_of(file)
+    """Answer with a file of a type, None for what is no media; it is closed when the answer ends."""
+    etag = etag_of(file)
     modified = datetime.fromtimestamp(file.mtime_ns // 10**9, UTC)
     shown = {**_HEADERS, "etag": etag, "last-modified": format_datetime(modified, usegmt=True)}
     shown["content-type"] = kind or _ANY

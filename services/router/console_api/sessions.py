@@ -39,8 +39,8 @@ class Sessions:
         self._path = settings.state_dir / KEY_FILE
         self._seconds = settings.console.session_hours * 3600
         self._clock = clock
-        # Part of what is signed: a session that a token opened ends with that token.
-        self._tokens = hashlib.sha256("\0".join(settings.access.tokens).encode()).hexdigest()
+        # A session that a token opened ends with that token, and is known to every router that has it.
+        self._tokens = "\0".join(settings.access.tokens).encode()
         self._key = b""
         self._ended: dict[str, int] = {}
 
@@ -87,8 +87,13 @@ class Sessions:
 
     def _sign(self, purpose: str, said: str) -> str:
         if not self._key:
-            self._key = _key_of(self._path)
-        return hmac.new(self._key, f"{purpose}|{self._tokens}|{said}".encode(), hashlib.sha256).hexdigest()
+            self._key = _key_of_tokens(self._tokens) if self._tokens else _key_of(self._path)
+        return hmac.new(self._key, f"{purpose}|{said}".encode(), hashlib.sha256).hexdigest()
+
+
+def _key_of_tokens(tokens: bytes) -> bytes:
+    """Return the key that follows from the tokens; so slowly that no cookie helps to guess one."""
+    return hashlib.scrypt(tokens, salt=b"kinora.console", n=2**15, r=8, p=1, maxmem=64 << 20, dklen=_KEY_BYTES)
 
 
 def _key_of(path: Path) -> bytes:

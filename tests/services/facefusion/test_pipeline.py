@@ -89,6 +89,14 @@ def test_a_preview_brings_the_frame_and_a_crop_of_every_face_in_order(tmp_path: 
     assert result.artifact is not None
     assert [face["position"] for face in result.artifact["faces"]] == [0, 1]
     assert job.details["match"]["tracks"]
+    faces = job.details["faces"]
+    assert [(face["position"], face["size"]) for face in faces] == [(n, [*pair().shape[1::-1]]) for n in (0, 1)]
+    assert [face["box"] for face in faces] == [
+        pytest.approx(face["bbox"], abs=0.1) for face in result.artifact["faces"]
+    ]
+    own, other = faces[0]["distances"]
+    assert own == pytest.approx(0, abs=1e-3)
+    assert 0.25 < other == pytest.approx(faces[1]["distances"][0], abs=1e-3)
 
 
 def test_a_crop_is_the_box_with_a_quarter_on_every_side(tmp_path: Path, source: Path) -> None:

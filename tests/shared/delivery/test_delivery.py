@@ -171,7 +171,7 @@ async def test_anything_else_is_tried_again_under_the_same_key_until_it_is_taken
 async def test_every_try_is_recorded_with_what_was_answered(post: Post, receiver: Receiver) -> None:
     answers: Iterator[Behaviour] = iter(("http 500", "err_code -1", "drop"))
     receiver.behave = lambda _delivery: next(answers, "ok")
-    row = await post.end_task(30)
+    row = await post.end_task(77)
     await post.wait(row, lambda state: state["state"] == "delivered")
     found = await post.sql(
         "SELECT outcome, status, error, seconds FROM kinora_callback_tries WHERE callback ="

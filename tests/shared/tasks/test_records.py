@@ -87,6 +87,10 @@ async def test_a_page_of_a_hundred_thousand_tasks_comes_at_once(store: TaskStore
         begun = time.monotonic()
         await page(store, **query)
         assert time.monotonic() - begun < limit, query
+    async with store.pool.transaction() as connection:
+        begun = time.monotonic()
+        assert await records.changed(connection, "interpo", 60) == []
+        assert time.monotonic() - begun < 0.5
 
 
 async def test_a_search_finds_beginnings_of_ids_and_parts_of_names_and_takes_no_pattern(store: TaskStore) -> None:
