@@ -137,4 +137,4 @@ def test_what_a_clip_is_made_from_follows_from_the_file(
     [("127.0.0.1", "http://127.0.0.1:5000"), ("0.0.0.0", "http://127.0.0.1:5000"), ("::1", "http://[::1]:5000")],
 )
 def test_the_router_is_found_by_the_settings(host: str, url: str) -> None:
-    assert router_url(Settings(access=AccessSettings(host=host, token="t"))) == url  # type: ignore[arg-type]
+    assert router_url(Settings(access=AccessSettings(host=host, token="t"))) == url
