@@ -10,11 +10,13 @@ from services.router.metrics import LOCAL, RouterMetrics, target_of
 from services.router.split import key_of, ranked
 from services.router.upstream import Unreachable, Upstream
 from shared.contract.messages import Answer, TaskList, TaskView
-from shared.http.responses import HttpProblem
+from shared.errors import Rejected
+from shared.http.responses import BAD_UPSTREAM, HttpProblem, is_answer
 from shared.upstreams import WeightedUpstream
 from shared.vocabulary import ServiceName
 
 T = TypeVar("T")
+_KEYS = {"id", "service", "task_id", "created_at", "eta_seconds", "request"}  # that the console reads of a record
 FALLBACKS = 1  # how many other versions a submission tries when its own cannot be reached
 
 
@@ -93,6 +95,18 @@ class ServiceVersions:
             except HttpProblem as problem:
                 problems.append(problem)
         raise problems[0]
+
+    async def records(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return the records that one version answers with; raise Rejected for its refusal, or HttpProblem."""
+        answer = await self.ask(path, query, headers)
+        if is_answer(answer):
+            raise Rejected("said_by_service", sentence=answer["err_msg"])
+        records = answer.get("records")
+        if not isinstance(records, list) or not all(
+            isinstance(found, dict) and found.keys() >= _KEYS for found in records
+        ):
+            raise HttpProblem(BAD_UPSTREAM, "service_strange", service=self._service)
+        return records
 
     async def ask_each(
         self, path: str, headers: Mapping[str, str]

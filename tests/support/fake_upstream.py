@@ -34,6 +34,7 @@ class Far:
     tasks: list[TaskView] = field(default_factory=list)
     asked: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     answer: Response = field(default_factory=lambda: JSONResponse(ACCEPTED))
+    told: object = None  # in place of its records
 
     @property
     def app(self) -> Starlette:
@@ -72,6 +73,8 @@ class Far:
         if self.answer.status_code >= 500:
             return self.answer
         self.asked.append((str(request.url.query), dict(request.headers), b""))
+        if self.told is not None:
+            return JSONResponse(self.told)
         found = sorted(map(record, self.tasks), key=lambda row: (row["created_at"], row["id"]), reverse=True)
         if place := request.query_params.get("before"):
             found = [row for row in found if (row["created_at"], row["id"]) < tuple(place.split(","))]

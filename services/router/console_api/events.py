@@ -122,7 +122,7 @@ class EventPages:
     async def _changes(self) -> Changes:
         try:
             found, missing = await self._proxy.ask(
-                None, lambda service: service.ask(CHANGES_PATH, {}, self._proxy.own_headers)
+                None, lambda service: service.records(CHANGES_PATH, {}, self._proxy.own_headers)
             )
             return newest_first(found.values()), sorted(missing)
         except Problem:  # nobody answers

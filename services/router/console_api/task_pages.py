@@ -1,9 +1,10 @@
 """Tasks of all services as the console shows them: pages of the list, one task, and what can be done to it."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable
 from datetime import datetime
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -12,13 +13,14 @@ from starlette.routing import Route
 from services.router.console_api.bodies import read_small
 from services.router.console_api.guard import ROOT
 from services.router.proxy import Proxy
+from services.router.versions import ServiceVersions
 from shared.contract.fields import Choice, Integer
-from shared.errors import Rejected
 from shared.http.record_routes import RECORD_PATH, RECORDS_PATH, REPLAY_PATH, place_of, read_place, read_words
-from shared.http.responses import NOT_FOUND, HttpProblem, is_answer
+from shared.http.responses import NOT_FOUND, HttpProblem
 from shared.http.task_query import TaskQuery, read_task_id, unknown
 from shared.vocabulary import SERVICES, ServiceName
 
+T = TypeVar("T")
 _LIMIT = Integer(1, 200)
 _DEFAULT_LIMIT = 50
 _SERVICE = Choice(*SERVICES)
@@ -53,7 +55,7 @@ class TaskPages:
         # One more than asked for tells whether there is another page.
         passed = {name: given[name] for name in _PASSED if given.get(name)} | {"limit": str(limit + 1)}
         found, missing = await self._proxy.ask(
-            query.service, lambda service: service.ask(RECORDS_PATH, passed, self._proxy.own_headers)
+            query.service, lambda service: service.records(RECORDS_PATH, passed, self._proxy.own_headers)
         )
         rows = newest_first(found.values())
         more = place_of(rows[limit - 1]) if len(rows) > limit else None
@@ -63,14 +65,13 @@ class TaskPages:
         task_id, query, passed = _about(request)
         path = RECORD_PATH.format(task_id=task_id)
 
-        async def ask(service: Any) -> dict[str, Any]:
+        async def ask(service: ServiceVersions) -> list[dict[str, Any]]:
             try:
-                answer: dict[str, Any] = await service.ask(path, passed, self._proxy.own_headers)
+                return await service.records(path, passed, self._proxy.own_headers)
             except HttpProblem as problem:
                 if problem.status != NOT_FOUND:
                     raise
-                return {"records": []}
-            return answer
+                return []
 
         found, missing = await self._proxy.ask(query.service, ask)
         tasks = newest_first(found.values())
@@ -88,10 +89,9 @@ class TaskPages:
         """Post the stored request once more: the contract says what that means."""
         task_id, service, passed = _named(request)
         versions = self._proxy.service(service)
-        found = await _known(
-            task_id, versions.ask(RECORD_PATH.format(task_id=task_id), passed, self._proxy.own_headers)
-        )
-        body = json.dumps(found["records"][0]["request"]).encode()
+        path, headers = RECORD_PATH.format(task_id=task_id), self._proxy.own_headers
+        found = await _known(task_id, versions.records(path, passed, headers))
+        body = json.dumps(found[0]["request"]).encode()
         answer = await versions.submit(body, self._proxy.own_headers)
         return Response(answer.content, answer.status_code, media_type="application/json")
 
@@ -113,23 +113,20 @@ class TaskPages:
         return JSONResponse(await self._proxy.document(self._proxy.own_headers))
 
 
-def newest_first(answers: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the records of several services as one list; raise Rejected for a refusal in place of records."""
-    records: list[dict[str, Any]] = []
-    for answer in answers:
-        if is_answer(answer):
-            raise Rejected("said_by_service", sentence=answer["err_msg"])
-        records += answer["records"]
+def newest_first(answers: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the records of several services as one list."""
+    records = chain.from_iterable(answers)
     return sorted(records, key=lambda row: (datetime.fromisoformat(row["created_at"]), row["id"]), reverse=True)
 
 
-async def _known(task_id: int, asking: Any) -> dict[str, Any]:
+async def _known(task_id: int, asking: Awaitable[T]) -> T:
     """Return an answer about a task; its 404 says that there is no such task."""
     try:
-        found: dict[str, Any] = await asking
+        return await asking
     except HttpProblem as problem:
-        raise unknown(task_id) if problem.status == NOT_FOUND else problem from problem
-    return found
+        if problem.status == NOT_FOUND:
+            raise unknown(task_id) from problem
+        raise
 
 
 def _about(request: Request) -> tuple[int, TaskQuery, dict[str, str]]:

@@ -92,6 +92,14 @@ def test_one_task_is_found_wherever_it_is(world: World) -> None:
     refused(world.console.get("tasks/7", id="x"), 400)
 
 
+@pytest.mark.parametrize("answer", [{"records": 1}, {"records": [7]}, {"records": [{"id": "x"}]}, {"tasks": []}, [1]])
+def test_a_service_that_answers_strangely_only_makes_the_list_shorter(world: World, answer: object) -> None:
+    world.upscale.told = answer
+    page = world.console.get("tasks").json()
+    assert page["unreachable"] == ["creation", "upscale"]
+    assert {row["service"] for row in page["rows"]} == {"interpo"}
+
+
 def test_a_task_is_posted_again_as_it_was_stored(world: World) -> None:
     post = world.console.client.post
     assert post("/api/console/tasks/7/again?service=upscale").json() == ACCEPTED

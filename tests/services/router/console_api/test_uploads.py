@@ -18,6 +18,8 @@ import pytest
 from services.router.console_api import uploads
 from services.router.console_api.guard import CSRF_HEADER
 from services.router.console_api.sessions import COOKIE
+from shared.errors import Unavailable
+from shared.media.probe import ProbePool
 from shared.settings import ConsoleSettings, Settings
 from tests.support.clips import clip
 from tests.support.console import Console, serving_console
@@ -109,6 +111,20 @@ def test_a_folder_that_is_none_of_the_roots_gets_nothing(
 def test_what_is_no_media_leaves_nothing_whatever_it_is_called(files: Console, media: Path, content: bytes) -> None:
     assert "a.mp4" in refused(send(files, media, "a.mp4", content), 415)
     assert left(media) == []
+
+
+def test_an_installation_without_codecs_goes_by_the_first_bytes(
+    files: Console, media: Path, film: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise Unavailable("probe_unavailable")
+
+    monkeypatch.setattr(ProbePool, "_ask", away)
+    assert send(files, media, "a.mp4", film).status_code == 201
+    refused(send(files, media, "b.mp4", b"\x7fELF" + bytes(range(256)) * 20), 415)
+    refused(files.get("thumbnail", path=media / "a.mp4"), 503)
+    assert files.get("media", path=media / "a.mp4").status_code == 200
+    assert left(media) == ["a.mp4"]
 
 
 def test_an_upload_needs_the_csrf_token(files: Console, media: Path, film: bytes) -> None:
