@@ -140,8 +140,8 @@ def long_list(browser: Browser, stack: Stack) -> float:
         while page.locator(".task").count() < TASKS:
             page.mouse.wheel(0, 4000)
             page.wait_for_timeout(60)
-        longest: list[float] = page.evaluate("long")
-        return max([0.0, *longest])
+        scripts: list[float] = page.evaluate("long")
+        return max([0.0, *scripts])
 
 
 def _pages_of(row: dict[str, Any]) -> Callable[[Route], None]:

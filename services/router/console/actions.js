@@ -1,11 +1,12 @@
 // What can be done with a task.
 import { post } from "./api.js";
 import { attempt } from "./parts/toasts.js";
+import { idOf } from "./task_words.js";
 import { t } from "./text.js";
 
 const act = (task, what, done) =>
   attempt(
-    () => post(`tasks/${task.task_id}/${what}`, { query: { service: task.service, kind: task.kind, id: task.id } }),
+    () => post(`tasks/${idOf(task)}/${what}`, { query: { service: task.service, kind: task.kind, id: task.id } }),
     done,
   );
 

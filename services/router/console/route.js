@@ -8,7 +8,7 @@ export function here() {
 
 export const link = (parts, query = {}) => `#/${parts.map(encodeURIComponent).join("/")}${queryOf(query)}`;
 
-export const taskLink = (task) => link(["task", task.service, String(task.task_id)], { id: task.id });
+export const taskLink = (task) => link(["task", task.service, task.task_id_text ?? String(task.task_id)], { id: task.id });
 
 export function go(address) {
   location.hash = address;

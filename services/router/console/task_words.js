@@ -5,6 +5,9 @@ import { t } from "./text.js";
 export const ENDED = ["succeeded", "failed", "cancelled"];
 export const isActive = (task) => !ENDED.includes(task.state);
 
+/** The exact task_id: a number of JavaScript holds 53 bits. */
+export const idOf = (task) => task.task_id_text ?? String(task.task_id);
+
 /** The result's file of a task, or null. */
 export const result = (task) => task.results.find((one) => one.field !== "reference_images") ?? null;
 
@@ -14,7 +17,7 @@ export const compared = (task) => task.inputs.find((one) => one.field !== "sourc
 export function title(task) {
   const input = compared(task);
   if (input) return baseName(input.path);
-  return task.request.prompt_cn || task.request.prompt_en || String(task.task_id);
+  return task.request.prompt_cn || task.request.prompt_en || idOf(task);
 }
 
 /** What was asked for, in a few words. */

@@ -6,7 +6,7 @@ import { listen } from "../live.js";
 import { Bar, Icon, Notice, State, Thumbnail } from "../parts/basics.js";
 import { Compare } from "../parts/compare.js";
 import { link } from "../route.js";
-import { compared, isActive, result, standing, title, wish } from "../task_words.js";
+import { compared, idOf, isActive, result, standing, title, wish } from "../task_words.js";
 import { t } from "../text.js";
 import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { Callbacks, Code, Details, Runs, Segments, Tracks } from "./task_details.js";
@@ -25,7 +25,7 @@ export function TaskPage({ parts: [service, taskId], query }) {
   return html`
     <p class="crumb"><a href=${link(["tasks"])}><${Icon} name="chevron-left" />${t("page.tasks")}</a></p>
     <div class="head"><div><h1><bdi>${title(task)}</bdi></h1>
-      <p class="soft">${word("service", task.service)} · <bdi>${wish(task)}</bdi> · #${String(task.task_id)} · ${ago(task.created_at)}</p></div>
+      <p class="soft">${word("service", task.service)} · <bdi>${wish(task)}</bdi> · #${idOf(task)} · ${ago(task.created_at)}</p></div>
       <div class="actions">
         ${isActive(task)
           ? html`<button type="button" class="danger" disabled=${task.cancel} onClick=${then(cancel)}><${Icon} name="x" />${t("action.cancel")}</button>`
@@ -66,7 +66,7 @@ function useTask(service, taskId, id) {
     const stop = listen({
       reload: () => load(still),
       rows(rows) {
-        const mine = rows.find((row) => String(row.task_id) === taskId && row.service === service && (!id || row.id === id));
+        const mine = rows.find((row) => idOf(row) === taskId && row.service === service && (!id || row.id === id));
         if (!mine) return;
         setTask((earlier) => earlier && { ...earlier, ...mine });
         if (!isActive(mine) || mine.callback.state === "pending") load(still);

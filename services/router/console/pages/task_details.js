@@ -8,7 +8,7 @@ import { delivery } from "../task_words.js";
 import { known, t } from "../text.js";
 import { html, useState } from "../vendor/htm-preact.js";
 
-const SHOWN_ELSEWHERE = new Set(["match", "audit"]);
+const SHOWN_ELSEWHERE = new Set(["match", "audit", "faces"]);
 
 export function Details({ task }) {
   const [json, setJson] = useState(false);

@@ -5,7 +5,7 @@ import { ago, percent, word } from "../format.js";
 import { listen } from "../live.js";
 import { Bar, Choices, Empty, Icon, IconButton, Notice, State, Thumbnail } from "../parts/basics.js";
 import { link, replace, taskLink } from "../route.js";
-import { delivery, isActive, standing, title, wish } from "../task_words.js";
+import { delivery, idOf, isActive, standing, title, wish } from "../task_words.js";
 import { t } from "../text.js";
 import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
 
@@ -104,7 +104,7 @@ function useTasks(filter, key) {
 
 const matches = (row, { service, state, q }) =>
   (!service || row.service === service) && (!state || row.state === state) &&
-  (!q || String(row.task_id).startsWith(q) || title(row).includes(q));
+  (!q || idOf(row).startsWith(q) || title(row).includes(q));
 
 function Filters({ filter, onChange }) {
   const typing = useRef();
@@ -133,7 +133,7 @@ function Row({ task }) {
     <${Thumbnail} path=${task.thumbnail} width=${240} icon=${task.service === "facefusion" ? "scan-face" : "film"} />
     <div class="what"><strong class="name"><bdi>${title(task)}</bdi></strong>
       <span class="soft about">${word("service", task.service)} · <bdi>${wish(task)}</bdi></span>
-      <span class="soft number">#${String(task.task_id)} · ${ago(task.created_at)}</span></div>
+      <span class="soft number">#${idOf(task)} · ${ago(task.created_at)}</span></div>
     <div class="stands">
       <div class="line"><${State} value=${task.state} /><span class="soft">${standing(task)}</span></div>
       ${task.state === "running" && html`<div class="line"><${Bar} share=${task.progress} label=${t("task.progress")} />

@@ -37,7 +37,7 @@ def test_a_face_is_chosen_in_a_preview_and_replaced_in_the_whole(
 
     faces = page.locator(".face-choice")
     expect(faces.get_by_role("radio")).to_have_count(1)
-    expect(faces).to_contain_text("0.0")  # the distance of the chosen face to itself
+    expect(faces).to_contain_text("0.00")  # the distance of the chosen face to itself
     expect(page.get_by_role("slider", name=words["compare.divider"])).to_be_visible()
     page.get_by_role("slider", name=words["field.reference_face_distance"]).fill("0.8")
     expect(faces.locator("output")).to_have_text("0.8")

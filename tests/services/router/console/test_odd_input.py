@@ -106,7 +106,6 @@ def test_a_session_that_ends_asks_for_the_token_again(browser: Browser, tmp_path
         expect(page.get_by_role("navigation")).to_be_visible()
         assert "t0ken" not in page.url
         page.context.clear_cookies()
-        page.get_by_role("link", name="Files").click()
         expect(page.get_by_label("Token")).to_be_visible()
 
 
