@@ -1,13 +1,11 @@
 """What a service tells BentoML, and through its bento whoever deploys it, of what it needs.
 
-The same figures are the requests of the pods in deploy/k8s; a test compares them.
+The same figures are the requests of the pods in deploy/k8s; a test compares them. No `envs`: for a service that starts
+with the router, as in `kinora serve`, BentoML prefers the declared value to the one of the environment, and a variable
+without a value must be set.
 """
 
 from typing import Any
-
-from shared.settings import Settings
-
-OFFERED = ("KINORA_CALLBACK_URL", "KINORA_DEVICE", "KINORA_DRAIN_SECONDS")  # what a deployment is likely to change
 
 
 def needs_of_a_service() -> dict[str, Any]:
@@ -15,7 +13,6 @@ def needs_of_a_service() -> dict[str, Any]:
     return {
         "resources": {"cpu": "2", "memory": "8Gi", "gpu": 1},
         "labels": {"part-of": "kinora", "component": "service"},
-        "envs": _offered(),
     }
 
 
@@ -25,9 +22,3 @@ def needs_of_the_router() -> dict[str, Any]:
         "resources": {"cpu": "250m", "memory": "256Mi"},
         "labels": {"part-of": "kinora", "component": "router"},
     }
-
-
-def _offered() -> list[dict[str, str]]:
-    """Return variables with their defaults. Without a value BentoML would start nothing until each of them is set."""
-    fields = Settings.variables()
-    return [{"name": name, "value": str(fields[name].default), "stage": "runtime"} for name in OFFERED]

@@ -38,7 +38,7 @@ class StateRoom:
         try:
             check_disk_space([self._folder])
             trial.write_bytes(_PAGE)
-            trial.unlink()
+            trial.unlink(missing_ok=True)  # all services of a machine try the same one
         except JobFailed as problem:
             return str(problem)
         except OSError as error:
