@@ -126,4 +126,7 @@ def test_a_file_is_uploaded_looked_at_and_taken_as_input(
     expect(page.get_by_role("textbox", name=words["field.video_url"])).to_have_value(str(folder / "mine.mp4"))
     page.get_by_role("radio", name="4×").check()
     page.get_by_role("button", name=words["action.choose"]).last.click()  # the folder of the result
-    page.get_by_role("dialog").get_by_role("button", name=words["field.use_folder"].split("{")[0]).last.click()
+    chooser = page.get_by_role("dialog")
+    chooser.get_by_role("button", name=media.name).click()
+    chooser.get_by_role("button", name=words["field.use_folder"].format(folder=media.name)).click()
+    expect(page.get_by_role("textbox", name=words["field.dist_dir"])).to_have_value(str(media))
