@@ -135,7 +135,9 @@ def test_the_settings_of_the_compose_file_exist_and_can_be_read(
     for name, value in given.items():
         assert name in Settings.variables()
         default = re.fullmatch(r"(.*)\$\{\w+(?::-([^}]*)|:\?[^}]*)\}(.*)", value)
-        filled = f"{default[1]}{default[2] or 'whsec_c2VjcmV0'}{default[3]}" if default else value
+        filled = (
+            f"{default[1]}{'whsec_c2VjcmV0' if default[2] is None else default[2]}{default[3]}" if default else value
+        )
         monkeypatch.setenv(name, filled)
     settings = Settings.load()
     assert settings.gpu_exclusive

@@ -9,11 +9,12 @@ import { html, useEffect, useState } from "../vendor/htm-preact.js";
 
 const SERVICES = [["upscale", "scan"], ["interpo", "layers"], ["creation", "film"], ["facefusion", "scan-face"]];
 const LEFT_OUT = new Set(["prompt_en", "ng_prompt_en"]); // deprecated
-const RARE = new Set(["task_id", "width", "height", "ng_prompt_cn", "guidance", "seed", "reference_face_position"]);
+const RARE = new Set(["task_id", "width", "height", "ng_prompt_cn", "guidance", "seed", "reference_face_position", "last_image_url", "tracking_points"]);
 const LAST_FOLDER = "kinora-dist-dir";
 /** Which fields a request does not use, as the service ignores them. */
 const UNUSED = {
-  creation: ({ category = 2 }) => [category !== 2 && "image_url", category !== 3 && "video_url", category !== 3 && "video_style"],
+  creation: ({ category = 2 }) => [category !== 2 && "image_url", category !== 3 && "video_url", category !== 3 && "video_style",
+    category !== 2 && "last_image_url", category !== 2 && "tracking_points", category === 3 && "duration"],
   facefusion: ({ programe = 0, face_selector_mode: mode = "reference" }) => [
     programe === 1 && "frame_number", mode !== "reference" && "reference_face_position", mode !== "reference" && "reference_face_distance"],
 };
