@@ -36,7 +36,8 @@ def large(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folder(media: Path, request: pytest.FixtureRequest) -> Path:
-    folder = media / request.node.name
+    name: str = request.node.name
+    folder = media / name
     folder.mkdir()
     return folder
 
