@@ -77,7 +77,8 @@ function useTask(service, taskId, id) {
       stop();
     };
   }, [service, taskId, id]);
-  const watched = task && isActive(task);
+  // A callback that is sent again may be there before the services are asked for changes, which then see none.
+  const watched = task && (isActive(task) || task.callback.state === "pending");
   useEffect(() => {
     const watch = watched && setInterval(() => load(), WATCH_MILLISECONDS);
     return () => clearInterval(watch);
