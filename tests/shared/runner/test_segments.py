@@ -241,6 +241,7 @@ def test_a_film_in_a_style_that_remembers_is_the_same_after_a_kill(service: Tiny
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # twenty starts of a runner with its libraries; a busy machine takes its time
 @pytest.mark.parametrize("behaviour", ["upscale", "interpo", "faces", "restyle"])
 def test_twenty_kills_at_random_moments_change_nothing_of_a_minute_of_film(
     tmp_path_factory: pytest.TempPathFactory, receiver: Receiver, behaviour: str
