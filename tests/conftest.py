@@ -104,6 +104,13 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(autouse=True)
+def _ordinary_scheduling() -> Iterator[None]:
+    """No test leaves its process with real-time priority: all that follows, and what it starts, would have it."""
+    yield
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Path]:
     """A model store of its own."""

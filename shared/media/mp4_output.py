@@ -14,6 +14,7 @@ from shared.media.mp4_timing import Mp4Timing
 from shared.media.provenance import KEY, Label
 from shared.media.result_format import ResultFormat
 from shared.media.stream_copy import CopiedStream, carry_over
+from shared.process.lifetime import ordinary_scheduling
 
 
 class Mp4Output:
@@ -47,6 +48,7 @@ class Mp4Output:
     def start(self) -> bytes:
         """Begin the file; return the parameter sets (extradata) that it tells of its picture."""
         self._container.start_encoding()
+        ordinary_scheduling()
         return self.stream.codec_context.extradata or b""
 
     def mux(self, packets: "Iterable[Packet[Any]]", reordered: int) -> None:

@@ -16,6 +16,7 @@ from shared.media.mp4_timing import Mp4Timing
 from shared.media.orientation import Orientation
 from shared.media.result_format import ResultFormat
 from shared.media.watermark import stamp
+from shared.process.lifetime import ordinary_scheduling
 
 _LABELLED_SECONDS = 3  # the rule asks for two
 
@@ -39,6 +40,7 @@ class PictureEncoder:
         container = av.open(io.BytesIO(), "w", format="mp4")  # never written: it sets the encoder up as for the result
         stream = result.add_track(container, timing.ticks)
         stream.codec_context.open()
+        ordinary_scheduling()
         encoder = cls(result, stream, timing)
         encoder._own = container
         return encoder

@@ -74,6 +74,18 @@ async def event_loop_watchdog(seconds: float) -> None:
         faulthandler.cancel_dump_traceback_later()
 
 
+def ordinary_scheduling() -> None:
+    """Take real-time scheduling from every thread of this process.
+
+    SVT-AV1, where it runs as root, gives it to its own threads and to the one that opens it, at the highest priority:
+    whatever that thread starts has it as well, and all other programs of the machine wait.
+    """
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # it has ended meanwhile
+            if os.sched_getscheduler(int(thread.name)) in {os.SCHED_FIFO, os.SCHED_RR}:
+                os.sched_setscheduler(int(thread.name), os.SCHED_OTHER, os.sched_param(0))
+
+
 def lower_priority(niceness: int) -> None:
     """Let other sessions have the cores first; call in the process that leads a session of its own.
 

@@ -1,8 +1,14 @@
 """A process that can do nothing any more, not even notice it, must still end."""
 
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+
+import pytest
+
+from shared.process.lifetime import ordinary_scheduling
 
 SCRIPT = """
 import asyncio, ctypes
@@ -46,3 +52,18 @@ def test_a_process_whose_parent_ended_before_it_asked_ends_at_once() -> None:
             [sys.executable, "-c", script.format(expected)], cwd=root, capture_output=True, text=True, check=False
         )
         assert (ran.returncode == 0, ran.stdout == "alive\n") == (survives, survives), ran.stderr
+
+
+@pytest.mark.needs_root
+def test_real_time_scheduling_is_taken_from_every_thread() -> None:
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    ended = threading.Event()
+    other = threading.Thread(target=ended.wait, daemon=True)
+    other.start()  # inherits it
+    try:
+        assert os.sched_getscheduler(other.native_id or 0) == os.SCHED_FIFO
+        ordinary_scheduling()
+        assert {os.sched_getscheduler(0), os.sched_getscheduler(other.native_id or 0)} == {os.SCHED_OTHER}
+    finally:
+        ended.set()
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
