@@ -78,7 +78,7 @@ def test_where_no_router_is_a_command_says_so(stack: Stack, clip: Path) -> None:
 def test_ctrl_c_without_a_terminal_leaves_the_task_running(
     stack: Stack, media: Path, task_id: int, client: httpx.Client
 ) -> None:
-    film = write_clip(media / "interrupted" / "film.mp4", size=(320, 240), frames=300)
+    film = write_clip(media / "interrupted" / "film.mp4", size=(320, 240), frames=1500)
     with subprocess.Popen(
         [KINORA, "submit", "upscale", str(film), "--ratio", "2", "--task-id", str(task_id)],
         env=stack.full_environment(),
