@@ -27,7 +27,7 @@ def make_video(
     label = Label.of(job.settings, target)
     pixels = round(work.size[0] * work.size[1] * work.multiple)
     plan = work.plan or SegmentPlan.of(source, pixels, job.settings.limits.segment_seconds)
-    if plan.count == 1 or not work.segmented:
+    if plan.count == 1:
         return _in_one_piece(job, source, target, work, label)
     result = ResultFormat.of(
         job.settings,

@@ -41,9 +41,8 @@ class VideoWork:
     `size` is that of the result's frames (width, height), `multiple` how many of them a frame of the source becomes,
     `model` the name of what decides their pixels beside source and request, `basis` whatever else does, such as the
     hash of a second input. `frame_rate` and `time_base` are those of `encode`, as `sample_aspect_ratio` is.
-    `segmented`: its ranges stand for themselves, or follow from the `memory` at the end of the one before; else the
-    video is made in one piece. `limited` passes the source's frames on, of which so many came before, and raises where
-    they are too much work.
+    Its ranges stand for themselves, or follow from the `memory` at the end of the one before. `limited` passes the
+    source's frames on, of which so many came before, and raises where they are too much work.
     """
 
     transform: Transform
@@ -56,7 +55,6 @@ class VideoWork:
     basis: tuple[str, ...] = ()
     display_oriented: bool = False
     plan: SegmentPlan | None = None  # its ranges, where the model decides them
-    segmented: bool = True
     memory: Memory | None = None
     limited: Limited = _unlimited
 

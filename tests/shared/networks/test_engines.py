@@ -1,7 +1,5 @@
 """Which library computes an upscaling network on a CPU."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -13,25 +11,13 @@ from shared.networks.engines import BF16, FP32, NCNN, Engine, choose_engine, nat
 from shared.networks.rrdb import RRDB
 from shared.networks.srvgg import SRVGG
 from shared.networks.upscaler import Upscaler
+from tests.support.chosen_engine import picks
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 
 
 def compact() -> SRVGG:
     return SRVGG.from_weights(weights.load_safetensors("realesr-animevideov3")).anchored()
-
-
-def picks(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[str, ...]]:
-    """Have that engine win; returns what it was chosen from."""
-    offered: list[tuple[str, ...]] = []
-
-    def choose(engines: dict[str, Callable[[], object]], *_: object, network: str) -> str:
-        assert network == "net"
-        offered.append(tuple(engines))
-        return name
-
-    monkeypatch.setattr(module, "fastest", choose)
-    return offered
 
 
 @pytest.mark.parametrize(
@@ -44,7 +30,7 @@ def picks(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[str, ...]]:
 )
 def test_the_fastest_computes(monkeypatch: pytest.MonkeyPatch, name: str, dtype: torch.dtype, told: str) -> None:
     monkeypatch.setattr(module, "cpu_multiplies_bfloat16", lambda: True)
-    offered = picks(monkeypatch, name)
+    offered = picks(monkeypatch, module, name, "net")
     engine = choose_engine(compact(), "net", CPU, {})
     assert offered == [(FP32, BF16, NCNN)]
     assert (engine.compute.dtype, engine.name) == (dtype, told)
@@ -52,14 +38,14 @@ def test_the_fastest_computes(monkeypatch: pytest.MonkeyPatch, name: str, dtype:
 
 def test_bfloat16_is_not_tried_where_it_is_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "cpu_multiplies_bfloat16", lambda: False)
-    offered = picks(monkeypatch, FP32)
+    offered = picks(monkeypatch, module, FP32, "net")
     choose_engine(compact(), "net", CPU, {})
     assert offered == [(FP32, NCNN)]
 
 
 def test_without_ncnn_torch_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "has_ncnn", lambda: False)
-    offered = picks(monkeypatch, FP32)
+    offered = picks(monkeypatch, module, FP32, "net")
     choose_engine(compact(), "net", CPU, {})
     assert NCNN not in offered[0]
 

@@ -17,25 +17,13 @@ from shared.networks.ncnn_graph import NcnnChain
 from shared.networks.rife import Rife
 from shared.networks.rife_blocks import LAYOUTS, FlowBlock, ResidualConv
 from shared.networks.rife_engines import choose_rife_engine
+from tests.support.chosen_engine import picks
 
 CPU = Compute(torch.device("cpu"), torch.float32)
 
 
 def real() -> Rife:
     return Rife.from_weights(weights.load_safetensors("rife-4.0"), "4.0")
-
-
-def picks(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[str, ...]]:
-    """Have that engine win; returns what it was chosen from."""
-    offered: list[tuple[str, ...]] = []
-
-    def choose(engines: dict[str, Callable[[], object]], *_: object, network: str) -> str:
-        assert network == "RIFE 4.0 refined"
-        offered.append(tuple(engines))
-        return name
-
-    monkeypatch.setattr(module, "fastest", choose)
-    return offered
 
 
 @pytest.mark.parametrize(
@@ -48,7 +36,7 @@ def picks(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[str, ...]]:
 )
 def test_the_fastest_computes(monkeypatch: pytest.MonkeyPatch, name: str, dtype: torch.dtype, told: str) -> None:
     monkeypatch.setattr(module, "cpu_multiplies_bfloat16", lambda: True)
-    offered = picks(monkeypatch, name)
+    offered = picks(monkeypatch, module, name, "RIFE 4.0 refined")
     engine = choose_rife_engine(real(), "4.0", CPU, {}, refine=True)
     assert offered == [(FP32, BF16, NCNN)]
     assert (engine.compute.dtype, engine.name) == (dtype, told)

@@ -1,7 +1,6 @@
 """Records over a real PostgreSQL: pages of many tasks, searches, changes, all about one task, tries of callbacks."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,25 +11,12 @@ from shared.contract.messages import Callback
 from shared.tasks import callbacks, records, rows, tries
 from shared.tasks.records import RecordQuery, inside
 from shared.tasks.tries import KEPT, Try
-from tests.support.task_store import Storage, TaskStore, open_store, started_storage
+from tests.support.task_store import TaskStore
 
 
-@pytest.fixture(scope="module")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
-    with started_storage(tmp_path_factory.mktemp("records")) as storage:
-        yield storage
-
-
-@pytest.fixture
-async def store(storage: Storage) -> AsyncIterator[TaskStore]:
-    async with open_store(storage) as store:
-        await store.clear()
-        yield store
-
-
-async def many(store: TaskStore, count: int, first: int = 1) -> None:
+async def many(task_store: TaskStore, count: int, first: int = 1) -> None:
     """Write tasks that have ended, several in the same instant."""
-    await store.sql(
+    await task_store.sql(
         "INSERT INTO kinora_tasks (id, service, kind, task_id, fingerprint, request, version, state, created_at,"
         " finished_at, result) SELECT gen_random_uuid(), 'interpo', 'generate', n, n::text,"
         " jsonb_build_object('video_url', '/media/clip ' || n || '.mp4', 'dist_dir', '/media/out'), '1.0', 'succeeded',"
@@ -40,42 +26,42 @@ async def many(store: TaskStore, count: int, first: int = 1) -> None:
     )  # fmt: skip
 
 
-async def page(store: TaskStore, **query: Any) -> list[dict[str, Any]]:
-    async with store.pool.transaction() as connection:
+async def page(task_store: TaskStore, **query: Any) -> list[dict[str, Any]]:
+    async with task_store.pool.transaction() as connection:
         return await records.page(connection, "interpo", RecordQuery(**query))
 
 
-async def full(store: TaskStore, task_id: int, **which: Any) -> list[dict[str, Any]]:
-    async with store.pool.transaction() as connection:
+async def full(task_store: TaskStore, task_id: int, **which: Any) -> list[dict[str, Any]]:
+    async with task_store.pool.transaction() as connection:
         return await records.full(connection, "interpo", task_id, **which)
 
 
-async def end(store: TaskStore, row: UUID) -> UUID:
+async def end(task_store: TaskStore, row: UUID) -> UUID:
     """End a task and return the key of its callback."""
-    async with store.pool.transaction() as connection:
+    async with task_store.pool.transaction() as connection:
         found = await rows.read(connection, row)
         assert found
         body = Callback(task_id=found.task_id, video_url="a.mp4")
-        assert await callbacks.finish_task(connection, store.queue, found, "succeeded", body)
+        assert await callbacks.finish_task(connection, task_store.queue, found, "succeeded", body)
         key = await records.newest_callback(connection, row)
     assert key
     return key
 
 
-async def test_pages_walk_through_all_tasks_once_also_those_of_one_instant(store: TaskStore) -> None:
-    await many(store, 100)
+async def test_pages_walk_through_all_tasks_once_also_those_of_one_instant(task_store: TaskStore) -> None:
+    await many(task_store, 100)
     seen: list[int] = []
     place: tuple[datetime, str] | None = None
-    while found := await page(store, before=place, limit=7):
+    while found := await page(task_store, before=place, limit=7):
         seen += [record["task_id"] for record in found]
         place = found[-1]["created_at"], found[-1]["id"]
     assert sorted(seen) == list(range(1, 101))
 
 
-async def test_a_page_of_a_hundred_thousand_tasks_comes_at_once(store: TaskStore) -> None:
-    await many(store, 100_000)
-    await store.sql("ANALYZE kinora_tasks")
-    half = (await store.sql("SELECT created_at, id FROM kinora_tasks ORDER BY created_at OFFSET 50000 LIMIT 1"))[0]
+async def test_a_page_of_a_hundred_thousand_tasks_comes_at_once(task_store: TaskStore) -> None:
+    await many(task_store, 100_000)
+    await task_store.sql("ANALYZE kinora_tasks")
+    half = (await task_store.sql("SELECT created_at, id FROM kinora_tasks ORDER BY created_at OFFSET 50000 LIMIT 1"))[0]
     for query, limit in (
         ({}, 0.5),
         ({"before": (half["created_at"], str(half["id"]))}, 0.5),
@@ -85,19 +71,19 @@ async def test_a_page_of_a_hundred_thousand_tasks_comes_at_once(store: TaskStore
         ({"words": "no such name"}, 5.0),
     ):
         begun = time.monotonic()
-        await page(store, **query)
+        await page(task_store, **query)
         assert time.monotonic() - begun < limit, query
-    async with store.pool.transaction() as connection:
+    async with task_store.pool.transaction() as connection:
         begun = time.monotonic()
         assert await records.changed(connection, "interpo", 60) == []
         assert time.monotonic() - begun < 0.5
 
 
-async def test_a_search_finds_beginnings_of_ids_and_parts_of_names_and_takes_no_pattern(store: TaskStore) -> None:
-    await many(store, 130)
+async def test_a_search_finds_beginnings_of_ids_and_parts_of_names_and_takes_no_pattern(task_store: TaskStore) -> None:
+    await many(task_store, 130)
 
     async def found(words: str) -> set[int]:
-        return {record["task_id"] for record in await page(store, words=words, limit=200)}
+        return {record["task_id"] for record in await page(task_store, words=words, limit=200)}
 
     assert await found("12") == {12, *range(120, 130), 112}  # 112: in its names
     assert await found("CLIP 7.MP4") == {7}
@@ -105,14 +91,14 @@ async def test_a_search_finds_beginnings_of_ids_and_parts_of_names_and_takes_no_
     assert await found("%") == await found("_ %") == await found("'") == set()
 
 
-async def test_a_record_has_what_it_reads_what_it_made_and_a_picture_to_show(store: TaskStore) -> None:
-    await many(store, 1)
-    [record] = await page(store)
+async def test_a_record_has_what_it_reads_what_it_made_and_a_picture_to_show(task_store: TaskStore) -> None:
+    await many(task_store, 1)
+    [record] = await page(task_store)
     assert record["inputs"] == [{"field": "video_url", "path": "/media/clip 1.mp4"}]
     assert record["results"] == [{"field": "video_url", "name": "1_interpo.mp4", "path": "/media/out/1_interpo.mp4"}]
     assert record["thumbnail"] == "/media/out/1_interpo.mp4"
     assert (record["task_id_text"], record["cancel"], record["version"]) == ("1", False, "1.0")
-    assert (await full(store, 1))[0]["runs"][0]["state"] == "succeeded"
+    assert (await full(task_store, 1))[0]["runs"][0]["state"] == "succeeded"
 
 
 @pytest.mark.parametrize(
@@ -128,54 +114,54 @@ def test_a_result_has_a_path_as_its_caller_writes_paths(folder: str, path: str) 
     assert inside(folder, "a b.mp4") == path
 
 
-async def test_all_runs_of_a_task_are_told_and_each_can_be_asked_for(store: TaskStore) -> None:
-    first = await store.task(5)
-    await end(store, first)
-    second = await store.task(5)
-    [record] = await full(store, 5)
+async def test_all_runs_of_a_task_are_told_and_each_can_be_asked_for(task_store: TaskStore) -> None:
+    first = await task_store.task(5)
+    await end(task_store, first)
+    second = await task_store.task(5)
+    [record] = await full(task_store, 5)
     assert record["id"] == str(second)
     assert [run["id"] for run in record["runs"]] == [second, first]
-    [older] = await full(store, 5, run=str(first))
+    [older] = await full(task_store, 5, run=str(first))
     assert (older["state"], older["callbacks"][0]["state"]) == ("succeeded", "pending")
-    assert await full(store, 5, kind="preview") == await full(store, 6) == []
+    assert await full(task_store, 5, kind="preview") == await full(task_store, 6) == []
 
 
-async def test_every_try_is_told_the_newest_first_and_so_many_are_kept(store: TaskStore) -> None:
-    row = await store.task(1)
-    key = await end(store, row)
-    async with store.pool.transaction() as connection:
+async def test_every_try_is_told_the_newest_first_and_so_many_are_kept(task_store: TaskStore) -> None:
+    row = await task_store.task(1)
+    key = await end(task_store, row)
+    async with task_store.pool.transaction() as connection:
         for number in range(KEPT + 5):
             await tries.note(connection, key, Try("refused", 0.5, 500 + number, "HTTP"))
         await tries.note(connection, key, Try("unreachable", 3.0, error="x" * 900))
         await tries.note(connection, UUID(int=0), Try("delivered", 0.1, 200))  # its callback was purged
-    [callback] = (await full(store, 1))[0]["callbacks"]
+    [callback] = (await full(task_store, 1))[0]["callbacks"]
     assert callback["id"] == key
     assert len(callback["tries"]) == KEPT
     assert [attempt["status"] for attempt in callback["tries"][:3]] == [None, 604, 603]
     assert len(callback["tries"][0]["error"]) == 500
 
 
-async def test_tries_go_with_their_task(store: TaskStore) -> None:
-    row = await store.task(1)
-    key = await end(store, row)
-    async with store.pool.transaction() as connection:
+async def test_tries_go_with_their_task(task_store: TaskStore) -> None:
+    row = await task_store.task(1)
+    key = await end(task_store, row)
+    async with task_store.pool.transaction() as connection:
         await tries.note(connection, key, Try("delivered", 0.1, 200))
-    await store.sql("UPDATE kinora_callbacks SET state = 'delivered'")
-    await store.sql("UPDATE kinora_tasks SET finished_at = now() - interval '40 days'")
-    async with store.pool.transaction() as connection:
+    await task_store.sql("UPDATE kinora_callbacks SET state = 'delivered'")
+    await task_store.sql("UPDATE kinora_tasks SET finished_at = now() - interval '40 days'")
+    async with task_store.pool.transaction() as connection:
         assert (await rows.purge(connection, keep_days=30, faces_keep_days=7))[0] == 1
-    assert await store.sql("SELECT * FROM kinora_callback_tries") == []
+    assert await task_store.sql("SELECT * FROM kinora_callback_tries") == []
 
 
-async def test_changes_are_what_is_active_what_ended_lately_and_whose_callback_was_tried(store: TaskStore) -> None:
-    await many(store, 3, first=100)  # ended an hour ago
-    active, ended = await store.task(1), await store.task(2)
-    await end(store, ended)
-    [old] = await store.sql("SELECT id FROM kinora_tasks WHERE task_id = 101")
-    async with store.pool.transaction() as connection:
+async def test_changes_are_what_is_active_what_ended_lately_and_whose_callback_was_tried(task_store: TaskStore) -> None:
+    await many(task_store, 3, first=100)  # ended an hour ago
+    active, ended = await task_store.task(1), await task_store.task(2)
+    await end(task_store, ended)
+    [old] = await task_store.sql("SELECT id FROM kinora_tasks WHERE task_id = 101")
+    async with task_store.pool.transaction() as connection:
         found = await rows.read(connection, old["id"])
         assert found
-        key = await callbacks.enqueue_callback(connection, store.queue, found)
+        key = await callbacks.enqueue_callback(connection, task_store.queue, found)
         before = await records.changed(connection, "interpo", 60)
         await tries.note(connection, key, Try("refused", 0.1, 500))
         after = await records.changed(connection, "interpo", 60)
