@@ -1,4 +1,4 @@
-"""One Chromium for the tests of the console."""
+"""A Chromium for each module of the console's tests."""
 
 import json
 from collections.abc import Iterator
@@ -13,8 +13,9 @@ from tests.support.browser import chromium, page_at
 TEXTS = Path(__file__).parents[4] / "services" / "router" / "console" / "text"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Not the session's: while it is open, Playwright's event loop runs in this thread, and `asyncio.run` refuses."""
     with chromium() as browser:
         yield browser
 
