@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Column, Table
+from rich.text import Text
 
 from shared import weights
 from shared.errors import Problem
@@ -25,15 +26,15 @@ Names = Annotated[list[str] | None, typer.Argument(help="Names as `kinora weight
 
 @app.command("list")
 def show() -> None:
-    """Show every entry: its purpose, licence and size, and whether it was pulled."""
-    table = Table(
-        Column("name", no_wrap=True), "for", Column("licence", no_wrap=True), Column("MB", justify="right"), "here"
-    )
+    """Show every entry: its size, whether it is here, its licence (yellow: not for commercial use), and its purpose."""
+    console = Console(highlight=False)
+    width = max(map(len, weights.entries()))
     for entry in weights.entries().values():
-        licence = entry.licence if entry.commercial else f"[yellow]{entry.licence}[/yellow]"
-        here = "[green]yes[/green]" if weights.exists(entry.name) else "default" if entry.default else ""
-        table.add_row(entry.name, entry.purpose, licence, f"{entry.size / 1e6:,.1f}", here)
-    Console().print(table)
+        here = "here" if weights.exists(entry.name) else "default" if entry.default else ""
+        line = f"{entry.name:{width}}  {entry.size / 1e6:10,.1f} MB  {here:7}  "
+        licence = (entry.licence, "" if entry.commercial else "yellow")
+        console.print(Text.assemble((line, "green" if here == "here" else ""), licence), soft_wrap=True)
+        console.print(Padding(Text(entry.purpose, "dim"), (0, 0, 0, 4)))
 
 
 @app.command()

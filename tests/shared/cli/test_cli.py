@@ -30,3 +30,12 @@ def test_a_command_whose_extra_is_missing_says_so_and_leaves_the_others_alone(mo
     assert ended.exit_code == 2
     assert "kinora tasks needs more than this installation has: No module named 'psycopg'" in ended.output
     assert CliRunner().invoke(kinora, ["serve", "--help"]).exit_code == 0
+
+
+def test_the_list_of_weights_reads_well_in_eighty_columns() -> None:
+    shown = CliRunner().invoke(app.app, ["weights", "list"], env={"COLUMNS": "80"})
+    lines = shown.output.splitlines()
+    facts = lines.index(next(line for line in lines if line.startswith("rife-4.0 ")))
+    assert lines[facts].split()[1:3] == ["35.0", "MB"]
+    assert lines[facts].endswith("MIT")
+    assert lines[facts + 1].strip() == "frame interpolation at any instant"
