@@ -13,6 +13,10 @@ LINE_FAINT, LINE_FULL = 0.4, 1.9  # response in L at which a line begins and at 
 LINE_BUSY = 1.8  # how many times the mean response around it a line must exceed: grass gets no hatching
 STROKE = (1.5, 3.0, 4.5)  # pixels along the tangent, in both directions, over which a line is smoothed
 STROKE_SIGMA = 3.0
+DRAWN, FIRM = 0.12, 0.5  # ink from which pixels belong to one line, and ink of which a line has some
+SHORT, LONG = 14.0, 30.0  # pixels from end to end at which a line that stands alone begins to be drawn, and is in full
+SPECK = 44.0  # pixels from end to end below which lines crowd each other
+BLOCK = 32  # pixels on a side of the blocks in which specks are counted
 
 
 def ink(picture: Plane) -> Plane:
@@ -35,7 +39,27 @@ def ink(picture: Plane) -> Plane:
     quarter = cv2.resize(np.abs(strokes), (width // 4, height // 4), interpolation=cv2.INTER_AREA)
     busy = cv2.resize(cv2.GaussianBlur(quarter, (0, 0), 8), (width, height))
     amount = np.clip((strokes - LINE_BUSY * busy - LINE_FAINT) / (LINE_FULL - LINE_FAINT), 0, 1)
-    return np.asarray(amount * amount * (3 - 2 * amount), np.float32)
+    return _without_specks(_smoothstep(amount))
+
+
+def _without_specks(lines: Plane) -> Plane:
+    """Fade out short lines; the more of them are around, the longer a line must be: eyes stay, hatched grass goes."""
+    found = cv2.connectedComponentsWithStats((lines > DRAWN).astype(np.uint8), connectivity=8)
+    count, labels, boxes, centres = found
+    reach = np.hypot(boxes[:, cv2.CC_STAT_WIDTH], boxes[:, cv2.CC_STAT_HEIGHT])
+    reach[0] = 0  # the background
+    height, width = lines.shape
+    column, row = np.nan_to_num(centres).astype(int).T // BLOCK
+    specks = np.zeros((-(-height // BLOCK), -(-width // BLOCK)), np.float32)
+    np.add.at(specks, (row, column), (reach > 0) & (reach < SPECK))
+    crowd = cv2.GaussianBlur(specks, (0, 0), 1.0)[row, column]
+    amount = _smoothstep(np.clip((reach / (1 + crowd) - SHORT) / (LONG - SHORT), 0, 1))
+    amount[np.bincount(labels[lines > FIRM], minlength=count) == 0] = 0
+    return np.asarray(lines * amount.astype(np.float32)[labels], np.float32)
+
+
+def _smoothstep(amount: Plane) -> Plane:
+    return np.asarray(amount * amount * (3 - 2 * amount))
 
 
 def _tangents(light: Plane) -> tuple[Plane, Plane]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from services.creation.camera import Camera
+from services.creation.effects.line_art import ink
 from services.creation.effects.pixel_art import CELL, COLOURS
 from services.creation.engine import ClipSpec
 from services.creation.engines.classic.engine import ClassicEngine
@@ -165,6 +166,26 @@ def test_anime_keeps_the_range_of_tones(name: str, request: pytest.FixtureReques
         np.testing.assert_allclose(
             np.percentile(light(after), (5, 95)), np.percentile(light(before), (5, 95)), rtol=0.15, atol=2
         )
+
+
+def test_one_stroke_is_drawn_and_a_field_of_short_ones_is_not() -> None:
+    def inked(strokes: list[tuple[int, int]], length: int) -> int:
+        picture = np.full((288, 512, 3), 0.8, np.float32)
+        for column, row in strokes:
+            cv2.line(picture, (column, row), (column, row + length), (0.2, 0.3, 0.2), 3, cv2.LINE_AA)
+        return int((ink(picture) > 0.5).sum())
+
+    assert inked([(250, 120)], 30) > 60  # an eyelid, a mouth
+    assert inked([(column, row) for column in range(6, 506, 16) for row in range(6, 260, 24)], 12) == 0
+
+
+def test_grass_gets_no_specks(moving: list[Image]) -> None:
+    for frame in moving[::5]:
+        count, _, boxes, _ = cv2.connectedComponentsWithStats(
+            (ink(frame.astype(np.float32) / 255) > 0.3).astype(np.uint8)
+        )
+        specks = int((boxes[1:, cv2.CC_STAT_AREA] < 12).sum())
+        assert specks <= 6 < count, (specks, count)
 
 
 def test_anime_is_calmer_than_the_noise_of_its_source(still: list[Image]) -> None:

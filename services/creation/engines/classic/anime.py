@@ -20,7 +20,7 @@ from shared.arrays import Image
 
 WASHES = 3  # iterations of the bilateral filter, at half size
 WASH_COLOUR, WASH_SPACE = 26, 3.5  # its sigmas: levels of 255, pixels of the half size
-GUIDE_EPSILON = 0.0025  # squared contrast, 0-1, below which the guide's texture is smoothed away
+GUIDE_EPSILON = 0.0035  # squared contrast, 0-1, below which the guide's texture is smoothed away
 TONES, TONE_EDGE = 6, 3.8  # levels of luminance, and how hard the edges between them are
 EDGE, EDGE_LIMIT = 0.8, 8.0  # unsharp mask between the washes and its bound in L
 LIFT = 0.10  # how much the darker middle tones are lightened
@@ -33,14 +33,14 @@ SATURATION = 1.15
 def draw_anime(frames: Iterable[Image], seed: int, memory: Memory) -> Iterator[Image]:
     """Yield the frames (H, W, 3) redrawn; what does not move is drawn the same in every frame."""
     grade = Grade.of(seed, saturation=SATURATION)
-    tones: NDArray[np.float64] | None = memory.array(
-        "tones"
-    )  # L of the 5th and 95th percentile: of the source, and as drawn
+    # L of the 5th and 95th percentile: of the source, and as drawn
+    tones: NDArray[np.float64] | None = memory.array("tones")
     for picture in temporal_denoise(frames, memory):
         lab = cv2.cvtColor(_wash(picture), cv2.COLOR_RGB2LAB)
         light = np.ascontiguousarray(lab[..., 0])
         drawn = _shade(light) * (1 - INK * ink(picture))
-        now = np.array([np.percentile(plane[::4, ::4], (5, 95)) for plane in (light, drawn)])
+        source = cv2.cvtColor(np.ascontiguousarray(picture[::4, ::4]), cv2.COLOR_RGB2LAB)[..., 0]
+        now = np.array([np.percentile(plane, (5, 95)) for plane in (source, drawn[::4, ::4])])
         tones = now if tones is None else tones + ADAPTATION * (now - tones)
         memory.keep("tones", tones)
         lab[..., 0] = _match_tones(drawn, tones)
