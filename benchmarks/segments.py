@@ -44,7 +44,7 @@ PART = 150  # frames of a clip, played forwards and backwards
 NEIGHBOURS = 12  # frames on either side of a joint
 FINEST = 1  # the CRF of what results are compared with
 
-_PSNR_NOTE = f"""PSNR against the same frames encoded at CRF {FINEST}: of the frames at the joints (the last before and \
+_PSNR_NOTE = f"""PSNR against the same frames encoded at CRF {FINEST}: of those at the joints (the last before and \
 the first behind each), of the {NEIGHBOURS} beside them, and of those at the joints in one piece."""
 
 Work = Callable[[Path, Settings], Path]  # makes a film with these settings in a folder
