@@ -23,6 +23,7 @@ from shared.media import decode
 from shared.media.decode import open_video
 from shared.media.frame import Frame
 from shared.media.frame_range import FrameRange
+from shared.media.measured_length import measured_seconds
 from shared.pipeline.direct_job import DirectJob
 from shared.pipeline.job import JobStopped, Result, SegmentMade
 from shared.pipeline.segment_store import MemoryLedger, SegmentRecord, SegmentStart
@@ -207,14 +208,13 @@ def test_the_first_attempt_decides_where_a_recording_is_cut_whoever_has_time_to_
 ) -> None:
     """How long an MPEG-TS is stands nowhere in it: a busy host gives up looking."""
     film = clip(tmp_path / "film.ts", seconds=2, options=["-g", "12"])
-    measured = decode.measured_seconds
     attempts = Attempts(film, tmp_path / "out")
     made = 0
     for number, frame in enumerate((15, 12, 13)):
-        looked_for = measured if number in patient else lambda *_: None
-        monkeypatch.setattr(decode, "measured_seconds", looked_for)
+        found = measured_seconds if number in patient else lambda *_: None
+        monkeypatch.setattr(decode, "measured_seconds", found)
         made += attempts.interrupted(frame)
-    monkeypatch.setattr(decode, "measured_seconds", measured)
+    monkeypatch.setattr(decode, "measured_seconds", measured_seconds)
     model = Model()
     result, _ = attempts.make(model)
     assert made + model.made <= 50 + 3 * 10
