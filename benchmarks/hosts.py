@@ -7,6 +7,7 @@ Needs root and iproute2.
 import asyncio
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -88,7 +89,9 @@ async def _measured(home: Path) -> list[Made]:
             farm = await Farm.open(settings, own_url, receiver)
             made = []
             for count in (1, len(HOSTS)):
-                with running(home, environment, [network.command(name) for name in HOSTS[:count]]):
+                with ExitStack() as started:
+                    for name in HOSTS[:count]:
+                        started.enter_context(running(home / name, environment, 1, network.command(name)))
                     await farm.wait_for_runners(count)
                     await farm.make(short, count)  # every host has loaded what it needs
                     made.append(await farm.make(film, count))

@@ -85,7 +85,7 @@ class Bench:
         """Accept tasks while so many wait and so many runners are at work."""
         await self.sql("TRUNCATE kinora_tasks, kinora_callbacks, procrastinate_jobs, procrastinate_workers CASCADE")
         seconds = max(runners / TASKS_A_SECOND, 0.5)
-        with running(self.settings.state_dir.parent, self._environment(), [()] * runners):
+        with running(self.settings.media_roots[0] / "runners", self._environment(), runners):
             while len(await self.sql("SELECT id FROM procrastinate_workers")) < runners:  # noqa: ASYNC110  # rows, no event
                 await asyncio.sleep(0.5)
             await self._fill(waiting + runners * (ROUNDS + 1) + round(SETTLE_SECONDS * TASKS_A_SECOND), seconds)

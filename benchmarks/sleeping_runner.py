@@ -1,15 +1,16 @@
 """A runner whose model sleeps: the real process, queue and segments, and nothing that computes.
 
-`python -m benchmarks.sleeping_runner [--slot 1]`; `running` starts several of them.
+`running` starts several of them: `python -m benchmarks.sleeping_runner 64`.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -56,35 +57,43 @@ def work(job: Job, request: Nap, _model: None) -> Result:
 
 
 @contextmanager
-def running(home: Path, environment: Mapping[str, str], prefixes: Sequence[Sequence[str]]) -> Iterator[None]:
-    """Start a runner process for each prefix of a command line, all with one state directory, and end them.
+def running(home: Path, environment: Mapping[str, str], count: int, prefix: Sequence[str] = ()) -> Iterator[None]:
+    """Run so many runners, each a process, with a state directory in `home`, where their log is too; then end them.
 
-    What they say goes to `home`. `environment` is added to the caller's, without its settings.
+    Their command line begins with `prefix`; `environment` is added to the caller's, without its settings.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("KINORA_")}
     # Such a model needs no cores: the priority of a runner that computes would only be in its way.
-    settings = {"KINORA_STATE_DIR": str(home / "runners"), "KINORA_DEVICE": "cuda", "KINORA_DRAIN_SECONDS": "0"}
+    settings = {"KINORA_STATE_DIR": str(home / "state"), "KINORA_DEVICE": "cuda", "KINORA_DRAIN_SECONDS": "0"}
     home.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        log = stack.enter_context((home / "runners.log").open("ab"))
-        for slot, prefix in enumerate(prefixes):
-            process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", __spec__.name, "--slot", str(slot)], cwd=ROOT,
-                env=inherited | settings | dict(environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
-            stack.callback(_end, process)
-            stack.callback(process.terminate)  # all are asked before any is waited for
-        yield
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
+    with (home / "log").open("ab") as log:
+        process = subprocess.Popen(
+            [*prefix, sys.executable, "-m", __spec__.name, str(count)], cwd=ROOT, start_new_session=True,
+            env=inherited | settings | dict(environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
     try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def serve(count: int) -> None:
+    """Be the parent of so many runners, which have its modules in common; end when all of them have ended."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is meant for the runners, who see to it themselves
+    handler = TaskHandler(request=Nap, load=lambda _settings: None, work=work)
+    for slot in range(count):
+        if os.fork() == 0:
+            sys.argv[1:] = ["--slot", str(slot)]
+            main("upscale", {"generate": lambda: handler})
+            return
+    for _ in range(count):
+        os.wait()
 
 
 if __name__ == "__main__":
-    handler = TaskHandler(request=Nap, load=lambda _settings: None, work=work)
-    main("upscale", {"generate": lambda: handler})
+    serve(int(sys.argv[1]))
