@@ -44,7 +44,7 @@ async def _measured(database: Bench, port: int) -> Report:
         "callbacks": {"count": CALLBACKS, "seconds": back, "tries_before": tried, "away_seconds": AWAY_SECONDS},
     }
     notes = (
-        "Runners share this process and its cores; their models sleep, and together end six tasks a second.",
+        "Each runner is a process; their models sleep, and together end six tasks a second.",
         "Between two tasks: what a runner loses from the end of one to the begin of the next, storing both included.",
         f"While the backend was away, {tried:,} tries were made in {AWAY_SECONDS:g} s.",
     )

@@ -3,24 +3,19 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
 
+from benchmarks.sleeping_runner import Nap, running
 from shared.contract.messages import Callback
-from shared.contract.request import TaskRequest
 from shared.database.database import Database
 from shared.database.pool import Pool
 from shared.delivery.worker import CallbackWorker
-from shared.pipeline.job import Job, Result
 from shared.queue.client import Queue
-from shared.queue.worker_slot import Slot
-from shared.runner.model_thread import ModelThread
-from shared.runner.runner import Runner
-from shared.runner.task_handler import TaskHandler
 from shared.serving.acceptance import Acceptance
 from shared.settings import CallbackSettings, LimitSettings, Settings
 from shared.tasks import callbacks, rows, views
@@ -33,6 +28,7 @@ TASKS_A_SECOND = 6.0  # that all runners together end: the processor is to be no
 ACCEPTS = 60
 PAUSE_SECONDS = 0.05  # between two requests
 ROUNDS = 3  # tasks a runner ends, about
+SETTLE_SECONDS = 5.0  # from when all runners are at work to the measurement
 LISTS = 40
 GOLDEN_RATIO = 0.618034  # its multiples spread evenly: tasks that began together do not end together
 
@@ -58,10 +54,6 @@ AT_WORK = """
     FROM kinora_tasks
     WHERE resumed_at IS NOT NULL AND coalesce(finished_at, now()) > now() - make_interval(secs => %s)
 """
-
-
-class Nap(TaskRequest):
-    """A task whose model sleeps."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +85,13 @@ class Bench:
         """Accept tasks while so many wait and so many runners are at work."""
         await self.sql("TRUNCATE kinora_tasks, kinora_callbacks, procrastinate_jobs, procrastinate_workers CASCADE")
         seconds = max(runners / TASKS_A_SECOND, 0.5)
-        await self._fill(waiting + runners * (ROUNDS + 1))
-        async with self._runners(runners, seconds):
+        with running(self.settings.media_roots[0] / "runners", self._environment(), runners):
+            while len(await self.sql("SELECT id FROM procrastinate_workers")) < runners:  # noqa: ASYNC110  # rows, no event
+                await asyncio.sleep(0.5)
+            await self._fill(waiting + runners * (ROUNDS + 1) + round(SETTLE_SECONDS * TASKS_A_SECOND), seconds)
             while await self._count("tasks", "running") < runners:  # noqa: ASYNC110  # rows, no event
                 await asyncio.sleep(0.1)
+            await asyncio.sleep(SETTLE_SECONDS)
             begin = time.monotonic()
             accept = await self._accepts()
             await asyncio.sleep(max(0.0, ROUNDS * seconds - (time.monotonic() - begin)))
@@ -140,12 +135,14 @@ class Bench:
         await asyncio.to_thread(worker.stop)
         return seconds, tried
 
-    async def _fill(self, count: int) -> None:
+    async def _fill(self, count: int, seconds: float) -> None:
+        """Queue so many tasks; one takes `seconds`, more or less."""
         async with self.pool.transaction() as connection:
             for number in range(1, count + 1):
+                request = self._request(number, seconds * (0.5 + number * GOLDEN_RATIO % 1))
                 await enqueue(
                     connection, self._queue, service="upscale", kind="generate", task_id=number, fingerprint="",
-                    request=self._request(number).model_dump(mode="json"), context={}, version=VERSION,
+                    request=request.model_dump(mode="json"), context={}, version=VERSION,
                 )  # fmt: skip
         await self.sql("ANALYZE kinora_tasks")
 
@@ -160,8 +157,15 @@ class Bench:
             await asyncio.sleep(PAUSE_SECONDS)
         return times
 
-    def _request(self, task_id: int) -> Nap:
-        return Nap(task_id=task_id, dist_dir=str(self.settings.media_roots[0] / "out"))
+    def _request(self, task_id: int, seconds: float = 1.0) -> Nap:
+        return Nap(task_id=task_id, dist_dir=str(self.settings.media_roots[0] / "out"), seconds=seconds)
+
+    def _environment(self) -> dict[str, str]:
+        """Return the settings of runners on this database."""
+        return {
+            "KINORA_DATABASE_URL": self.uri, "KINORA_VERSION": VERSION,
+            "KINORA_MEDIA_ROOTS": str(self.settings.media_roots[0]),
+        }  # fmt: skip
 
     async def _count(self, table: Literal["tasks", "callbacks"], state: str) -> int:
         [found] = await self.sql(f"SELECT count(*) AS n FROM kinora_{table} WHERE state = %s", state)  # ours
@@ -172,37 +176,6 @@ class Bench:
         async with self.pool.transaction() as connection:
             await views.newest_runs(connection, "upscale", task_id=None, state=None, limit=limit)
         return (time.perf_counter() - begin) * 1000
-
-    @asynccontextmanager
-    async def _runners(self, count: int, seconds: float) -> AsyncIterator[None]:
-        """Run runners in this process, each with its own pool, slot and thread; their models sleep."""
-
-        def work(job: Job, request: Nap, _model: None) -> Result:
-            length = seconds * (0.5 + request.task_id * GOLDEN_RATIO % 1)
-            for _ in job.watch(range(10), 10):
-                time.sleep(length / 10)
-            return Result()
-
-        handler = TaskHandler(request=Nap, load=lambda _settings: None, work=work)
-        stopping = asyncio.Event()
-        async with AsyncExitStack() as stack:
-            serving = []
-            for number in range(count):
-                pool = await Pool(self.uri, size=3).open()
-                stack.push_async_callback(pool.close)
-                slot = Slot(self.settings.state_dir, f"bench.{number}")
-                await slot.take(stopping)
-                stack.callback(slot.free)
-                model = ModelThread(lambda: handler, self.settings)
-                runner = Runner(
-                    "upscale", "generate", self.settings, pool=pool, slot=slot, model=model, stopping=stopping
-                )
-                serving.append(asyncio.create_task(runner.serve()))
-            try:
-                yield
-            finally:
-                stopping.set()
-                await asyncio.gather(*serving)
 
 
 @asynccontextmanager

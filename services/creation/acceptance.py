@@ -2,16 +2,22 @@
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
 
 from services.creation.engine_selection import check_length, choose_engine
+from services.creation.engines.wan.checkpoints import AREAS
 from services.creation.request import PICTURE, TEXT, CreationRequest
 from services.creation.tracking import check_paths
 from shared.contract.request import TaskRequest
 from shared.errors import Rejected
 from shared.media.media_info import MediaHeader, MediaKind
+from shared.pipeline.work import Work, WorkOf
 from shared.settings import Settings
 
 SMALLEST_SIDE = 16  # pixels of a source
+_CLASSIC_STATE = 7_500_000  # bytes: one picture of 1024x576 with three numbers of four bytes a pixel
+_WINDOW_STATE = 33  # bytes a pixel: eleven pictures, with which the next window begins
 
 
 def inputs(request: CreationRequest, settings: Settings) -> Mapping[str, MediaKind]:
@@ -28,6 +34,22 @@ def inputs(request: CreationRequest, settings: Settings) -> Mapping[str, MediaKi
             raise Rejected("creation_last_image_refused")
         return {"image_url": "image", "last_image_url": "image"}
     return {"image_url": "image"} if request.category == PICTURE else {"video_url": "video"}
+
+
+def work_of(request: CreationRequest, settings: Settings) -> WorkOf:
+    """Return what becomes of a video's frames, with what the engine keeps from segment to segment.
+
+    Raises Rejected where no engine can make the clip.
+    """
+    if choose_engine(request.category, settings).engine == "classic":
+        remembered = _CLASSIC_STATE
+    else:
+        remembered = _WINDOW_STATE * (settings.creation.pixels or max(AREAS.values()))
+
+    def work(width: int, height: int, frame_rate: Fraction | None) -> Work:
+        return replace(request.work(width, height, frame_rate), remembered=remembered)
+
+    return work
 
 
 def check_source(headers: Mapping[str, MediaHeader], settings: Settings) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import bentoml
 
-from services.creation.acceptance import check_paths_inside, check_source, inputs, new_seed
+from services.creation.acceptance import check_paths_inside, check_source, inputs, new_seed, work_of
 from services.creation.request import CreationRequest, TrackingRequest
 from shared.contract.messages import Answer
 from shared.http.bentoml_service import ContractService
@@ -61,7 +61,8 @@ class Creation:
 
     async def _accept(self, request: CreationRequest) -> Answer:
         media = inputs(request, self.settings)
-        return await self.service.accept(request, inputs=media, prepare=self._prepare, work=request.work)
+        work = work_of(request, self.settings)
+        return await self.service.accept(request, inputs=media, prepare=self._prepare, work=work)
 
     async def _prepare(self, checked: "ValidatedRequest") -> dict[str, Any]:
         check_source(checked.headers, self.settings)

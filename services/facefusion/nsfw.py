@@ -36,13 +36,14 @@ class NsfwScorer:
 class NsfwGate:
     """Checks samples of one job and ends it when too large a share of them is over the threshold.
 
-    `expected` is how many samples will come, where that is known: the job then ends as soon as the result is certain.
+    `expected` is how many samples will come: the job then ends as soon as the result is certain. None: nobody knows,
+    and it can only end when all have come.
     """
 
     scorer: Callable[[Image], float] | None  # None: switched off by the settings
     threshold: float
     share: float
-    expected: int = 1
+    expected: int | None = 1
     samples: int = 0
     over: int = 0
     highest: float = 0.0
@@ -55,7 +56,8 @@ class NsfwGate:
         self.samples += 1
         self.over += score > self.threshold
         self.highest = max(self.highest, score)
-        self._refuse_if_too_many(max(self.expected, self.samples))
+        if self.expected is not None:
+            self._refuse_if_too_many(max(self.expected, self.samples))
 
     def finish(self) -> None:
         """After the last sample: raise JobFailed when the share of the samples that came is too large."""

@@ -9,6 +9,7 @@ from shared.contract.request import TaskRequest
 from shared.pipeline.work import Work
 
 PREVIEW, GENERATE = 0, 1
+_REMEMBERED = 8 * 600_000  # bytes, from segment to segment of a video: of eight faces that are being swapped
 
 
 class FaceFusionRequest(TaskRequest):
@@ -29,4 +30,4 @@ class FaceFusionRequest(TaskRequest):
 
     def work(self, width: int, height: int, frame_rate: Fraction | None) -> Work:  # noqa: ARG002  # as others need it
         """Return what one frame of the target becomes: one at its size."""
-        return Work(frames=1, pixels=width * height)
+        return Work(frames=1, pixels=width * height, remembered=_REMEMBERED)

@@ -13,8 +13,8 @@ from shared.pipeline.job import Job
 audit = logging.getLogger("kinora.audit")
 
 
-def nsfw_gate(job: Job, model: FaceModel, *, samples: int = 1) -> NsfwGate:
-    """Return a gate for `samples` pictures of one job, as the settings ask."""
+def nsfw_gate(job: Job, model: FaceModel, *, samples: int | None = 1) -> NsfwGate:
+    """Return a gate for `samples` pictures of one job, None: an unknown number, as the settings ask."""
     return NsfwGate(
         model.nsfw, job.settings.facefusion.nsfw_threshold, job.settings.facefusion.nsfw_share, expected=samples
     )

@@ -47,7 +47,8 @@ class VideoSwapper:
         self.model = context.model
         self.selector = FaceSelector(context.criteria, context.model)
         self.tracker = Tracker(context.model.detect)
-        self.gate = nsfw_gate(context.job, context.model, samples=max(int(video.duration_seconds), 1))
+        seconds = video.duration_seconds  # 0.0 where nobody knows
+        self.gate = nsfw_gate(context.job, context.model, samples=max(int(seconds), 1) if seconds else None)
         self.renderers: dict[int, FaceRenderer] = {}  # by track number
         self.audit: dict[str, str] | None = context.job.details.get("audit")
         self.swapped = 0  # frames

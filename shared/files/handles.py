@@ -105,6 +105,24 @@ class OutputDir(_Descriptor):
             raise
         return InputFile(descriptor, name, status.st_size, status.st_mtime_ns)
 
+    def shorten_hidden(self, name: str, length: int, kept: int) -> None:
+        """Cut a file that `keep_hidden` kept and that is `length` bytes long to `kept` bytes; leave one of another
+        length as it is. Raises as `open_hidden`.
+        """  # fmt: skip
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(name, flags, dir_fd=self.fd)
+        try:
+            if _regular(descriptor, name).st_size == length:
+                os.ftruncate(descriptor, kept)
+        finally:
+            os.close(descriptor)
+
+    @property
+    def free_bytes(self) -> int:
+        """How much its file system still takes."""
+        usage = os.fstatvfs(self.fd)
+        return usage.f_bavail * usage.f_frsize
+
     def sweep(self, prefix: str, *, but: str = "") -> list[str]:
         """Remove what an attempt left behind, published or not, and return the names.
 

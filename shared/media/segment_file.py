@@ -2,8 +2,8 @@
 
 The file is a mark, then for each packet, in decoding order, its pts and duration in the result's ticks, whether it is a
 key picture, its length and its bytes; at the end, in the same form, what the pipeline remembers there, if it remembers
-anything. It is only ever read by the release that wrote it: what it holds is told by the record beside it, with its
-hash.
+anything. That can be cut off later. It is only ever read by the release that wrote it: what it holds is told by the
+record beside it, with its hash.
 """
 
 import hashlib
@@ -28,10 +28,14 @@ _PICTURE, _KEY_PICTURE, _STATE = 0, 1, 2
 
 @dataclass(frozen=True)
 class SegmentSummary:
-    """What a segment's file holds: its length and hash, its pictures, and by how many of them their order differs."""
+    """What a segment's file holds: its length and hash, with and without what the pipeline remembers, its pictures, and
+    by how many of them their order differs.
+    """
 
     bytes: int
     sha256: str
+    bare_bytes: int
+    bare_sha256: str
     frames: int
     reordered: int
 
@@ -45,6 +49,7 @@ class SegmentWriter:
         self._timing = timing
         self._hash = hashlib.sha256()
         self._bytes = 0
+        self._bare: tuple[int, str] | None = None  # length and hash of what lies before the state
         self._pts: list[int] = []
         self._put(_MARK)
 
@@ -57,6 +62,7 @@ class SegmentWriter:
 
     def write_state(self, state: bytes) -> None:
         """Write, behind all packets, what the next segment needs to know of this one."""
+        self._bare = self._bytes, self._hash.hexdigest()
         self._put(_HEAD.pack(0, 0, _STATE, len(state)) + state)
 
     def finish(self) -> SegmentSummary:
@@ -65,7 +71,8 @@ class SegmentWriter:
             self._file.flush()
         except OSError as error:
             raise write_problem(error, self._target.name) from error
-        return SegmentSummary(self._bytes, self._hash.hexdigest(), len(self._pts), reordering(self._pts))
+        whole = self._bytes, self._hash.hexdigest()
+        return SegmentSummary(*whole, *(self._bare or whole), len(self._pts), reordering(self._pts))
 
     def close(self) -> None:
         """Give the file back; what was not finished is useless."""

@@ -21,7 +21,7 @@ from shared.media.picture_encoder import PictureEncoder
 from shared.media.result_format import ResultFormat
 from shared.media.segment_file import SegmentWriter
 from shared.pipeline.segment_plan import SegmentPlan
-from shared.pipeline.segment_store import SegmentRecord, SegmentStore
+from shared.pipeline.segment_store import DamagedSegment, SegmentRecord, SegmentStore
 from shared.pipeline.video_work import VideoWork
 
 _LOST, _CAPTIONS, _CAPTIONED = "lost: ", "has captions", "captioned"  # counted beside what the transform counts
@@ -30,8 +30,9 @@ Watch = Callable[[Iterator[Frame], int], Iterator[Frame]]  # frames and how many
 
 
 class SegmentMaker:
-    """Makes segments of one result. `fingerprint` is a hash of all that decides what a segment holds, its number aside;
-    `made_with` says in words what a reader of the log needs of it. `identity` is what of the request decides pixels.
+    """Makes segments of one result. `fingerprint` is a hash of all that decides what a segment holds, its number and
+    how many there are aside; `made_with` says in words what a reader of the log needs of it. `identity` is what of the
+    request decides pixels.
     """
 
     def __init__(
@@ -46,13 +47,13 @@ class SegmentMaker:
     ) -> None:
         self._source = source
         self._work = work
-        self._plan = plan
+        self.plan = plan
         self._result = result
         self.made_with = f"Kinora {release}, {work.model}, {result.encoder.name}"
         with closing(PictureEncoder.alone(result)) as encoder:
             description = encoder.description.hex()
         decisive = [
-            self.made_with, identity, source.file.stamp, plan.length, plan.count, result.size,
+            self.made_with, identity, source.file.stamp, plan.length, plan.lead, result.size,
             str(result.frame_rate), str(result.time_base), result.visible_label,
             result.encoder.options, result.encoder.pixel_format, description, work.basis,
         ]  # fmt: skip
@@ -62,7 +63,7 @@ class SegmentMaker:
         """Make the frames of one segment, seen by `watch`; return when all are in the hands of its encoder, whose
         thread syncs the file and has the store keep it.
         """  # fmt: skip
-        frames = passing.until(self._plan.end(number))
+        frames = passing.until(self.plan.end(number))
         segment = _Segment(number, frames, begun=time.monotonic())
         made = watch(self._work.transform(frames, segment.tally), self._expected(number))
         work = partial(self._encode, segment=segment, store=store)
@@ -76,16 +77,23 @@ class SegmentMaker:
             # Also this attempt goes on from the bytes: none can tell whether it has made the segment before itself.
             self._work.memory.begin(segment.state)
 
+    def check(self, record: SegmentRecord, before: SegmentRecord | None) -> None:
+        """Raise DamagedSegment for what cannot be a part of the result; `before` is the last one that can."""
+        if record.fingerprint != self.fingerprint:
+            raise DamagedSegment(record.number, f"made with {record.made_with}, now {self.made_with}")
+        if before and before.number + 1 == record.number and before.next_pts != record.begins_with:
+            raise DamagedSegment(record.number, "does not go on where the one before ends")
+
     def frames_of(self, number: int) -> tuple[int, int | None]:
         """Return the first and the last frame of a segment, as they would be numbered at a constant rate."""
         step = 1 / (self._source.frame_rate * self._source.time_base)
-        end = self._plan.end(number)
-        return round(self._plan.begin(number) / step), None if end is None else round(end / step) - 1
+        end = self.plan.end(number)
+        return round(self.plan.begin(number) / step), None if end is None else round(end / step) - 1
 
     def _expected(self, number: int) -> int:
         """Return about how many frames of the result a segment has."""
-        seconds = float(self._plan.length * self._source.time_base)
-        if self._plan.end(number) is None:
+        seconds = float(self.plan.length * self._source.time_base)
+        if self.plan.end(number) is None:
             seconds = max(self._source.duration_seconds - number * seconds, 0.0)
         return round(seconds * float(self._source.frame_rate) * self._work.multiple)
 
@@ -113,6 +121,8 @@ class SegmentMaker:
                 source=self._source.file.stamp,
                 bytes=made.bytes,
                 sha256=made.sha256,
+                bare_bytes=made.bare_bytes,
+                bare_sha256=made.bare_sha256,
                 frames=made.frames,
                 reordered=made.reordered,
                 first_pts=segment.frames.first,

@@ -2,7 +2,8 @@
 
 A segment is finished once its file is synced and has its name and the ledger has its record, in that order. What the
 ledger does not know is not there, and what it knows is read only after its length and hash were found right: a kill at
-any moment, or a hand that edits a file, costs a segment and never the result.
+any moment, or a hand that edits a file, costs a segment and never the result. What a pipeline remembers behind it lies
+at the end of a segment's file until it is cut off: both forms of the file are whole.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol, Self
 
-from shared.errors import UnreadableMedia
+from shared.errors import JobFailed, Problem, UnreadableMedia
 from shared.files.handles import InputFile, OutputDir, OutputFile, write_problem
 
 SEGMENTS = "s-"  # behind a task's mark, where the names of its attempts' files have a number
@@ -33,6 +34,8 @@ class SegmentRecord:
     first_pts: int | None = None  # None: no frame of the source lies in its range
     next_pts: int | None = None  # of the first frame behind it; None: it is the last one
     tally: dict[str, int] = field(default_factory=dict)  # what the pipeline counted in it
+    bare_bytes: int = 0  # of the file without what the pipeline remembers; the same as `bytes` where that is nothing
+    bare_sha256: str = ""
 
     @property
     def begins_with(self) -> int | None:
@@ -77,6 +80,12 @@ class Ledger(Protocol):
 
     def records(self) -> list[SegmentRecord]:
         """Return what was kept."""
+
+    def total(self, fingerprint: str, planned: int | None) -> int | None:
+        """Return how many segments the first attempt at these has planned; `planned` where this is the first.
+
+        How long a source is may be measured, and measuring given up where it takes long: one attempt decides.
+        """
 
     def begin(self, start: SegmentStart) -> bool:
         """Note that a segment is being made now; False when somebody else makes it, or has made it.
@@ -138,16 +147,12 @@ class SegmentStore:
     @contextmanager
     def open(self, record: SegmentRecord) -> Iterator[InputFile]:
         """Open a kept segment; raise DamagedSegment where it is lost or is not what was kept."""
-        try:
-            with self._open_folder() as folder:
-                file = folder.open_hidden(self._name(record.number))
-        except (OSError, UnreadableMedia) as problem:
-            raise DamagedSegment(record.number, f"lost ({problem})") from problem
-        with file:
-            if file.size != record.bytes:
+        hashes = {record.bare_bytes: record.bare_sha256, record.bytes: record.sha256}  # of both forms, by their lengths
+        with self._opened(record) as file:
+            if file.size not in hashes:
                 raise DamagedSegment(record.number, f"{file.size} bytes in place of {record.bytes}")
             with open(file.url, "rb") as content:  # noqa: PTH123  # the descriptor that was checked
-                if hashlib.file_digest(content, "sha256").hexdigest() != record.sha256:
+                if hashlib.file_digest(content, "sha256").hexdigest() != hashes[file.size]:
                     raise DamagedSegment(record.number, "its content has changed")
             yield file
 
@@ -156,10 +161,44 @@ class SegmentStore:
         with self.open(record):
             pass
 
+    def has_state(self, record: SegmentRecord) -> bool:
+        """Whether a segment's file still holds what the pipeline remembered; False also for one that is lost."""
+        try:
+            with self._opened(record) as file:
+                return file.size == record.bytes
+        except DamagedSegment:
+            return False
+
+    def drop_state(self, record: SegmentRecord) -> bool:
+        """Cut off what the pipeline remembered behind a segment; False where that failed, which does no harm."""
+        try:
+            with self._open_folder() as folder:
+                folder.shorten_hidden(self._name(record.number), record.bytes, record.bare_bytes)
+        except (OSError, Problem):
+            return False
+        return True
+
+    def check_room(self, need_bytes: int) -> None:
+        """Raise JobFailed unless so much is free where the segments lie."""
+        with self._open_folder() as folder:
+            if (free := folder.free_bytes) < need_bytes:
+                raise JobFailed("disk_full", folder=folder.path.name, free=free >> 20, need=-(-need_bytes >> 20))
+
     def remove(self) -> None:
         """Remove all files of segments."""
         with self._open_folder() as folder:
             folder.sweep(f"{self._mark}{SEGMENTS}")
+
+    @contextmanager
+    def _opened(self, record: SegmentRecord) -> Iterator[InputFile]:
+        """Open a segment's file, whatever is in it; raise DamagedSegment where there is none."""
+        try:
+            with self._open_folder() as folder:
+                file = folder.open_hidden(self._name(record.number))
+        except (OSError, UnreadableMedia) as problem:
+            raise DamagedSegment(record.number, f"lost ({problem})") from problem
+        with file:
+            yield file
 
     def _name(self, number: int) -> str:
         return f".{self._mark}{SEGMENTS}{number:05}"
@@ -172,11 +211,16 @@ class MemoryLedger:
 
     def __init__(self) -> None:
         self._records: dict[int, SegmentRecord] = {}
+        self._totals: dict[str, int | None] = {}  # by fingerprint
 
     def records(self) -> list[SegmentRecord]:
         return list(self._records.values())
 
+    def total(self, fingerprint: str, planned: int | None) -> int | None:
+        return self._totals.get(fingerprint, planned)
+
     def begin(self, start: SegmentStart) -> bool:
+        self._totals.setdefault(start.fingerprint, start.total)
         self._records.pop(start.number, None)
         return True
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
 
@@ -22,10 +23,10 @@ from shared.media.frame_range import FramePass
 from shared.media.join import join
 from shared.media.provenance import Label
 from shared.media.result_format import ResultFormat
-from shared.media.segment_file import SegmentReader
 from shared.pipeline.job import Job, JobStopped, SegmentMade
 from shared.pipeline.segment_maker import SegmentMaker, Watch, lost_in
 from shared.pipeline.segment_plan import SegmentPlan
+from shared.pipeline.segment_states import SegmentStates
 from shared.pipeline.segment_store import DamagedSegment, SegmentRecord, SegmentStart
 from shared.pipeline.video_work import VideoWork
 
@@ -58,9 +59,12 @@ class SegmentedVideo:
         self._maker = SegmentMaker(source, work, plan, result=result, release=job.settings.version, identity=identity)
         self._done: dict[int, SegmentRecord] = {}
         self._refused: dict[int, str] = {}  # hashes of finished segments that are made again
+        self._states = SegmentStates(self._store, work.memory)
 
     def write(self, target: OutputFile, label: Label) -> tuple[EncodeReport, "Counter[str]"]:
         """Write the result; raise JobFailed when the source has changed since the first segment was made."""
+        counted = self._store.ledger.total(self._maker.fingerprint, self._plan.count)
+        self._plan = self._maker.plan = replace(self._plan, count=counted)
         if self._store.ledger.assigned is not None:
             self._help(self._store.ledger.assigned)
         self._take_over()
@@ -107,18 +111,11 @@ class SegmentedVideo:
             if self._refused.get(record.number) == record.sha256:
                 continue
             try:
-                self._check(record, before)
+                self._maker.check(record, before)
             except DamagedSegment as damage:
                 self._refuse(record, damage)
                 continue
             before = self._done[record.number] = record
-
-    def _check(self, record: SegmentRecord, before: SegmentRecord | None) -> None:
-        """Raise DamagedSegment for what cannot be a part of the result; `before` is the last one that can."""
-        if record.fingerprint != self._maker.fingerprint:
-            raise DamagedSegment(record.number, f"made with {record.made_with}, now {self._maker.made_with}")
-        if before and before.number + 1 == record.number and before.next_pts != record.begins_with:
-            raise DamagedSegment(record.number, "does not go on where the one before ends")
 
     def _refuse(self, record: SegmentRecord, damage: DamagedSegment) -> None:
         """Have a segment made again."""
@@ -140,13 +137,23 @@ class SegmentedVideo:
     def _complete(self) -> None:
         """Make what is missing, or wait for who makes it, until nothing is."""
         while (first := next(self._gaps(), None)) is not None:
-            gaps = list(self._gaps()) if self._plan.count is not None and self._work.helped else [first]
+            gaps = list(self._gaps()) if self._plan.count is not None and self._work.helped else [self._start_of(first)]
             if not any(self._make_from(gap) for gap in gaps):  # all that is missing is in the hands of helpers
                 self._job.check()
                 self._store.ledger.pause()
                 self._job.report(self._share(0))
                 time.sleep(_LOOK_SECONDS)
             self._look()
+
+    def _start_of(self, missing: int) -> int:
+        """Return from where on to make segments so that a missing one follows from what is still remembered; those
+        between are made again.
+        """  # fmt: skip
+        first = missing
+        while (before := self._done.get(first - 1)) and self._states.lacks(before):
+            self._refuse(before, DamagedSegment(before.number, f"its state is gone, from which {missing} follows"))
+            first -= 1
+        return first
 
     def _make_from(self, first: int) -> bool:
         """Make the missing segments from one on, in one pass over the source, up to one that is there or in the hands
@@ -156,7 +163,7 @@ class SegmentedVideo:
         self._store.ledger.pause()
         if not self._begin(first):
             return False
-        self._recall(before)
+        self._states.recall(before)
         encoding: deque[Handover[SegmentRecord]] = deque()
         with closing(self._source.frames(self._plan.begin(first), first=before.next_pts if before else None)) as frames:
             passing, number = FramePass(self._limited(frames, first), opens=first == 0), first
@@ -179,16 +186,6 @@ class SegmentedVideo:
                         unfinished.result()
         return True
 
-    def _recall(self, record: SegmentRecord | None) -> None:
-        """Have the pipeline remember what it did behind a segment, None: nothing; raise DamagedSegment as the store."""
-        if self._work.memory is None:
-            return
-        state = None
-        if record is not None:
-            with self._store.open(record) as file:
-                state = SegmentReader(file).state()
-        self._work.memory.begin(state)
-
     def _limited(self, frames: Iterator[Frame], first: int) -> Iterator[Frame]:
         """Pass on the source's frames from a segment on, as far as the limit of a task's work allows."""
         before = sum(record.frames for number, record in self._done.items() if number < first)
@@ -196,10 +193,13 @@ class SegmentedVideo:
 
     def _note(self, record: SegmentRecord) -> None:
         self._done[record.number] = record
+        self._states.thin_out(self._done, record.number)
 
     def _begin(self, number: int) -> bool:
-        """Begin a segment, unless it is another's."""
+        """Begin a segment, unless it is another's; raise JobFailed where there is no room to make it and join all."""
         self._source.file.check_unchanged()
+        longest = max((record.bytes for record in self._done.values()), default=0)
+        self._store.check_room(sum(record.bare_bytes for record in self._done.values()) + longest)
         return self._store.ledger.begin(
             SegmentStart(
                 number,
@@ -224,7 +224,7 @@ class SegmentedVideo:
         records = [self._done[number] for number in range(len(self._done)) if number in self._done]
         last = next(place for place, record in enumerate(records) if record.next_pts is None)
         records = records[: last + 1]
-        self._recall(records[-1])
+        self._states.recall(records[-1])
         tally = sum((Counter(record.tally) for record in records), Counter[str]())
         report = join(
             [partial(self._store.open, record) for record in records],

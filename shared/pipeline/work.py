@@ -19,10 +19,13 @@ _MEGA = 1_000_000
 
 @dataclass(frozen=True)
 class Work:
-    """What one frame of a source becomes: `frames` of `pixels` each."""
+    """What one frame of a source becomes: `frames` of `pixels` each. `remembered` is how many bytes the pipeline keeps
+    from one segment of a video to the next, about.
+    """
 
     frames: int | Fraction
     pixels: int
+    remembered: int = 0
 
     def megapixels(self, source_frames: int) -> float:
         """Return the work of so many frames of the source."""

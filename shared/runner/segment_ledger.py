@@ -64,6 +64,10 @@ class SegmentLedger:
             SegmentRecord.from_json(found) for found in self._storage.ask(partial(segments.finished, task=self._row.id))
         ]
 
+    def total(self, fingerprint: str, planned: int | None) -> int | None:
+        begun = self._storage.ask(partial(segments.plan, task=self._row.id, fingerprint=fingerprint))
+        return begun.total if begun else planned
+
     def begin(self, start: SegmentStart) -> bool:
         begun = self._storage.write(
             partial(
@@ -118,6 +122,9 @@ class HelperLedger:
         return [
             SegmentRecord.from_json(found) for found in self._storage.ask(partial(segments.finished, task=self._row.id))
         ]
+
+    def total(self, fingerprint: str, planned: int | None) -> int | None:
+        return self._claim.total if fingerprint == self._claim.fingerprint else planned
 
     def begin(self, start: SegmentStart) -> bool:
         """Go on: the segment was begun with its lease."""

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import math
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from shared.database.pool import Connection, Pool
 from shared.errors import Busy, JobFailed, Rejected
 from shared.files.media_roots import MediaRoots
 from shared.media.probe import MediaHeader, MediaKind, ProbePool
+from shared.pipeline.kept_states import most_kept
 from shared.pipeline.work import WorkOf
 from shared.queue.client import Queue
 from shared.serving.turns import Turns
@@ -70,7 +72,7 @@ class Acceptance:
         allow, is raised for a new task only.
         """
         traceparent = tracing.current().traceparent  # here: `store` may run in another's turn
-        checked = await self._check(request, inputs)
+        checked = await self._check(request, inputs, work)
         context, refusal = await _prepared(prepare, checked)
         details, excess = self._estimated(work, checked)
         refusal = refusal or excess
@@ -104,11 +106,13 @@ class Acceptance:
         """End the processes that read media headers."""
         await self._probes.close()
 
-    async def _check(self, request: TaskRequest, inputs: Mapping[str, MediaKind]) -> ValidatedRequest:
+    async def _check(
+        self, request: TaskRequest, inputs: Mapping[str, MediaKind], work: WorkOf | None
+    ) -> ValidatedRequest:
         """Check everything that can be known before storing anything: paths, headers, disk."""
         paths, dist_dir, fingerprint = await asyncio.to_thread(self._resolve, request, inputs)
         headers = {field: await self._probes.probe(paths[field], kind) for field, kind in inputs.items()}
-        await asyncio.to_thread(self._check_room_for_segments, dist_dir, paths, headers)
+        await asyncio.to_thread(self._check_room_for_segments, dist_dir, paths, headers, work)
         return ValidatedRequest(request, paths, headers, dist_dir, fingerprint)
 
     def _estimated(self, work: WorkOf | None, checked: ValidatedRequest) -> tuple[dict[str, Any], Rejected | None]:
@@ -141,14 +145,23 @@ class Acceptance:
         return paths, dist_dir, hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     def _check_room_for_segments(
-        self, dist_dir: Path, paths: Mapping[str, Path], headers: Mapping[str, MediaHeader]
+        self,
+        dist_dir: Path,
+        paths: Mapping[str, Path],
+        headers: Mapping[str, MediaHeader],
+        work: WorkOf | None = None,
     ) -> None:
-        """Raise Rejected unless a long video has room twice: its segments stay until the result is complete."""
+        """Raise Rejected unless a long video has room twice, and for what its pipeline remembers: its segments stay
+        until the result is complete.
+        """  # fmt: skip
         wanted = self._settings.limits.segment_seconds
-        long = {field: header.duration_seconds for field, header in headers.items() if is_long(header, wanted)}
-        if not long:
+        need = 0.0
+        for field, header in headers.items():
+            if is_long(header, wanted):
+                need += _stat(field, paths[field]).st_size * (2 + wanted / header.duration_seconds)
+                need += _remembered(work, header)
+        if not need:
             return
-        need = sum(_stat(field, paths[field]).st_size * (2 + wanted / seconds) for field, seconds in long.items())
         try:
             check_disk_space([dist_dir], round(need))
         except JobFailed as problem:
@@ -186,6 +199,14 @@ async def _prepared(prepare: Prepare | None, checked: ValidatedRequest) -> tuple
 def is_long(header: MediaHeader, segment_seconds: float) -> bool:
     """Whether a video may be made in segments, which lie beside the result until it is complete."""
     return header.kind == "video" and header.duration_seconds > segment_seconds
+
+
+def _remembered(work: WorkOf | None, header: MediaHeader) -> int:
+    """Return how many bytes the segments of a video keep for those behind them, at most."""
+    if work is None:
+        return 0
+    each = work(header.width, header.height, header.frame_rate).remembered
+    return each * most_kept(math.ceil(header.duration_seconds))  # a segment is longer than a second
 
 
 def _stat(field: str, path: Path) -> os.stat_result:

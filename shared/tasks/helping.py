@@ -20,9 +20,12 @@ _ACTIVE = "task.state IN ('queued', 'running') AND NOT task.cancel"
 
 @dataclass(frozen=True)
 class Claim:
-    """A segment that a helper makes; `begun` is its fence, `fingerprint` that of what the task's own attempt makes."""
+    """A segment that a helper makes; `begun` is its fence, `fingerprint` that of what the task's own attempt makes,
+    `total` how many it makes.
+    """
 
     number: int
+    total: int
     begun: int
     fingerprint: str
 
@@ -44,9 +47,9 @@ async def claim(connection: Connection, task: UUID, helper: int, made_by: str) -
         " ORDER BY place DESC LIMIT 1) free WHERE task.id = %s AND task.state = 'running' AND NOT task.cancel"
         " ON CONFLICT (task, number) DO UPDATE SET attempt = EXCLUDED.attempt, begun = kinora_segments.begun + 1,"
         " made_by = EXCLUDED.made_by, helper = EXCLUDED.helper, fingerprint = EXCLUDED.fingerprint,"
-        " begun_at = now(), beat_at = now()"
+        " total = EXCLUDED.total, begun_at = now(), beat_at = now()"
         " WHERE kinora_segments.state = 'running' AND kinora_segments.helper IS NOT NULL"
-        " AND kinora_segments.beat_at < now() - make_interval(secs => %s) RETURNING number, begun, fingerprint",
+        " AND kinora_segments.beat_at < now() - make_interval(secs => %s) RETURNING number, total, begun, fingerprint",
         (made_by, helper, LEASE_SECONDS, task, LEASE_SECONDS),
     )
     found = await cursor.fetchone()

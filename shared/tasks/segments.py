@@ -29,6 +29,13 @@ class Begun:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """How many segments the first attempt has planned; None: the source does not tell its length."""
+
+    total: int | None
+
+
+@dataclass(frozen=True)
 class RunningSegment:
     """A segment in which a runner has died."""
 
@@ -87,6 +94,15 @@ async def begin(
         "SELECT 1 FROM kinora_tasks WHERE id = %s AND attempt = %s AND state = 'running'", (row.id, row.attempt)
     )
     return Begun(0, 0) if await cursor.fetchone() else None
+
+
+async def plan(connection: Connection, task: UUID, fingerprint: str) -> Plan | None:
+    """Return what the first attempt that makes such segments has planned; None where none has begun any."""
+    cursor = await connection.execute(
+        "SELECT total FROM kinora_segments WHERE task = %s AND fingerprint = %s LIMIT 1", (task, fingerprint)
+    )
+    found = await cursor.fetchone()
+    return Plan(**found) if found else None
 
 
 async def finish(

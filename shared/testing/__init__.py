@@ -1,1 +1,1 @@
-"""A real stack, a real callback receiver and the machine's processes: for the demo, the benchmarks and the tests."""
+"""A real stack, a callback receiver, several hosts, the machine's processes: for demo, benchmarks and tests."""

@@ -21,9 +21,9 @@ from psycopg.rows import dict_row
 from shared.queue.client import run_queue
 from shared.queue.worker_slot import Slot
 from shared.testing.callback_receiver import Receiver
+from shared.testing.network_namespaces import Network, external_postgres
 from tests.shared.runner.test_segments import contents
 from tests.support.clips import clip
-from tests.support.network_namespaces import Network, external_postgres
 from tests.support.tiny_service import PATIENCE_SECONDS, ROOT, TinyService
 
 VERSION = "1.0"

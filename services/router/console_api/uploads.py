@@ -196,8 +196,7 @@ def _check_beginning(head: bytes, name: str) -> None:
 
 
 def _check_room(folder: OutputDir, need: int) -> None:
-    usage = os.fstatvfs(folder.fd)
-    if usage.f_bavail * usage.f_frsize < need + RESERVE_BYTES:
+    if folder.free_bytes < need + RESERVE_BYTES:
         raise HttpProblem(NO_ROOM, "folder_full", field="folder", name=folder.path.name)
 
 

@@ -10,7 +10,7 @@ from tests.support.faces import frames_of, man, model, woman
 PICTURE = np.zeros((8, 8, 3), np.uint8)
 
 
-def gate_of(scores: list[float], *, share: float = 0.1, expected: int = 1) -> NsfwGate:
+def gate_of(scores: list[float], *, share: float = 0.1, expected: int | None = 1) -> NsfwGate:
     found = iter(scores)
     return NsfwGate(lambda _image: next(found), 0.8, share, expected=expected)
 
@@ -43,6 +43,19 @@ def test_a_video_ends_as_soon_as_its_share_is_certain() -> None:
 
     with pytest.raises(JobFailed, match="3 of 3"):
         gate.check(PICTURE)
+
+
+def test_a_video_of_unknown_length_is_not_judged_by_its_first_pictures() -> None:
+    gate = gate_of([0.9] + [0.1] * 19, expected=None)
+    for _ in range(20):
+        gate.check(PICTURE)
+    gate.finish()
+
+    refused = gate_of([0.1, 0.9], expected=None)
+    for _ in range(2):
+        refused.check(PICTURE)
+    with pytest.raises(JobFailed, match="1 of 2"):
+        refused.finish()
 
 
 def test_a_video_shorter_than_announced_is_checked_at_its_end() -> None:

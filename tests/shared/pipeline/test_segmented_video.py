@@ -19,14 +19,16 @@ import pytest
 
 from services.interpo.request import InterpoRequest
 from shared.errors import JobFailed, Problem, UnreadableMedia
+from shared.media import decode
 from shared.media.decode import open_video
 from shared.media.frame import Frame
 from shared.media.frame_range import FrameRange
+from shared.media.measured_length import measured_seconds
 from shared.pipeline.direct_job import DirectJob
 from shared.pipeline.job import JobStopped, Result, SegmentMade
 from shared.pipeline.segment_store import MemoryLedger, SegmentRecord, SegmentStart
 from shared.pipeline.video import make_video
-from shared.pipeline.video_work import VideoWork
+from shared.pipeline.video_work import Memory, VideoWork
 from shared.process.malloc import KEEP_FREED_MEMORY
 from shared.settings import EncodingSettings, LimitSettings, Settings
 from tests.support import clips
@@ -48,6 +50,7 @@ class Model:
     name: str = "negative"
     dies_at: int | None = None
     made: int = 0
+    memory: Memory | None = None
 
     def __call__(self, frames: FrameRange, tally: "Counter[str]") -> Iterator[Frame]:
         for frame in frames:
@@ -75,7 +78,7 @@ class Attempts:
 
         def work(job: DirectJob, request: InterpoRequest, model: Model) -> Result:
             with job.input(request.video_url) as file, open_video(file) as source, job.output(".mp4") as target:
-                what = VideoWork(model, (source.width, source.height), model.name)
+                what = VideoWork(model, (source.width, source.height), model.name, memory=model.memory)
                 report, counted = make_video(job, request, source, target, what)
                 assert report.frames == counted["frames"]
                 tally.update(counted)
@@ -85,7 +88,10 @@ class Attempts:
 
     def interrupted(self, frame: int) -> int:
         """Make an attempt that dies at its n-th frame; return how many it made."""
-        model = Model(dies_at=frame)
+        return self.interrupted_by(Model(dies_at=frame))
+
+    def interrupted_by(self, model: Model) -> int:
+        """Make an attempt with a model that dies; return how many frames it made."""
         with pytest.raises(Killed):
             self.make(model)
         return model.made
@@ -194,6 +200,27 @@ def test_an_interrupted_film_of_any_kind_is_the_undisturbed_one(tmp_path: Path, 
     assert contents(result) == contents(expected)
     whole, _ = Attempts(film, tmp_path / "whole", Settings(device="cpu")).make(Model())
     assert times(result) == times(whole)
+
+
+@pytest.mark.parametrize("patient", [[0, 1], [1, 0], [0, 1, 2]], ids=str)
+def test_the_first_attempt_decides_where_a_recording_is_cut_whoever_has_time_to_measure_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patient: list[int]
+) -> None:
+    """How long an MPEG-TS is stands nowhere in it: a busy host gives up looking."""
+    film = clip(tmp_path / "film.ts", seconds=2, options=["-g", "12"])
+    attempts = Attempts(film, tmp_path / "out")
+    made = 0
+    for number, frame in enumerate((15, 12, 13)):
+        found = measured_seconds if number in patient else lambda *_: None
+        monkeypatch.setattr(decode, "measured_seconds", found)
+        made += attempts.interrupted(frame)
+    monkeypatch.setattr(decode, "measured_seconds", measured_seconds)
+    model = Model()
+    result, _ = attempts.make(model)
+    assert made + model.made <= 50 + 3 * 10
+    assert {record.number for record in attempts.ledger.records()} == set(range(5))
+    expected, _ = Attempts(film, tmp_path / "undisturbed").make(Model())
+    assert contents(result) == contents(expected)
 
 
 @pytest.mark.parametrize("encoder", ["x265", "svtav1"])

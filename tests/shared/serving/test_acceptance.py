@@ -8,6 +8,7 @@ import pytest
 from shared.errors import Busy, Rejected
 from shared.files.media_roots import MediaRoots
 from shared.media.media_info import MediaHeader
+from shared.pipeline.work import Work
 from shared.serving import acceptance
 from shared.settings import LimitSettings, Settings
 from shared.testing.callback_receiver import Receiver, well_behaved
@@ -193,6 +194,20 @@ def test_a_long_video_needs_room_for_its_result_its_segments_and_one_more(
         header = MediaHeader(kind, 64, 48, 8, duration_seconds=seconds)  # type: ignore[arg-type]
         accept._check_room_for_segments(tmp_path, {"clip": tmp_path / "clip"}, {"clip": header})
     assert asked == [2100]
+
+
+def test_a_long_video_needs_room_for_what_its_pipeline_remembers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(acceptance, "check_disk_space", lambda _folders, need=0: asked.append(need))
+    (tmp_path / "clip").write_bytes(b"x" * 1000)
+    settings = Settings(state_dir=tmp_path / "state", media_roots=(tmp_path,), limits=LimitSettings(segment_seconds=10))
+    accept = acceptance.Acceptance("upscale", settings)
+    header = MediaHeader("video", 64, 48, 8, duration_seconds=100.0)
+    paths, work = {"clip": tmp_path / "clip"}, Work(frames=1, pixels=64 * 48, remembered=1_000_000)
+    accept._check_room_for_segments(tmp_path, paths, {"clip": header}, lambda *_: work)
+    assert asked == [2100 + 14 * 1_000_000]  # of 100 segments 14 keep it
 
 
 def test_an_input_that_goes_while_it_is_looked_at_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

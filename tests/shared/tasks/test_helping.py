@@ -68,7 +68,7 @@ async def test_helpers_take_segments_from_the_end_each_its_own(task_store: TaskS
     row = await begun(task_store)
     claims = [await claim(task_store, row, helper) for helper in (1, 2, 3, 4)]
     assert [found and found.number for found in claims] == [3, 2, 1, None]
-    assert {found.fingerprint for found in claims if found} == {"f"}
+    assert {(found.fingerprint, found.total) for found in claims if found} == {("f", 4)}
     assert await own(task_store, row, 1) == segments.Begun(0, 0)  # it is in other hands
     assert await finish(task_store, row, 1, claims[0])
     assert await own(task_store, row, 3) == segments.Begun(0, 0)  # it is finished

@@ -97,6 +97,17 @@ async def test_a_segment_that_is_made_again_is_no_longer_finished(task_store: Ta
         assert await segments.finished(connection, row.id) == []
 
 
+async def test_the_first_attempt_s_plan_is_kept_for_whoever_makes_the_same(task_store: TaskStore) -> None:
+    row = await claimed(task_store)
+    async with task_store.pool.transaction() as connection:
+        assert await segments.plan(connection, row.id, "f") is None
+    await begin(task_store, row)
+    row = await next_attempt(task_store, row)
+    async with task_store.pool.transaction() as connection:
+        assert await segments.plan(connection, row.id, "f") == segments.Plan(4)
+        assert await segments.plan(connection, row.id, "another model's") is None
+
+
 async def test_three_deaths_in_one_segment_end_the_task_and_name_its_frames(task_store: TaskStore) -> None:
     row = await claimed(task_store)
     await made(task_store, row)

@@ -103,10 +103,10 @@ class Network:
 def external_postgres(network: Network, host: str, password: str) -> Iterator[tuple[str, str]]:
     """Run a PostgreSQL that listens on a host's address and asks for a password.
 
-    Yield the URL for the hosts, and one for the test itself, which stands outside of the network.
+    Yield the URL for the hosts, and one for the caller, who stands outside of the network.
     """
     binaries = programs_for(Account(NOBODY, NOBODY))
-    home = Path(tempfile.mkdtemp(prefix="kinora-hosts-"))  # pytest's own folders are closed to the server's user
+    home = Path(tempfile.mkdtemp(prefix="kinora-hosts-"))  # the caller's own folders may be closed to the server's user
     try:
         (home / "password").write_text(password)
         shutil.chown(home, NOBODY, NOBODY)
@@ -142,7 +142,8 @@ def _wait_for_postgres(url: str, log: Path) -> None:
         try:
             psycopg.connect(url).close()
         except psycopg.OperationalError:
-            assert time.monotonic() < deadline, log.read_text()
+            if time.monotonic() > deadline:
+                raise TimeoutError(log.read_text()) from None
             time.sleep(0.1)
         else:
             return
@@ -153,7 +154,8 @@ def _as_nobody(*command: str, **options: Any) -> None:
 
 
 def _ip(*words: str) -> str:
-    return subprocess.run(["ip", *words], check=True, capture_output=True, text=True, timeout=20).stdout
+    command = ["ip", *words]  # wherever the system has it
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
 
 
 def _remove(namespace: str) -> None:
