@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
 
 from shared.errors import Unavailable
 from shared.process.cores import usable_cores
@@ -52,11 +51,6 @@ def choose_compute(wanted: Literal["auto", "cpu", "cuda"]) -> Compute:
     if wanted != "cpu" and has_cuda:
         return Compute(torch.device("cuda", torch.cuda.current_device()), torch.float16)
     return Compute(torch.device("cpu"), torch.bfloat16 if cpu_multiplies_bfloat16() else torch.float32)
-
-
-def precision(network: nn.Module) -> torch.dtype:
-    """Return the number format that a network multiplies in; its biases and slopes may have another."""
-    return next(weight for weight in network.parameters() if weight.ndim > 1).dtype
 
 
 def cpu_multiplies_bfloat16() -> bool:

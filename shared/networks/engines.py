@@ -16,7 +16,6 @@ from shared.networks.srvgg import SRVGG
 WINDOW = (90, 160)  # pixels, large enough to be computed as frames are and small enough for seconds
 CONTRAST, COLOUR = 0.18, 0.2  # standard deviation of the brightness, and of each colour beside it
 BF16 = "torch bfloat16"
-MIXED = "torch bfloat16, thin layers float32"
 FP32 = "torch float32"
 NCNN = "ncnn float32"
 NCNN_BF16 = "ncnn bfloat16"
@@ -24,14 +23,10 @@ NCNN_BF16 = "ncnn bfloat16"
 
 @dataclass(frozen=True)
 class Engine:
-    """What computes: torch in the precision of `compute`, or ncnn, with torch for what lies around its graphs.
-
-    `thin` is the precision of layers with few channels, where it is another one.
-    """
+    """What computes: torch in the precision of `compute`, or ncnn, with torch for what lies around its graphs."""
 
     compute: Compute
     is_ncnn: bool = False
-    thin: torch.dtype | None = None
 
     @property
     def name(self) -> str:

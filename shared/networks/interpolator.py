@@ -50,8 +50,9 @@ class Interpolator:
         self.refine = refine and network.layout.refines
         self.compute = compute
         self.engine = engine or Engine(compute)
-        reduced = network.eval().in_precision(compute.dtype, thin=self.engine.thin)
-        self._network: Rife = reduced.to(device=compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]  # torch's stubs lack memory_format
+        self._network: Rife = network.eval().to(  # type: ignore[call-overload]  # torch's stubs lack memory_format
+            device=compute.device, dtype=compute.dtype, memory_format=compute.memory_format
+        )
         if self.engine.is_ncnn:
             use_ncnn(self._network)
         if can_fuse(compute.device):

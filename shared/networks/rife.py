@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate, pad
 
-from shared.networks.compute import precision
 from shared.networks.rife_blocks import (
     FLOW,
     LAYOUTS,
@@ -38,7 +37,6 @@ from shared.networks.rife_blocks import (
 from shared.networks.rife_refinement import ContextEncoder, Refinement
 
 MEDIAN_SAMPLES = 16384  # of a picture at least: a GPU takes longer for their median than for the flow
-THIN = ("contextnet.conv1", "unet.up3", "unet.conv")  # at full size with 16 channels, which fill no unit for bf16
 LARGE_MOTION = 32  # pixels that the second block adds in both directions when the first has missed the motion
 
 _INFERENCE = re.compile(r"(block\d+|encode|contextnet|unet)\.")  # each release has other parts beside them for training
@@ -144,19 +142,10 @@ class Rife(nn.Module):
         """Return what a frame's sides must be multiples of."""
         return int(max(self.layout.scales) / flow_scale) * STRIDE
 
-    def in_precision(self, dtype: torch.dtype, *, thin: torch.dtype | None = None) -> Self:
-        """Compute in `dtype`, in place, and the layers that have few channels at full size in `thin` where it is given.
-
-        oneDNN takes longer for those in bf16 than in fp32 on a CPU without AMX.
-        """
-        for name, values in self.named_parameters():
-            values.data = values.data.to(thin if thin is not None and name.startswith(THIN) else dtype)
-        return self
-
     def features(self, frame: Tensor, *, refine: bool) -> FrameFeatures:
         """Compute what depends on one frame alone; `refine` as in `forward`."""
         channels = torch.cat((frame, self.encode(self._narrow(frame)).float()), 1) if self.layout.features else frame
-        context = self.contextnet(frame) if refine and self.layout.refines else ()
+        context = self.contextnet(self._narrow(frame)) if refine and self.layout.refines else ()
         corners = avg_pool2d(pad(channels, (1, 1, 1, 1), mode="replicate"), 2, stride=1)
         return FrameFeatures(channels, corners, context)
 
@@ -253,7 +242,7 @@ class Rife(nn.Module):
 
     def _narrow(self, values: Tensor) -> Tensor:
         """Convert to the weights' precision, in which convolutions run."""
-        return values.to(precision(self))
+        return values.to(next(weight for weight in self.parameters() if weight.ndim > 1).dtype)
 
 
 def _layout_named(name: str) -> Layout:

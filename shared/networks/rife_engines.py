@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.networks.compute import Compute, cpu_multiplies_bfloat16
-from shared.networks.engines import BF16, FP32, MIXED, NCNN, Engine, natural_picture
+from shared.networks.engines import BF16, FP32, NCNN, Engine, natural_picture
 from shared.networks.fastest import Engines, fastest
 from shared.networks.ncnn_graph import NcnnChain, has_ncnn
 from shared.networks.rife import Rife
@@ -33,9 +33,8 @@ def choose_rife_engine(
         remembered,
         network=f"RIFE {title}{' refined' if refine and network.layout.refines else ''}",
     )
-    dtype = torch.bfloat16 if name in {BF16, MIXED} else torch.float32
-    thin = torch.float32 if name == MIXED else None
-    return Engine(Compute(compute.device, dtype), is_ncnn=name == NCNN, thin=thin)
+    dtype = torch.bfloat16 if name == BF16 else torch.float32
+    return Engine(Compute(compute.device, dtype), is_ncnn=name == NCNN)
 
 
 def candidates(network: Rife, *, refine: bool) -> Engines:
@@ -45,8 +44,6 @@ def candidates(network: Rife, *, refine: bool) -> Engines:
     engines: dict[str, Callable[[], nn.Module]] = {FP32: lambda: _Trial(plain, refine=refine)}
     if cpu_multiplies_bfloat16():
         engines[BF16] = lambda: _Trial(plain, torch.bfloat16, refine=refine)
-        if refine:
-            engines[MIXED] = lambda: _Trial(plain, torch.bfloat16, torch.float32, refine=True)
     if has_ncnn():
         engines[NCNN] = lambda: _Trial(plain, refine=refine, is_ncnn=True)
     return engines
@@ -69,17 +66,10 @@ class _Trial(nn.Module):
     """Both frames, (2, 3, H, W), to the one in the middle, (1, 3, H, W)."""
 
     def __init__(
-        self,
-        network: Rife,
-        dtype: torch.dtype = torch.float32,
-        thin: torch.dtype | None = None,
-        *,
-        refine: bool,
-        is_ncnn: bool = False,
+        self, network: Rife, dtype: torch.dtype = torch.float32, *, refine: bool, is_ncnn: bool = False
     ) -> None:
         super().__init__()
-        reduced = copy.deepcopy(network).in_precision(dtype, thin=thin)
-        self.network: Rife = reduced.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack memory_format
+        self.network: Rife = copy.deepcopy(network).to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack memory_format
         if is_ncnn:
             use_ncnn(self.network)
         self._refine = refine

@@ -8,14 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from shared.networks.compute import precision
+from shared.networks.prelu import PReLU
 
 
 class ContextEncoder(nn.Module):
-    """A frame's features at 1/2, 1/4, 1/8 and 1/16 of its size, 16, 32, 64 and 128 channels.
-
-    Each level may compute in a precision of its own.
-    """
+    """A frame's features at 1/2, 1/4, 1/8 and 1/16 of its size, 16, 32, 64 and 128 channels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,16 +25,13 @@ class ContextEncoder(nn.Module):
         """Return float32 levels, laid out plane by plane, as warping needs them."""
         levels, values = [], frame
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
-            values = conv(values.to(precision(conv)))
+            values = conv(values)
             levels.append(values.float().contiguous())
         return tuple(levels)
 
 
 class Refinement(nn.Module):
-    """A U-Net over frames, warped frames, mask and flow; its output is a correction in (-1, 1).
-
-    Its last enlargement and what follows it may compute in a precision of their own.
-    """
+    """A U-Net over frames, warped frames, mask and flow; its output is a correction in (-1, 1)."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -53,17 +47,16 @@ class Refinement(nn.Module):
 
     def forward(self, seen: Sequence[Tensor], context: Sequence[Tensor]) -> Tensor:
         """`context` holds both frames' warped levels, fine to coarse; returns (T, 3, H, W) float32."""
-        dtype = precision(self.down0)
-        context = [level.to(dtype) for level in context]
+        context = [level.to(self.conv.weight.dtype) for level in context]
         # Concatenated in the call, so that the largest tensor is freed before the next one is made.
-        fine = self.down0(torch.cat(tuple(seen), 1).to(dtype))
+        fine = self.down0(torch.cat(tuple(seen), 1).to(self.conv.weight.dtype))
         half = self.down1(torch.cat((fine, context[0]), 1))
         quarter = self.down2(torch.cat((half, context[1]), 1))
         values = self.down3(torch.cat((quarter, context[2]), 1))
         values = self.up0(torch.cat((values, context[3]), 1))
         values = self.up1(torch.cat((values, quarter), 1))
         values = self.up2(torch.cat((values, half), 1))
-        values = self.up3(torch.cat((values, fine), 1).to(precision(self.up3)))
+        values = self.up3(torch.cat((values, fine), 1))
         return torch.sigmoid(self.conv(values).float()) * 2 - 1
 
 
@@ -81,8 +74,8 @@ class DoubleConv(nn.Module):
 
 
 def prelu_conv(inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.PReLU(outputs))
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), PReLU(outputs))
 
 
 def _enlarge(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1), nn.PReLU(outputs))
+    return nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1), PReLU(outputs))
