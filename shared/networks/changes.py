@@ -14,7 +14,7 @@ import numpy as np
 
 from shared.arrays import Picture
 from shared.networks.boxes import Box, Mask, changed_boxes
-from shared.networks.tiles import Tile, plan
+from shared.networks.tiles import plan
 from shared.networks.upscaler import Upscaler
 
 WORTHWHILE = 0.85  # of the frame's pixels: what computes more than this computes the whole frame
@@ -116,16 +116,11 @@ class ChangedParts:
     def _changed_windows(self, changed: Mask) -> list[Part] | None:
         height, width = changed.shape
         tiles = plan(height, width, window_pixels=self._upscaler.window_pixels, overlap=self._upscaler.overlap)
-        windows = [Part(_window(tile), Box(tile.top, tile.left, tile.bottom, tile.right)) for tile in tiles]
+        windows = [Part(tile.window, tile.core) for tile in tiles]
         if windows[0].window.area > self._upscaler.window_pixels:  # the upscaler would cut them again
             return None
         parts = [part for part in windows if part.window.of(changed).any()]
         return parts if len(parts) < len(windows) else None
-
-
-def _window(tile: Tile) -> Box:
-    bottom, right = tile.window_top + tile.window_height, tile.window_left + tile.window_width
-    return Box(tile.window_top, tile.window_left, bottom, right)
 
 
 def _changed(before: Picture, after: Picture) -> Mask:

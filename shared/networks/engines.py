@@ -1,16 +1,15 @@
 """What can compute an upscaling network on a CPU, and which of it is used."""
 
-import copy
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from shared.networks.compact import CompactOnCpu
 from shared.networks.compute import Compute, cpu_multiplies_bfloat16
 from shared.networks.fastest import Engines, fastest
 from shared.networks.ncnn_graph import has_ncnn
-from shared.networks.ncnn_network import NcnnNetwork
 from shared.networks.rrdb import RRDB
 from shared.networks.srvgg import SRVGG
 
@@ -19,6 +18,7 @@ CONTRAST, COLOUR = 0.18, 0.2  # standard deviation of the brightness, and of eac
 BF16 = "torch bfloat16"
 FP32 = "torch float32"
 NCNN = "ncnn float32"
+NCNN_BF16 = "ncnn bfloat16"
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,19 @@ def choose_engine(network: SRVGG | RRDB, title: str, compute: Compute, remembere
     if compute.device.type != "cpu" or not isinstance(network, SRVGG):
         return Engine(compute)
     name = fastest(candidates(network), natural_picture(*WINDOW), remembered, network=title)
-    dtype = torch.bfloat16 if name == BF16 else torch.float32
-    return Engine(Compute(compute.device, dtype), is_ncnn=name == NCNN)
+    dtype = torch.bfloat16 if name in {BF16, NCNN_BF16} else torch.float32
+    return Engine(Compute(compute.device, dtype), is_ncnn=name in {NCNN, NCNN_BF16})
 
 
 def candidates(network: SRVGG) -> Engines:
     """Return what can compute `network` here, the reference first."""
     plain = network.float().eval()
-    engines: dict[str, Callable[[], nn.Module]] = {
-        FP32: lambda: copy.deepcopy(plain).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stubs
-    }
+    engines: dict[str, Callable[[], nn.Module]] = {FP32: lambda: CompactOnCpu(plain)}
     if cpu_multiplies_bfloat16():
-        engines[BF16] = lambda: _reduced(plain)
+        engines[BF16] = lambda: CompactOnCpu(plain, torch.bfloat16)
     if has_ncnn():
-        engines[NCNN] = lambda: NcnnNetwork(plain)
+        engines[NCNN] = lambda: CompactOnCpu(plain, is_ncnn=True)
+        engines[NCNN_BF16] = lambda: CompactOnCpu(plain, torch.bfloat16, is_ncnn=True)
     return engines
 
 
@@ -72,7 +71,3 @@ def natural_picture(height: int, width: int) -> Tensor:
     planes = torch.fft.ifft2(torch.fft.fft2(torch.randn(4, height, width, generator=generator)) / frequency).real
     grey, *colours = planes / planes.std((1, 2), keepdim=True)
     return (0.5 + CONTRAST * torch.stack([grey + COLOUR * colour for colour in colours])).clamp(0, 1)[None]
-
-
-def _reduced(network: SRVGG) -> nn.Module:
-    return copy.deepcopy(network).in_precision(torch.bfloat16).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

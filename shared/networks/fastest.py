@@ -60,7 +60,7 @@ def _seconds(engines: Engines, window: Tensor) -> dict[str, float]:
                 continue
             reference = made if reference is None else reference
             agreement = -10 * torch.log10((made - reference).square().mean().clamp(min=1e-12))
-            if agreement < AGREEMENT:
+            if not agreement >= AGREEMENT:  # no number, too
                 logger.warning("%s is not used: it differs, %.1f dB", name, agreement)
                 continue
             hopeless = first > max(SECONDS, HOPELESS * min(seconds.values(), default=first))

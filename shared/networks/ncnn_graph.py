@@ -28,8 +28,13 @@ class NcnnGraph(nn.Module):
     A call computes in as many threads as torch would in the calling thread; several callers may call at once.
     """
 
-    def __init__(self, layers: Sequence[str], weights: bytes, *, given: str, made: str) -> None:
-        """`layers` are lines of the graph, `given` and `made` the names of its input and its output in them."""
+    def __init__(
+        self, layers: Sequence[str], weights: bytes, dtype: torch.dtype = torch.float32, *, given: str, made: str
+    ) -> None:
+        """`layers` are lines of the graph, `given` and `made` the names of its input and its output in them.
+
+        With bf16 as `dtype` values are stored in it between the layers, and still multiplied in fp32.
+        """
         super().__init__()
         import ncnn  # noqa: PLC0415  # takes its time to load, and only some processors use it
 
@@ -38,13 +43,15 @@ class NcnnGraph(nn.Module):
         blobs = sum(int(line.split()[3]) for line in lines)
         self._graph = "\n".join([MAGIC, f"{len(lines)} {blobs}", *lines, ""])
         self._weights, self._given, self._made = weights, given, made
+        self._stores_bfloat16 = dtype == torch.bfloat16
         self._nets: dict[int, Any] = {}  # by their number of threads
         self._loading = Lock()
 
     def forward(self, values: Tensor) -> Tensor:
         """Return what the graph makes."""
         net = self._net(torch.get_num_threads())
-        return torch.stack([self._computed(net, one) for one in values])
+        made = [self._computed(net, one) for one in values]
+        return made[0][None] if len(made) == 1 else torch.stack(made)
 
     def _net(self, threads: int) -> Any:
         with self._loading:
@@ -52,6 +59,7 @@ class NcnnGraph(nn.Module):
                 net = self._ncnn.Net()
                 net.opt.num_threads = threads
                 net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+                net.opt.use_bf16_storage = net.opt.use_bf16_packed = self._stores_bfloat16
                 if net.load_param_mem(self._graph):
                     raise ValueError("ncnn does not take this network")
                 net.load_model_mem(self._weights)  # reads from this memory for as long as the network lives
@@ -73,8 +81,8 @@ class NcnnGraph(nn.Module):
 class NcnnChain(NcnnGraph):
     """The same as the convolutions and PReLUs of a `Sequential`, which keep the size, one after the other."""
 
-    def __init__(self, chain: nn.Sequential) -> None:
-        super().__init__(*written(chain), given="last0", made=f"last{len(chain)}")
+    def __init__(self, chain: nn.Sequential, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__(*written(chain), dtype, given="last0", made=f"last{len(chain)}")
 
 
 def written(chain: nn.Sequential) -> tuple[list[str], bytes]:

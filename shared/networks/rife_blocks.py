@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from shared.networks.prelu import PReLU
 from shared.networks.rife_refinement import prelu_conv
 
 FLOW = 4  # channels: x and y to the first frame, x and y to the second, in pixels of the full size
@@ -49,7 +50,7 @@ class FlowBlock(nn.Module):
         super().__init__()
         self.cell = 1 if layout.residual else 2
         answer = FLOW + MASK + layout.carried
-        activation = _leaky if layout.residual else nn.PReLU
+        activation = _leaky if layout.residual else PReLU
         self.convblock: nn.Module
         self.conv0 = nn.Sequential(
             nn.Sequential(nn.Conv2d(inputs, width // 2, 3, 2, 1), activation(width // 2)),

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from shared.networks.prelu import PReLU
+
 
 class ContextEncoder(nn.Module):
     """A frame's features at 1/2, 1/4, 1/8 and 1/16 of its size, 16, 32, 64 and 128 channels."""
@@ -72,8 +74,8 @@ class DoubleConv(nn.Module):
 
 
 def prelu_conv(inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.PReLU(outputs))
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), PReLU(outputs))
 
 
 def _enlarge(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1), nn.PReLU(outputs))
+    return nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1), PReLU(outputs))

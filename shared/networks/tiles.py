@@ -8,6 +8,8 @@ as when it was trained) is then the same with and without tiles.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from shared.networks.boxes import Box
+
 SMALLEST_CORE = 16  # pixels a side: below that a window is hardly more than its overlap
 
 
@@ -23,6 +25,21 @@ class Tile:
     left: int
     bottom: int
     right: int
+
+    @property
+    def window(self) -> Box:
+        """What the network sees."""
+        return Box(
+            self.window_top,
+            self.window_left,
+            self.window_top + self.window_height,
+            self.window_left + self.window_width,
+        )
+
+    @property
+    def core(self) -> Box:
+        """What is kept of it."""
+        return Box(self.top, self.left, self.bottom, self.right)
 
 
 def plan(height: int, width: int, *, window_pixels: int, overlap: int) -> list[Tile]:

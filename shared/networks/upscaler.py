@@ -1,19 +1,21 @@
 """Upscaling of one frame: windows of a picture through a network, on any device, in bounded memory."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from threading import Lock
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from shared.arrays import Picture
 from shared.errors import JobFailed
+from shared.networks.compact import CompactOnCpu
 from shared.networks.compute import Compute
 from shared.networks.engines import Engine
 from shared.networks.fused import can_fuse, fuse
-from shared.networks.ncnn_network import NcnnNetwork
 from shared.networks.srvgg import SRVGG
 from shared.networks.tiles import SMALLEST_CORE, Tile, plan
 from shared.networks.transfer import to_device, to_host
@@ -21,6 +23,8 @@ from shared.networks.transfer import to_device, to_host
 CPU_WORKING_VALUES = 1 << 27  # how many numbers all passes together may hold: 512 MB of fp32
 CPU_LEAST_VALUES = 1 << 25  # of one of them: below it windows are hardly more than their overlap
 GPU_WORKING_SHARE = 4  # all passes together hold at most this part of a GPU's memory
+
+HAS_OPENCV = find_spec("cv2") is not None  # without it, on an image for benchmarks of a GPU, torch rounds
 
 logger = logging.getLogger("bentoml.kinora.upscaler")
 
@@ -70,7 +74,9 @@ class Upscaler:
         self.engine = engine or Engine(compute)
         self._fused = can_fuse(compute.device)
         self._network = network
-        network.in_precision(compute.dtype)
+        self._is_compact = compute.device.type == "cpu" and isinstance(network, SRVGG)
+        if not self._is_compact:
+            network.in_precision(compute.dtype)
         self._modules: dict[int, nn.Module] = {}
         self._building = Lock()
 
@@ -109,8 +115,10 @@ class Upscaler:
     def _upscale(self, frame: Picture, ratio: int, between_windows: Callable[[float], None]) -> Picture:
         height, width, channels = frame.shape
         module = self._module(ratio)
-        picture = to_device(frame, self.compute.device)
         tiles = plan(height, width, window_pixels=self.window_pixels, overlap=self.overlap)
+        if isinstance(module, CompactOnCpu) and HAS_OPENCV:
+            return _by_windows(module, frame, tiles, between_windows)
+        picture = to_device(frame, self.compute.device)
         enlarged = torch.empty(
             (height * ratio, width * ratio, channels), dtype=picture.dtype, device=self.compute.device
         )
@@ -129,14 +137,32 @@ class Upscaler:
             if ratio in self._modules:
                 return self._modules[ratio]
             module = self._network.at_scale(ratio).eval().to(self.compute.device)
-            if self.engine.is_ncnn:
+            if self._is_compact:
                 assert isinstance(module, SRVGG)
-                module = NcnnNetwork(module)
-            elif self._fused:
-                module = fuse(module, self.compute.dtype).to(self.compute.device)
-            module.to(memory_format=self.compute.memory_format)  # type: ignore[call-overload]  # torch's stubs
+                module = CompactOnCpu(module, self.compute.dtype, is_ncnn=self.engine.is_ncnn)
+            else:
+                if self._fused:
+                    module = fuse(module, self.compute.dtype).to(self.compute.device)
+                module.to(memory_format=self.compute.memory_format)  # type: ignore[call-overload]  # torch's stubs
             self._modules[ratio] = module
             return module
+
+
+def _by_windows(
+    network: CompactOnCpu, frame: Picture, tiles: Sequence[Tile], between_windows: Callable[[float], None]
+) -> Picture:
+    """Enlarge a frame in integers, one window after the other; one that is the whole frame is not copied."""
+    enlarged: Picture | None = None
+    for index, tile in enumerate(tiles):
+        between_windows(index / len(tiles))
+        made = network.rounded(tile.window.of(frame))
+        if len(tiles) == 1:
+            return made
+        if enlarged is None:
+            enlarged = np.empty((*(side * network.scale for side in frame.shape[:2]), frame.shape[2]), frame.dtype)
+        tile.core.of(enlarged, network.scale)[:] = tile.core.within(tile.window).of(made, network.scale)
+    assert enlarged is not None
+    return enlarged
 
 
 def _window(picture: Tensor, tile: Tile) -> Tensor:

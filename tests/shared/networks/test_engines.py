@@ -7,7 +7,7 @@ import torch
 from shared import weights
 from shared.networks import engines as module
 from shared.networks.compute import Compute
-from shared.networks.engines import BF16, FP32, NCNN, Engine, choose_engine, natural_picture
+from shared.networks.engines import BF16, FP32, NCNN, NCNN_BF16, Engine, choose_engine, natural_picture
 from shared.networks.rrdb import RRDB
 from shared.networks.srvgg import SRVGG
 from shared.networks.upscaler import Upscaler
@@ -24,6 +24,7 @@ def compact() -> SRVGG:
     ("name", "dtype", "told"),
     [
         (NCNN, torch.float32, "cpu float32, ncnn"),
+        (NCNN_BF16, torch.bfloat16, "cpu bfloat16, ncnn"),
         (FP32, torch.float32, "cpu float32"),
         (BF16, torch.bfloat16, "cpu bfloat16"),
     ],
@@ -32,7 +33,7 @@ def test_the_fastest_computes(monkeypatch: pytest.MonkeyPatch, name: str, dtype:
     monkeypatch.setattr(module, "cpu_multiplies_bfloat16", lambda: True)
     offered = picks(monkeypatch, module, name, "net")
     engine = choose_engine(compact(), "net", CPU, {})
-    assert offered == [(FP32, BF16, NCNN)]
+    assert offered == [(FP32, BF16, NCNN, NCNN_BF16)]
     assert (engine.compute.dtype, engine.name) == (dtype, told)
 
 
@@ -40,14 +41,14 @@ def test_bfloat16_is_not_tried_where_it_is_emulated(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "cpu_multiplies_bfloat16", lambda: False)
     offered = picks(monkeypatch, module, FP32, "net")
     choose_engine(compact(), "net", CPU, {})
-    assert offered == [(FP32, NCNN)]
+    assert offered == [(FP32, NCNN, NCNN_BF16)]
 
 
 def test_without_ncnn_torch_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "has_ncnn", lambda: False)
     offered = picks(monkeypatch, module, FP32, "net")
     choose_engine(compact(), "net", CPU, {})
-    assert NCNN not in offered[0]
+    assert not {NCNN, NCNN_BF16} & set(offered[0])
 
 
 def test_the_deep_networks_are_torch_s() -> None:
@@ -76,5 +77,5 @@ def test_bfloat16_agrees_on_what_it_is_tried_with() -> None:
 def test_the_real_choice_takes_seconds_and_is_remembered() -> None:
     remembered: dict[str, str] = {}
     first = choose_engine(compact(), "net", CPU, remembered)
-    assert next(iter(remembered.values())) in {FP32, BF16, NCNN}
+    assert next(iter(remembered.values())) in {FP32, BF16, NCNN, NCNN_BF16}
     assert choose_engine(compact(), "net", CPU, remembered) == first
