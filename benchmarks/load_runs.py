@@ -18,6 +18,7 @@ from shared.delivery.worker import CallbackWorker
 from shared.pipeline.job import Job, Result
 from shared.queue.client import Queue
 from shared.queue.worker_slot import Slot
+from shared.runner.cold_start import ColdStart
 from shared.runner.model_thread import ModelThread
 from shared.runner.runner import Runner
 from shared.runner.task_handler import TaskHandler
@@ -194,9 +195,11 @@ class Bench:
                 await slot.take(stopping)
                 stack.callback(slot.free)
                 model = ModelThread(lambda: handler, self.settings)
+                start = ColdStart("upscale", "generate", VERSION, start_seconds=0.0)
                 runner = Runner(
-                    "upscale", "generate", self.settings, pool=pool, slot=slot, model=model, stopping=stopping
-                )
+                    "upscale", "generate", self.settings, pool=pool, slot=slot, model=model, stopping=stopping,
+                    start=start,
+                )  # fmt: skip
                 serving.append(asyncio.create_task(runner.serve()))
             try:
                 yield
