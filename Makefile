@@ -31,7 +31,7 @@ endif
 $(if $(filter-out cpu pypi,$(TORCH)),$(error TORCH=$(TORCH): write TORCH=cpu or TORCH=pypi))
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: help setup anew weights serve demo test test-slow test-all lint pins docs bento containerize chaos bench clean
+.PHONY: help setup anew weights serve demo test test-slow test-all lint pins docs dashboard bento containerize chaos bench clean
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
@@ -76,6 +76,9 @@ pins: setup ## Write deploy/*/requirements.txt from pyproject.toml and requireme
 
 docs: setup ## Write the pages of settings, in both languages, from shared/settings/
 	$(BIN)/python -m deploy.settings_page
+
+dashboard: weights ## Draw the dashboard over three minutes of real tasks into docs/images; needs Debian's prometheus
+	$(BIN)/python -m deploy.observability
 
 bento: weights ## Build the bento of every service, and the personal edition with all in one
 	@set -e; for image in $(IMAGES); do \

@@ -1,8 +1,8 @@
 """What a service tells BentoML, and through its bento whoever deploys it, of what it needs.
 
-The same figures are the requests of the pods in deploy/k8s; a test compares them. No `envs`: for a service that starts
-with the router, as in `kinora serve`, BentoML prefers the declared value to the one of the environment, and a variable
-without a value must be set.
+The same figures are the requests of the runners' pods in deploy/k8s; a test compares them. No `envs`: for a service
+that starts with the router, as in `kinora serve`, BentoML prefers the declared value to the one of the environment, and
+a variable without a value must be set.
 """
 
 from typing import Any

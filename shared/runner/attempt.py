@@ -58,6 +58,7 @@ class Attempt:
         self._pool = pool
         self._queue = queue
         self._model_thread = model_thread
+        self._loads = model_thread.load_seconds is None  # and has not noted yet how long that took
         self._workspace = Workspace(settings)
         self._loop = asyncio.get_running_loop()
         self._token = CancellationToken()
@@ -175,6 +176,7 @@ class Attempt:
             return None
         if now.cancel and ending.state == "succeeded":
             ending = cancelled(self._row, self._settings)
+        await self._note_load(connection)
         details = dict(self._job.details)  # a copy: a pipeline that does not stop may still write
         if self._may_have_segments and (made := (await segments.summaries(connection, [now])).get(now.id)):
             details["segments"] = made | {"running": 0}
@@ -196,7 +198,17 @@ class Attempt:
             async with self._pool.transaction() as connection:
                 progress = min(self._job.progress.value, UNFINISHED)
                 now = await rows.record_heartbeat(connection, self._row, progress, self._job.progress.pace)
+                noted = await self._note_load(connection)
+            self._loads = self._loads and not noted
             self._obey(now)
+
+    async def _note_load(self, connection: Connection) -> bool:
+        """Note once how much of the attempt went to loading the model: what waits is judged by the rest."""
+        seconds = self._model_thread.load_seconds
+        if not self._loads or seconds is None:
+            return False
+        await rows.note_load(connection, self._row, seconds)
+        return True
 
     def _confirm_ownership(self) -> None:
         """Block the model's thread until the row has said whether this attempt may publish."""

@@ -26,6 +26,12 @@ class ModelThread:
         self._settings = settings
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._loaded: tuple[TaskHandler, Any] | None = None  # read and written in the executor's one thread only
+        self._load_seconds: float | None = None  # written there once, with the model
+
+    @property
+    def load_seconds(self) -> float | None:
+        """How long the model took to load; None until it is loaded. May be read in any thread."""
+        return self._load_seconds
 
     def submit(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Run `work` in the thread, in a copy of the caller's context: what it logs belongs to the caller's task."""
@@ -54,5 +60,6 @@ class ModelThread:
             with tracing.span("load model"):
                 handler = self._open_handler()
                 self._loaded = handler, handler.load(self._settings)
-            logger.info("model loaded in %.1f s", time.monotonic() - started)
+            self._load_seconds = time.monotonic() - started
+            logger.info("model loaded in %.1f s", self._load_seconds)
         return self._loaded

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -21,6 +22,7 @@ from shared.gpu import uses_gpu
 from shared.process.lifetime import EXIT_STATE_LOST, LOW, LOWEST, event_loop_watchdog, lower_priority, on_stdin_eof
 from shared.queue.client import run_queue
 from shared.queue.worker_slot import Slot
+from shared.runner.cold_start import ColdStart, process_seconds
 from shared.runner.model_thread import ModelThread
 from shared.runner.runner import Runner
 from shared.runner.task_handler import OpenHandler
@@ -63,15 +65,18 @@ async def run(service: ServiceName, options: argparse.Namespace, open_handler: O
     watchdog = asyncio.create_task(event_loop_watchdog(WATCHDOG_SECONDS), name="watchdog")
     if options.ready_fd is not None:
         _report_ready(options.ready_fd)
+    imported_seconds = process_seconds()
     slot = Slot(settings.state_dir, f"{run_queue(service, options.kind, settings.version)}.{options.slot}")
     if not await slot.take(stopping):
         return
+    free_at = time.monotonic()  # waiting for a predecessor to end is no part of a start
     # The service that started this runner makes the database: a runner that outlives its folder must not.
     database = Database(settings, create=not options.exit_on_stdin_eof, on_loss=partial(os._exit, EXIT_STATE_LOST))
     if await _started(database, slot, stopping):
         pool = await Pool(database.uri).open()
         model = ModelThread(open_handler, settings)
         tracer = Tracer.of(settings, service)
+        start_seconds = imported_seconds + time.monotonic() - free_at
         runner = Runner(
             service,
             options.kind,
@@ -80,6 +85,7 @@ async def run(service: ServiceName, options: argparse.Namespace, open_handler: O
             slot=slot,
             model=model,
             stopping=stopping,
+            start=ColdStart(service, options.kind, settings.version, start_seconds=start_seconds),
             predecessor_killed=options.predecessor_killed,
             tracer=tracer,
         )

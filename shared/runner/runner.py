@@ -14,6 +14,7 @@ from shared.queue.client import HELP, RUN, AbandonedJob, Queue, run_queue
 from shared.queue.worker import QueueWorker, TryLater, WorkerPlan
 from shared.queue.worker_slot import Slot
 from shared.runner.attempt import EXIT_UNRESPONSIVE, Attempt
+from shared.runner.cold_start import ColdStart
 from shared.runner.helping import Helper
 from shared.runner.model_thread import ModelThread
 from shared.settings import Settings
@@ -42,6 +43,7 @@ class Runner:
         slot: Slot,
         model: ModelThread,
         stopping: asyncio.Event,
+        start: ColdStart,
         predecessor_killed: bool = False,
         tracer: Tracer | None = None,
     ) -> None:
@@ -52,6 +54,7 @@ class Runner:
         self._pool = pool
         self._model = model
         self._stopping = stopping
+        self._start = start
         self._predecessor_killed = predecessor_killed  # until a task of this process's own could be abandoned
         self._queue = Queue()
         self._recovery = TaskRecovery(settings, pool, self._queue, self._tracer)
@@ -64,12 +67,15 @@ class Runner:
         """Run tasks until `stopping` is set; then the running one has `drain_seconds` to finish, or is requeued."""
         with suppress(Unavailable):  # another time
             await self._recovery.remove_stale_workspaces()
+            await self._start.look(self._pool)
         if self._settings.preload:
             await self._model.preload()
         logger.info("%s %s: ready", self._service, self._kind)
         drain = asyncio.create_task(self._drain(), name="drain")
         await self._worker.serve(self._plan(), self._stopping)
         drain.cancel()
+        with suppress(Unavailable):  # it may have had no heartbeat since it took its only task
+            await self._start.note(self._pool, self._model.load_seconds)
 
     def _plan(self) -> WorkerPlan:
         return WorkerPlan(
@@ -142,7 +148,8 @@ class Runner:
     async def _claim(self, row_id: UUID) -> rows.TaskRow | None:
         """Return the row with its next attempt, None when it does not wait any more."""
         async with self._pool.transaction() as connection:
-            if row := await rows.claim(connection, row_id):
+            if row := await rows.claim(connection, row_id, loads=self._model.load_seconds is None):
+                self._start.took(row)
                 return row
         async with self._pool.transaction() as connection:
             found = await rows.read(connection, row_id)
@@ -165,3 +172,4 @@ class Runner:
             async with self._pool.transaction() as connection:
                 await heartbeats.use_async_commit(connection)
                 await heartbeats.record(connection, self._service, self._kind, self._settings.version)
+            await self._start.note(self._pool, self._model.load_seconds)

@@ -19,6 +19,7 @@ from shared.metrics.service_metrics import RunnerState, ServiceMetrics
 from shared.pipeline.work import WorkOf
 from shared.queue.client import Queue
 from shared.serving.acceptance import Acceptance, Prepare
+from shared.serving.expected_runners import ExpectedRunners
 from shared.serving.runner_monitor import RunnerMonitor
 from shared.serving.runner_supervisor import Supervisor
 from shared.serving.state_loss import end_with_bentoml
@@ -61,8 +62,10 @@ class TaskService:
         self._workspace = Workspace(settings)
         self._database = Database(settings, on_loss=end_with_bentoml)
         module = runner_module or f"services.{service}.runner"
-        self._supervisors = {kind: Supervisor(module, kind, settings) for kind in kinds}
+        own, elsewhere = (kinds, ()) if settings.own_runners else ((), kinds)
+        self._supervisors = {kind: Supervisor(module, kind, settings) for kind in own}
         self._monitor = RunnerMonitor(service, settings, self._supervisors)
+        self._expected = ExpectedRunners(service, settings, elsewhere)
         self._acceptance = Acceptance(service, settings)
         self._tracer = Tracer.of(settings, service)
         self._metrics = ServiceMetrics(service, settings, kinds, settings.version)
@@ -112,7 +115,7 @@ class TaskService:
         await asyncio.to_thread(self._database.stop)
 
     def ready(self) -> bool:
-        """Return True only while the storage answers and has room, callbacks can leave, and every runner is up."""
+        """Return True only while the storage answers and has room, callbacks can leave, and every own runner is up."""
         delivering = self._delivery is not None and self._delivery.alive
         storing = self._storage_reachable and not self._room.problem
         return storing and delivering and all(s.alive for s in self._supervisors.values())
@@ -201,6 +204,7 @@ class TaskService:
                 self._storage_reachable = await self._pulse.is_reachable()
                 if self._storage_reachable:
                     await self._monitor.check(self._pulse, self._queue)
+                    await self._expected.check(self._pulse)
                 said = ""
             except Unavailable as problem:
                 if str(problem) != said:

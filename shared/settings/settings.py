@@ -71,6 +71,9 @@ class Settings(Group):
     preload: bool = False
     """Whether models are loaded at start instead of with the first task."""
 
+    own_runners: bool = True
+    """Whether a service starts runners of its own. `false`: they run elsewhere, and may start only when tasks wait."""
+
     hub_url: Annotated[str, Field(json_schema_extra=written("a URL"))] = "https://huggingface.co"
     """The hub that whole models are pulled from, or a mirror of it; `modelscope` is www.modelscope.cn, and
     `modelscope+https://…` a server with its API."""

@@ -1,4 +1,5 @@
-"""Heartbeats in the database: which versions have runners, and since when the storage has been watched.
+"""Heartbeats in the database: which versions have runners, or a service that expects them, and since when the storage
+has been watched.
 
 SQL only. Many processes send heartbeats and check those of others; one of them at a time writes the rows that they
 share, and none waits for them: a machine that was cut off in the middle of a check must not block the others.
@@ -12,6 +13,7 @@ from shared.queue.client import HEARTBEAT_SECONDS, STALLED_SECONDS
 from shared.vocabulary import ServiceName, TaskKind
 
 ABANDONED_SECONDS = 60.0  # without a live runner of their version, waiting tasks go to the newest that has one
+AWAITED_SECONDS = 900.0  # how long the tasks of a service whose runners start elsewhere wait for the first one
 FRESH_SECONDS = HEARTBEAT_SECONDS / 2  # a heartbeat so recent need not be written again
 # During an outage of the storage no heartbeat arrives. Live workers send one within a few seconds of its end, so an
 # outage shorter than this fits into STALLED_SECONDS, with the heartbeat before it and the reconnection after it.
@@ -55,6 +57,16 @@ async def record(connection: Connection, service: ServiceName, kind: str, versio
         )
 
 
+async def record_face(connection: Connection, service: ServiceName, kind: str, version: str) -> None:
+    """Record that a service of this version takes tasks, and that its runners start elsewhere when there are some."""
+    await connection.execute(
+        "INSERT INTO kinora_versions AS known (service, kind, version, beat_at, face_at)"
+        " VALUES (%s, %s, %s, 'epoch', now()) ON CONFLICT (service, kind, version) DO UPDATE SET face_at = now()"
+        " WHERE known.face_at IS NULL OR known.face_at < now() - make_interval(secs => %s)",
+        (service, kind, version, FRESH_SECONDS),
+    )
+
+
 async def is_watched(connection: Connection) -> bool:
     """Note that the storage can be reached; True, for one caller at a time, if missing heartbeats now mean death.
 
@@ -73,29 +85,38 @@ async def is_watched(connection: Connection) -> bool:
 
 
 async def orphans(connection: Connection) -> list[Orphan]:
-    """Return and lock the waiting tasks of versions without runners, with the newest version that has one.
+    """Return and lock the waiting tasks of versions without runners, with the newest other version that may take them.
 
     The newest is the one that was seen for the first time last: after a rollback only the older one has runners.
+    A version whose service expects runners to start keeps its tasks for longer, and may take those of one that has
+    neither: what waits for it has runners started.
     """
     cursor = await connection.execute(
-        "WITH successors AS (SELECT DISTINCT ON (service, kind) service, kind, version FROM kinora_versions"
-        " WHERE beat_at > now() - make_interval(secs => %s) ORDER BY service, kind, first_seen DESC)"
-        " SELECT task.id AS row, task.job_id, task.service, task.kind, task.task_id,"
-        " successors.version AS successor_version"
+        "SELECT task.id AS row, task.job_id, task.service, task.kind, task.task_id,"
+        " successor.version AS successor_version"
         " FROM kinora_tasks task"
-        " JOIN successors ON (successors.service, successors.kind) = (task.service, task.kind)"
         " LEFT JOIN kinora_versions own"
         " ON (own.service, own.kind, own.version) = (task.service, task.kind, task.runs_on)"
+        " CROSS JOIN LATERAL (SELECT COALESCE(own.face_at > now() - make_interval(secs => %(abandoned)s), false)"
+        " AS expected) runners"
+        " CROSS JOIN LATERAL (SELECT version FROM kinora_versions other"
+        " WHERE (other.service, other.kind) = (task.service, task.kind) AND other.version IS DISTINCT FROM task.runs_on"
+        " AND (other.beat_at > now() - make_interval(secs => %(stalled)s)"
+        " OR NOT runners.expected AND other.face_at > now() - make_interval(secs => %(stalled)s))"
+        " ORDER BY first_seen DESC LIMIT 1) successor"
         " WHERE task.state = 'queued' AND task.job_id IS NOT NULL"
-        " AND COALESCE(own.beat_at, task.created_at) < now() - make_interval(secs => %s)"
+        " AND COALESCE(own.beat_at, task.created_at) < now() - make_interval(secs => %(abandoned)s)"
+        " AND (NOT runners.expected"
+        " OR GREATEST(task.created_at, task.requeued_at) < now() - make_interval(secs => %(awaited)s))"
         " FOR UPDATE OF task SKIP LOCKED",
-        (STALLED_SECONDS, ABANDONED_SECONDS),
+        {"stalled": STALLED_SECONDS, "abandoned": ABANDONED_SECONDS, "awaited": AWAITED_SECONDS},
     )
     return [Orphan(**row) for row in await cursor.fetchall()]
 
 
 async def forget(connection: Connection, days: float) -> None:
-    """Delete the versions that have had no runner for so long."""
+    """Delete the versions that have had no runner, and no service that expects one, for so long."""
     await connection.execute(
-        "DELETE FROM kinora_versions WHERE beat_at < now() - make_interval(secs => %s)", (days * 86400,)
+        "DELETE FROM kinora_versions WHERE GREATEST(beat_at, face_at) < now() - make_interval(secs => %s)",
+        (days * 86400,),
     )

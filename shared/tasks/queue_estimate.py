@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from shared.database.pool import Connection
+from shared.tasks import cold_starts
+from shared.tasks.cold_starts import ColdStarts
 from shared.vocabulary import ServiceName, TaskKind
 
 SAMPLE = 20  # runs whose duration predicts the next one's
@@ -15,17 +17,18 @@ TELLING_PACE = 0.01  # below this progress a running task's own rate is used onl
 _MEGAPIXELS = "(details #>> '{work,megapixels}')::float8"  # shared.pipeline.work estimated them at acceptance
 
 RUNNING = f"""
-    SELECT id, runs_on, pace, resumed_at, {_MEGAPIXELS} AS megapixels FROM kinora_tasks
+    SELECT id, runs_on, pace, resumed_at, {_MEGAPIXELS} AS megapixels, load_seconds FROM kinora_tasks
     WHERE service = %s AND kind = %s AND state = 'running'
 """  # noqa: S608  # a constant of ours
 
 # The server counts what stands before a task: thousands may wait, and few are asked for.
 WAITING = f"""
-    SELECT id, runs_on, position, megapixels, position - measured AS unmeasured FROM (
+    SELECT id, runs_on, position, megapixels, position - measured AS unmeasured, since FROM (
         SELECT id, runs_on, row_number() OVER queue AS position, count(megapixels) OVER queue AS measured,
-            coalesce(sum(megapixels) OVER queue, 0) AS megapixels
+            coalesce(sum(megapixels) OVER queue, 0) AS megapixels, min(since) OVER queue AS since
         FROM (
-            SELECT id, runs_on, job_id, {_MEGAPIXELS} AS megapixels FROM kinora_tasks
+            SELECT id, runs_on, job_id, {_MEGAPIXELS} AS megapixels, greatest(created_at, requeued_at) AS since
+            FROM kinora_tasks
             WHERE service = %s AND kind = %s AND state = 'queued'
         ) waiting
         WINDOW queue AS (PARTITION BY runs_on ORDER BY job_id ROWS UNBOUNDED PRECEDING)
@@ -36,7 +39,8 @@ USUAL = f"""
     SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS seconds,
         percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds / nullif(megapixels, 0)) AS seconds_a_megapixel
     FROM (
-        SELECT extract(epoch FROM finished_at - resumed_at)::float8 AS seconds, {_MEGAPIXELS} AS megapixels
+        SELECT greatest(0, extract(epoch FROM finished_at - resumed_at) - coalesce(load_seconds, 0))::float8 AS seconds,
+            {_MEGAPIXELS} AS megapixels
         FROM kinora_tasks
         WHERE service = %s AND kind = %s AND state = 'succeeded' ORDER BY created_at DESC LIMIT %s
     ) recent
@@ -45,7 +49,7 @@ USUAL = f"""
 
 @dataclass(frozen=True)
 class Usual:
-    """The medians of recent runs; None before the first."""
+    """The medians of recent runs, without loading a model; None before the first."""
 
     seconds: float | None = None
     seconds_a_megapixel: float | None = None
@@ -69,15 +73,17 @@ class RunningTask:
     pace: float
     resumed_at: datetime | None
     megapixels: float | None
+    load_seconds: float | None = None  # how much of it goes to loading the model; None: that was loaded
 
     def remaining(self, usual: Usual, now: datetime) -> float | None:
         """Return the seconds that it still needs: by its own pace, else as usual; None if unknown."""
         elapsed = (now - self.resumed_at).total_seconds() if self.resumed_at else 0.0
+        worked = elapsed - (self.load_seconds or 0.0)  # below 0 while the model is being loaded
         measured = self.megapixels is not None
         expected = usual.of(self.megapixels or 0.0, measured=measured, unmeasured=not measured)
-        if self.pace <= TELLING_PACE and expected is not None and expected > elapsed:
-            return expected - elapsed
-        return elapsed * (1 - self.pace) / self.pace if self.pace > 0 else None
+        if self.pace <= TELLING_PACE and expected is not None and expected > worked:
+            return expected - worked
+        return (worked if worked > 0 else elapsed) * (1 - self.pace) / self.pace if self.pace > 0 else None
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,7 @@ class WaitingTask:
     position: int  # 1 is the next to run
     megapixels: float
     unmeasured: int
+    since: datetime | None = None  # when the first up to it began to wait
 
     def seconds(self, usual: Usual) -> float | None:
         """Return how long one runner takes to get through the queue up to its end."""
@@ -99,8 +106,14 @@ class QueueEstimate:
     """Positions and times of the active tasks of one kind. Each version has a queue and runners of its own."""
 
     def __init__(
-        self, running: Sequence[RunningTask], waiting: Sequence[WaitingTask], usual: Usual, now: datetime
+        self,
+        running: Sequence[RunningTask],
+        waiting: Sequence[WaitingTask],
+        usual: Usual,
+        now: datetime,
+        starts: ColdStarts | None = None,
     ) -> None:
+        starts = starts or ColdStarts()
         self._positions = {task.id: task.position for task in waiting}
         self._seconds = {task.id: task.remaining(usual, now) for task in running}
         runners = Counter(task.runs_on for task in running)
@@ -108,7 +121,9 @@ class QueueEstimate:
             parts = [self._seconds[other.id] for other in running if other.runs_on == task.runs_on]
             known = [part for part in (*parts, task.seconds(usual)) if part is not None]
             complete = len(known) > len(parts)
-            self._seconds[task.id] = sum(known) / max(1, runners[task.runs_on]) if complete else None
+            start = starts.ahead(task.runs_on, task.since, now)
+            work = sum(known) / max(1, runners[task.runs_on]) if complete else None
+            self._seconds[task.id] = None if work is None or start is None else start + work
 
     @classmethod
     async def read(
@@ -116,8 +131,9 @@ class QueueEstimate:
     ) -> "QueueEstimate":
         """Read what runs now, where those that are `waiting` stand, and what was usual lately."""
         running = await (await connection.execute(RUNNING, (service, kind))).fetchall()
-        places = []
+        places, starts = [], ColdStarts()
         if waiting:
+            starts = ColdStarts(await cold_starts.read(connection, service, kind))
             places = await (await connection.execute(WAITING, (service, kind, list(waiting)))).fetchall()
         usual = await (await connection.execute(USUAL, (service, kind, SAMPLE))).fetchone()
         return cls(
@@ -125,6 +141,7 @@ class QueueEstimate:
             [WaitingTask(**task) for task in places],
             Usual(**usual or {}),
             datetime.now(UTC),
+            starts,
         )
 
     def position(self, task: UUID) -> int | None:

@@ -146,13 +146,26 @@ async def waiting(connection: Connection, service: ServiceName, kind: TaskKind) 
     return int((await cursor.fetchone() or {"count": 0})["count"])
 
 
-async def claim(connection: Connection, row: UUID) -> TaskRow | None:
-    """Begin an attempt: the row gets its next number and is running. None unless it waits and is not cancelled."""
+async def claim(connection: Connection, row: UUID, *, loads: bool = False) -> TaskRow | None:
+    """Begin an attempt: the row gets its next number and is running. None unless it waits and is not cancelled.
+
+    `loads`: the attempt begins with loading the model, which is expected to take what it took last.
+    """
     return await _update(
         connection,
         "SET state = 'running', attempt = attempt + 1, pace = 0, started_at = COALESCE(started_at, now()),"
-        " resumed_at = now(), beat_at = now() WHERE id = %s AND state = 'queued' AND NOT cancel",
-        row,
+        " resumed_at = now(), beat_at = now(), load_seconds = CASE WHEN %s THEN (SELECT known.load_seconds"
+        " FROM kinora_versions known WHERE (known.service, known.kind) = (kinora_tasks.service, kinora_tasks.kind)"
+        " AND known.load_seconds IS NOT NULL ORDER BY known.version = kinora_tasks.runs_on DESC, known.started_at DESC"
+        " LIMIT 1) END WHERE id = %s AND state = 'queued' AND NOT cancel",
+        loads, row,
+    )  # fmt: skip
+
+
+async def note_load(connection: Connection, row: TaskRow, seconds: float) -> None:
+    """Note how much of an attempt went to loading its model."""
+    await connection.execute(
+        "UPDATE kinora_tasks SET load_seconds = %s WHERE id = %s AND attempt = %s", (seconds, row.id, row.attempt)
     )
 
 

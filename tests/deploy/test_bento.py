@@ -274,6 +274,34 @@ def test_the_router_image_starts_no_service_and_names_those_whose_url_is_missing
         router.kill()
 
 
+def test_a_face_and_a_runner_of_the_manifests_are_the_same_image(
+    deployment: dict[str, Container], images: dict[str, Image], media: Path, backend: Receiver, tmp_path: Path
+) -> None:
+    """The command and the folder that the pod of a runner has, which only the image can tell to be right."""
+    [pod, _] = yaml.safe_load_all((ROOT / "deploy/k8s/service/pool/pool.yaml").read_text(encoding="utf-8"))
+    [run] = pod["spec"]["template"]["spec"]["containers"]
+    arguments = tuple(word.replace("services.service", "services.upscale") for word in run["args"])
+    image, commands = images["upscale"], deployment["upscale"].commands
+    workdir = image.home / Path(run["workingDir"]).relative_to("/home/bentoml")
+    settings = {**deployment["upscale"].settings, "KINORA_VERSION": "two-deployments"}
+    face = Container(image, commands, tmp_path / "face", settings | {"KINORA_OWN_RUNNERS": "false"}).start()
+    runner = Container(image, commands, tmp_path / "runner", settings, arguments=arguments, workdir=workdir)
+    try:
+        face.wait_ready()
+        assert not [process for process in face.processes() if "runner" in command(process)]
+        body = {"task_id": 150, "video_url": str(media / "clip.mp4"), "ratio": 2, "dist_dir": str(media / "out-two")}
+        with httpx.Client(base_url=face.url, headers=AUTHORISED, trust_env=False, timeout=30) as client:
+            assert client.post("/api/ai/upscale", json=body).json()["err_code"] == 0
+            assert client.get("/api/ai/tasks/150").json()["tasks"][0]["state"] == "queued"
+        runner.start()
+        callback = backend.wait_for(150, timeout_seconds=TASK_SECONDS).payload
+        assert (callback["err_code"], callback["err_msg"]) == (0, "")
+        assert runner.stop() == 0
+    finally:
+        runner.kill()
+        face.kill()
+
+
 @pytest.fixture
 def as_pid_1(deployment: dict[str, Container], images: dict[str, Image], tmp_path: Path) -> Iterator[Container]:
     """The upscale image as in a container: tini is process 1, and all ends with it."""

@@ -42,8 +42,8 @@ def requested(manifest: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_declares_what_its_pod_requests(declared: dict[str, Any], service: str) -> None:
-    pod = requested("service/stable.yaml")
+def test_a_service_declares_what_its_runner_requests(declared: dict[str, Any], service: str) -> None:
+    pod = requested("service/pool/pool.yaml")
     assert declared[service]["resources"] == pod["requests"] | {"gpu": pod["limits"]["nvidia.com/gpu"]}
     assert declared[service]["labels"] == {"part-of": "kinora", "component": "service"}
 

@@ -28,6 +28,8 @@ COMPOSE = ROOT / "deploy" / "compose.yaml"
 KUBERNETES = ROOT / "deploy" / "k8s"
 VERSION = "1.34"  # of Kubernetes
 TRACKS = ("stable", "canary")
+POOLS: dict[str, dict[str, str]] = {service: {"generate": "runners"} for service in SERVICES}  # by kind of task
+POOLS["facefusion"]["preview"] = "preview-runners"
 LAST_CALLBACKS_SECONDS = 3.0  # after the runner, before the service ends
 SECRETS = {"KINORA_DATABASE_URL", "KINORA_TOKEN", "KINORA_WEBHOOK_SECRET"}
 Manifest = dict[str, Any]
@@ -66,6 +68,19 @@ def container(deployment: Manifest) -> Manifest:
     [found] = deployment["spec"]["template"]["spec"]["containers"]
     assert isinstance(found, dict)
     return found
+
+
+def environment(deployment: Manifest) -> dict[str, Manifest]:
+    return {entry["name"]: entry for entry in container(deployment)["env"]}
+
+
+def labels_of(deployment: Manifest) -> dict[str, str]:
+    labels: dict[str, str] = deployment["spec"]["template"]["metadata"]["labels"]
+    return labels
+
+
+def is_runner(deployment: Manifest) -> bool:
+    return labels_of(deployment).get("app.kubernetes.io/component") == "runner"
 
 
 def deployments(manifests: list[Manifest]) -> Iterator[Manifest]:
@@ -187,9 +202,9 @@ def test_every_manifest_is_valid_by_its_published_schema(manifests: list[Manifes
 @pytest.mark.parametrize(
     ("kind", "name", "path"),
     [
-        ("Deployment", "upscale-stable", ("spec", "template", "spec")),
+        ("Deployment", "upscale-face-stable", ("spec", "template", "spec")),
         ("HTTPRoute", "upscale-submissions", ("spec",)),
-        ("ScaledObject", "upscale-canary", ("spec", "scaleTargetRef")),
+        ("ScaledObject", "upscale-runners-canary", ("spec", "scaleTargetRef")),
     ],
 )
 def test_a_misspelt_field_is_found(manifests: list[Manifest], kind: str, name: str, path: tuple[str, ...]) -> None:
@@ -204,34 +219,78 @@ def test_a_misspelt_field_is_found(manifests: list[Manifest], kind: str, name: s
 @pytest.mark.needs_kubectl
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("track", TRACKS)
-def test_a_version_of_a_service_is_one_pod_a_gpu_that_drains_before_it_is_killed(
+def test_a_version_of_a_service_has_faces_without_a_gpu_and_runners_with_one(
     manifests: list[Manifest], service: str, track: str
 ) -> None:
-    deployment = of(manifests, "Deployment", f"{service}-{track}")
-    pod = deployment["spec"]["template"]["spec"]
-    run = container(deployment)
-    assert run["resources"]["limits"]["nvidia.com/gpu"] == 1
-    drain = float(of(manifests, "ConfigMap", "settings")["data"]["KINORA_DRAIN_SECONDS"])
-    before = int(run["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert pod["terminationGracePeriodSeconds"] >= before + stop_seconds(drain)
+    face = of(manifests, "Deployment", f"{service}-face-{track}")
+    pools = [of(manifests, "Deployment", f"{service}-{pool}-{track}") for pool in POOLS[service].values()]
+    assert face["spec"]["replicas"] == (2 if track == "stable" else 0)
+    assert "nvidia.com/gpu" not in container(face)["resources"]["limits"]
+    assert environment(face)["KINORA_OWN_RUNNERS"]["value"] == "false"
     release = of(manifests, "ConfigMap", f"{service}-release")["data"][track]
-    environment = {entry["name"]: entry for entry in run["env"]}
-    assert environment["KINORA_VERSION"]["value"] == release
-    assert run["image"] == f"kinora/{service}:{release}"
-    assert (
-        of(manifests, "PodDisruptionBudget", f"{service}-{track}")["spec"]["selector"] == deployment["spec"]["selector"]
-    )
+    selectors = []
+    for deployment in (face, *pools):
+        assert environment(deployment)["KINORA_VERSION"]["value"] == release
+        assert container(deployment)["image"] == f"kinora/{service}:{release}"
+        budget = of(manifests, "PodDisruptionBudget", deployment["metadata"]["name"])["spec"]
+        assert budget["selector"] == deployment["spec"]["selector"]
+        assert budget["selector"]["matchLabels"] not in selectors  # nobody counts another's pods
+        selectors.append(budget["selector"]["matchLabels"])
+    for kind, deployment in zip(POOLS[service], pools, strict=True):
+        assert "replicas" not in deployment["spec"]
+        assert container(deployment)["resources"]["limits"]["nvidia.com/gpu"] == 1
+        assert container(deployment)["args"] == ["python", "-m", f"services.{service}.runner", "--kind", kind]
 
 
 @pytest.mark.needs_kubectl
-def test_every_pod_is_unprivileged_probed_and_gets_its_secrets_by_reference(manifests: list[Manifest]) -> None:
+def test_every_pod_has_the_time_to_stop_in_order(manifests: list[Manifest]) -> None:
+    drain = float(of(manifests, "ConfigMap", "settings")["data"]["KINORA_DRAIN_SECONDS"])
+    for deployment in deployments(manifests):
+        pod = deployment["spec"]["template"]["spec"]
+        if is_runner(deployment):
+            assert pod["terminationGracePeriodSeconds"] >= drain + STOP_MARGIN_SECONDS
+        else:
+            before = int(container(deployment)["lifecycle"]["preStop"]["exec"]["command"][1])
+            assert pod["terminationGracePeriodSeconds"] >= before + STOP_MARGIN_SECONDS + LAST_CALLBACKS_SECONDS
+
+
+@pytest.mark.needs_kubectl
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("track", TRACKS)
+def test_runners_are_scaled_from_none_and_previews_in_a_small_pool_of_their_own(
+    manifests: list[Manifest], service: str, track: str
+) -> None:
+    scaled = [one for one in manifests if one["kind"] == "ScaledObject" and one["metadata"]["name"].endswith(track)]
+    targets = {one["spec"]["scaleTargetRef"]["name"]: one["spec"] for one in scaled}
+    ours = {kind: targets[f"{service}-{pool}-{track}"] for kind, pool in POOLS[service].items()}
+    assert {f"{service}-{pool}-{track}" for pool in POOLS[service].values()} == {
+        name for name in targets if name.startswith(service)
+    }
+    version = of(manifests, "ConfigMap", f"{service}-release")["data"][track]
+    for kind, spec in ours.items():
+        assert spec["minReplicaCount"] == 0
+        assert spec["cooldownPeriod"] >= 60
+        [trigger] = spec["triggers"]
+        assert re.findall(r"= '([^']*)'", trigger["metadata"]["query"]) == [version, service, kind]
+        assert trigger["metadata"]["targetQueryValue"] == "1"
+    if "preview" in ours:
+        assert ours["preview"]["maxReplicaCount"] < ours["generate"]["maxReplicaCount"]
+
+
+@pytest.mark.needs_kubectl
+def test_every_pod_is_unprivileged_and_gets_its_secrets_by_reference_and_those_that_answer_are_probed(
+    manifests: list[Manifest],
+) -> None:
     for deployment in deployments(manifests):
         pod, run = deployment["spec"]["template"]["spec"], container(deployment)
         assert pod["securityContext"]["runAsNonRoot"]
         assert not pod["enableServiceLinks"]
         assert run["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-        assert run["startupProbe"]["httpGet"]["path"] == run["livenessProbe"]["httpGet"]["path"] == "/livez"
-        assert run["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        if is_runner(deployment):
+            assert not {"ports", "readinessProbe", "livenessProbe", "startupProbe"} & run.keys()
+        else:
+            assert run["startupProbe"]["httpGet"]["path"] == run["livenessProbe"]["httpGet"]["path"] == "/livez"
+            assert run["readinessProbe"]["httpGet"]["path"] == "/readyz"
         given = {entry["name"]: entry for entry in run["env"] if entry["name"] in SECRETS}
         assert "KINORA_TOKEN" in given
         assert all(entry["valueFrom"]["secretKeyRef"]["name"] == "kinora-secrets" for entry in given.values())
@@ -255,9 +314,17 @@ def test_the_settings_of_the_manifests_exist_and_lead_to_services_that_exist(
         target = of(manifests, "Service", host)["spec"]
         assert [entry["port"] for entry in target["ports"]] == [int(port)]
         for track in TRACKS:
-            labels = of(manifests, "Deployment", f"{service}-{track}")["spec"]["template"]["metadata"]["labels"]
+            labels = labels_of(of(manifests, "Deployment", f"{service}-face-{track}"))
             assert target["selector"].items() <= labels.items()
-            assert of(manifests, "Service", f"{service}-{track}")["spec"]["selector"].items() <= labels.items()
+            own = of(manifests, "Service", f"{service}-face-{track}")["spec"]["selector"]
+            assert own.items() <= labels.items()
+            for pool in POOLS[service].values():  # which answer nobody
+                runner = labels_of(of(manifests, "Deployment", f"{service}-{pool}-{track}"))
+                assert not target["selector"].items() <= runner.items()
+                assert not own.items() <= runner.items()
+    for deployment in deployments(manifests):
+        for name in {entry["name"] for entry in container(deployment)["env"]} - {"KINORA_WEBHOOK_SECRET"}:
+            assert name in Settings.variables()
 
 
 @pytest.mark.needs_kubectl
@@ -270,7 +337,7 @@ def test_the_submissions_of_each_path_are_shared_by_weight(manifests: list[Manif
     release = of(manifests, "ConfigMap", f"{service}-release")["data"]
     for rule in route["rules"]:
         shares = {backend["name"]: backend["weight"] for backend in rule["backendRefs"]}
-        assert shares == {f"{service}-{track}": int(release[f"{track}-weight"]) for track in TRACKS}
+        assert shares == {f"{service}-face-{track}": int(release[f"{track}-weight"]) for track in TRACKS}
         for backend in rule["backendRefs"]:
             of(manifests, "Service", backend["name"])
 
@@ -280,41 +347,55 @@ def test_a_canary_is_an_edit_of_one_file(tmp_path: Path) -> None:
     shutil.copytree(KUBERNETES, tmp_path / "k8s")
     release = tmp_path / "k8s" / "upscale" / "release.yaml"
     content = yaml.safe_load(release.read_text())
-    content["data"] |= {"canary": "0.2.0", "stable-weight": "90", "canary-weight": "10", "canary-least": "1"}
+    content["data"] |= {"canary": "0.2.0", "stable-weight": "90", "canary-weight": "10", "canary-faces": "2"}
     release.write_text(yaml.dump(content))
     manifests = kustomize(tmp_path / "k8s")
-    run = container(of(manifests, "Deployment", "upscale-canary"))
-    assert (run["image"], run["env"][0]["value"]) == ("kinora/upscale:0.2.0", "0.2.0")
-    scaled = of(manifests, "ScaledObject", "upscale-canary")["spec"]
-    assert scaled["minReplicaCount"] == 1
+    for name in ("upscale-face-canary", "upscale-runners-canary"):
+        run = container(of(manifests, "Deployment", name))
+        assert (run["image"], run["env"][0]["value"]) == ("kinora/upscale:0.2.0", "0.2.0")
+    assert of(manifests, "Deployment", "upscale-face-canary")["spec"]["replicas"] == 2
+    assert container(of(manifests, "Deployment", "upscale-runners-stable"))["image"] == "kinora/upscale:0.1.0"
+    scaled = of(manifests, "ScaledObject", "upscale-runners-canary")["spec"]
     assert "'0.2.0'" in scaled["triggers"][0]["metadata"]["query"]
     rules = of(manifests, "HTTPRoute", "upscale-submissions")["spec"]["rules"]
     assert [[backend["weight"] for backend in rule["backendRefs"]] for rule in rules] == [[90, 10], [90, 10]]
-    assert container(of(manifests, "Deployment", "interpo-canary"))["image"] == "kinora/interpo:none"
+    assert container(of(manifests, "Deployment", "interpo-face-canary"))["image"] == "kinora/interpo:none"
     assert [complaints(one) for one in manifests if complaints(one)] == []
 
 
 @pytest.mark.needs_kubectl
-def test_the_queries_that_scale_count_the_tasks_of_one_service_and_version(
+def test_the_queries_that_scale_count_what_waits_and_runs_of_one_service_version_and_kind(
     manifests: list[Manifest], tmp_path: Path
 ) -> None:
+    queries = {
+        (service, kind): of(manifests, "ScaledObject", f"{service}-{pool}-stable")["spec"]["triggers"][0]["metadata"][
+            "query"
+        ]
+        for service, pools in POOLS.items()
+        for kind, pool in pools.items()
+    }
     database = Database(Settings(state_dir=tmp_path / "state")).start()
     try:
         with psycopg.connect(database.uri, autocommit=True) as connection:
+
+            def counts() -> dict[tuple[str, str], int]:
+                return {which: connection.execute(query).fetchall()[0][0] for which, query in queries.items()}
+
+            assert set(counts().values()) == {0}
             connection.execute(
                 "INSERT INTO kinora_tasks (id, service, kind, task_id, fingerprint, request, version, state)"
-                " SELECT gen_random_uuid(), service, 'generate', number, '', '{}', version, state"
-                " FROM unnest(ARRAY['upscale', 'interpo']) service,"
+                " SELECT gen_random_uuid(), service, kind, number, '', '{}', version, state"
+                " FROM (VALUES ('upscale', 'generate'), ('facefusion', 'generate'), ('facefusion', 'preview'))"
+                " lane(service, kind),"
                 " unnest(ARRAY['0.1.0', '9']) WITH ORDINALITY v(version, n),"
                 " unnest(ARRAY['queued', 'running', 'failed']) WITH ORDINALITY s(state, m),"
                 " generate_series(n * 100 + m * 10, n * 100 + m * 10 + 1) number"
             )
-            counts = {}
-            for service in SERVICES:
-                scaled = of(manifests, "ScaledObject", f"{service}-stable")["spec"]
-                assert scaled["scaleTargetRef"]["name"] == f"{service}-stable"
-                row = connection.execute(scaled["triggers"][0]["metadata"]["query"]).fetchone()
-                counts[service] = row and row[0]
-        assert counts == {"creation": 0, "facefusion": 0, "interpo": 4, "upscale": 4}
+            busy = {("upscale", "generate"), ("facefusion", "generate"), ("facefusion", "preview")}
+            assert counts() == {which: 4 if which in busy else 0 for which in queries}
+            connection.execute("UPDATE kinora_tasks SET runs_on = '9' WHERE service = 'upscale' AND state = 'queued'")
+            assert counts()["upscale", "generate"] == 2  # another version has taken them over
+            connection.execute("UPDATE kinora_tasks SET state = 'succeeded'")
+            assert set(counts().values()) == {0}
     finally:
         database.stop()

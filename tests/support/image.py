@@ -130,8 +130,9 @@ def _write_commands(found: Distribution, folder: Path) -> None:
 class Container:
     """An image at work, started by its own entrypoint in an empty folder.
 
-    `settings` is what an operator gives; everything else comes from the image. Only loopback is bound. `wrapper` is
-    what the image has before its entrypoint, in a namespace of processes where it is number 1.
+    `settings` is what an operator gives, `arguments` and `workdir` what an orchestrator may; everything else comes from
+    the image. Only loopback is bound. `wrapper` is what the image has before its entrypoint, in a namespace of
+    processes where it is number 1.
     """
 
     image: Image
@@ -139,6 +140,8 @@ class Container:
     folder: Path  # where it is started
     settings: Mapping[str, str]
     wrapper: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()  # another command than the image's own
+    workdir: Path | None = None  # another than `folder`
     port: int = field(default_factory=free_port)
     process: "subprocess.Popen[bytes] | None" = field(init=False, default=None)
 
@@ -166,8 +169,8 @@ class Container:
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*self.wrapper, "bash", str(entrypoint)],
-                cwd=self.folder,
+                [*self.wrapper, "bash", str(entrypoint), *self.arguments],
+                cwd=self.workdir or self.folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,11 +1,9 @@
 """Dashboard and alert rules: what they ask for exists on the real page, and Prometheus itself says so."""
 
-import json
 import re
-import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,11 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from deploy.observability.prometheus import running_prometheus
+from deploy.observability.series import dashboard, filled
 from shared.metrics.instruments import merge
 from shared.testing.callback_receiver import Receiver
-from shared.testing.stack import Stack, free_port
+from shared.testing.stack import Stack
 
 ROOM = Path(__file__).parents[3] / "deploy" / "observability"
 RULES = [
@@ -25,7 +25,7 @@ RULES = [
     for group in yaml.safe_load((ROOM / "rules.yml").read_text(encoding="utf-8"))["groups"]
     for rule in group["rules"]
 ]
-DASHBOARD: dict[str, Any] = json.loads((ROOM / "dashboard.json").read_text(encoding="utf-8"))
+DASHBOARD = dashboard()
 SERVICES = {"creation", "facefusion", "interpo", "upscale"}
 OF_SCRAPING = {"instance", "job"}  # labels that Prometheus adds
 ONLY_WITH_A_GPU = "kinora_gpu_"
@@ -61,7 +61,7 @@ def expressions_of_rules() -> list[str]:
 
 def plain(expression: str) -> str:
     """Fill in what Grafana would."""
-    return expression.replace("$service", ".*").replace("$__rate_interval", "1m")
+    return filled(expression, rate_seconds=60)
 
 
 @pytest.fixture(scope="module")
@@ -163,42 +163,10 @@ def test_our_names_and_units_are_as_prometheus_wants_them(page: Page) -> None:
 def prometheus(stack: Stack, page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A real Prometheus that has scraped the real service a few times, under the real rules."""
     assert page
-    home, port = tmp_path_factory.mktemp("prometheus"), free_port()
-    shutil.copy(ROOM / "rules.yml", home)
-    config = yaml.safe_load((ROOM / "prometheus.yml").read_text(encoding="utf-8"))
-    config["global"] = dict.fromkeys(config["global"], "1s")
-    config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{stack.port}"]}]
-    (home / "prometheus.yml").write_text(yaml.safe_dump(config))
-    with (home / "log").open("w") as log:
-        process = subprocess.Popen(
-            [
-                "prometheus", f"--config.file={home}/prometheus.yml", f"--storage.tsdb.path={home}/data",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-            until(lambda: scrapes(client) >= 4, home / "log")
-            yield client
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def scrapes(client: httpx.Client) -> int:
-    try:
-        answer = client.get("/api/v1/query", params={"query": 'count_over_time(up{job="kinora"}[1m])'}).json()
-    except (httpx.TransportError, ValueError):
-        return 0
-    return int(answer["data"]["result"][0]["value"][1]) if answer.get("data", {}).get("result") else 0
-
-
-def until(condition: Callable[[], bool], log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.3)
+    with running_prometheus(
+        tmp_path_factory.mktemp("prometheus"), f"127.0.0.1:{stack.port}", patience_seconds=PATIENCE_SECONDS
+    ) as client:
+        yield client
 
 
 @pytest.mark.needs_prometheus

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from shared.tasks.cold_starts import ColdStarts, VersionStarts
 from shared.tasks.queue_estimate import QueueEstimate, RunningTask, Usual, WaitingTask
 from shared.tasks.views import newest_runs
 from tests.support.task_store import TaskStore
@@ -18,8 +19,15 @@ def running(seconds: float, **changes: Any) -> RunningTask:
     return RunningTask(uuid4(), resumed_at=NOW - timedelta(seconds=seconds), **values)
 
 
-def waiting(position: int, megapixels: float = 0.0, *, unmeasured: int = 0, runs_on: str = "1.0") -> WaitingTask:
-    return WaitingTask(uuid4(), runs_on, position, megapixels, unmeasured)
+def waiting(
+    position: int,
+    megapixels: float = 0.0,
+    *,
+    unmeasured: int = 0,
+    runs_on: str = "1.0",
+    since: datetime | None = None,
+) -> WaitingTask:
+    return WaitingTask(uuid4(), runs_on, position, megapixels, unmeasured, since)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +40,9 @@ def waiting(position: int, megapixels: float = 0.0, *, unmeasured: int = 0, runs
         (running(3, megapixels=50), Usual(10), 7),
         (running(30), Usual(10), None),  # longer than usual, and nothing is known: not 0
         (running(30, pace=0.001), Usual(10), 29970),
+        (running(3, load_seconds=20), Usual(10), 27),  # 17 for the model, 10 for the task
+        (running(30, load_seconds=20, pace=0.5), Usual(), 10),
+        (running(3, load_seconds=20, pace=0.5), Usual(), 3),  # it was loaded sooner than expected
     ],
 )
 def test_a_running_task_is_judged_by_its_pace_then_by_its_work_then_by_others(
@@ -57,6 +68,38 @@ def test_runners_share_the_work_of_their_own_version() -> None:
     estimate = QueueEstimate(at_work, [ours, other], Usual(20), NOW)
     assert [estimate.eta_seconds(task.id) for task in (ours, other)] == [20, 21]
     assert QueueEstimate(at_work, [ours], Usual(), NOW).eta_seconds(ours.id) is None
+
+
+def started(version: str, *, alive: bool = False, expected: bool = True, **seconds: Any) -> VersionStarts:
+    measured = dict.fromkeys(("arrival_seconds", "start_seconds", "load_seconds")) | seconds
+    return VersionStarts(version, alive, expected, **measured)
+
+
+MEASURED: dict[str, Any] = {"arrival_seconds": 40.0, "start_seconds": 3.0, "load_seconds": 7.0}
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected"),
+    [
+        ([started("1.0", **MEASURED)], 60),  # 50 for the start, 20 for the task, 10 of them have passed
+        ([started("1.0", alive=True, **MEASURED)], 20),
+        ([started("1.0", expected=False, **MEASURED)], 20),  # its service starts runners itself: 3 and 7
+        ([started("1.0", load_seconds=2.0), started("2.0", **MEASURED)], 55),  # what it has not measured is another's
+        ([started("1.0")], None),
+        ([started("2.0", **MEASURED)], 20),  # an older release, which tells nothing of its runners
+    ],
+)
+def test_what_waits_for_the_first_runner_waits_for_its_start_too(
+    versions: list[VersionStarts], expected: float | None
+) -> None:
+    task = waiting(1, unmeasured=1, since=NOW - timedelta(seconds=10))
+    assert QueueEstimate([], [task], Usual(20), NOW, ColdStarts(versions)).eta_seconds(task.id) == expected
+
+
+def test_a_start_that_takes_longer_than_the_last_one_adds_nothing_below_zero() -> None:
+    task = waiting(1, unmeasured=1, since=NOW - timedelta(seconds=90))
+    starts = ColdStarts([started("1.0", **MEASURED)])
+    assert QueueEstimate([], [task], Usual(20), NOW, starts).eta_seconds(task.id) == 20
 
 
 async def test_the_places_come_from_the_rows(task_store: TaskStore) -> None:

@@ -14,7 +14,7 @@ from shared.queue.worker import QueueWorker
 from shared.queue.worker_slot import Slot
 from shared.settings import Settings
 from shared.tasks import heartbeats, rows, views
-from shared.tasks.heartbeats import ABANDONED_SECONDS
+from shared.tasks.heartbeats import ABANDONED_SECONDS, AWAITED_SECONDS
 from shared.vocabulary import SERVICES
 from tests.support.task_store import TaskStore, open_store, plan_of, started_storage
 
@@ -27,6 +27,21 @@ async def alive(store: TaskStore, version: str, *, ago: float = 0, first_seen_ag
         " DO UPDATE SET beat_at = excluded.beat_at",
         version, max(first_seen_ago, ago), ago,
     )  # fmt: skip
+
+
+async def expected(store: TaskStore, version: str, *, ago: float = 0) -> None:
+    """Have a service of a version, whose runners start elsewhere, been heard so many seconds ago."""
+    async with store.pool.transaction() as connection:
+        await heartbeats.record_face(connection, "interpo", "generate", version)
+    await store.sql(
+        "UPDATE kinora_versions SET face_at = now() - make_interval(secs => %s) WHERE version = %s", ago, version
+    )
+
+
+async def waits_since(store: TaskStore, row: UUID, seconds: float) -> None:
+    await store.sql(
+        "UPDATE kinora_tasks SET created_at = now() - make_interval(secs => %s) WHERE id = %s", seconds, row
+    )
 
 
 async def look(store: TaskStore) -> None:
@@ -94,6 +109,71 @@ async def test_a_version_whose_runner_is_still_starting_keeps_its_new_tasks(task
     await look(task_store)
     assert (await task_store.queue_of(fresh))[0] == "interpo.generate@2.0"
     assert (await task_store.queue_of(stale))[0] == "interpo.generate@1.0"
+
+
+async def test_a_version_whose_service_expects_runners_keeps_its_tasks_until_one_could_have_started(
+    task_store: TaskStore,
+) -> None:
+    """A canary at work must not take what waits for the stable version's first runner."""
+    row = await task_store.task(version="1.0")
+    await waits_since(task_store, row, ABANDONED_SECONDS + 60)
+    await alive(task_store, "1.0", ago=3600)  # its last runner was scaled away an hour ago
+    await expected(task_store, "1.0")
+    await alive(task_store, "2.0")
+    await look(task_store)
+    assert (await task_store.queue_of(row))[0] == "interpo.generate@1.0"
+    await waits_since(task_store, row, AWAITED_SECONDS + 1)
+    await look(task_store)
+    assert (await task_store.queue_of(row))[0] == "interpo.generate@2.0"
+
+
+async def test_a_task_that_waits_again_waits_anew_for_a_runner_to_start(task_store: TaskStore) -> None:
+    row = await task_store.task(version="1.0")
+    await waits_since(task_store, row, AWAITED_SECONDS + 600)
+    await task_store.sql("UPDATE kinora_tasks SET requeued_at = now() - interval '70 seconds'")  # its host was lost
+    await expected(task_store, "1.0")
+    await alive(task_store, "2.0")
+    await look(task_store)
+    assert (await task_store.queue_of(row))[0] == "interpo.generate@1.0"
+
+
+async def test_what_a_withdrawn_version_had_accepted_has_runners_of_another_started(task_store: TaskStore) -> None:
+    """No runner of any version lives: what waits for a version whose service expects runners brings them."""
+    row = await task_store.task(version="2.0")
+    await expected(task_store, "1.0")
+    await expected(task_store, "2.0", ago=ABANDONED_SECONDS + 1)
+    await waits_since(task_store, row, AWAITED_SECONDS + 1)
+    await look(task_store)
+    assert (await task_store.queue_of(row))[0] == "interpo.generate@1.0"
+    assert (await task_store.read(row)).runs_on == "1.0"
+
+
+async def test_two_versions_that_both_expect_runners_do_not_pass_a_task_to_and_fro(task_store: TaskStore) -> None:
+    row = await task_store.task(version="1.0")
+    await waits_since(task_store, row, 2 * AWAITED_SECONDS)
+    await expected(task_store, "1.0")
+    await expected(task_store, "2.0")
+    for _ in range(2):
+        await look(task_store)
+        assert (await task_store.queue_of(row))[0] == "interpo.generate@1.0"
+
+
+async def test_a_service_that_expects_runners_keeps_its_version_known_and_writes_seldom(task_store: TaskStore) -> None:
+    async def written() -> tuple[str, str]:
+        async with task_store.pool.transaction() as connection:
+            await heartbeats.record_face(connection, "interpo", "generate", "1.0")
+        [row] = await task_store.sql("SELECT xmin::text AS written, first_seen::text AS first FROM kinora_versions")
+        return row["written"], row["first"]
+
+    first = await written()
+    assert await written() == first
+    await task_store.sql("UPDATE kinora_versions SET face_at = now() - interval '3 seconds'")
+    assert (await written())[1] == first[1]
+    await task_store.recovery.purge()
+    assert await task_store.sql("SELECT version FROM kinora_versions") == [{"version": "1.0"}]
+    await task_store.sql("UPDATE kinora_versions SET face_at = now() - interval '40 days'")
+    await task_store.recovery.purge()
+    assert await task_store.sql("SELECT version FROM kinora_versions") == []
 
 
 async def test_after_an_outage_of_the_storage_no_version_loses_its_tasks_before_it_can_speak(
