@@ -71,6 +71,12 @@ class CreationSettings(Group):
     ] = None
     """About how many pixels a generated frame has. The aspect ratio decides its shape, in steps of 16."""
 
+    decoder: Literal["auto", "tiny", "full"] = "auto"
+    """What makes pictures of latents: the VAE (`full`) or `taew2.1`. `auto` takes that one for `low` and `draft`."""
+
+    previews: bool = True
+    """Whether each step leaves a small JPEG of the unfinished clip beside the result; needs the weights `taew2.1`."""
+
     max_seconds: PositiveFloat = 30
     """The longest source of video-to-video, in seconds."""
 
