@@ -118,10 +118,10 @@ def test_the_plan_low_encodes_with_the_vae_and_decodes_with_the_tiny_one(vace: P
 # References
 
 
-@pytest.mark.parametrize("decoder", ["tiny", "full"])
+@pytest.mark.parametrize("wanted", ["tiny", "full"])
 @pytest.mark.usefixtures("tiny_is_here")
-def test_references_act_and_do_not_appear_as_frames(vace: Path, decoder: str) -> None:
-    generator = full_size(vace, decoder=decoder)
+def test_references_act_and_do_not_appear_as_frames(vace: Path, wanted: str) -> None:
+    generator = full_size(vace, decoder=wanted)
     across = np.arange(90 * 70 * 3).reshape(90, 70, 3) % 256
     references = (across.astype(np.uint8), np.zeros((20, 30, 3), np.uint8))
     alone, beside = made(generator), made(generator, references=references)
