@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
 from shared.settings.group import Group, named_after
-from shared.settings.values import written
+from shared.settings.values import Loras, written
 
 ModelName = Annotated[
     str,
@@ -58,6 +58,9 @@ class CreationSettings(Group):
 
     draft_model: ModelName = "wan-draft-1.3b"
     """The model of the plan `draft`, a `WanPipeline`."""
+
+    loras: Loras = ()
+    """LoRAs that are fused into the transformer when it is loaded, each times its weight (1 without one)."""
 
     download: bool = False
     """Whether a runner may fetch a repository of the hub; otherwise only the hub's cache on this machine counts."""

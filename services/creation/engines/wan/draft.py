@@ -16,6 +16,7 @@ from services.creation.engines.wan.dmd_scheduler import sigmas_for
 from services.creation.engines.wan.draft_loading import ADAPTER, choose_precision, load_denoiser
 from services.creation.engines.wan.draft_size import draft_size, enlarge
 from services.creation.engines.wan.generation_request import GenerationRequest
+from services.creation.engines.wan.loras import named_loras
 from services.creation.engines.wan.plans import Plan
 from services.creation.engines.wan.text_encoder import TextEncoder
 from shared import weights
@@ -49,7 +50,7 @@ class DraftGenerator:
     def details(self) -> dict[str, Any]:
         steps = len(sigmas_for(adapter=self._has_adapter()))
         named = {"model": self._checkpoint.title, "plan": self._plan.name, "decoder": self._decoding.name}
-        return {**named, "steps": steps, "gives_up": GIVES_UP}
+        return {**named, **named_loras(self._settings), "steps": steps, "gives_up": GIVES_UP}
 
     def warm(self) -> None:
         """Check the files and load the upscaling network: the rest is freed for the text encoder at each new prompt."""
@@ -62,7 +63,8 @@ class DraftGenerator:
             self._pipe = None
         (embedding,) = self._encode(request.prompt)
         folder, with_vae = model_folder(self._checkpoint), not self._decoding.is_tiny
-        self._pipe = self._pipe or load_denoiser(folder, self._compute, with_vae=with_vae)
+        loras = self._settings.creation.loras
+        self._pipe = self._pipe or load_denoiser(folder, self._compute, with_vae=with_vae, loras=loras)
         frames = denoise(self._pipe, request, embedding, lambda done: on_progress(DENOISED * done), self._decoding)
         on_progress(DECODED)
 

@@ -50,8 +50,8 @@ class WanEngine:
     @property
     def made_with(self) -> str:
         """The model as the next window finds it. Of the plan only what changes a picture: steps, window, decoder."""
-        model, steps, decoder = (self.details.get(name) for name in ("model", "steps", "decoder"))
-        return f"wan, {model}, {steps} steps, windows of {self._model.window}, {decoder}"
+        model, steps, decoder, loras = (self.details.get(name) for name in ("model", "steps", "decoder", "loras"))
+        return f"wan, {model}, {steps} steps, windows of {self._model.window}, {decoder}, {loras}"
 
     @property
     def details(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from services.creation.engines.wan.decoding import Decoding
 from services.creation.engines.wan.first_block import FirstBlockCache
 from services.creation.engines.wan.generation_request import Control, GenerationRequest
 from services.creation.engines.wan.loading import load_pipeline
+from services.creation.engines.wan.loras import named_loras
 from services.creation.engines.wan.plans import Plan
 from services.creation.engines.wan.text_encoder import TextEncoder
 from shared.arrays import Image
@@ -31,7 +32,7 @@ class VaceGenerator:
     ignores: tuple[str, ...] = ()
 
     def __init__(self, checkpoint: Checkpoint, plan: Plan, compute: Compute, settings: Settings) -> None:
-        self._plan = plan
+        self._plan, self._settings = plan, settings
         self._checkpoint, self._device, self._dtype = checkpoint, compute.device, compute.dtype
         self._encode = TextEncoder(checkpoint, plan.encoder, compute.device)
         self._decoding = Decoding(plan, settings, compute)
@@ -39,7 +40,7 @@ class VaceGenerator:
     @property
     def details(self) -> dict[str, Any]:
         named = {"model": self._checkpoint.title, "plan": self._plan.name, "decoder": self._decoding.name}
-        return {**named, "steps": self._plan.steps}
+        return {**named, **named_loras(self._settings), "steps": self._plan.steps}
 
     def warm(self) -> None:
         self._encode.warm()
@@ -82,7 +83,8 @@ class VaceGenerator:
 
     @cached_property
     def _loaded(self) -> tuple[WanVACEPipeline, FirstBlockCache | None]:
-        return load_pipeline(self._checkpoint, self._plan, self._device, self._dtype)
+        loras = self._settings.creation.loras
+        return load_pipeline(self._checkpoint, self._plan, self._device, self._dtype, loras=loras)
 
     def _conditions(self, control: Control | None) -> dict[str, Tensor]:
         """Return video (1, frames, 3, height, width) and mask (1, frames, 1, height, width), both 0-1."""
