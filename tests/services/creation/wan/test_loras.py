@@ -46,7 +46,7 @@ def matrices(seed: int = 1) -> tuple[Tensor, Tensor]:
 
 
 def saved(path: Path, state: Mapping[str, Tensor]) -> Path:
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    save_file({name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}, path)
     return path
 
 
