@@ -39,6 +39,16 @@ def plain_transformer(shape: Shape, dtype: torch.dtype, *, layers: int | None = 
     return _filled(WanTransformer3DModel, config, dtype)
 
 
+def random_gates(transformer: WanTransformer3DModel) -> dict[str, Tensor]:
+    """Return the gates of video sparse attention as FastWan's file names them."""
+    width = transformer.blocks[0].attn1.to_q.in_features
+    return {
+        f"blocks.{index}.to_gate_compress.{part}": torch.randn(shape) * SPREAD
+        for index in range(len(transformer.blocks))
+        for part, shape in (("weight", (width, width)), ("bias", (width,)))
+    }
+
+
 def vace_pipeline(shape: Shape, dtype: torch.dtype) -> WanVACEPipeline:
     """Return the pipeline as it is loaded from a checkpoint, without a text encoder."""
     transformer = _filled(WanVACETransformer3DModel, _vace_config(shape), dtype)

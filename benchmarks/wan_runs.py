@@ -16,13 +16,17 @@ import torch
 
 from benchmarks import wan_models
 from benchmarks.wan_models import Shape
+from services.creation.engines.wan.decoding import Decoding
 from services.creation.engines.wan.dmd_scheduler import LORA, DMDScheduler
 from services.creation.engines.wan.draft import UPSCALER, denoise
 from services.creation.engines.wan.draft_loading import assemble, choose_precision, store_blocks_in_bf16
 from services.creation.engines.wan.draft_size import draft_size, enlarge
+from services.creation.engines.wan.gates import give_gates
 from services.creation.engines.wan.generation_request import GenerationRequest
 from services.creation.engines.wan.loading import apply_plan, choose_device
 from services.creation.engines.wan.plans import PLANS, PlanName, Size
+from services.creation.engines.wan.preview import picture_of
+from services.creation.engines.wan.tiny_decoder import TinyDecoder
 from shared import weights
 from shared.networks.compute import choose_compute
 from shared.networks.srvgg import SRVGG
@@ -41,7 +45,8 @@ def draft(shape: Shape, *, size: tuple[int, int], frames: int) -> dict[str, Any]
     pipe.scheduler = DMDScheduler(LORA)
     request = GenerationRequest(prompt="", negative_prompt="", guidance=1.0, seed=1, size=size, frame_count=frames)
     ends = [clocks()]
-    pictures = denoise(pipe, request, wan_models.embedding(shape), lambda _progress: ends.append(clocks()))
+    decoding = Decoding(replace(PLANS["draft"], tiny_decoder=False), Settings.load(), compute)
+    pictures = denoise(pipe, request, wan_models.embedding(shape), lambda _progress: ends.append(clocks()), decoding)
     ends.append(clocks())
     walls, cpu_seconds = np.diff(ends, axis=0).T.round(2).tolist()
     peak = peak_gib()
@@ -83,6 +88,57 @@ def layer(shape: Shape, *, compute: str, storage: str, size: tuple[int, int], fr
             ends.append(clocks())
     walls, cpu_seconds = np.diff(ends, axis=0).T.round(2).tolist()
     return {"seconds": min(walls), "cpu_seconds": min(cpu_seconds)}
+
+
+def decoders(shape: Shape, *, size: tuple[int, int], frames: int) -> dict[str, Any]:
+    """Time the tiny decoder and the VAE on the latents of one clip, and the memory that each adds at its peak."""
+    compute = choose_precision(Settings.load())
+    width, height = draft_size(size)
+    latents = torch.randn(1, 16, (frames - 1) // 4 + 1, height // 8, width // 8)
+    tiny = TinyDecoder().to(compute.device, compute.dtype).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # its stubs lack it
+    full = wan_models.vae(shape).to(compute.dtype)
+    results: dict[str, Any] = {"compute": compute.name, "size": f"{width}x{height}", "frames": frames}
+    with torch.inference_mode():
+        for name, decode in (
+            ("tiny", lambda: sum(1 for _ in tiny.images(latents))),
+            ("preview", lambda: picture_of(tiny, latents)),
+            ("vae", lambda: full.decode(latents.to(compute.dtype), return_dict=False)[0]),
+        ):
+            before, begin = peak_gib(), clocks()
+            decode()  # type: ignore[no-untyped-call]  # a lambda
+            wall, cpu = np.subtract(clocks(), begin).round(2).tolist()
+            results[name] = {"seconds": wall, "cpu_seconds": cpu, "peak_added_gib": round(peak_gib() - before, 2)}
+    return results
+
+
+def gates(shape: Shape, *, size: tuple[int, int], frames: int, layers: int = 2) -> dict[str, Any]:
+    """Time blocks with and without the gates of video sparse attention, in turns: the fastest of four passes each."""
+    compute = choose_precision(Settings.load())
+    width, height = draft_size(size)
+    networks = [wan_models.plain_transformer(shape, torch.bfloat16, layers=layers) for _ in range(2)]
+    give_gates(networks[1], wan_models.random_gates(networks[1]), shape)
+    conditions = {
+        "hidden_states": torch.randn(1, 16, (frames - 1) // 4 + 1, height // 8, width // 8, dtype=compute.dtype),
+        "timestep": torch.tensor([1000.0]),
+        "encoder_hidden_states": wan_models.embedding(shape).to(compute.dtype),
+    }
+    if compute.dtype == torch.float32:
+        for network in networks:
+            store_blocks_in_bf16(network)
+    seconds: list[list[float]] = [[], []]
+    with torch.inference_mode():
+        for _ in range(5):
+            for network, times in zip(networks, seconds, strict=True):
+                begin = time.perf_counter()
+                network(**conditions, return_dict=False)
+                times.append(time.perf_counter() - begin)
+    plain, gated = (min(times[1:]) for times in seconds)
+    return {
+        "compute": compute.name,
+        "plain": round(plain, 3),
+        "gated": round(gated, 3),
+        "ratio": round(gated / plain, 3),
+    }
 
 
 def vace(shape: Shape, *, plan: PlanName, steps: int, size: tuple[int, int], frames: int) -> dict[str, Any]:
@@ -148,7 +204,7 @@ def peak_gib() -> float:
     return round(int(line.split()[1]) / 2**20, 2)
 
 
-RUNS = {"draft": draft, "layer": layer, "vace": vace}
+RUNS = {"draft": draft, "layer": layer, "decoders": decoders, "gates": gates, "vace": vace}
 
 if __name__ == "__main__":
     options = json.loads(sys.argv[1])

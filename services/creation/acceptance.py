@@ -27,13 +27,18 @@ def inputs(request: CreationRequest, settings: Settings) -> Mapping[str, MediaKi
     """
     choice = choose_engine(request.category, settings)
     check_length(request, choice, settings)
-    if request.category == TEXT:
-        return {}
+    named: dict[str, MediaKind] = {}
+    if request.category != TEXT:
+        named |= {"image_url": "image"} if request.category == PICTURE else {"video_url": "video"}
     if request.last_image_url:
         if choice.engine == "classic" or request.tracking_points:
             raise Rejected("creation_last_image_refused")
-        return {"image_url": "image", "last_image_url": "image"}
-    return {"image_url": "image"} if request.category == PICTURE else {"video_url": "video"}
+        named["last_image_url"] = "image"
+    if request.reference_images:
+        if choice.engine != "wan":
+            raise Rejected("creation_references_refused")
+        named["reference_images"] = "image"
+    return named
 
 
 def work_of(request: CreationRequest, settings: Settings) -> WorkOf:

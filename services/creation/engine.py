@@ -1,7 +1,7 @@
 """What an engine is asked for and what it returns; the pipeline knows nothing else about one."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Protocol
 
@@ -11,11 +11,12 @@ from services.creation.request import CreationRequest
 from shared.arrays import Image
 
 OnProgress = Callable[[float], None]  # called often with the progress, 0-1; what it raises stops the work
+OnPicture = Callable[[Image], None]  # called now and then with a small picture of what the clip will look like
 
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """The clip that was asked for, in an engine's terms. Equal specs of the same source give equal frames."""
+    """The clip that was asked for, in an engine's terms. Equal specs of the same pictures give equal frames."""
 
     size: tuple[int, int]  # width, height
     frame_rate: int
@@ -27,6 +28,8 @@ class ClipSpec:
     prompt: str
     negative_prompt: str
     guidance: int  # 8-24
+    references: tuple[Image, ...] = field(default=(), compare=False, repr=False)  # who or what is to appear
+    on_picture: OnPicture | None = field(default=None, compare=False, repr=False)
 
 
 class SourceFrames(Protocol):

@@ -1,6 +1,7 @@
 """Video creation: one request through one engine, frame by frame."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 
@@ -9,6 +10,7 @@ from services.creation.aspect import fit_ratio, size_for
 from services.creation.dragged_frames import DraggedFrames
 from services.creation.engine import ClipSpec, Engine, frame_count
 from services.creation.model import EnginePool
+from services.creation.previews import Previews
 from services.creation.redrawing import Redrawing
 from services.creation.request import PICTURE, TEXT, CreationRequest
 from shared.arrays import Image
@@ -23,6 +25,15 @@ from shared.pipeline.video import make_video
 
 def create_video(job: Job, request: CreationRequest, pool: EnginePool) -> Result:
     """Make the clip and publish it. A text's or a picture's lasts as long as asked, a video's as long as the video."""
+    previews = Previews(job)
+    try:
+        return _create(job, request, pool, previews)
+    except BaseException:
+        previews.forget()
+        raise
+
+
+def _create(job: Job, request: CreationRequest, pool: EnginePool, previews: Previews) -> Result:
     engine = pool.engine(request.category)
     seed = request.fixed_seed or job.context.get("seed") or new_seed()
     job.details |= {"engine": engine.name, "seed": seed, "ignored_fields": engine.ignored(request)}
@@ -31,31 +42,37 @@ def create_video(job: Job, request: CreationRequest, pool: EnginePool) -> Result
         job.report(progress)
         job.check()
 
+    references = tuple(_picture(job, path) for path in request.reference_images)
     if request.category == TEXT:
         spec = _clip_spec(request, engine, seed, ratio=request.ratio or Fraction(16, 9))
+        spec = replace(spec, references=references, on_picture=previews)
         return _publish(job, spec, engine, engine.from_text(spec, on_progress))
     if request.category == PICTURE:
-        with job.input(request.image_url) as file:
-            picture = read_picture(file)
-        spec = _clip_spec(request, engine, seed, ratio=request.ratio or fit_ratio(picture.shape[1], picture.shape[0]))
+        picture = _picture(job, request.image_url)
+        ratio = request.ratio or fit_ratio(picture.shape[1], picture.shape[0])
+        spec = _clip_spec(request, engine, seed, ratio=ratio)
+        spec = replace(spec, references=references, on_picture=None if request.tracking_points else previews)
         if request.tracking_points:
             moved = DraggedFrames(picture, request.tracking_points, spec)
             return _publish(job, spec, engine, engine.from_paths(spec, moved, on_progress))
-        last = None
-        if request.last_image_url:
-            with job.input(request.last_image_url) as file:
-                last = read_picture(file)
+        last = _picture(job, request.last_image_url) if request.last_image_url else None
         return _publish(job, spec, engine, engine.from_picture(spec, picture, on_progress, last))
     with job.input(request.video_url) as file, open_video(file) as video, job.output(".mp4") as target:
         limit = job.settings.creation.max_seconds
         ratio = request.ratio or fit_ratio(*_display_size(video))
         spec = _clip_spec(request, engine, seed, ratio=ratio, duration_seconds=video.duration_seconds or limit)
+        spec = replace(spec, references=references)
         redrawing = Redrawing(video, spec, engine, pool.interpolate, on_progress, max_seconds=limit)
         amount = request.work(video.width, video.height, video.frame_rate)
         limited = partial(amount.limited, name=file.name, limits=job.settings.limits)
         report, _ = make_video(job, request, video, target, redrawing.work(limited))
     job.details |= {**engine.details, **_encoding_details(report)}
     return Result(video=target.name)
+
+
+def _picture(job: Job, path: str) -> Image:
+    with job.input(path) as file:
+        return read_picture(file)
 
 
 def _clip_spec(

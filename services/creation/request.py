@@ -15,6 +15,7 @@ from services.creation.camera import Camera, OppositeCamera, UnknownCamera
 from services.creation.tracking import Paths, TrackingPoints
 from shared.contract.fields import Choice, FieldType, Integer, LocalPath, Number, Text, UsedWhen
 from shared.contract.json_values import read_number, read_text, shown
+from shared.contract.path_lists import LocalPaths
 from shared.contract.request import TaskRequest
 from shared.errors import Rejected
 from shared.pipeline.work import Work
@@ -22,6 +23,7 @@ from shared.pipeline.work import Work
 TEXT, PICTURE, VIDEO = 1, 2, 3  # values of `category`: what a clip is made from
 CLIP_SECONDS = 3.0  # of a text or a picture, where nothing else is asked
 SECONDS = 1, 10  # that may be asked
+MOST_REFERENCES = 4  # each costs as much as four frames of the clip
 PLAIN, ANIME, PIXEL = 0, 1, 2  # values of `video_style`
 
 
@@ -96,6 +98,11 @@ class CreationRequest(TaskRequest):
         UsedWhen("category", PICTURE),
         Field(description="the picture that the clip ends with", exclude_if=lambda path: not path),
     ] = ""
+    reference_images: Annotated[
+        tuple[str, ...],
+        LocalPaths(MOST_REFERENCES),
+        Field(description="pictures of who or what is to appear in the clip", exclude_if=lambda paths: not paths),
+    ] = ()
     duration: Annotated[
         float,
         Number(*SECONDS),

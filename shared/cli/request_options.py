@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from shared.cli.spoken import spoken
 from shared.contract.fields import FieldType, LocalPath, UsedWhen
+from shared.contract.path_lists import LocalPaths
 from shared.contract.request import TaskRequest
 from shared.vocabulary import SERVICES, ServiceName
 
@@ -106,7 +107,9 @@ def _beside(model: type[TaskRequest], body: Mapping[str, Any]) -> Path:
 
 
 def _absolute(model: type[TaskRequest], name: str, value: str) -> str:
-    return str(Path(value).resolve()) if _is_path(model.model_fields[name]) and "://" not in value else value
+    """Return a path as an absolute one; a list of them, as JSON, is left to its caller."""
+    named = _is_path(model.model_fields[name]) or (_is_paths(model.model_fields[name]) and not value.startswith("["))
+    return str(Path(value).resolve()) if named and "://" not in value else value
 
 
 def _fields(model: type[TaskRequest]) -> list[tuple[str, FieldInfo]]:
@@ -119,6 +122,10 @@ def _required_paths(model: type[TaskRequest]) -> list[str]:
 
 def _is_path(field: FieldInfo) -> bool:
     return any(isinstance(item, LocalPath) for item in field.metadata)
+
+
+def _is_paths(field: FieldInfo) -> bool:
+    return any(isinstance(item, LocalPaths) for item in field.metadata)
 
 
 def _shared_parameters(model: type[TaskRequest]) -> list[inspect.Parameter]:
@@ -147,7 +154,7 @@ def _help(field: FieldInfo) -> str:
         said.append(", ".join(str(value) for value in schema["enum"]))
     elif "minimum" in schema and schema["maximum"] < 2**63 - 1:
         said.append(f"{schema['minimum']} to {schema['maximum']}")
-    if field.default not in {None, ""} and not field.is_required():
+    if field.default not in {None, "", ()} and not field.is_required():
         said.append(f"by default {field.default}")
     condition = next((item for item in field.metadata if isinstance(item, UsedWhen)), None)
     if condition:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -47,14 +48,23 @@ def pull(
     accept_licence: Annotated[
         list[str] | None, typer.Option(help="A non-commercial licence that you have read and may use.")
     ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(help="Put the files, as published, into this folder: settings can name it instead of a model."),
+    ] = None,
 ) -> None:
-    """Fetch, verify and store the named entries; without a name those that the default settings need."""
+    """Fetch, verify and store the named entries; without a name those that the default settings need.
+
+    What a model brings along is pulled with it, always into the store.
+    """
     entries = list(weights.entries().values())
     free = [entry for entry in entries if not entry.needs_consent and not entry.is_model]
     chosen = names or [entry.name for entry in entries if entry.default or (everything and entry in free)]
+    if into and len(chosen) != 1:
+        raise typer.BadParameter("--into takes one name")
     hub_url = Settings.load().hub_url
     with _problems_said(), _progress() as progress:
-        for name in chosen:
+        for name in _with_companions(chosen):
             entry = weights.entry(name)
             task = progress.add_task(name, total=entry.size)
             done: dict[str, int] = {}
@@ -63,7 +73,8 @@ def pull(
                 done[file.name] = count
                 progress.update(task, completed=sum(done.values()))  # type: ignore[arg-type]  # TaskID is an int
 
-            weights.pull(name, accepted_licences=accept_licence or (), on_file=on_file, hub_url=hub_url)
+            pull_one = partial(weights.pull_into, into) if into and name in chosen else weights.pull
+            pull_one(name, accepted_licences=accept_licence or (), on_file=on_file, hub_url=hub_url)
             progress.update(task, completed=entry.size)
 
 
@@ -106,6 +117,11 @@ def check(name: Annotated[str, typer.Argument(help="A whole model, as wan-vace-1
     ran = subprocess.run([sys.executable, "-m", "services.creation.check", name], check=False)
     if ran.returncode:
         raise typer.Exit(1)
+
+
+def _with_companions(names: list[str]) -> list[str]:
+    """Return the names, each behind those of what it brings along."""
+    return list(dict.fromkeys(one for name in names for one in (*weights.entry(name).brings, name)))
 
 
 def _progress() -> Progress:

@@ -1,6 +1,6 @@
 """A job without a runner: for the command line, benchmarks and tests."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -72,6 +72,12 @@ class DirectJob:
 
     def output(self, suffix: str, *, part: str = "") -> AbstractContextManager[OutputFile]:
         return self._outputs.open(suffix, part, self.check)
+
+    def aside(self, suffix: str, *, part: str) -> AbstractContextManager[OutputFile]:
+        return self._outputs.open(suffix, part, self.check)
+
+    def tell(self, details: Mapping[str, Any]) -> None:
+        self.details |= details
 
     def watch(self, items: Iterable[T], total: Total, *, begin: float = 0.0, end: float = 1.0) -> Iterator[T]:
         return self._progress.watch(items, total, begin=begin, end=end, check=self.check)

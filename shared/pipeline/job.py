@@ -4,7 +4,7 @@ A pipeline uses neither HTTP nor SQL. It is a function `(job, request, model) ->
 lost fence reaches it as an exception from `check`, `watch` or `output`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +69,12 @@ class Job(Protocol):
         `suffix` is such as ".mp4"; `part` tells several outputs of one run apart ("face0"). After an exception, and
         when the run fails later, no file is left.
         """
+
+    def aside(self, suffix: str, *, part: str) -> AbstractContextManager[OutputFile]:
+        """As `output`, for a file that no callback names: published before the run ends, whatever becomes of it."""
+
+    def tell(self, details: Mapping[str, Any]) -> None:
+        """Add details that are shown while the run goes on; those of `details` are shown at its end."""
 
     def watch(self, items: Iterable[T], total: Total, *, begin: float = 0.0, end: float = 1.0) -> Iterator[T]:
         """Yield `items`, report progress from `begin` to `end` by their count, and stop when the job must."""

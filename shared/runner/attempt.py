@@ -5,9 +5,10 @@ import logging
 import math
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from shared.database.pool import Connection, Pool
 from shared.errors import Problem, Unavailable
@@ -71,6 +72,7 @@ class Attempt:
             ledger=SegmentLedger(row, pool, self._token, queue=queue, helpers=settings.limits.helpers),
             maker=str(row.attempt),
         )
+        self._told: Mapping[str, Any] | None = None  # the details that the row has
         # When the pipeline began; waiting for the GPU does not count. The model's thread writes it once, the event loop
         # only compares it: to read the old value means to notice a time limit at the next turn.
         self._began_at = math.inf
@@ -196,9 +198,11 @@ class Attempt:
         """Write progress and learn whether to go on. While the storage is away the pipeline just goes on."""
         with suppress(Unavailable):
             async with self._pool.transaction() as connection:
-                progress = min(self._job.progress.value, UNFINISHED)
-                now = await rows.record_heartbeat(connection, self._row, progress, self._job.progress.pace)
+                progress, told = min(self._job.progress.value, UNFINISHED), self._job.told
+                news = told if told is not self._told else None
+                now = await rows.record_heartbeat(connection, self._row, progress, self._job.progress.pace, news)
                 noted = await self._note_load(connection)
+            self._told = told
             self._loads = self._loads and not noted
             self._obey(now)
 

@@ -1,10 +1,11 @@
 """One attempt of an accepted task, as its pipeline sees it: the runner's side of the `Job` protocol."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from shared.contract.path_lists import named_paths
 from shared.files.handles import InputFile, OutputDir, OutputFile
 from shared.files.media_roots import MediaRoots
 from shared.pipeline.job import Outputs, Progress, Total
@@ -39,6 +40,7 @@ class RunningJob:
         self.task_id = row.task_id
         self.settings = settings
         self.details: dict[str, Any] = dict(row.details)  # what acceptance knew
+        self.told: Mapping[str, Any] | None = None  # the details to show meanwhile; another object for each news
         self.context = row.context
         self.workdir = workdir
         self.progress = Progress()
@@ -55,11 +57,20 @@ class RunningJob:
         self.segments = SegmentStore(open_folder, row.mark, maker, ledger)
 
     def input(self, path: str) -> InputFile:
-        field = next((name for name, value in self._request.items() if value == path), "input")
+        named = {name: one for field, value in self._request.items() for name, one in named_paths(field, value).items()}
+        field = next((name for name, one in named.items() if one == path), "input")
         return self._roots.open_input(self._roots.input(field, path))
 
     def output(self, suffix: str, *, part: str = "") -> AbstractContextManager[OutputFile]:
         return self.outputs.open(suffix, part, self._may_publish)
+
+    def aside(self, suffix: str, *, part: str) -> AbstractContextManager[OutputFile]:
+        # Without asking the row: such a file must not keep a run waiting for a storage that is away.
+        return self.outputs.open(suffix, part, self.check)
+
+    def tell(self, details: Mapping[str, Any]) -> None:
+        self.details |= details
+        self.told = dict(self.details)
 
     def watch(self, items: Iterable[T], total: Total, *, begin: float = 0.0, end: float = 1.0) -> Iterator[T]:
         return self.progress.watch(items, total, begin=begin, end=end, check=self.check)

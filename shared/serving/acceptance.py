@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from shared.contract.path_lists import named_paths
 from shared.contract.request import TaskRequest
 from shared.database.pool import Connection, Pool
 from shared.errors import Busy, JobFailed, Rejected
@@ -36,8 +37,8 @@ class ValidatedRequest:
     """A request whose paths lead where they may and whose media has a readable header."""
 
     request: TaskRequest
-    paths: Mapping[str, Path]  # field -> resolved input
-    headers: Mapping[str, MediaHeader]
+    paths: Mapping[str, Path]  # field, with its place in a list (`reference_images[0]`) -> resolved input
+    headers: Mapping[str, MediaHeader]  # under the same names
     dist_dir: Path
     fingerprint: str  # of the body and of its inputs' sizes and times of change, hexadecimal
 
@@ -111,7 +112,8 @@ class Acceptance:
     ) -> ValidatedRequest:
         """Check everything that can be known before storing anything: paths, headers, disk."""
         paths, dist_dir, fingerprint = await asyncio.to_thread(self._resolve, request, inputs)
-        headers = {field: await self._probes.probe(paths[field], kind) for field, kind in inputs.items()}
+        kinds = {name: inputs[name.partition("[")[0]] for name in paths}
+        headers = {name: await self._probes.probe(paths[name], kind) for name, kind in kinds.items()}
         await asyncio.to_thread(self._check_room_for_segments, dist_dir, paths, headers, work)
         return ValidatedRequest(request, paths, headers, dist_dir, fingerprint)
 
@@ -132,7 +134,8 @@ class Acceptance:
     def _resolve(self, request: TaskRequest, inputs: Iterable[str]) -> tuple[dict[str, Path], Path, str]:
         """Look at the file system, which may be slow: return the inputs, the output folder, and the fingerprint."""
         fields = request.model_dump(mode="json")
-        paths = {field: self._roots.input(field, fields[field]) for field in inputs}
+        named = {field: named_paths(field, fields.get(field)) for field in inputs}
+        paths = {name: self._roots.input(name, path) for each in named.values() for name, path in each.items()}
         dist_dir = self._roots.dist_dir("dist_dir", request.dist_dir)
         stats = [_stat(field, path) for field, path in paths.items()]
         try:
@@ -140,7 +143,7 @@ class Acceptance:
             check_disk_space([self._settings.state_dir])  # no copy of an input is made there
         except JobFailed as problem:
             raise Rejected(problem.key, **problem.facts) from problem
-        fields |= {field: str(path) for field, path in paths.items()} | {"dist_dir": str(dist_dir)}
+        fields |= {name: str(path) for name, path in paths.items()} | {"dist_dir": str(dist_dir)}
         identity = [fields, [(stat.st_size, stat.st_mtime_ns) for stat in stats]]
         return paths, dist_dir, hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
 from shared.settings.group import Group, named_after
-from shared.settings.values import written
+from shared.settings.values import Loras, written
 
 ModelName = Annotated[
     str,
@@ -59,6 +59,9 @@ class CreationSettings(Group):
     draft_model: ModelName = "wan-draft-1.3b"
     """The model of the plan `draft`, a `WanPipeline`."""
 
+    loras: Loras = ()
+    """LoRAs that are fused into the transformer when it is loaded, each times its weight (1 without one)."""
+
     download: bool = False
     """Whether a runner may fetch a repository of the hub; otherwise only the hub's cache on this machine counts."""
 
@@ -70,6 +73,12 @@ class CreationSettings(Group):
         Field(json_schema_extra={"written_default": "what the model was trained for: 832x480 (1.3B), 1280x720 (14B)"}),
     ] = None
     """About how many pixels a generated frame has. The aspect ratio decides its shape, in steps of 16."""
+
+    decoder: Literal["auto", "tiny", "full"] = "auto"
+    """What makes pictures of latents: the VAE (`full`) or `taew2.1`. `auto` takes that one for `low` and `draft`."""
+
+    previews: bool = True
+    """Whether each step leaves a small JPEG of the unfinished clip beside the result; needs the weights `taew2.1`."""
 
     max_seconds: PositiveFloat = 30
     """The longest source of video-to-video, in seconds."""

@@ -38,6 +38,16 @@ def _read_pairs(value: object) -> object:
     return pairs
 
 
+def _read_loras(value: object) -> object:
+    """`/a.safetensors=0.8,/b.safetensors` becomes pairs of a file and its weight, which is 1 where none is written."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+    if any(not path.startswith(("/", ".")) or not path.endswith(".safetensors") for path, _, _ in pairs):
+        raise ValueError("write it as /FILE.safetensors=WEIGHT,/FILE.safetensors=WEIGHT")
+    return tuple((path, weight or 1) for path, _, weight in pairs)
+
+
 def _sendable(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:  # a port out of range raises
@@ -63,6 +73,11 @@ PathMap = Annotated[
     tuple[tuple[str, str], ...],
     BeforeValidator(_read_pairs),
     Field(json_schema_extra=written(r"pairs such as `D:\media=/mnt/media`, separated by semicolons")),
+]
+Loras = Annotated[
+    tuple[tuple[Path, Annotated[float, Field(allow_inf_nan=False)]], ...],
+    BeforeValidator(_read_loras),
+    Field(json_schema_extra=written("files with weights such as `/loras/a.safetensors=0.8`, separated by commas")),
 ]
 HttpUrl = Annotated[str, AfterValidator(_sendable), Field(json_schema_extra=written("an HTTP or HTTPS URL"))]
 OptionalUrl = Annotated[HttpUrl | None, BeforeValidator(lambda value: value or None)]  # an empty variable is none

@@ -8,12 +8,13 @@ from urllib.parse import quote
 from uuid import UUID
 
 from shared.contract.messages import TaskView
+from shared.contract.path_lists import named_paths
 from shared.database.pool import Connection
 from shared.tasks import tries, views
 from shared.tasks.rows import COLUMNS, TaskRow
 from shared.vocabulary import ServiceName, TaskKind, TaskState
 
-INPUT_FIELDS = ("video_url", "image_url", "source_file", "target_file")
+INPUT_FIELDS = ("video_url", "image_url", "last_image_url", "reference_images", "source_file", "target_file")
 MOST_CHANGED = 500
 MOST_SEGMENTS, MOST_RUNS, MOST_CALLBACKS = 2000, 50, 20  # of one task
 _THUMBNAILS = ("preview_image", "video_url")  # of a result
@@ -113,7 +114,12 @@ async def _shown(connection: Connection, service: ServiceName, rows: Sequence[Ta
 
 
 def _record(row: TaskRow, view: TaskView) -> dict[str, Any]:
-    inputs = [{"field": field, "path": path} for field in INPUT_FIELDS if (path := row.request.get(field))]
+    inputs = [
+        {"field": field, "path": path}
+        for field in INPUT_FIELDS
+        for path in named_paths(field, row.request.get(field)).values()
+        if path
+    ]
     results = list(_results(row))
     paths = {result["field"]: result["path"] for result in results}
     before = {given["field"]: given["path"] for given in inputs}
@@ -123,6 +129,7 @@ def _record(row: TaskRow, view: TaskView) -> dict[str, Any]:
         "request": row.request,
         "inputs": inputs,
         "results": results,
+        "previews": _previews(row),
         "thumbnail": next(filter(None, candidates), None),
         "version": row.version,
         "cancel": row.cancel,
@@ -134,6 +141,12 @@ def _results(row: TaskRow) -> list[dict[str, str]]:
     names = [(field, result.get(field)) for field in ("video_url", "preview_image")]
     names += [("reference_images", name) for name in result.get("reference_images", [])]
     return [{"field": field, "name": name, "path": inside(folder, name)} for field, name in names if name]
+
+
+def _previews(row: TaskRow) -> list[str]:
+    """Return the paths of the pictures that an unfinished result has left, the newest last."""
+    folder, names = str(row.request.get("dist_dir", "")), row.details.get("previews")
+    return [inside(folder, str(name)) for name in names] if isinstance(names, list) else []
 
 
 def inside(folder: str, name: str) -> str:

@@ -5,7 +5,7 @@ was taken for dead can change nothing once its successor has claimed the row.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -170,19 +170,25 @@ async def note_load(connection: Connection, row: TaskRow, seconds: float) -> Non
 
 
 async def record_heartbeat(
-    connection: Connection, row: TaskRow, progress: float, pace: float | None = None
+    connection: Connection,
+    row: TaskRow,
+    progress: float,
+    pace: float | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> TaskRow | None:
     """Record the progress and the heartbeat of an attempt; None when it lost its fence. Shown progress never falls.
 
-    `pace` is what this attempt has done of what was left to it, all of `progress` where it began at 0.
+    `pace` is what this attempt has done of what was left to it, all of `progress` where it began at 0; `details`
+    replace those that are shown.
     """
     return await _update(
         connection,
         # Half a second may get lost. In the same statement: no other is sent as often, and each is a way to the server.
-        "SET pace = %s, progress = GREATEST(progress, %s), beat_at = now()"
+        "SET pace = %s, progress = GREATEST(progress, %s), beat_at = now(), details = COALESCE(%s, details)"
         " FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unsynced"
         " WHERE id = %s AND attempt = %s AND state = 'running'",
-        progress if pace is None else pace, progress, row.id, row.attempt,
+        progress if pace is None else pace, progress,
+        None if details is None else Jsonb(storable(dict(details))), row.id, row.attempt,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ the original files and, for torch weights, one `weights.safetensors` made from t
 diffusers layout. Importing this package loads neither torch nor BentoML: the HTTP face may ask whether weights exist.
 """
 
-from shared.weights.acquire import add, pull
+from shared.weights.acquire import add, pull, pull_into
 from shared.weights.by_hand import add_own
 from shared.weights.catalogue import Entry, entries, entry
 from shared.weights.store import exists, folder, load_safetensors, path, verify
@@ -21,5 +21,6 @@ __all__ = [
     "load_safetensors",
     "path",
     "pull",
+    "pull_into",
     "verify",
 ]

@@ -13,11 +13,12 @@ from shared.weights.catalogue import Entry, entry
 from shared.weights.convert import CONVERTED, convert
 from shared.weights.diffusers_layout import files_of, missing_of, wrong_components
 from shared.weights.download import Fetcher, RemoteFile
-from shared.weights.hub import HUB_URL, Hub, HubFile
+from shared.weights.hub import HUB_URL, Hub, HubFile, other_bytes
 from shared.weights.model_store import StoredModel, home
 from shared.weights.modelscope import ModelScope, is_modelscope
 from shared.weights.store import problems_of
 
+LOCK = ".kinora-lock"  # in a folder that is being pulled into
 OnFile = Callable[[RemoteFile | HubFile, int], None]  # a file and how many of its bytes are here
 
 
@@ -33,17 +34,14 @@ def pull(
     Two pulls of one entry at once fetch it once. An interrupted pull continues where it stopped. Raises Rejected for a
     licence that was not accepted, Unavailable when no source delivers or the disk is too small.
     """
-    found = entry(name)
-    if found.needs_consent and found.licence not in accepted_licences:
-        raise Rejected("weights_licence", name=name, licence=found.licence)
+    found = _consented(name, accepted_licences)
     with _pulling(found) as downloads:
         shelf = StoredModel(found.tag)
         stored = shelf.complete()
         if stored is not None and not problems_of(found, stored):
             return stored
         if found.is_model:
-            hub = ModelScope(hub_url) if is_modelscope(hub_url) else Hub(hub_url)
-            return _pull_model(found, hub, downloads, on_file)
+            return _pull_model(found, _hub(hub_url), downloads, on_file)
         fetcher = Fetcher(downloads)
         originals = [fetcher.fetch(file, lambda done, file=file: on_file(file, done)) for file in found.files]  # type: ignore[misc]  # a default binds the loop's variable
         stored = shelf.fill(
@@ -53,6 +51,31 @@ def pull(
             original.unlink()
         fetcher.forget_packages()
         return stored
+
+
+def pull_into(
+    folder: Path,
+    name: str,
+    *,
+    accepted_licences: Collection[str] = (),
+    on_file: OnFile = lambda _file, _done: None,
+    hub_url: str = HUB_URL,
+) -> Path:
+    """Fetch and verify an entry's files as they are published into a folder of the caller's, not into the store.
+
+    A whole model can then be named by its folder in the settings. An interrupted pull continues where it stopped, and
+    what is there already is only looked at. Raises as `pull` does.
+    """
+    found = _consented(name, accepted_licences)
+    with FileLock(folder / LOCK, mode=0o666):
+        if found.is_model:
+            _fetch_model(found, _hub(hub_url), folder, on_file)
+        else:
+            fetcher = Fetcher(folder)
+            for file in found.files:
+                fetcher.fetch(file, lambda done, file=file: on_file(file, done))  # type: ignore[misc]  # see `pull`
+            fetcher.forget_packages()
+    return folder
 
 
 def add(name: str, source: Path) -> Path:
@@ -73,7 +96,7 @@ def add(name: str, source: Path) -> Path:
     if missing:
         raise Rejected("weights_folder_incomplete", folder=source, name=name, reasons="; ".join(missing))
     files = files_of(source, found.parts)
-    _check_room(sum((source / file).stat().st_size for file in files))
+    _check_room(sum((source / file).stat().st_size for file in files), home())
     with _pulling(found):
         return StoredModel(found.tag).fill(
             lambda target: [_copied(source, file, target) for file in files],
@@ -97,22 +120,33 @@ def _lay_out(found: Entry, originals: list[Path], target: Path) -> list[str]:
 
 def _pull_model(found: Entry, hub: Hub | ModelScope, downloads: Path, on_file: OnFile) -> Path:
     """Fetch a whole model, each file checked against its commit, and move it into the store."""
-    files = {file.path: file for repository in found.hub for file in hub.files(repository)}
-    _check_room(sum(file.size for file in files.values() if not (downloads / file.path).exists()))
-    small = [file for file in files.values() if not file.path.endswith(".safetensors")]
-    large = [file for file in files.values() if file.path.endswith(".safetensors")]
-    for group, check in ((small, wrong_components), (large, missing_of)):
-        for file in group:
-            hub.fetch(file, downloads / file.path, lambda done, file=file: on_file(file, done))  # type: ignore[misc]  # see above
-        wrong = check(downloads, found.parts)
-        if wrong:  # not what the catalogue says: found before gigabytes are fetched
-            raise Unavailable("weights_hub_other", name=found.name, reasons="; ".join(wrong))
+    files = _fetch_model(found, hub, downloads, on_file)
     commits = ", ".join(sorted({f"{file.repository}@{file.commit}" for file in files.values()}))
     return StoredModel(found.tag).fill(
         lambda target: [_moved(downloads, name, target) for name in files],
         labels=_labels(found),
         origin=f"{found.origin}; {commits}",
     )
+
+
+def _fetch_model(found: Entry, hub: Hub | ModelScope, folder: Path, on_file: OnFile) -> dict[str, HubFile]:
+    """Fetch a whole model into a folder, each file checked against its commit; return them by path."""
+    files: dict[str, HubFile] = {}
+    for repository in found.hub:
+        listed = hub.files(repository)
+        if wrong := other_bytes(listed, repository):
+            raise Unavailable("weights_hub_other", name=found.name, reasons="; ".join(wrong))
+        files |= {file.path: file for file in listed}
+    _check_room(sum(file.size for file in files.values() if not (folder / file.path).exists()), folder)
+    small = [file for file in files.values() if not file.path.endswith(".safetensors")]
+    large = [file for file in files.values() if file.path.endswith(".safetensors")]
+    for group, check in ((small, wrong_components), (large, missing_of)):
+        for file in group:
+            hub.fetch(file, folder / file.path, lambda done, file=file: on_file(file, done))  # type: ignore[misc]  # see `pull`
+        wrong = check(folder, found.parts)
+        if wrong:  # not what the catalogue says: found before gigabytes are fetched
+            raise Unavailable("weights_hub_other", name=found.name, reasons="; ".join(wrong))
+    return files
 
 
 def _moved(source: Path, name: str, target: Path) -> str:
@@ -127,11 +161,23 @@ def _copied(source: Path, name: str, target: Path) -> str:
     return name
 
 
-def _check_room(needed: int) -> None:
-    """Raise Unavailable unless the store's disk has that many bytes free."""
-    free = shutil.disk_usage(home()).free
+def _consented(name: str, accepted_licences: Collection[str]) -> Entry:
+    """Return the entry; raise Rejected for one that needs a consent which was not given."""
+    found = entry(name)
+    if found.needs_consent and found.licence not in accepted_licences:
+        raise Rejected("weights_licence", name=name, licence=found.licence)
+    return found
+
+
+def _hub(url: str) -> Hub | ModelScope:
+    return ModelScope(url) if is_modelscope(url) else Hub(url)
+
+
+def _check_room(needed: int, folder: Path) -> None:
+    """Raise Unavailable unless the folder's disk has that many bytes free."""
+    free = shutil.disk_usage(folder).free
     if needed > free:
-        raise Unavailable("weights_no_room", needed=f"{needed / 1e9:.1f}", free=f"{free / 1e9:.1f}", folder=home())
+        raise Unavailable("weights_no_room", needed=f"{needed / 1e9:.1f}", free=f"{free / 1e9:.1f}", folder=folder)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -32,6 +32,7 @@ class Entry:
     hub: tuple[Repository, ...] = ()
     parts: Parts = field(default_factory=dict)  # of a whole model
     about_bytes: int = 0  # of a whole model, whose commit has the exact number
+    brings: Sequence[str] = ()  # entries that are pulled with it
 
     @property
     def is_model(self) -> bool:
@@ -84,7 +85,7 @@ def entries() -> Mapping[str, Entry]:
                 for file in table.pop("files", ())
             ),
             hub=tuple(
-                Repository(part["repository"], part["revision"], tuple(part["folders"]))
+                Repository(part["repository"], part["revision"], tuple(part["folders"]), part.get("sha256", {}))
                 for part in table.pop("hub", ())
             ),
             **table,

@@ -4,6 +4,7 @@ A package is downloaded and unpacked by name, never installed or imported. What 
 folder until the entry is stored, so an interrupted pull continues instead of starting again.
 """
 
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -78,8 +79,7 @@ class Fetcher:
 
     def forget_packages(self) -> None:
         """Remove downloaded packages and archives: the files needed from them are stored."""
-        for package in self._packages.glob("*"):
-            package.unlink()
+        shutil.rmtree(self._packages, ignore_errors=True)
 
     def _bring(self, source: Source, file: RemoteFile, on_bytes: OnBytes) -> None:
         partial = self._folder / f"{file.name}.part"

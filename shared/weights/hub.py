@@ -5,8 +5,8 @@ every byte. Only two of the hub's addresses are used: `/api/models/NAME/…` and
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,15 @@ KINDS = frozenset({".json", ".safetensors", ".model", ".txt"})  # what a model i
 
 @dataclass(frozen=True)
 class Repository:
-    """Some folders of a repository (`""` is its own level) at a commit, or at the newest commit of a branch."""
+    """Some folders of a repository (`""` is its own level) at a commit, or at the newest commit of a branch.
+
+    A commit fixes every byte of Hugging Face's; `sha256` fixes files by path on any hub, whatever its commits are.
+    """
 
     name: str
     revision: str
     folders: tuple[str, ...]
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return a name such as "Wan-AI/Wan2.1-VACE-1.3B-diffusers@ec4d2cb0"."""
@@ -95,6 +99,16 @@ def wanted_of(found: Iterable[HubFile], repository: Repository) -> list[HubFile]
     """Return those files that lie in the folders of a repository and that a model is loaded from."""
     wanted = [file for file in found if _folder(file.path) in repository.folders]
     return [file for file in wanted if PurePosixPath(file.path).suffix in KINDS]
+
+
+def other_bytes(files: Iterable[HubFile], repository: Repository) -> list[str]:
+    """Return one sentence for each file whose hash is fixed and that a hub lists with another, or not at all."""
+    found = {file.path: file.sha256 for file in files}
+    return [
+        f"{path}: sha256 is {found.get(path, '')[:16] or 'missing'}, expected {wanted[:16]}"
+        for path, wanted in repository.sha256.items()
+        if found.get(path) != wanted
+    ]
 
 
 def is_inside(path: str) -> bool:

@@ -18,16 +18,16 @@ from shared.settings import Settings
 
 Model = float
 Behaviour = Literal[
-    "work", "sign", "crash", "fail", "break", "wedge", "publish_crash",
+    "work", "show", "sign", "crash", "fail", "break", "wedge", "publish_crash",
     "video", "upscale", "interpo", "faces", "restyle",
 ]  # fmt: skip
 
 
 class TinyRequest(TaskRequest):
-    """`behaviour`: work in steps of 20 ms, sign with the name of its home and its version, crash the runner,
-    fail, break, wedge (never check), publish then crash; video, upscale, interpo, faces, restyle: make the negative of
-    `note`, a path, or have a service's own pipeline enlarge it, multiply it, swap its faces or draw it, `seconds` a
-    frame. A negative crashes at `crash_at`.
+    """`behaviour`: work in steps of 20 ms, show a file before, sign with the name of its home and its version, crash
+    the runner, fail, break, wedge (never check), publish then crash; video, upscale, interpo, faces, restyle: make the
+    negative of `note`, a path, or have a service's own pipeline enlarge it, multiply it, swap its faces or draw it,
+    `seconds` a frame. A negative crashes at `crash_at`.
     """
 
     seconds: Annotated[float, Number(0, 3600)] = 0.0
@@ -43,7 +43,7 @@ def load(_settings: Settings) -> Model:
     return 2.0
 
 
-def work(job: Job, request: TinyRequest, model: Model) -> Result:
+def work(job: Job, request: TinyRequest, model: Model) -> Result:  # noqa: C901  # a branch for each behaviour
     match request.behaviour:
         case "video" | "upscale" | "interpo":
             from tests.support import tiny_video  # noqa: PLC0415  # codecs, which the other tasks do not need
@@ -67,6 +67,10 @@ def work(job: Job, request: TinyRequest, model: Model) -> Result:
             raise ZeroDivisionError(request.note)
         case "wedge":
             time.sleep(request.seconds)
+        case "show":
+            with job.aside(".txt", part="shown") as aside:
+                Path(aside.url).write_text("so far")
+            job.tell({"shown": aside.name})
     job.details["model"] = model
     (job.workdir / "scratch").write_text("x")
     steps = max(1, round(request.seconds / 0.02))

@@ -37,6 +37,26 @@ def test_progress_is_reported_often_and_never_falls(service: TinyService, receiv
     assert len(set(seen)) >= 4
 
 
+def test_a_file_that_is_shown_meanwhile_is_named_before_the_end_and_goes_with_a_cancel(
+    service: TinyService, receiver: Receiver
+) -> None:
+    service.post(14, behaviour="show", seconds=60)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while "shown" not in service.task(14)["details"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert service.task(14)["state"] == "running"
+    assert (service.out / service.task(14)["details"]["shown"]).read_text() == "so far"
+    service.cancel(14)
+    callbacks(receiver, 14)
+    assert not [name for name in service.files() if name.startswith(("14_", ".14_"))]
+    service.post(15, behaviour="show")
+    callbacks(receiver, 15)
+    task = service.task(15)
+    assert task["details"]["model"] == 2.0
+    assert (service.out / task["details"]["shown"]).exists()
+
+
 def test_a_pipeline_that_fails_says_why_and_leaves_nothing(service: TinyService, receiver: Receiver) -> None:
     before = service.files()
     service.post(3, behaviour="fail")

@@ -97,8 +97,21 @@ async def test_a_record_has_what_it_reads_what_it_made_and_a_picture_to_show(tas
     assert record["inputs"] == [{"field": "video_url", "path": "/media/clip 1.mp4"}]
     assert record["results"] == [{"field": "video_url", "name": "1_interpo.mp4", "path": "/media/out/1_interpo.mp4"}]
     assert record["thumbnail"] == "/media/out/1_interpo.mp4"
+    assert record["previews"] == []
     assert (record["task_id_text"], record["cancel"], record["version"]) == ("1", False, "1.0")
     assert (await full(task_store, 1))[0]["runs"][0]["state"] == "succeeded"
+
+
+async def test_a_record_has_each_path_of_a_list_and_the_pictures_on_the_way(task_store: TaskStore) -> None:
+    await many(task_store, 1)
+    await task_store.sql(
+        """UPDATE kinora_tasks SET details = details || '{"previews": ["1_step1.jpg", "1_step2.jpg"]}',
+        request = request::jsonb || '{"reference_images": ["/media/a.png", "/media/b.png"]}'"""
+    )
+    [record] = await page(task_store)
+    given = [one["path"] for one in record["inputs"] if one["field"] == "reference_images"]
+    assert given == ["/media/a.png", "/media/b.png"]
+    assert record["previews"] == ["/media/out/1_step1.jpg", "/media/out/1_step2.jpg"]
 
 
 @pytest.mark.parametrize(

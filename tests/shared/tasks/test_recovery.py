@@ -51,8 +51,13 @@ async def test_a_claim_fences_every_earlier_attempt(task_store: TaskStore) -> No
         assert await rows.record_heartbeat(connection, first, 0.9) is None
         assert await rows.requeue(connection, row_id, attempt=first.attempt, crashed=False) is None
         beaten = await rows.record_heartbeat(connection, second, 0.25)
+        told = await rows.record_heartbeat(connection, second, 0.25, details={"seed": 7, "share": float("nan")})
+        kept = await rows.record_heartbeat(connection, second, 0.5)
     assert beaten
     assert beaten.progress == 0.25
+    assert told
+    assert kept
+    assert told.details == kept.details == {"seed": 7, "share": None}
 
 
 async def test_shown_progress_never_falls_not_even_for_a_second_attempt(task_store: TaskStore) -> None:

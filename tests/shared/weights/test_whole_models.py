@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -297,6 +297,67 @@ def test_a_small_file_is_held_to_the_hash_that_git_gives_it(tmp_path: Path) -> N
     assert file.is_at(tmp_path / "file")
     (tmp_path / "file").write_bytes(b"jello\n")
     assert not file.is_at(tmp_path / "file")
+
+
+def test_a_file_whose_hash_is_fixed_must_be_listed_with_it(
+    hub: HubServer, store: Path, model: Path, entry: weights.Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(hub, model)
+    shard = f"transformer/{SHARDS[0]}"
+    right = hashlib.sha256((model / shard).read_bytes()).hexdigest()
+
+    def fix(hashes: dict[str, str]) -> None:
+        fast, whole = entry.hub
+        fixed = replace(entry, hub=(replace(fast, sha256=hashes), whole))
+        use_catalogue(monkeypatch, {"toy-model": fixed})
+        assert fixed.tag == entry.tag
+
+    for wrong in ({shard: "0" * 64}, {"transformer/elsewhere.safetensors": right}):
+        fix(wrong)
+        with pytest.raises(Unavailable, match=r"what the hub delivered is not toy-model: transformer/.*: sha256 is"):
+            weights.pull("toy-model", hub_url=hub.url)
+    assert hub.fetched == []
+    fix({shard: right})
+    weights.pull("toy-model", hub_url=hub.url)
+    assert store.exists()
+
+
+def test_a_model_is_pulled_into_a_folder_goes_on_there_and_the_store_stays_empty(
+    hub: HubServer, store: Path, model: Path, tmp_path: Path
+) -> None:
+    fill(hub, model)
+    folder = tmp_path / "disk" / "toy"
+    hub.breaks_after = 50_000
+    with pytest.raises(Unavailable):
+        weights.pull_into(folder, "toy-model", hub_url=hub.url)
+    hub.breaks_after = None
+    assert weights.pull_into(folder, "toy-model", hub_url=hub.url) == folder
+    assert hub.fetched.count("transformer/config.json") == 1
+    wanted = {name: content for name, content in published(model).items() if not name.startswith("assets")}
+    del wanted["transformer/pytorch_model.bin"]
+    assert {name: content for name, content in published(folder).items() if name != ".kinora-lock"} == wanted
+    assert not weights.exists("toy-model")
+    fetched = len(hub.fetched)
+    weights.pull_into(folder, "toy-model", hub_url=hub.url)
+    assert len(hub.fetched) == fetched
+    assert store.exists()
+
+
+def test_the_command_puts_one_name_into_a_folder_and_brings_its_companions_to_the_store(
+    hub: HubServer, store: Path, model: Path, entry: weights.Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(hub, model)
+    tmp_path = model.parent
+    companion = replace(entry, name="toy-companion")
+    use_catalogue(monkeypatch, {"toy-companion": companion, "toy-model": replace(entry, brings=["toy-companion"])})
+    monkeypatch.setenv("KINORA_HUB_URL", hub.url)
+    ran = CliRunner().invoke(app, ["pull", "toy-model", "--into", str(tmp_path / "toy")])
+    assert ran.exit_code == 0, ran.output
+    assert (tmp_path / "toy" / "model_index.json").exists()
+    assert weights.exists("toy-companion")
+    assert not weights.exists("toy-model")
+    assert store.exists()
+    assert CliRunner().invoke(app, ["pull", "toy-model", "toy-companion", "--into", str(tmp_path)]).exit_code == 2
 
 
 # By hand

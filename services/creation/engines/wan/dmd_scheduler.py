@@ -26,6 +26,7 @@ class DMDScheduler:
         self._sigmas = sigmas
         self.sigmas = torch.tensor([*sigmas, 0.0], dtype=torch.float32)
         self.timesteps = self.sigmas[:-1] * TRAINING_STEPS  # on the pipeline's device after `set_timesteps`
+        self.predicted: Tensor | None = None  # what the last step took for the picture
         self._generator = torch.Generator()
         self._next = 0
 
@@ -53,7 +54,7 @@ class DMDScheduler:
         del return_dict
         sigma, next_sigma = list(pairwise(self.sigmas.tolist()))[self._next]
         self._next += 1
-        picture = noisy.float() - sigma * velocity.float()
+        picture = self.predicted = noisy.float() - sigma * velocity.float()
         if next_sigma == 0:
             return (picture,)
         noise = torch.randn(picture.shape, generator=self._generator, dtype=torch.float32).to(picture.device)

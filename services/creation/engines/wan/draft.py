@@ -11,11 +11,12 @@ from diffusers import WanPipeline
 
 from services.creation.engine import OnProgress
 from services.creation.engines.wan.checkpoints import Checkpoint
+from services.creation.engines.wan.decoding import Decoding
 from services.creation.engines.wan.dmd_scheduler import sigmas_for
 from services.creation.engines.wan.draft_loading import ADAPTER, choose_precision, load_denoiser
 from services.creation.engines.wan.draft_size import draft_size, enlarge
 from services.creation.engines.wan.generation_request import GenerationRequest
-from services.creation.engines.wan.images import to_images
+from services.creation.engines.wan.loras import named_loras
 from services.creation.engines.wan.plans import Plan
 from services.creation.engines.wan.text_encoder import TextEncoder
 from shared import weights
@@ -40,6 +41,7 @@ class DraftGenerator:
         self._plan = plan
         self._checkpoint, self._settings = checkpoint, settings
         self._compute = choose_precision(settings)
+        self._decoding = Decoding(plan, settings, self._compute)
         self._encode = TextEncoder(checkpoint, plan.encoder, self._compute.device)
         self._pipe: WanPipeline | None = None
         self._upscaler: Upscaler | None = None
@@ -47,7 +49,8 @@ class DraftGenerator:
     @property
     def details(self) -> dict[str, Any]:
         steps = len(sigmas_for(adapter=self._has_adapter()))
-        return {"model": self._checkpoint.title, "plan": self._plan.name, "steps": steps, "gives_up": GIVES_UP}
+        named = {"model": self._checkpoint.title, "plan": self._plan.name, "decoder": self._decoding.name}
+        return {**named, **named_loras(self._settings), "steps": steps, "gives_up": GIVES_UP}
 
     def warm(self) -> None:
         """Check the files and load the upscaling network: the rest is freed for the text encoder at each new prompt."""
@@ -59,8 +62,10 @@ class DraftGenerator:
         if request.prompt not in self._encode:
             self._pipe = None
         (embedding,) = self._encode(request.prompt)
-        self._pipe = self._pipe or load_denoiser(model_folder(self._checkpoint), self._compute)
-        frames = denoise(self._pipe, request, embedding, lambda done: on_progress(DENOISED * done))
+        folder, with_vae = model_folder(self._checkpoint), not self._decoding.is_tiny
+        loras = self._settings.creation.loras
+        self._pipe = self._pipe or load_denoiser(folder, self._compute, with_vae=with_vae, loras=loras)
+        frames = denoise(self._pipe, request, embedding, lambda done: on_progress(DENOISED * done), self._decoding)
         on_progress(DECODED)
 
         def on_frame(count: int) -> None:
@@ -90,19 +95,24 @@ def model_folder(checkpoint: Checkpoint) -> Path:
 
 
 def denoise(
-    pipe: WanPipeline, request: GenerationRequest, embedding: torch.Tensor, on_progress: OnProgress
+    pipe: WanPipeline,
+    request: GenerationRequest,
+    embedding: torch.Tensor,
+    on_progress: OnProgress,
+    decoding: Decoding,
 ) -> list[Image]:
     """Return the request's frames at the draft's own size: denoised, decoded, (height, width, 3)."""
     steps = pipe.scheduler.count
 
     def on_step(_pipe: object, index: int, _time: object, _tensors: object) -> dict[str, torch.Tensor]:
         on_progress((index + 1) / steps)
+        decoding.show(pipe.scheduler, index, steps, request.on_picture)
         return {}
 
     width, height = draft_size(request.size)
     generator = torch.Generator().manual_seed(request.seed % 2**64)  # on the CPU: the same noise everywhere
     pipe.scheduler.begin(generator)
-    frames = pipe(
+    made = pipe(
         prompt_embeds=embedding.to(pipe.device),
         guidance_scale=1.0,  # what it was distilled for; the pipeline then uses no negative prompt
         width=width,
@@ -111,6 +121,6 @@ def denoise(
         num_inference_steps=steps,
         generator=generator,
         callback_on_step_end=on_step,
-        output_type="pt",
-    ).frames[0]
-    return to_images(frames)
+        output_type=decoding.output_type,
+    ).frames
+    return decoding.images(made)

@@ -1,5 +1,6 @@
 """The text-to-video pipeline for a draft: distilled, its weights in bf16 whatever it computes in."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -7,6 +8,8 @@ from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
 from torch import nn
 
 from services.creation.engines.wan.dmd_scheduler import DMDScheduler, sigmas_for
+from services.creation.engines.wan.gates import add_gates
+from services.creation.engines.wan.loras import fuse_loras
 from shared.networks.compute import Compute, choose_compute
 from shared.settings import Settings
 
@@ -22,18 +25,28 @@ def choose_precision(settings: Settings) -> Compute:
     return Compute(compute.device, torch.bfloat16) if compute.dtype == torch.float16 else compute
 
 
-def load_denoiser(folder: Path, compute: Compute) -> WanPipeline:
-    """Load the transformer and the VAE, without a text encoder."""
+def load_denoiser(
+    folder: Path, compute: Compute, *, with_vae: bool = True, loras: Sequence[tuple[Path, float]] = ()
+) -> WanPipeline:
+    """Load the transformer and the VAE, if that is needed, without a text encoder."""
     transformer = WanTransformer3DModel.from_pretrained(
         folder, subfolder="transformer", dtype=torch.bfloat16, local_files_only=True
     )
-    vae = AutoencoderKLWan.from_pretrained(folder, subfolder="vae", dtype=compute.dtype, local_files_only=True)
+    add_gates(transformer, folder / "transformer")
+    fuse_loras(transformer, loras)
+    vae = None
+    if with_vae:
+        vae = AutoencoderKLWan.from_pretrained(folder, subfolder="vae", dtype=compute.dtype, local_files_only=True)
     adapter = folder / ADAPTER
     return assemble(transformer, vae, compute, adapter=adapter if adapter.exists() else None)
 
 
 def assemble(
-    transformer: WanTransformer3DModel, vae: AutoencoderKLWan, compute: Compute, *, adapter: Path | None = None
+    transformer: WanTransformer3DModel,
+    vae: AutoencoderKLWan | None,
+    compute: Compute,
+    *,
+    adapter: Path | None = None,
 ) -> WanPipeline:
     """Return the pipeline of a bf16 transformer, with an adapter fused into its weights.
 

@@ -49,9 +49,9 @@ class WanEngine:
 
     @property
     def made_with(self) -> str:
-        """The model as the next window finds it. Not the plan: none but its steps and its window change a picture."""
-        model, steps = (self.details.get(name) for name in ("model", "steps"))
-        return f"wan, {model}, {steps} steps, windows of {self._model.window}"
+        """The model as the next window finds it. Of the plan only what changes a picture: steps, window, decoder."""
+        model, steps, decoder, loras = (self.details.get(name) for name in ("model", "steps", "decoder", "loras"))
+        return f"wan, {model}, {steps} steps, windows of {self._model.window}, {decoder}, {loras}"
 
     @property
     def details(self) -> dict[str, Any]:
@@ -145,6 +145,8 @@ class WanEngine:
             size=spec.size,
             frame_count=len(control.control_frames) if control else native_length(spec.frame_count, spec.frame_rate),
             control=control,
+            references=spec.references,
+            on_picture=spec.on_picture,
         )
 
     def _finished(self, frames: Sequence[Image], spec: ClipSpec) -> Iterator[Image]:

@@ -11,6 +11,7 @@ from services.creation.engines.wan.loading import choose_device, free_gpu_bytes
 from services.creation.engines.wan.memory_fallback import MemoryFallback
 from services.creation.engines.wan.plans import PLANS, Plan, choose_plan
 from services.creation.source_frames import Interpolate
+from shared.networks.compute import Compute
 from shared.settings import Settings
 
 GUIDANCE = 5.0  # Wan 2.1's optimum
@@ -22,11 +23,11 @@ def open_engine(checkpoint: Checkpoint, settings: Settings, interpolate: Interpo
     if draft:
         model = MemoryFallback(_draft_loader(checkpoint, settings), PLANS["draft"])
         return WanEngine(model, interpolate, area=area, guidance=1.0)
-    device, dtype = choose_device(settings)
-    plan = choose_plan(settings.creation.plan, checkpoint.size, free_gpu_bytes(device))
+    compute = Compute(*choose_device(settings))
+    plan = choose_plan(settings.creation.plan, checkpoint.size, free_gpu_bytes(compute.device))
 
     def load(plan: Plan) -> Generator:
-        return VaceGenerator(checkpoint, replace(plan, steps=settings.creation.steps or plan.steps), device, dtype)
+        return VaceGenerator(checkpoint, replace(plan, steps=settings.creation.steps or plan.steps), compute, settings)
 
     return WanEngine(MemoryFallback(load, plan), interpolate, area=area, guidance=GUIDANCE)
 

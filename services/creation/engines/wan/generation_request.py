@@ -1,11 +1,11 @@
 """What a model is asked for in one run of denoising, and what a model must be."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Protocol
 
-from services.creation.engine import OnProgress
+from services.creation.engine import OnPicture, OnProgress
 from shared.arrays import Image
 
 FRAME_RATE = 16  # frames a second: what Wan's models were trained at, and what every run gives
@@ -33,6 +33,8 @@ class GenerationRequest:
     size: tuple[int, int]  # width, height; multiples of 16
     frame_count: int  # 4k+1
     control: Control | None = None
+    references: tuple[Image, ...] = ()  # who or what is to appear, in any size
+    on_picture: OnPicture | None = field(default=None, compare=False)
 
 
 class Generator(Protocol):

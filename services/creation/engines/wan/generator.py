@@ -2,22 +2,26 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from diffusers import WanVACEPipeline
+from PIL import Image as Pillow
 from torch import Tensor
 
 from services.creation.engine import OnProgress
 from services.creation.engines.wan.checkpoints import Checkpoint
+from services.creation.engines.wan.decoding import Decoding
 from services.creation.engines.wan.first_block import FirstBlockCache
 from services.creation.engines.wan.generation_request import Control, GenerationRequest
-from services.creation.engines.wan.images import to_images
 from services.creation.engines.wan.loading import load_pipeline
+from services.creation.engines.wan.loras import named_loras
 from services.creation.engines.wan.plans import Plan
 from services.creation.engines.wan.text_encoder import TextEncoder
 from shared.arrays import Image
+from shared.networks.compute import Compute
+from shared.settings import Settings
 
 GREY = 0.5  # where there is no control frame: the model sees zero
 
@@ -27,14 +31,16 @@ class VaceGenerator:
 
     ignores: tuple[str, ...] = ()
 
-    def __init__(self, checkpoint: Checkpoint, plan: Plan, device: torch.device, dtype: torch.dtype) -> None:
-        self._plan = plan
-        self._checkpoint, self._device, self._dtype = checkpoint, device, dtype
-        self._encode = TextEncoder(checkpoint, plan.encoder, device)
+    def __init__(self, checkpoint: Checkpoint, plan: Plan, compute: Compute, settings: Settings) -> None:
+        self._plan, self._settings = plan, settings
+        self._checkpoint, self._device, self._dtype = checkpoint, compute.device, compute.dtype
+        self._encode = TextEncoder(checkpoint, plan.encoder, compute.device)
+        self._decoding = Decoding(plan, settings, compute)
 
     @property
     def details(self) -> dict[str, Any]:
-        return {"model": self._checkpoint.title, "plan": self._plan.name, "steps": self._plan.steps}
+        named = {"model": self._checkpoint.title, "plan": self._plan.name, "decoder": self._decoding.name}
+        return {**named, **named_loras(self._settings), "steps": self._plan.steps}
 
     def warm(self) -> None:
         self._encode.warm()
@@ -48,14 +54,20 @@ class VaceGenerator:
         if cache:
             cache.reset()
 
+        count = len(request.references)  # whose latents stand before those of the clip
+        show = partial(self._decoding.show, references=count)
+
         def on_step(_pipe: object, index: int, _time: object, _tensors: object) -> dict[str, Tensor]:
             on_progress((index + 1) / self._plan.steps)
+            show(pipe.scheduler, index, self._plan.steps, request.on_picture)
             return {}
 
         width, height = request.size
-        with _motion_scaled(pipe, request.control.motion_strength if request.control else 1.0):
-            frames = pipe(
+        strength = request.control.motion_strength if request.control else 1.0
+        with _motion_scaled(pipe, strength, references=count):
+            made = pipe(
                 **self._conditions(request.control),
+                **_references(request),
                 prompt_embeds=wanted.to(self._device),
                 negative_prompt_embeds=unwanted.to(self._device),
                 guidance_scale=request.guidance,
@@ -65,13 +77,14 @@ class VaceGenerator:
                 num_inference_steps=self._plan.steps,
                 generator=torch.Generator().manual_seed(request.seed),  # on the CPU: the same noise everywhere
                 callback_on_step_end=on_step,
-                output_type="pt",
-            ).frames[0]
-        return to_images(frames)
+                output_type=self._decoding.output_type,
+            ).frames
+        return self._decoding.images(made, references=count)
 
     @cached_property
     def _loaded(self) -> tuple[WanVACEPipeline, FirstBlockCache | None]:
-        return load_pipeline(self._checkpoint, self._plan, self._device, self._dtype)
+        loras = self._settings.creation.loras
+        return load_pipeline(self._checkpoint, self._plan, self._device, self._dtype, loras=loras)
 
     def _conditions(self, control: Control | None) -> dict[str, Tensor]:
         """Return video (1, frames, 3, height, width) and mask (1, frames, 1, height, width), both 0-1."""
@@ -89,13 +102,25 @@ class VaceGenerator:
         return {"video": video, "mask": mask}
 
 
+def _references(request: GenerationRequest) -> dict[str, list[Pillow.Image]]:
+    """Return the references, none larger than the clip: the pipeline sets each whole into its frame, on white."""
+    shrunk = []
+    for reference in request.references:
+        picture = Pillow.fromarray(reference)
+        picture.thumbnail(request.size, Pillow.Resampling.LANCZOS)
+        shrunk.append(picture)
+    return {"reference_images": shrunk} if shrunk else {}
+
+
 @contextmanager
-def _motion_scaled(pipe: WanVACEPipeline, motion_strength: float) -> Iterator[None]:
+def _motion_scaled(pipe: WanVACEPipeline, motion_strength: float, *, references: int) -> Iterator[None]:
     """Scale the pipeline's conditioning while one request runs."""
     prepare = pipe.prepare_video_latents
 
     def prepare_scaled(*args: Any, **kwargs: Any) -> Tensor:
-        return scale_motion(prepare(*args, **kwargs), motion_strength)
+        latents = prepare(*args, **kwargs)
+        clip = scale_motion(latents[:, :, references:], motion_strength)
+        return torch.cat([latents[:, :, :references], clip], dim=2)
 
     pipe.prepare_video_latents = prepare_scaled
     try:

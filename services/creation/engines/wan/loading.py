@@ -1,6 +1,8 @@
 """From a checkpoint and a plan to a pipeline that is ready: the only module that applies a plan."""
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from services.creation.engines.wan.checkpoints import Checkpoint
 from services.creation.engines.wan.first_block import FirstBlockCache, cache_first_block
+from services.creation.engines.wan.loras import fuse_loras
 from services.creation.engines.wan.plans import Plan, Size
 from shared.networks.compute import choose_compute, cpu_multiplies_bfloat16
 from shared.settings import Settings
@@ -36,7 +39,12 @@ def free_gpu_bytes(device: torch.device) -> int | None:
 
 
 def load_pipeline(
-    checkpoint: Checkpoint, plan: Plan, device: torch.device, dtype: torch.dtype
+    checkpoint: Checkpoint,
+    plan: Plan,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    loras: Sequence[tuple[Path, float]] = (),
 ) -> tuple[WanVACEPipeline, FirstBlockCache | None]:
     """Load transformer, VAE and scheduler and apply the plan; texts are encoded separately (`text_encoder.py`)."""
     _silence_libraries()
@@ -46,6 +54,7 @@ def load_pipeline(
     pipe = WanVACEPipeline.from_pretrained(
         location, vae=vae, text_encoder=None, tokenizer=None, dtype=dtype, local_files_only=offline
     )
+    fuse_loras(pipe.transformer, loras)
     return pipe, apply_plan(pipe, plan, checkpoint.size, device, dtype)
 
 

@@ -18,7 +18,7 @@ logger = logging.getLogger("bentoml.kinora.wan")
 
 @dataclass(frozen=True)
 class Plan:
-    """Where a loaded model keeps its parts, and how it computes. Only `steps` changes the picture visibly.
+    """Where a loaded model keeps its parts, and how it computes. Only steps and decoder change the picture visibly.
 
     What only a GPU has (offloading, compiling, its attention kernels) is ignored on a CPU.
     """
@@ -30,6 +30,7 @@ class Plan:
     offload: Literal["block_level", "leaf_level"] | None = None  # weights are in host memory and fetched ahead of use
     storage: Literal["float8_e4m3fn"] | None = None  # of the transformer's weights; computed in bf16
     tiling: bool = True  # the VAE decodes in tiles
+    tiny_decoder: bool = False  # decodes instead of the VAE, where its weights are here
     window: int = 81  # frames of one run at most, 4k+1; a longer video takes several
     attention: str | None = None  # a backend of diffusers that needs no download
     compiled: bool = False  # the repeated blocks of the transformer
@@ -55,10 +56,11 @@ PLANS: Mapping[PlanName, Plan] = {
             encoder="on_cpu",
             offload="leaf_level",
             storage="float8_e4m3fn",
+            tiny_decoder=True,
             window=49,
         ),
         # The distilled text-to-video transformer on a CPU: `draft.py`.
-        Plan(name="draft", needs={}, steps=4, tiling=False, window=49),
+        Plan(name="draft", needs={}, steps=4, tiling=False, tiny_decoder=True, window=49),
     )
 }
 FALLBACK_ORDER: tuple[PlanName, ...] = ("speed", "balanced", "low")  # what follows when a plan runs out of memory

@@ -75,8 +75,8 @@ def try_model(checkpoint: Checkpoint, settings: Settings, *, draft: bool) -> Tri
         if draft:
             from services.creation.engines.wan.draft import model_folder  # noqa: PLC0415
 
-            return load_denoiser(model_folder(checkpoint), compute)
-        return load_pipeline(checkpoint, plan, device, dtype)[0]
+            return load_denoiser(model_folder(checkpoint), compute, loras=settings.creation.loras)
+        return load_pipeline(checkpoint, plan, device, dtype, loras=settings.creation.loras)[0]
 
     pipe = trial.timed("loading", load)
     latents = trial.timed("one step", lambda: _one_step(trial, pipe, embeddings, plan))

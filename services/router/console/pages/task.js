@@ -91,8 +91,9 @@ function Outcome({ task, file }) {
   const before = compared(task);
   const pair = usePair(before?.path, file?.path);
   if (file) return pair ? html`<${Compare} key=${file.path} ...${pair} />` : html`<div class="stage waiting"></div>`;
+  const unfinished = task.previews?.at(-1);
   return html`<div class="card outcome">
-    <${Thumbnail} path=${before?.path} width=${640} />
+    <${Thumbnail} path=${unfinished ?? before?.path} width=${640} alt=${unfinished ? t("task.unfinished") : ""} />
     <div><div class="line"><${State} value=${task.state} /><span class="soft">${standing(task)}</span></div>
       ${task.state === "running" && html`<div class="line"><${Bar} share=${task.progress} label=${t("task.progress")} />
         <span class="number">${percent(task.progress, 1)}</span></div>`}

@@ -10,7 +10,6 @@ import torch
 from diffusers import WanPipeline, WanTransformer3DModel
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
-from safetensors.torch import load_file, save_file
 
 from services.creation.effects.viewport import cover
 from services.creation.engines.wan.checkpoints import Checkpoint
@@ -24,7 +23,7 @@ from services.creation.engines.wan.text_encoder import TextEncoder
 from shared.arrays import Image
 from shared.errors import JobFailed
 from shared.networks.compute import Compute
-from shared.settings import Settings
+from shared.settings import CreationSettings, Settings
 from tests.support.tiny_wan import build_plain
 
 FP32 = Compute(torch.device("cpu"), torch.float32)
@@ -56,7 +55,8 @@ def adapted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def generator(folder: Path) -> DraftGenerator:
-    return DraftGenerator(Checkpoint(str(folder), "folder"), PLANS["draft"], Settings(device="cpu"))
+    settings = Settings(device="cpu", creation=CreationSettings(decoder="full"))  # whatever has been pulled here
+    return DraftGenerator(Checkpoint(str(folder), "folder"), PLANS["draft"], settings)
 
 
 @pytest.fixture(scope="module")
@@ -236,16 +236,6 @@ def test_an_adapter_beside_the_model_acts_in_its_own_four_steps(folder: Path, ad
     }
     assert all(changed[name] == (".to_q.weight" in name or ".to_k.weight" in name or ".to_v.weight" in name)
                for name in changed)  # fmt: skip
-
-
-def test_the_gates_of_sparse_attention_that_a_distilled_transformer_brings_are_ignored(
-    folder: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(folder, tmp_path / "model")
-    [file] = (tmp_path / "model" / "transformer").glob("*.safetensors")
-    gates = {f"blocks.{index}.to_gate_compress.weight": torch.ones(24, 24) for index in range(2)}
-    save_file(load_file(file) | gates, file, metadata={"format": "pt"})
-    assert np.array_equal(run(generator(tmp_path / "model")), run(generator(folder)))
 
 
 def test_weights_stored_in_bf16_compute_nearly_what_fp32_ones_do(folder: Path) -> None:

@@ -155,3 +155,22 @@ def test_a_last_picture_needs_a_generative_model(vace: str) -> None:
     with pytest.raises(Rejected, match="last_image_url needs a generative model"):
         inputs(request, Settings(creation=CreationSettings(engine="classic")))
     assert "last_image_url" not in CreationRequest.model_validate(body | {"last_image_url": ""}).model_dump()
+
+
+def test_references_need_a_vace_model(vace: str, plain: str) -> None:
+    body = {"task_id": 1, "dist_dir": "/out", "prompt_cn": "猫", "reference_images": ["/a.png", "/b.png"]}
+    media = {TEXT: {}, PICTURE: {"image_url": "/c.png"}, VIDEO: {"video_url": "/c.mp4"}}
+    for category, fields in media.items():
+        request = CreationRequest.model_validate(body | fields | {"category": category})
+        assert request.reference_images == ("/a.png", "/b.png")
+        named = inputs(request, Settings(creation=CreationSettings(model=vace)))
+        assert named["reference_images"] == "image"
+        assert set(named) == {*fields, "reference_images"}
+        for settings in (
+            CreationSettings(engine="classic" if category != TEXT else "auto", model="/nowhere", draft_model=plain),
+            CreationSettings(plan="draft", draft_model=plain),
+        ):
+            with pytest.raises(Rejected, match="reference_images need a VACE model"):
+                inputs(request, Settings(creation=settings))
+    without = CreationRequest.model_validate(body | {"category": TEXT, "reference_images": []})
+    assert "reference_images" not in without.model_dump()

@@ -19,7 +19,8 @@ from services.creation.engines.wan.generator import VaceGenerator, scale_motion
 from services.creation.engines.wan.loading import load_encoder, load_pipeline
 from services.creation.engines.wan.plans import PLANS, Plan
 from shared.arrays import Image
-from shared.settings import Settings
+from shared.networks.compute import Compute
+from shared.settings import CreationSettings, Settings
 from tests.support.tiny_wan import build_vace
 
 CPU = torch.device("cpu")
@@ -45,7 +46,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def open_generator(folder: Path, plan: Plan = PLAN) -> VaceGenerator:
     checkpoint = find(str(folder), VACE, Settings())
     assert checkpoint is not None
-    return VaceGenerator(checkpoint, plan, CPU, torch.float32)
+    return VaceGenerator(
+        checkpoint, plan, Compute(CPU, torch.float32), Settings(creation=CreationSettings(decoder="full"))
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,53 @@
+"""A field that names several files."""
+
+import json
+from dataclasses import dataclass
+
+from pydantic.json_schema import JsonSchemaValue
+
+from shared.contract.fields import FieldType
+from shared.contract.json_values import read_text, shown
+from shared.errors import Rejected
+
+
+@dataclass(frozen=True)
+class LocalPaths(FieldType):
+    """A list of at most `most` local paths, also in a string of JSON; one path alone is a list of one."""
+
+    most: int
+
+    def read(self, field: str, value: object) -> tuple[str, ...]:
+        paths = [item for item in self._items(field, value) if item not in {None, ""}]
+        if len(paths) > self.most:
+            raise Rejected("paths_too_many", field=field, limit=self.most, count=len(paths))
+        return tuple(read_text(f"{field}[{index}]", path) for index, path in enumerate(paths))
+
+    def missing(self, field: str) -> Rejected:
+        return Rejected("path_missing", field=field)
+
+    def not_given(self, value: object) -> bool:
+        return value in (None, "", "[]", "null", []) or (isinstance(value, list) and not any(value))
+
+    def schema(self) -> JsonSchemaValue:
+        item = {"type": "string", "description": "absolute local path"}
+        return {"type": "array", "items": item, "maxItems": self.most}
+
+    @staticmethod
+    def _items(field: str, value: object) -> list[object]:
+        if isinstance(value, str):
+            try:
+                value = json.loads(value) if value.lstrip().startswith("[") else [value]
+            except (ValueError, RecursionError):
+                value = [value]
+        if not isinstance(value, list | tuple) or any(isinstance(item, list | dict) for item in value):
+            raise Rejected("paths_refused", field=field, value=shown(value))
+        return list(value)
+
+
+def named_paths(field: str, value: object) -> dict[str, str]:
+    """Return the paths of a field that has been read, each under the name that a message gives it."""
+    if isinstance(value, str):
+        return {field: value}
+    if isinstance(value, list | tuple):
+        return {f"{field}[{index}]": str(path) for index, path in enumerate(value)}
+    return {}
