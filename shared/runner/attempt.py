@@ -5,12 +5,14 @@ import logging
 import math
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Literal, NoReturn
 
 from shared.database.pool import Connection, Pool
 from shared.errors import Problem, Unavailable
+from shared.media.media_info import MediaHeader
 from shared.pipeline.job import JobStopped, Result
 from shared.queue.client import Queue
 from shared.runner.cancellation import CancellationToken
@@ -20,7 +22,7 @@ from shared.runner.model_thread import ModelThread
 from shared.runner.running_job import RunningJob
 from shared.runner.segment_ledger import SegmentLedger
 from shared.settings import Settings
-from shared.tasks import callbacks, helping, rows, segments
+from shared.tasks import callbacks, fetched_inputs, helping, rows, segments
 from shared.tasks import tracing as task_tracing
 from shared.tasks.rows import TaskRow
 from shared.tasks.workspace import Workspace
@@ -73,17 +75,18 @@ class Attempt:
         # When the pipeline began; waiting for the GPU does not count. The model's thread writes it once, the event loop
         # only compares it: to read the old value means to notice a time limit at the next turn.
         self._began_at = math.inf
+        self._headers: Mapping[str, MediaHeader] = {}  # of fetched inputs, written before the pipeline begins
 
     async def run(self) -> AttemptResult:
         """Run the pipeline and store what comes of it. Ends the process around a pipeline that does not stop."""
-        thread = self._model_thread.submit(self._work)
-        while not (await asyncio.wait({thread}, timeout=PROGRESS_SECONDS))[0]:
+        work = asyncio.ensure_future(self._fetch_and_work())
+        while not (await asyncio.wait({work}, timeout=PROGRESS_SECONDS))[0]:
             if self._worked_seconds() > self._settings.limits.task_timeout_seconds:
                 self._token.cancel("out_of_time")
             if self._token.overdue(GRACE_SECONDS):
                 await self._exit_process()
             await self._send_heartbeat()
-        return await self._conclude(await thread)
+        return await self._conclude(await work)
 
     def wind_down(self) -> None:
         """Have the pipeline stop after the segment that it is making, where it makes any; the task waits for another
@@ -99,6 +102,15 @@ class Attempt:
         """Return how long this attempt has worked, and earlier ones on what they left to it; waiting is no work."""
         return time.monotonic() - self._began_at + self._job.progress.inherited_seconds
 
+    async def _fetch_and_work(self) -> Result | BaseException:
+        """Fetch the inputs that lie elsewhere, then run the pipeline; return what came of it."""
+        if self._job.fetched.fields:
+            try:
+                self._headers = await self._job.fetched.bring(self._token.check_between_segments)
+            except (Exception, JobStopped) as error:  # noqa: BLE001  # as in `_work`
+                return error
+        return await self._model_thread.submit(self._work)
+
     def _work(self) -> Result | BaseException:
         """Do what happens in the model's thread; return what came of it."""
         try:
@@ -107,6 +119,9 @@ class Attempt:
                 self._job.check()
                 self._workspace.prepare(self._row)
                 self._workspace.check_room(self._row)
+                if self._headers:
+                    names = self._job.fetched.names
+                    self._job.details |= self._model_thread.check_fetched(self._row.request, self._headers, names)
                 return self._model_thread.run_pipeline(self._job, self._row.request)
         except BaseException as error:  # noqa: BLE001  # a task must have its end, whatever its pipeline does
             return error
@@ -135,6 +150,7 @@ class Attempt:
         if stored == "failed" and isinstance(outcome, BaseException):
             tracing.current().fail(self._token.reason or outcome)
         await self._remove_segments()
+        await self._remove_inputs()
         logger.info("task %s: %s", self._row.task_id, stored)
         return "ended"
 
@@ -160,6 +176,13 @@ class Attempt:
             with suppress(Unavailable):  # their rows are found later
                 async with self._pool.transaction() as connection:
                     await helping.end(connection, self._queue, self._row.id)
+
+    async def _remove_inputs(self) -> None:
+        """Remove what was fetched, now that the task has its end."""
+        if self._job.fetched.fields and await asyncio.to_thread(self._workspace.remove_inputs, self._row):
+            with suppress(Unavailable):  # found later, and removed once more
+                async with self._pool.transaction() as connection:
+                    await fetched_inputs.forget(connection, self._row.id)
 
     async def _store_requeue(self, connection: Connection) -> None:
         await rows.requeue(connection, self._row.id, attempt=self._row.attempt, crashed=False)

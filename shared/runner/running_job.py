@@ -10,6 +10,7 @@ from shared.files.media_roots import MediaRoots
 from shared.pipeline.job import Outputs, Progress, Total
 from shared.pipeline.segment_store import Ledger, SegmentStore
 from shared.runner.cancellation import CancellationToken
+from shared.runner.fetched_inputs import FetchedInputs
 from shared.settings import Settings
 from shared.tasks.rows import TaskRow
 
@@ -53,8 +54,11 @@ class RunningJob:
 
         self.outputs = Outputs(open_folder, f"{row.mark}{maker}")
         self.segments = SegmentStore(open_folder, row.mark, maker, ledger)
+        self.fetched = FetchedInputs(row, settings, open_folder)
 
     def input(self, path: str) -> InputFile:
+        if (fetched := self.fetched.open(path)) is not None:
+            return fetched
         field = next((name for name, value in self._request.items() if value == path), "input")
         return self._roots.open_input(self._roots.input(field, path))
 

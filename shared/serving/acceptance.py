@@ -7,25 +7,28 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from shared.contract.request import TaskRequest
 from shared.database.pool import Connection, Pool
 from shared.errors import Busy, JobFailed, Rejected
+from shared.fetching.web_address import AllowedHosts, WebAddress, is_web_address
 from shared.files.media_roots import MediaRoots
 from shared.media.probe import MediaHeader, MediaKind, ProbePool
 from shared.pipeline.work import WorkOf
 from shared.queue.client import Queue
 from shared.serving.turns import Turns
 from shared.settings import Settings
-from shared.tasks import callbacks, rows
+from shared.tasks import callbacks, fetched_inputs, rows
 from shared.tasks.cancellation import end_waiting
 from shared.tasks.rows import TaskRow
 from shared.tasks.submission import enqueue
-from shared.tasks.workspace import check_disk_space
+from shared.tasks.workspace import check_disk_space, is_long, room_for_segments
 from shared.tracing import span as tracing
 from shared.vocabulary import ServiceName, TaskKind
 
+NONE_FETCHED: Mapping[str, WebAddress] = MappingProxyType({})
 UNTAKEN_LIMIT = 10  # callbacks about one task's previews: whoever asks again and again makes one each time
 
 
@@ -35,6 +38,7 @@ class ValidatedRequest:
 
     request: TaskRequest
     paths: Mapping[str, Path]  # field -> resolved input
+    addresses: Mapping[str, WebAddress]  # field -> an input that is to be fetched, of which nothing more is known
     headers: Mapping[str, MediaHeader]
     dist_dir: Path
     fingerprint: str  # of the body and of its inputs' sizes and times of change, hexadecimal
@@ -50,6 +54,7 @@ class Acceptance:
         self._service = service
         self._settings = settings
         self._roots = MediaRoots(settings)
+        self._hosts = AllowedHosts(settings.fetch)
         self._probes = ProbePool(settings)
         self._turns = Turns(1)  # each holds the service's lock: several would only wait for it in the database
 
@@ -72,6 +77,7 @@ class Acceptance:
         traceparent = tracing.current().traceparent  # here: `store` may run in another's turn
         checked = await self._check(request, inputs)
         context, refusal = await _prepared(prepare, checked)
+        context |= fetched_inputs.note_of(inputs, checked.addresses)
         details, excess = self._estimated(work, checked)
         refusal = refusal or excess
 
@@ -106,10 +112,22 @@ class Acceptance:
 
     async def _check(self, request: TaskRequest, inputs: Mapping[str, MediaKind]) -> ValidatedRequest:
         """Check everything that can be known before storing anything: paths, headers, disk."""
-        paths, dist_dir, fingerprint = await asyncio.to_thread(self._resolve, request, inputs)
-        headers = {field: await self._probes.probe(paths[field], kind) for field, kind in inputs.items()}
+        addresses = self._addresses(request, inputs)
+        local = {field: kind for field, kind in inputs.items() if field not in addresses}
+        paths, dist_dir, fingerprint = await asyncio.to_thread(self._resolve, request, local, addresses)
+        headers = {field: await self._probes.probe(paths[field], kind) for field, kind in local.items()}
         await asyncio.to_thread(self._check_room_for_segments, dist_dir, paths, headers)
-        return ValidatedRequest(request, paths, headers, dist_dir, fingerprint)
+        return ValidatedRequest(request, paths, addresses, headers, dist_dir, fingerprint)
+
+    def _addresses(self, request: TaskRequest, inputs: Iterable[str]) -> dict[str, WebAddress]:
+        """Return the inputs that are to be fetched; raise Rejected. Nothing is looked up: that is the runner's part."""
+        if not self._hosts.any:
+            return {}
+        named: dict[str, str] = {field: getattr(request, field) for field in inputs}
+        fetched = {field: value for field, value in named.items() if is_web_address(value)}
+        return {
+            field: self._hosts.address(field, value) for field, value in fetched.items() if not self._roots.maps(value)
+        }
 
     def _estimated(self, work: WorkOf | None, checked: ValidatedRequest) -> tuple[dict[str, Any], Rejected | None]:
         """Return the details with the work of the request's video, and why that is too much, if it is."""
@@ -125,7 +143,9 @@ class Acceptance:
             return details, excess
         return details, None
 
-    def _resolve(self, request: TaskRequest, inputs: Iterable[str]) -> tuple[dict[str, Path], Path, str]:
+    def _resolve(
+        self, request: TaskRequest, inputs: Iterable[str], addresses: Mapping[str, WebAddress] = NONE_FETCHED
+    ) -> tuple[dict[str, Path], Path, str]:
         """Look at the file system, which may be slow: return the inputs, the output folder, and the fingerprint."""
         fields = request.model_dump(mode="json")
         paths = {field: self._roots.input(field, fields[field]) for field in inputs}
@@ -137,6 +157,7 @@ class Acceptance:
         except JobFailed as problem:
             raise Rejected(problem.key, **problem.facts) from problem
         fields |= {field: str(path) for field, path in paths.items()} | {"dist_dir": str(dist_dir)}
+        fields |= {field: address.url for field, address in addresses.items()}
         identity = [fields, [(stat.st_size, stat.st_mtime_ns) for stat in stats]]
         return paths, dist_dir, hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
@@ -145,12 +166,14 @@ class Acceptance:
     ) -> None:
         """Raise Rejected unless a long video has room twice: its segments stay until the result is complete."""
         wanted = self._settings.limits.segment_seconds
-        long = {field: header.duration_seconds for field, header in headers.items() if is_long(header, wanted)}
+        long = {field: header for field, header in headers.items() if is_long(header, wanted)}
         if not long:
             return
-        need = sum(_stat(field, paths[field]).st_size * (2 + wanted / seconds) for field, seconds in long.items())
+        need = sum(
+            room_for_segments(_stat(field, paths[field]).st_size, header, wanted) for field, header in long.items()
+        )
         try:
-            check_disk_space([dist_dir], round(need))
+            check_disk_space([dist_dir], need)
         except JobFailed as problem:
             raise Rejected(problem.key, **problem.facts) from problem
 
@@ -181,11 +204,6 @@ async def _prepared(prepare: Prepare | None, checked: ValidatedRequest) -> tuple
         return (await prepare(checked) if prepare else {}), None
     except Rejected as refusal:
         return {}, refusal
-
-
-def is_long(header: MediaHeader, segment_seconds: float) -> bool:
-    """Whether a video may be made in segments, which lie beside the result until it is complete."""
-    return header.kind == "video" and header.duration_seconds > segment_seconds
 
 
 def _stat(field: str, path: Path) -> os.stat_result:

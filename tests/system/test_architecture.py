@@ -14,7 +14,7 @@ SERVICES = sorted(path.parent.name for path in ROOT.glob("services/*/service.py"
 # The packages of `shared` in order: each may import only those before it.
 ORDER = (
     "vocabulary", "upstreams", "arrays", "errors", "settings", "logs", "tracing", "gpu", "process", "contract", "files",
-    "networks", "media", "weights", "pipeline", "queue", "database", "tasks", "delivery", "metrics", "runner", "http",
+    "fetching", "networks", "media", "weights", "pipeline", "queue", "database", "tasks", "delivery", "metrics", "runner", "http",
     "serving", "testing", "demo", "doctor", "cli",
 )  # fmt: skip
 MOST_MODULES_AT_THE_TOP = 8

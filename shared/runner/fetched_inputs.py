@@ -1,0 +1,132 @@
+"""Before a task's pipeline begins: its inputs that are URLs become files, once for all of its attempts.
+
+They lie hidden beside the task's results, where every host finds them, until the task ends. What the HTTP face would
+have checked of a local file is checked here, in the same way; what is wrong with it is then the end of the task.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from shared.errors import JobFailed
+from shared.fetching.fetcher import Fetcher
+from shared.fetching.partial_file import PartialFile, open_fetched
+from shared.fetching.web_address import AllowedHosts, WebAddress
+from shared.files.handles import InputFile, OutputDir
+from shared.media.media_info import MediaHeader, MediaKind
+from shared.media.probe import ProbePool
+from shared.settings import Settings
+from shared.tasks.fetched_inputs import wanted
+from shared.tasks.rows import TaskRow
+from shared.tasks.workspace import check_disk_space, room_for_segments
+from shared.tracing import span as tracing
+
+T = TypeVar("T")
+
+STOP_SECONDS = 0.2  # how soon a fetch sees that its task must stop
+
+logger = logging.getLogger(__name__)
+
+
+class FetchedInputs:
+    """The inputs of one task that are fetched, for one attempt."""
+
+    def __init__(self, row: TaskRow, settings: Settings, open_folder: Callable[[], OutputDir]) -> None:
+        self._row = row
+        self._settings = settings
+        self._open_folder = open_folder
+        self._hosts = AllowedHosts(settings.fetch)
+        self.fields: Mapping[str, MediaKind] = wanted(row)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The bare names of the files, by field, for messages."""
+        return {field: WebAddress.read(self._row.request[field]).name for field in self.fields}
+
+    def open(self, path: str) -> InputFile | None:
+        """Open what was fetched for an input of the request; None for one that is a local path.
+
+        Raises JobFailed where the file has gone, UnreadableMedia for what is no regular file.
+        """
+        field = next((field for field in self.fields if self._row.request[field] == path), None)
+        if field is None:
+            return None
+        address = WebAddress.read(path)
+        with self._open_folder() as folder:
+            try:
+                file = open_fetched(folder, self._row.mark, field)
+            except OSError as error:
+                raise JobFailed("fetch_gone", name=address.name) from error
+        return replace(file, name=address.name, origin=address.url)
+
+    async def bring(self, check: Callable[[], None]) -> dict[str, MediaHeader]:
+        """Fetch what is not here yet and return what each file is, by field.
+
+        `check` raises when the task must stop, which happens at once. Raises a Problem with one sentence.
+        """
+        return await _until_stopped(self._bring(), check)
+
+    async def _bring(self) -> dict[str, MediaHeader]:
+        if not self._hosts.any:
+            raise JobFailed("fetch_off", field=next(iter(self.fields)))
+        probes = ProbePool(self._settings)
+        try:
+            return {field: await self._one(field, kind, probes) for field, kind in self.fields.items()}
+        finally:
+            await probes.close()
+
+    async def _one(self, field: str, kind: MediaKind, probes: ProbePool) -> MediaHeader:
+        address = self._hosts.address(field, self._row.request[field])  # again: the settings may be others by now
+        with await asyncio.to_thread(self._open_folder) as folder:
+            try:
+                (await asyncio.to_thread(open_fetched, folder, self._row.mark, field)).close()
+            except OSError:
+                await self._fetch(field, address, folder)
+        file = await asyncio.to_thread(self.open, self._row.request[field])
+        assert file is not None
+        with file:
+            header = await probes.probe_open(file, kind)
+            await asyncio.to_thread(self._check_room_for_segments, file.size, header)
+        return header
+
+    async def _fetch(self, field: str, address: WebAddress, folder: OutputDir) -> None:
+        begun = time.monotonic()
+
+        def check_room(need_bytes: int) -> None:
+            check_disk_space([folder.path], need_bytes)
+
+        with tracing.span("fetch") as span:
+            part = await asyncio.to_thread(PartialFile.open, folder, self._row.mark, field, str(self._row.attempt))
+            try:
+                inherited = part.size
+                await Fetcher(self._settings.fetch).fetch(address, part, check_room)
+                span.note({"kinora.bytes": part.size - inherited})
+                await asyncio.to_thread(part.finish)
+            finally:
+                await asyncio.to_thread(part.close)
+        logger.info(
+            "task %s: %s fetched from %s: %s bytes, %s of them by an earlier attempt, in %.1f s",
+            self._row.task_id, field, address, part.size, inherited, time.monotonic() - begun,
+        )  # fmt: skip
+
+    def _check_room_for_segments(self, size: int, header: MediaHeader) -> None:
+        with self._open_folder() as folder:
+            check_disk_space([folder.path], room_for_segments(size, header, self._settings.limits.segment_seconds))
+
+
+async def _until_stopped(work: Coroutine[Any, Any, T], check: Callable[[], None]) -> T:
+    """Return what the work returns; cancel it as soon as `check` raises, and raise that."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=STOP_SECONDS))[0]:
+            check()
+    except BaseException:
+        task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await task
+        raise
+    return task.result()
