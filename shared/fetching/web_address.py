@@ -5,7 +5,7 @@ Nothing here looks anything up. Whether a host's name leads to a public address 
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import quote, unquote, urljoin
 
@@ -39,7 +39,7 @@ class WebAddress:
     scheme: str
     host: str  # in lower case; a literal IPv6 address in brackets
     port: int
-    target: str  # path and query as they are sent, all ASCII
+    target: str = field(repr=False)  # path and query as they are sent, all ASCII
 
     @classmethod
     def read(cls, text: str) -> Self:

@@ -52,7 +52,7 @@ class FetchedInputs:
 
         Raises JobFailed where the file has gone, UnreadableMedia for what is no regular file.
         """
-        field = next((field for field in self.fields if self._row.request[field] == path), None)
+        field = self._holder(path)
         if field is None:
             return None
         address = WebAddress.read(path)
@@ -62,6 +62,10 @@ class FetchedInputs:
             except OSError as error:
                 raise JobFailed("fetch_gone", name=address.name) from error
         return replace(file, name=address.name, origin=address.url)
+
+    def _holder(self, path: str) -> str | None:
+        """Return the first field with that URL: what several fields name is fetched once."""
+        return next((field for field in self.fields if self._row.request[field] == path), None)
 
     async def bring(self, check: Callable[[], None]) -> dict[str, MediaHeader]:
         """Fetch what is not here yet and return what each file is, by field.
@@ -81,11 +85,12 @@ class FetchedInputs:
 
     async def _one(self, field: str, kind: MediaKind, probes: ProbePool) -> MediaHeader:
         address = self._hosts.address(field, self._row.request[field])  # again: the settings may be others by now
+        holder = self._holder(self._row.request[field]) or field
         with await asyncio.to_thread(self._open_folder) as folder:
             try:
-                (await asyncio.to_thread(open_fetched, folder, self._row.mark, field)).close()
+                (await asyncio.to_thread(open_fetched, folder, self._row.mark, holder)).close()
             except OSError:
-                await self._fetch(field, address, folder)
+                await self._fetch(holder, address, folder)
         file = await asyncio.to_thread(self.open, self._row.request[field])
         assert file is not None
         with file:
