@@ -15,10 +15,11 @@ from shared.errors import Problem, Unavailable
 from shared.media.media_info import MediaHeader
 from shared.pipeline.job import JobStopped, Result
 from shared.queue.client import Queue
-from shared.runner.cancellation import CancellationToken
+from shared.runner.cancellation import CancellationToken, until_stopped
 from shared.runner.ending import Ending, cancelled, ending_of
 from shared.runner.gpu_lock import hold_gpu
 from shared.runner.model_thread import ModelThread
+from shared.runner.result_store import not_stored
 from shared.runner.running_job import RunningJob
 from shared.runner.segment_ledger import SegmentLedger
 from shared.settings import Settings
@@ -79,7 +80,7 @@ class Attempt:
 
     async def run(self) -> AttemptResult:
         """Run the pipeline and store what comes of it. Ends the process around a pipeline that does not stop."""
-        work = asyncio.ensure_future(self._fetch_and_work())
+        work = asyncio.ensure_future(self._carry_out())
         while not (await asyncio.wait({work}, timeout=PROGRESS_SECONDS))[0]:
             if self._worked_seconds() > self._settings.limits.task_timeout_seconds:
                 self._token.cancel("out_of_time")
@@ -102,14 +103,23 @@ class Attempt:
         """Return how long this attempt has worked, and earlier ones on what they left to it; waiting is no work."""
         return time.monotonic() - self._began_at + self._job.progress.inherited_seconds
 
-    async def _fetch_and_work(self) -> Result | BaseException:
-        """Fetch the inputs that lie elsewhere, then run the pipeline; return what came of it."""
+    async def _carry_out(self) -> Result | BaseException:
+        """Fetch inputs that lie elsewhere, run the pipeline, put its result elsewhere; return what came of it."""
         if self._job.fetched.fields:
             try:
                 self._headers = await self._job.fetched.bring(self._token.check_between_segments)
             except (Exception, JobStopped) as error:  # noqa: BLE001  # as in `_work`
                 return error
-        return await self._model_thread.submit(self._work)
+        outcome = await self._model_thread.submit(self._work)
+        self._began_at = math.inf  # what follows is no work
+        if isinstance(outcome, Result) and self._job.store.used:
+            try:
+                self._job.details["stored"] = await until_stopped(self._job.store.put(outcome), self._token.check)
+            except JobStopped as stop:
+                if self._token.reason != "draining":
+                    return stop
+                self._job.details["stored"] = not_stored("stopped")
+        return outcome
 
     def _work(self) -> Result | BaseException:
         """Do what happens in the model's thread; return what came of it."""
@@ -144,6 +154,7 @@ class Attempt:
         stored = await self._pool.retry_until_committed(partial(self._store_end, ending=ending))
         if stored != ending.state:
             self._withdraw_outputs()
+            await self._job.store.withdraw()
         if stored is None:
             return self._fenced()
         tracing.current().note({"kinora.outcome": stored})

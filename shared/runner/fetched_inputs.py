@@ -7,10 +7,8 @@ have checked of a local file is checked here, in the same way; what is wrong wit
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
 
 from shared.errors import JobFailed
 from shared.fetching.fetcher import Fetcher
@@ -19,15 +17,12 @@ from shared.fetching.web_address import AllowedHosts, WebAddress
 from shared.files.handles import InputFile, OutputDir
 from shared.media.media_info import MediaHeader, MediaKind
 from shared.media.probe import ProbePool
+from shared.runner.cancellation import until_stopped
 from shared.settings import Settings
 from shared.tasks.fetched_inputs import wanted
 from shared.tasks.rows import TaskRow
 from shared.tasks.workspace import check_disk_space, room_for_segments
 from shared.tracing import span as tracing
-
-T = TypeVar("T")
-
-STOP_SECONDS = 0.2  # how soon a fetch sees that its task must stop
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +67,7 @@ class FetchedInputs:
 
         `check` raises when the task must stop, which happens at once. Raises a Problem with one sentence.
         """
-        return await _until_stopped(self._bring(), check)
+        return await until_stopped(self._bring(), check)
 
     async def _bring(self) -> dict[str, MediaHeader]:
         if not self._hosts.any:
@@ -121,17 +116,3 @@ class FetchedInputs:
     def _check_room_for_segments(self, size: int, header: MediaHeader) -> None:
         with self._open_folder() as folder:
             check_disk_space([folder.path], room_for_segments(size, header, self._settings.limits.segment_seconds))
-
-
-async def _until_stopped(work: Coroutine[Any, Any, T], check: Callable[[], None]) -> T:
-    """Return what the work returns; cancel it as soon as `check` raises, and raise that."""
-    task = asyncio.ensure_future(work)
-    try:
-        while not (await asyncio.wait({task}, timeout=STOP_SECONDS))[0]:
-            check()
-    except BaseException:
-        task.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await task
-        raise
-    return task.result()

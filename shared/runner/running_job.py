@@ -11,6 +11,7 @@ from shared.pipeline.job import Outputs, Progress, Total
 from shared.pipeline.segment_store import Ledger, SegmentStore
 from shared.runner.cancellation import CancellationToken
 from shared.runner.fetched_inputs import FetchedInputs
+from shared.runner.result_store import ResultStore
 from shared.settings import Settings
 from shared.tasks.rows import TaskRow
 
@@ -55,6 +56,7 @@ class RunningJob:
         self.outputs = Outputs(open_folder, f"{row.mark}{maker}")
         self.segments = SegmentStore(open_folder, row.mark, maker, ledger)
         self.fetched = FetchedInputs(row, settings, open_folder)
+        self.store = ResultStore(row, settings.store, open_folder)
 
     def input(self, path: str) -> InputFile:
         if (fetched := self.fetched.open(path)) is not None:

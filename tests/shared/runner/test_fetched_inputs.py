@@ -103,7 +103,7 @@ def test_a_kill_in_the_middle_costs_only_what_was_not_safe(
     service: TinyService, receiver: Receiver, server: FileServer, clip: bytes
 ) -> None:
     padded = clip + (15 << 20).to_bytes(4) + b"free" + bytes((15 << 20) - 8)  # a box that players skip
-    file = server.files["/in/20.mp4"] = ServedFile(padded, pause_seconds=0.05)
+    file = server.files["/in/20.mp4"] = ServedFile(padded, pause_seconds=0.02)
     assert service.post(20, media=VIDEO, behaviour="video", note=server.url("/in/20.mp4")) == ""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not any(name.endswith(".note") and _safe(service.out / name) for name in hidden(service)):
