@@ -120,8 +120,12 @@ class ResultStore:
     def _open(self) -> "S3Store":
         from obstore.store import S3Store  # noqa: PLC0415  # of the extra `s3`; only where a bucket is set
 
-        retry = {"max_retries": 3, "retry_timeout": timedelta(seconds=60)}
-        return S3Store(self._bucket, retry_config=retry)  # type: ignore[arg-type]  # a TypedDict of the stubs only
+        return S3Store(
+            self._bucket,
+            # Whether the endpoint is http is its writer's decision. A part may take long on its way.
+            client_options={"allow_http": True, "connect_timeout": "5s", "timeout": "120s"},
+            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=60)},
+        )
 
 
 def not_stored(reason: str) -> dict[str, Any]:

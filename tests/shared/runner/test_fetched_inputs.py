@@ -141,22 +141,6 @@ def test_a_cancel_stops_a_fetch_at_once_and_leaves_nothing(
     wait_until_nothing_is_hidden(service)
 
 
-def test_what_a_killed_runner_left_of_an_ended_task_is_removed(
-    service: TinyService, receiver: Receiver, clip: bytes
-) -> None:
-    service.post(40)
-    callbacks(receiver, 40)
-    [row] = service.sql(
-        "UPDATE kinora_tasks SET context = %s, finished_at = now() - interval '2 minutes' WHERE task_id = 40"
-        " RETURNING id", json.dumps({"fetch": {"note": "video"}}),
-    )  # fmt: skip
-    (service.out / f".40_upscale_{row['id'].hex[:8]}-in-note").write_bytes(clip)
-    deadline = time.monotonic() + 2 * PATIENCE_SECONDS + 30  # the clock queues it every minute
-    while hidden(service):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
 def test_without_hosts_a_url_is_no_path(tmp_path: Path, receiver: Receiver, server: FileServer) -> None:
     with TinyService(tmp_path, receiver) as service:
         refused = service.post(1, media=VIDEO, note=server.url("/in/1.mp4"))
