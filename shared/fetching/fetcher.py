@@ -209,15 +209,14 @@ def _refuse(address: WebAddress, settings: FetchSettings, key: str, status: int)
 
 def _validator(headers: httpx.Headers) -> str:
     """Return what a later request can name this version of the file by: a strong ETag, else its date, else nothing."""
-    etag = headers.get("etag", "")
-    if etag.startswith('"'):
-        return etag
-    return headers.get("last-modified", "")
+    etag = str(headers.get("etag", ""))
+    return etag if etag.startswith('"') else str(headers.get("last-modified", ""))
 
 
 def _is_another(headers: httpx.Headers, validator: str) -> bool:
     """Whether a part says that it is of another version than the one that was asked for; it need not repeat a date."""
-    return headers.get("etag" if validator.startswith('"') else "last-modified", validator) != validator
+    header = "etag" if validator.startswith('"') else "last-modified"
+    return bool(headers.get(header, validator) != validator)
 
 
 def _reason(error: httpx.HTTPError) -> str:

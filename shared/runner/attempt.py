@@ -142,6 +142,7 @@ class Attempt:
         """Store what came of the attempt, however long the storage is away."""
         if isinstance(outcome, JobStopped) and self._token.reason in {"draining", "fenced"}:
             self._withdraw_outputs()
+            await self._job.store.withdraw()
             if self._token.reason == "fenced":
                 return self._fenced()
             await self._pool.retry_until_committed(self._store_requeue)
@@ -154,6 +155,7 @@ class Attempt:
         stored = await self._pool.retry_until_committed(partial(self._store_end, ending=ending))
         if stored != ending.state:
             self._withdraw_outputs()
+        if stored != "succeeded":
             await self._job.store.withdraw()
         if stored is None:
             return self._fenced()
@@ -190,7 +192,9 @@ class Attempt:
 
     async def _remove_inputs(self) -> None:
         """Remove what was fetched, now that the task has its end."""
-        if self._job.fetched.fields and await asyncio.to_thread(self._workspace.remove_inputs, self._row):
+        if not self._job.fetched.fields:
+            return
+        if await asyncio.to_thread(self._workspace.remove_inputs, self._row):
             with suppress(Unavailable):  # found later, and removed once more
                 async with self._pool.transaction() as connection:
                     await fetched_inputs.forget(connection, self._row.id)

@@ -92,11 +92,25 @@ class ResultStore:
             raise NotStored("library_missing") from error
         except Exception as error:
             raise NotStored(_reason(error)) from error
+        await self._remove_of_dead_attempts(store)
         return {name: await self._put_one(store, name) for name in names}
+
+    async def _remove_of_dead_attempts(self, store: "S3Store") -> None:
+        """Remove what an attempt put there whose process died before the task's end, as far as that is possible."""
+        if self._row.attempt == 1:
+            return
+        with suppress(Exception):  # whoever may only put has them left
+            import obstore  # noqa: PLC0415
+
+            found = [meta["path"] async for page in obstore.list(store, self._key("")) for meta in page]
+            await obstore.delete_async(store, [key for key in found if key.startswith(self._key(self._row.mark))])
+
+    def _key(self, name: str) -> str:
+        return "/".join(part for part in (self._prefix, self._row.service, str(self._row.task_id), name) if part)
 
     async def _put_one(self, store: "S3Store", name: str) -> str:
         """Put one file, again after a failure that may pass; return its URL. Raises NotStored."""
-        key = "/".join(filter(None, (self._prefix, self._row.service, str(self._row.task_id), name)))
+        key = self._key(name)
         with await asyncio.to_thread(self._opened, name) as file:
             about = await asyncio.to_thread(_attributes, file)
             self._put.append(key)

@@ -6,15 +6,17 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.clips import write_clip
+from shared.media.media_info import MediaKind
 from shared.testing.callback_receiver import Receiver
 from tests.support.file_server import FileServer, ServedFile, file_server
 from tests.support.tiny_service import PATIENCE_SECONDS, TinyService, callbacks
 
-VIDEO = {"note": "video"}
+VIDEO: dict[str, MediaKind] = {"note": "video"}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def server() -> Iterator[FileServer]:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver, server: FileServer) -> Iterator[TinyService]:
     home = tmp_path_factory.mktemp("fetch")
-    settings = {"fetch_hosts": f"127.0.0.1:{server.port}", "fetch_private": "true", "fetch_max_mb": 16}
+    settings: dict[str, Any] = {"fetch_hosts": f"127.0.0.1:{server.port}", "fetch_private": "true", "fetch_max_mb": 16}
     with TinyService(home, receiver, drain_seconds=8, log_format="json", **settings) as service:
         yield service
 
@@ -68,7 +70,7 @@ def test_acceptance_looks_nothing_up_and_a_repeat_is_known_by_its_url(
     service: TinyService, receiver: Receiver, server: FileServer, clip: bytes
 ) -> None:
     server.files["/in/2.mp4"] = ServedFile(clip)
-    body = {"behaviour": "video", "note": server.url("/in/2.mp4")}
+    body: dict[str, Any] = {"behaviour": "video", "note": server.url("/in/2.mp4")}
     assert service.post(2, media=VIDEO, **body) == ""
     receiver.wait_for(2, timeout_seconds=PATIENCE_SECONDS)
     assert service.post(2, media=VIDEO, **body) == ""

@@ -84,6 +84,21 @@ async def test_what_was_put_can_be_withdrawn(server: BucketServer, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("_signed")
+async def test_what_a_dead_attempt_put_there_goes_when_the_next_one_has_a_result(
+    server: BucketServer, tmp_path: Path
+) -> None:
+    another = replace(ROW, task_id=9, id=UUID(int=8 << 96))
+    runs = (another, replace(ROW, task_id=9), replace(ROW, task_id=9, attempt=2))
+    for row in runs:
+        name = f"{row.mark}{row.attempt}.mp4"
+        (tmp_path / name).write_bytes(b"x")
+        assert (await store_of(tmp_path, row).put(Result(video=name)))["ok"]
+    assert sorted(key.rpartition("/")[2] for key in server.objects() if "/9/" in key) == [
+        "9_upscale_00000000-2.mp4", "9_upscale_00000008-1.mp4",
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("_signed")
 @pytest.mark.parametrize(
     ("variables", "settings", "reason"),
     [
@@ -170,6 +185,9 @@ def test_a_cancel_during_the_upload_takes_everything_back(
         server.process.send_signal(signal.SIGCONT)
     assert callback["err_msg"] == "cancelled"
     assert not [name for name in service.files() if name.startswith("101_")]
+    service.post(103)  # behind what is left to do
+    callbacks(receiver, 103)
+    assert not [key for key in server.objects() if "/101/" in key]
 
 
 def test_a_store_that_is_away_costs_the_copy_and_not_the_task(

@@ -67,6 +67,6 @@ def test_a_fetched_source_of_a_clip_is_checked_as_a_local_one() -> None:
         ),
     ):
         with pytest.raises(Rejected) as refused:
-            checked(handler, body, headers)  # type: ignore[arg-type]
+            checked(handler, body, headers)
         assert refused.value.key == key
     assert checked(handler, {"category": 2, "image_url": URL}, {"image_url": PICTURE}) == {}
