@@ -24,6 +24,9 @@ from shared.tasks.rows import TaskRow
 from shared.tasks.workspace import check_disk_space, room_for_segments
 from shared.tracing import span as tracing
 
+# Nobody waits for an answer here, and a runner has what everything else leaves of a busy processor.
+HEADER_SECONDS, PROBE_START_SECONDS = 60.0, 300.0
+
 logger = logging.getLogger(__name__)
 
 
@@ -72,7 +75,7 @@ class FetchedInputs:
     async def _bring(self) -> dict[str, MediaHeader]:
         if not self._hosts.any:
             raise JobFailed("fetch_off", field=next(iter(self.fields)))
-        probes = ProbePool(self._settings)
+        probes = ProbePool(self._settings, limit_seconds=HEADER_SECONDS, start_seconds=PROBE_START_SECONDS)
         try:
             return {field: await self._one(field, kind, probes) for field, kind in self.fields.items()}
         finally:
