@@ -197,6 +197,8 @@ async def _begin(
         raise refuse("fetch_refused", status)
     if answer.headers.get("content-encoding", "identity").lower() != "identity":
         raise refuse("fetch_packed", status)
+    if status == httpx.codes.PARTIAL_CONTENT and not continuation.headers:
+        raise OtherPart  # nobody asked for a part
     if not continuation.begin(status, answer.headers.get("content-range", "")):
         await asyncio.to_thread(file.restart, _validator(answer.headers))
     elif _is_another(answer.headers, file.validator):

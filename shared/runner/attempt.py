@@ -18,12 +18,13 @@ from shared.queue.client import Queue
 from shared.runner.cancellation import CancellationToken, until_stopped
 from shared.runner.ending import Ending, cancelled, ending_of
 from shared.runner.gpu_lock import hold_gpu
+from shared.runner.leftovers import Leftovers
 from shared.runner.model_thread import ModelThread
 from shared.runner.result_store import not_stored
 from shared.runner.running_job import RunningJob
 from shared.runner.segment_ledger import SegmentLedger
 from shared.settings import Settings
-from shared.tasks import callbacks, fetched_inputs, helping, rows, segments
+from shared.tasks import callbacks, rows, segments
 from shared.tasks import tracing as task_tracing
 from shared.tasks.rows import TaskRow
 from shared.tasks.workspace import Workspace
@@ -62,6 +63,7 @@ class Attempt:
         self._queue = queue
         self._model_thread = model_thread
         self._workspace = Workspace(settings)
+        self._leftovers = Leftovers(row, self._workspace, pool, queue)
         self._loop = asyncio.get_running_loop()
         self._token = CancellationToken()
         self._job = RunningJob(
@@ -162,8 +164,10 @@ class Attempt:
         tracing.current().note({"kinora.outcome": stored})
         if stored == "failed" and isinstance(outcome, BaseException):
             tracing.current().fail(self._token.reason or outcome)
-        await self._remove_segments()
-        await self._remove_inputs()
+        if self._may_have_segments:
+            await self._leftovers.remove_segments()
+        if self._job.fetched.fields:
+            await self._leftovers.remove_inputs()
         logger.info("task %s: %s", self._row.task_id, stored)
         return "ended"
 
@@ -182,22 +186,6 @@ class Attempt:
     @property
     def _may_have_segments(self) -> bool:
         return self._job.segments.used or self._row.attempt > 1
-
-    async def _remove_segments(self) -> None:
-        """Remove what attempts have left to each other, now that the task has its end."""
-        if self._may_have_segments and await asyncio.to_thread(self._workspace.remove_segments, self._row):
-            with suppress(Unavailable):  # their rows are found later
-                async with self._pool.transaction() as connection:
-                    await helping.end(connection, self._queue, self._row.id)
-
-    async def _remove_inputs(self) -> None:
-        """Remove what was fetched, now that the task has its end."""
-        if not self._job.fetched.fields:
-            return
-        if await asyncio.to_thread(self._workspace.remove_inputs, self._row):
-            with suppress(Unavailable):  # found later, and removed once more
-                async with self._pool.transaction() as connection:
-                    await fetched_inputs.forget(connection, self._row.id)
 
     async def _store_requeue(self, connection: Connection) -> None:
         await rows.requeue(connection, self._row.id, attempt=self._row.attempt, crashed=False)

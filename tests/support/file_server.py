@@ -31,6 +31,7 @@ class ServedFile:
     packed: bool = False
     tells_length: bool = True
     repeats_validator: bool = True  # in an answer of a part
+    unasked: bool = False  # answers as if a part had been asked for
 
     def goes_on(self, version: str) -> bool:
         """Whether a part may be sent to whoever has the beginning of that version."""
@@ -112,12 +113,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if first and first >= len(content):
             self.send_error(416)
             return
-        headers = {"Content-Range": f"bytes {first}-{len(content) - 1}/{len(content)}"} if first else {}
-        if file.repeats_validator or not first:
+        is_part = first > 0 or file.unasked
+        headers = {"Content-Range": f"bytes {first}-{len(content) - 1}/{len(content)}"} if is_part else {}
+        if file.repeats_validator or not is_part:
             headers |= {"ETag": file.etag, "Last-Modified": file.modified}
         headers |= {"Content-Encoding": "gzip"} if file.packed else {}
         headers |= {"Content-Length": str(len(content) - first)} if file.tells_length else {"Connection": "close"}
-        self.send_response(206 if first else 200)
+        self.send_response(206 if is_part else 200)
         for name, value in headers.items():
             if value:
                 self.send_header(name, value)

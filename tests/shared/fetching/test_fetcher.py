@@ -269,6 +269,7 @@ async def test_the_next_address_is_tried_where_one_does_not_answer(server: FileS
         (ServedFile(CONTENT), "fetch_too_large"),
         (ServedFile(CONTENT, tells_length=False), "fetch_too_large"),
         (ServedFile(status=503), "fetch_unreachable"),
+        (ServedFile(b"x", etag="", unasked=True), "fetch_unreachable"),
         (ServedFile(b"x", breaks_after=0), "fetch_unreachable"),
     ],
 )
