@@ -14,13 +14,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-# Image -> the extras of its service, and what sends spans; the personal edition has everything in one.
+# Image -> the extras of its service, what sends spans and stores results; the personal edition has everything in one.
 IMAGES: dict[str, tuple[str, ...]] = {
     "router": ("tracing",),
-    "creation": ("creation", "tracing"),
-    "facefusion": ("facefusion", "tracing"),
-    "interpo": ("interpo", "tracing"),
-    "upscale": ("upscale", "tracing"),
+    "creation": ("creation", "tracing", "s3"),
+    "facefusion": ("facefusion", "tracing", "s3"),
+    "interpo": ("interpo", "tracing", "s3"),
+    "upscale": ("upscale", "tracing", "s3"),
     "personal": ("all",),
 }
 HEADER = "# Written by deploy/pins.py (`make pins`) from pyproject.toml and requirements.lock: do not edit.\n"

@@ -70,8 +70,8 @@ def check_source(headers: Mapping[str, MediaHeader], settings: Settings) -> None
 
 def check_paths_inside(request: TaskRequest, headers: Mapping[str, MediaHeader]) -> None:
     """Raise Rejected for a drawn path that begins outside of its picture."""
-    if isinstance(request, CreationRequest) and request.tracking_points:
-        header = headers["image_url"]
+    header = headers.get("image_url")  # None: it is to be fetched, and checked then
+    if header and isinstance(request, CreationRequest) and request.tracking_points:
         check_paths("tracking_points", request.tracking_points, header.width, header.height)
 
 

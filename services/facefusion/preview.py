@@ -8,7 +8,7 @@ import numpy as np
 from services.facefusion.face import Face
 from services.facefusion.face_analysis import Gallery, SwapContext, gallery_of, prepare_source
 from services.facefusion.model import FaceModel
-from services.facefusion.reference_face import Reference, last_or, target_key
+from services.facefusion.reference_face import Reference, key_of, last_or
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.safety import nsfw_gate, write_audit_entry
 from services.facefusion.still import frame_of, reference_for, swap_still
@@ -29,7 +29,7 @@ def preview_swap(job: Job, request: FaceFusionRequest, model: FaceModel) -> Resu
         source = prepare_source(job, portrait, model)
         job.report(0.3)
         image, frame = frame_of(target, request.frame_number)
-        key = target_key(target.name, target.size, target.mtime_ns)
+        key = key_of(target)
         context = SwapContext(job, request, model, source, reference_for(job, request, target, model))
     gate = nsfw_gate(job, model)
     gate.check(image)

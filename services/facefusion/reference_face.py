@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from services.facefusion.request import FaceFusionRequest
+from shared.files.handles import InputFile
 
 Artifact = dict[str, Any]
 NewestArtifact = Callable[..., Awaitable[Artifact | None]]
@@ -55,18 +56,33 @@ def target_key(name: str, size: int, mtime_ns: int) -> str:
     return hashlib.sha256(f"{name}\n{size}\n{mtime_ns}".encode()).hexdigest()
 
 
+def key_of(target: InputFile) -> str:
+    """Return the key of an opened target's artifacts; of one that was fetched, its URL alone makes it."""
+    return url_key(target.origin) if target.origin else target_key(target.name, target.size, target.mtime_ns)
+
+
+def url_key(url: str) -> str:
+    """Return the key of the artifacts of a target that is fetched: only exactly the same URL names the same target."""
+    return target_key(url, 0, 0)
+
+
 async def resolve_reference(
-    request: FaceFusionRequest, target: Path, newest_artifact: NewestArtifact
+    request: FaceFusionRequest, target: Path | str, newest_artifact: NewestArtifact
 ) -> dict[str, Any]:
     """Return the job's context: the face that the user means by a position, as far as it is known now.
+
+    `target` is a local file, or the URL of one that is to be fetched.
 
     It comes from the newest succeeded preview of this task and target, else from the newest of this target; a position
     past the end of that gallery is its last face. Without a preview the run finds the face in the target itself.
     """
     if request.face_selector_mode != "reference":
         return {}
-    found = await asyncio.to_thread(target.stat)
-    key = target_key(target.name, found.st_size, found.st_mtime_ns)
+    if isinstance(target, Path):
+        found = await asyncio.to_thread(target.stat)
+        key = target_key(target.name, found.st_size, found.st_mtime_ns)
+    else:
+        key = url_key(target)
     artifact = await newest_artifact(key, task_id=request.task_id) or await newest_artifact(key)
     if artifact is None:
         return {}

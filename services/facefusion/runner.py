@@ -9,7 +9,7 @@ def generate() -> TaskHandler:
     from services.facefusion.model import load  # noqa: PLC0415  # the first task pays for its libraries, not the start
     from services.facefusion.pipeline import swap_faces  # noqa: PLC0415
 
-    return TaskHandler(request=FaceFusionRequest, load=load, work=swap_faces)
+    return TaskHandler(request=FaceFusionRequest, load=load, work=swap_faces, amount=FaceFusionRequest.work)
 
 
 def preview() -> TaskHandler:

@@ -54,7 +54,9 @@ class FaceFusion:
         """Accept a preview of one frame, or the generation of the whole."""
 
         async def prepare(checked: "ValidatedRequest") -> dict[str, Any]:
-            return await resolve_reference(request, checked.paths["target_file"], self.service.newest_artifact)
+            fetched = checked.addresses.get("target_file")
+            target = checked.paths["target_file"] if fetched is None else fetched.url
+            return await resolve_reference(request, target, self.service.newest_artifact)
 
         previews = request.programe == PREVIEW
         return await self.service.accept(

@@ -9,7 +9,7 @@ def generate() -> TaskHandler:
     from services.interpo.model import load  # noqa: PLC0415  # its libraries load with the first task, not at the start
     from services.interpo.pipeline import interpolate_video  # noqa: PLC0415
 
-    return TaskHandler(request=InterpoRequest, load=load, work=interpolate_video)
+    return TaskHandler(request=InterpoRequest, load=load, work=interpolate_video, amount=InterpoRequest.work)
 
 
 if __name__ == "__main__":

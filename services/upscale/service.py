@@ -57,8 +57,10 @@ class Upscale:
         )
 
     async def _prepare(self, checked: "ValidatedRequest") -> dict[str, Any]:
-        """Refuse a size that is too large for the source."""
+        """Refuse a size that is too large for the source; of one that is to be fetched, the pipeline does it."""
         assert isinstance(checked.request, UpscaleRequest)
-        header = checked.headers["video_url"]
+        header = checked.headers.get("video_url")
+        if header is None:
+            return {}
         TargetSize.of(checked.request, Source(header.width, header.height, turned=header.rotation % 180 != 0))
         return {}

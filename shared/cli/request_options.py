@@ -16,6 +16,7 @@ from shared.cli.spoken import spoken
 from shared.contract.fields import FieldType, LocalPath, UsedWhen
 from shared.contract.path_lists import LocalPaths
 from shared.contract.request import TaskRequest
+from shared.fetching.web_address import is_web_address
 from shared.vocabulary import SERVICES, ServiceName
 
 Work = Callable[[typer.Context, ServiceName, TaskRequest], None]
@@ -50,7 +51,7 @@ def _command(service: ServiceName, work: Work) -> Callable[..., None]:
 
     def run(
         context: typer.Context,
-        files: list[Path] | None,
+        files: list[str] | None,
         folder: Path | None,
         task_id: int | None,
         **fields: str | None,
@@ -73,7 +74,7 @@ def new_task_id() -> int:
     return time.time_ns() // 1000
 
 
-def with_files(model: type[TaskRequest], files: Sequence[Path], given: Mapping[str, Any]) -> dict[str, Any]:
+def with_files(model: type[TaskRequest], files: Sequence[str | Path], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields with the command's files in them: in the order of the fields that must name one.
 
     Where none must, the file's type decides: creation makes a clip of a picture or of a video, and `category` follows.
@@ -82,10 +83,10 @@ def with_files(model: type[TaskRequest], files: Sequence[Path], given: Mapping[s
     left = list(files)
     for name in _required_paths(model):
         if left and name not in body:
-            body[name] = str(left.pop(0).resolve())
+            body[name] = _of_a_file(left.pop(0))
     if left and not _required_paths(model):
         file = left.pop(0)
-        body[_field_for(file)] = str(file.resolve())
+        body[_field_for(file)] = _of_a_file(file)
     if left:
         raise typer.BadParameter(f"{left[0]} is one file too many")
     if "category" in model.model_fields and "category" not in body:
@@ -93,8 +94,9 @@ def with_files(model: type[TaskRequest], files: Sequence[Path], given: Mapping[s
     return body
 
 
-def _field_for(file: Path) -> str:
-    kind = (mimetypes.guess_type(file.name)[0] or "").partition("/")[0]
+def _field_for(file: str | Path) -> str:
+    name = str(file).partition("?")[0] if is_web_address(str(file)) else str(file)
+    kind = (mimetypes.guess_type(name)[0] or "").partition("/")[0]
     if kind not in _FIELD_OF_MEDIA:
         raise typer.BadParameter(f"{file} is neither a picture nor a video by its name: use --image-url or --video-url")
     return _FIELD_OF_MEDIA[kind]
@@ -103,7 +105,12 @@ def _field_for(file: Path) -> str:
 def _beside(model: type[TaskRequest], body: Mapping[str, Any]) -> Path:
     """Return the folder of the last input, where the result goes without --out; without an input the current one."""
     paths = [body[name] for name in model.model_fields if name in body and _is_path(model.model_fields[name])]
-    return Path(paths[-1]).parent if paths else Path.cwd()
+    return Path(paths[-1]).parent if paths and not is_web_address(paths[-1]) else Path.cwd()
+
+
+def _of_a_file(file: str | Path) -> str:
+    """Return what a field gets of a command's argument: an absolute path, or the URL that it is."""
+    return str(file) if is_web_address(str(file)) else str(Path(file).resolve())
 
 
 def _absolute(model: type[TaskRequest], name: str, value: str) -> str:
@@ -131,7 +138,7 @@ def _is_paths(field: FieldInfo) -> bool:
 def _shared_parameters(model: type[TaskRequest]) -> list[inspect.Parameter]:
     names = " ".join(name.upper() for name in _required_paths(model)) or "[PICTURE OR VIDEO]"
     return [
-        _parameter("files", list[Path] | None, typer.Argument(metavar=names, help="The media, as files.")),
+        _parameter("files", list[str] | None, typer.Argument(metavar=names, help="The media, as files.")),
         _parameter("folder", Path | None, typer.Option("--out", help="The result's folder; by default the input's.")),
         _parameter("task_id", int | None, typer.Option(min=1, help="By default one of the command's own.")),
     ]

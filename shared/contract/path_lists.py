@@ -1,6 +1,7 @@
 """A field that names several files."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pydantic.json_schema import JsonSchemaValue
@@ -51,3 +52,13 @@ def named_paths(field: str, value: object) -> dict[str, str]:
     if isinstance(value, list | tuple):
         return {f"{field}[{index}]": str(path) for index, path in enumerate(value)}
     return {}
+
+
+def all_named_paths(fields: Mapping[str, object]) -> dict[str, str]:
+    """Return the texts of all fields as `named_paths` does; which of them are paths, the caller knows."""
+    return {name: text for field, value in fields.items() for name, text in named_paths(field, value).items()}
+
+
+def field_of(name: str) -> str:
+    """Return the field of a name that `named_paths` gave."""
+    return name.partition("[")[0]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from shared.doctor.codecs import codecs
 from shared.doctor.database import database
+from shared.doctor.elsewhere import bucket, fetching
 from shared.doctor.finding import Check, Finding
 from shared.doctor.folders import roots, state
 from shared.doctor.machine import gpu, python, strength
@@ -26,6 +27,8 @@ CHECKS: Sequence[Check] = (
     port,
     callback,
     signature,
+    fetching,
+    bucket,
 )
 
 

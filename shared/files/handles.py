@@ -52,6 +52,7 @@ class InputFile(_Descriptor):
     name: str  # bare, for messages
     size: int  # bytes
     mtime_ns: int
+    origin: str = field(default="", repr=False)  # the URL that it was fetched from; its query may be a secret
 
     @property
     def stamp(self) -> str:
@@ -123,11 +124,11 @@ class OutputDir(_Descriptor):
         usage = os.fstatvfs(self.fd)
         return usage.f_bavail * usage.f_frsize
 
-    def sweep(self, prefix: str, *, but: str = "") -> list[str]:
+    def sweep(self, prefix: str, *, but: tuple[str, ...] = ()) -> list[str]:
         """Remove what an attempt left behind, published or not, and return the names.
 
         `7_upscale_0badcafe-1` means the first attempt only, not the tenth; `7_upscale_0badcafe-` means all of them.
-        What goes on with `but` behind the prefix stays.
+        What goes on with one of `but` behind the prefix stays.
         """
         word = prefix[-1].isalnum()
         gone = []
@@ -135,7 +136,7 @@ class OutputDir(_Descriptor):
             rest = name.removeprefix(".").removeprefix(prefix)
             if rest == name.removeprefix(".") or (word and rest[:1].isalnum()):
                 continue
-            if but and rest.startswith(but):
+            if rest.startswith(but):
                 continue
             with suppress(FileNotFoundError, IsADirectoryError):
                 os.unlink(name, dir_fd=self.fd)

@@ -67,6 +67,10 @@ class MediaRoots:
         except OSError as error:
             raise Rejected("folder_missing", field=field, name=path.name) from error
 
+    def maps(self, value: str) -> bool:
+        """Whether a backend's path or URL is translated into one of ours."""
+        return self._mapped(value) is not None
+
     def leads_inside(self, descriptor: int) -> bool:
         """Whether what a descriptor is open on lies inside a root."""
         return self._inside(Path(f"/proc/self/fd/{descriptor}").readlink())
@@ -108,10 +112,8 @@ class MediaRoots:
         """Translate a file URL and a backend's prefix into an absolute path of this machine."""
         if value[:5].lower() == "file:":
             value = _from_file_url(field, value)
-        for prefix, ours in self._map:
-            rest = _below(prefix, value)
-            if rest is not None:
-                return ours.rstrip("/") + "/" + rest
+        if (ours := self._mapped(value)) is not None:
+            return ours
         if _WINDOWS.match(value):
             raise Rejected("path_unmapped", field=field)
         if _SCHEME.match(value):
@@ -119,6 +121,13 @@ class MediaRoots:
         if not value.startswith("/"):
             raise Rejected("path_relative", field=field)
         return value
+
+    def _mapped(self, value: str) -> str | None:
+        for prefix, ours in self._map:
+            rest = _below(prefix, value)
+            if rest is not None:
+                return ours.rstrip("/") + "/" + rest
+        return None
 
     def _inside(self, path: Path) -> bool:
         return any(path.is_relative_to(root) for root in self._roots)

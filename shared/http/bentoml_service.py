@@ -58,7 +58,7 @@ class ContractService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK has 
                 requests[api.route] = written[0]
             api.func = _answering(api.func, settings.language, refusals)
         if requests:
-            self.mount_asgi_app(_document_app(describe(requests)))
+            self.mount_asgi_app(_document_app(describe(requests, fetches=bool(settings.fetch.hosts))))
         self.add_asgi_middleware(TruePath)
         app = super().to_asgi(is_main)
         routes = RouteLabels(app, app.routes)

@@ -6,11 +6,13 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from shared.contract.fields import LocalPath
 from shared.contract.messages import Answer, TaskList
 from shared.contract.request import TaskRequest
 from shared.http.task_routes import CANCEL_PATH, TASK_PATH, TASKS_PATH
 from shared.vocabulary import SERVICES, TASK_KINDS, TASK_STATES
 
+OR_A_URL = ", or an http or https URL on a host of KINORA_FETCH_HOSTS"
 DOCUMENT_PATH = "/docs.json"
 Document = dict[str, Any]
 
@@ -30,10 +32,13 @@ PROXY_STATUSES = {
 }
 
 
-def describe(requests: Mapping[str, type[TaskRequest]]) -> Document:
-    """Describe the POST paths of `requests` and the task paths."""
+def describe(requests: Mapping[str, type[TaskRequest]], *, fetches: bool = False) -> Document:
+    """Describe the POST paths of `requests` and the task paths; `fetches`: inputs may be URLs, too."""
     models = [*((model, "validation") for model in requests.values()), (Answer, "serialization")]
     schemas = models_json_schema([*models, (TaskList, "serialization")], ref_template="#/components/schemas/{model}")[1]  # type: ignore[list-item]
+    if fetches:
+        for model in requests.values():
+            _offer_urls(model, schemas["$defs"][model.__name__]["properties"])
     return {
         "openapi": "3.1.0",
         "info": {"title": "Kinora", "version": version("kinora")},
@@ -53,6 +58,13 @@ def merge(documents: Iterable[Document]) -> Document:
         merged["paths"] |= found["paths"]
         merged["components"]["schemas"] |= found["components"]["schemas"]
     return merged
+
+
+def _offer_urls(model: type[TaskRequest], properties: Document) -> None:
+    """Say of each input that it may be a URL; results go to a folder."""
+    for name, field in model.model_fields.items():
+        if name != "dist_dir" and any(isinstance(item, LocalPath) for item in field.metadata):
+            properties[name]["description"] += OR_A_URL
 
 
 def _submit(model: type[TaskRequest]) -> Document:

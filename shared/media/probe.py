@@ -27,7 +27,7 @@ __all__ = ["MediaHeader", "MediaKind", "ProbePool"]
 logger = logging.getLogger(__name__)
 
 LIMIT_SECONDS = 2.0
-_START_SECONDS = 20.0  # for a worker to import its codecs on a machine under full load
+START_SECONDS = 20.0  # for a worker to import its codecs on a machine under full load
 _WORKERS = 2
 _MOST_WAITING = 500  # files; each is read within seconds at the worst, and within milliseconds as a rule
 _TURN_SECONDS = 20.0  # the longest wait for a worker, well within the time that BentoML gives a request
@@ -38,9 +38,13 @@ _PICTURE_BYTES = 16 << 20  # far above any thumbnail; a worker that a file took 
 class ProbePool:
     """Reads headers in at most two worker processes, started when first needed and gone after idle minutes."""
 
-    def __init__(self, settings: Settings, *, limit_seconds: float = LIMIT_SECONDS) -> None:
+    def __init__(
+        self, settings: Settings, *, limit_seconds: float = LIMIT_SECONDS, start_seconds: float = START_SECONDS
+    ) -> None:
+        """`limit_seconds` are for the header of one file, `start_seconds` for a worker that is not running yet."""
         self._roots = MediaRoots(settings)
         self._limit_seconds = limit_seconds
+        self._start_seconds = start_seconds
         self._slots = asyncio.Semaphore(_WORKERS)
         self._waiting = 0
         self._idle: list[_Worker] = []
@@ -125,7 +129,7 @@ class ProbePool:
         # A worker may have ended for another reason: idle for long, or killed. Only a file that also crashes a new
         # worker is the cause.
         for fresh in (False, True):
-            worker = self._take_idle() if self._idle and not fresh else await _Worker.start()
+            worker = self._take_idle() if self._idle and not fresh else await _Worker.start(self._start_seconds)
             healthy = False
             try:
                 async with asyncio.timeout(self._limit_seconds):
@@ -155,7 +159,7 @@ class _Worker:
         self.link = link
 
     @classmethod
-    async def start(cls) -> Self:
+    async def start(cls, patience_seconds: float) -> Self:
         """Start a process and wait until it has loaded its codecs."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
@@ -171,7 +175,7 @@ class _Worker:
             )
         worker = cls(process, ours)
         try:
-            async with asyncio.timeout(_START_SECONDS):
+            async with asyncio.timeout(patience_seconds):
                 await worker.hear()
         except (TimeoutError, ConnectionError, EOFError) as problem:
             await worker.kill()

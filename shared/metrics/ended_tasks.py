@@ -13,6 +13,7 @@ from shared.vocabulary import ServiceName
 
 OVERLAP = timedelta(seconds=60)  # a row is stamped when its last transaction begins, and seen when that has ended
 ENDS = ("succeeded", "failed", "cancelled")
+STORED = {True: "stored", False: "failed"}  # outcomes, by what a task's details say
 OF_TASK = ("service", "kind", "version")
 RUN_BOUNDS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400)
 WAIT_BOUNDS = (0.1, 0.5, 1, 5, 30, 60, 300, 900, 3600, 14400)
@@ -40,6 +41,11 @@ class EndedTaskCounters:
             "Segments of ended tasks that were begun again, after a kill mostly",
             OF_TASK,
         )
+        self._stored = Counter(
+            "kinora_results_stored_total",
+            "Succeeded tasks whose results went into the bucket, or did not although they should",
+            (*OF_TASK, "outcome"),
+        )
         self._run = Histogram("kinora_task_run_seconds", "Last attempt of succeeded tasks", OF_TASK, RUN_BOUNDS)
         self._wait = Histogram("kinora_task_wait_seconds", "From acceptance to the first attempt", OF_TASK, WAIT_BOUNDS)
 
@@ -60,6 +66,8 @@ class EndedTaskCounters:
             self._ended.add(*labels, state, amount=0)
         for tally in (self._poisoned, self._crashes, self._frames, self._segments, self._repeated):
             tally.add(*labels, amount=0)
+        for outcome in STORED.values():
+            self._stored.add(*labels, outcome, amount=0)
         for spread in (self._run, self._wait):
             spread.declare(*labels)
 
@@ -75,7 +83,9 @@ class EndedTaskCounters:
         self._counted = {task: at for task, at in known.items() if at > self._newest - OVERLAP}
 
     def families(self) -> Iterable[Metric]:
-        counters = (self._ended, self._poisoned, self._crashes, self._frames, self._segments, self._repeated)
+        counters = (
+            self._ended, self._poisoned, self._crashes, self._frames, self._segments, self._repeated, self._stored
+        )  # fmt: skip
         for figure in (*counters, self._run, self._wait):
             yield figure.family()
 
@@ -88,6 +98,8 @@ class EndedTaskCounters:
         self._repeated.add(*labels, amount=task.repeated or 0)
         if task.state == "failed" and task.crashes >= CRASH_LIMIT:
             self._poisoned.add(*labels)
+        if task.stored is not None:
+            self._stored.add(*labels, STORED[task.stored])
         if task.wait_seconds is not None:
             self._wait.add(*labels, value=task.wait_seconds)
         if task.state == "succeeded" and task.run_seconds is not None:

@@ -48,6 +48,7 @@ class Ended:
     frames: float | None  # of the result, where the pipeline reported it
     segments: float | None = None  # finished ones, of a result that was made in segments
     repeated: float | None = None  # how often one of them was begun again
+    stored: bool | None = None  # whether its results went into the bucket; None where none is used
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,9 @@ async def ended(connection: Connection, service: ServiceName, since: datetime) -
         " extract(epoch FROM started_at - created_at)::float8 AS wait_seconds,"
         " extract(epoch FROM finished_at - resumed_at)::float8 AS run_seconds,"
         " CASE WHEN jsonb_typeof(details->'frames') = 'number' THEN (details->>'frames')::float8 END AS frames,"
-        " (details->'segments'->>'done')::float8 AS segments, (details->'segments'->>'repeated')::float8 AS repeated"
+        " (details->'segments'->>'done')::float8 AS segments, (details->'segments'->>'repeated')::float8 AS repeated,"
+        " CASE WHEN jsonb_typeof(details->'stored'->'ok') = 'boolean' THEN (details->'stored'->>'ok')::boolean END"
+        " AS stored"
         " FROM kinora_tasks WHERE service = %s AND finished_at > %s",
         (service, since),
     )

@@ -12,16 +12,19 @@ from typing import Any, Literal, NoReturn
 
 from shared.database.pool import Connection, Pool
 from shared.errors import Problem, Unavailable
+from shared.media.media_info import MediaHeader
 from shared.pipeline.job import JobStopped, Result
 from shared.queue.client import Queue
-from shared.runner.cancellation import CancellationToken
+from shared.runner.cancellation import CancellationToken, until_stopped
 from shared.runner.ending import Ending, cancelled, ending_of
 from shared.runner.gpu_lock import hold_gpu
+from shared.runner.leftovers import Leftovers
 from shared.runner.model_thread import ModelThread
+from shared.runner.result_store import not_stored
 from shared.runner.running_job import RunningJob
 from shared.runner.segment_ledger import SegmentLedger
 from shared.settings import Settings
-from shared.tasks import callbacks, helping, rows, segments
+from shared.tasks import callbacks, rows, segments
 from shared.tasks import tracing as task_tracing
 from shared.tasks.rows import TaskRow
 from shared.tasks.workspace import Workspace
@@ -61,6 +64,7 @@ class Attempt:
         self._model_thread = model_thread
         self._loads = model_thread.load_seconds is None  # and has not noted yet how long that took
         self._workspace = Workspace(settings)
+        self._leftovers = Leftovers(row, self._workspace, pool, queue)
         self._loop = asyncio.get_running_loop()
         self._token = CancellationToken()
         self._job = RunningJob(
@@ -76,17 +80,18 @@ class Attempt:
         # When the pipeline began; waiting for the GPU does not count. The model's thread writes it once, the event loop
         # only compares it: to read the old value means to notice a time limit at the next turn.
         self._began_at = math.inf
+        self._headers: Mapping[str, MediaHeader] = {}  # of fetched inputs, written before the pipeline begins
 
     async def run(self) -> AttemptResult:
         """Run the pipeline and store what comes of it. Ends the process around a pipeline that does not stop."""
-        thread = self._model_thread.submit(self._work)
-        while not (await asyncio.wait({thread}, timeout=PROGRESS_SECONDS))[0]:
+        work = asyncio.ensure_future(self._carry_out())
+        while not (await asyncio.wait({work}, timeout=PROGRESS_SECONDS))[0]:
             if self._worked_seconds() > self._settings.limits.task_timeout_seconds:
                 self._token.cancel("out_of_time")
             if self._token.overdue(GRACE_SECONDS):
                 await self._exit_process()
             await self._send_heartbeat()
-        return await self._conclude(await thread)
+        return await self._conclude(await work)
 
     def wind_down(self) -> None:
         """Have the pipeline stop after the segment that it is making, where it makes any; the task waits for another
@@ -102,6 +107,24 @@ class Attempt:
         """Return how long this attempt has worked, and earlier ones on what they left to it; waiting is no work."""
         return time.monotonic() - self._began_at + self._job.progress.inherited_seconds
 
+    async def _carry_out(self) -> Result | BaseException:
+        """Fetch inputs that lie elsewhere, run the pipeline, put its result elsewhere; return what came of it."""
+        if self._job.fetched.fields:
+            try:
+                self._headers = await self._job.fetched.bring(self._token.check_between_segments)
+            except (Exception, JobStopped) as error:  # noqa: BLE001  # as in `_work`
+                return error
+        outcome = await self._model_thread.submit(self._work)
+        self._began_at = math.inf  # what follows is no work
+        if isinstance(outcome, Result) and self._job.store.used:
+            try:
+                self._job.details["stored"] = await until_stopped(self._job.store.put(outcome), self._token.check)
+            except JobStopped as stop:
+                if self._token.reason != "draining":
+                    return stop
+                self._job.details["stored"] = not_stored("stopped")
+        return outcome
+
     def _work(self) -> Result | BaseException:
         """Do what happens in the model's thread; return what came of it."""
         try:
@@ -110,6 +133,9 @@ class Attempt:
                 self._job.check()
                 self._workspace.prepare(self._row)
                 self._workspace.check_room(self._row)
+                if self._headers:
+                    names = self._job.fetched.names
+                    self._job.details |= self._model_thread.check_fetched(self._row.request, self._headers, names)
                 return self._model_thread.run_pipeline(self._job, self._row.request)
         except BaseException as error:  # noqa: BLE001  # a task must have its end, whatever its pipeline does
             return error
@@ -120,6 +146,7 @@ class Attempt:
         """Store what came of the attempt, however long the storage is away."""
         if isinstance(outcome, JobStopped) and self._token.reason in {"draining", "fenced"}:
             self._withdraw_outputs()
+            await self._job.store.withdraw()
             if self._token.reason == "fenced":
                 return self._fenced()
             await self._pool.retry_until_committed(self._store_requeue)
@@ -132,12 +159,17 @@ class Attempt:
         stored = await self._pool.retry_until_committed(partial(self._store_end, ending=ending))
         if stored != ending.state:
             self._withdraw_outputs()
+        if stored != "succeeded":
+            await self._job.store.withdraw()
         if stored is None:
             return self._fenced()
         tracing.current().note({"kinora.outcome": stored})
         if stored == "failed" and isinstance(outcome, BaseException):
             tracing.current().fail(self._token.reason or outcome)
-        await self._remove_segments()
+        if self._may_have_segments:
+            await self._leftovers.remove_segments()
+        if self._job.fetched.fields:
+            await self._leftovers.remove_inputs()
         logger.info("task %s: %s", self._row.task_id, stored)
         return "ended"
 
@@ -156,13 +188,6 @@ class Attempt:
     @property
     def _may_have_segments(self) -> bool:
         return self._job.segments.used or self._row.attempt > 1
-
-    async def _remove_segments(self) -> None:
-        """Remove what attempts have left to each other, now that the task has its end."""
-        if self._may_have_segments and await asyncio.to_thread(self._workspace.remove_segments, self._row):
-            with suppress(Unavailable):  # their rows are found later
-                async with self._pool.transaction() as connection:
-                    await helping.end(connection, self._queue, self._row.id)
 
     async def _store_requeue(self, connection: Connection) -> None:
         await rows.requeue(connection, self._row.id, attempt=self._row.attempt, crashed=False)

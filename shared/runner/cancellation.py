@@ -1,10 +1,17 @@
 """How a pipeline learns that it must stop, and why."""
 
+import asyncio
 import threading
 import time
-from typing import Literal
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Literal, TypeVar
 
 from shared.pipeline.job import JobStopped
+
+T = TypeVar("T")
+
+STOP_SECONDS = 0.2  # how soon what waits in the event loop sees that its task must stop
 
 StopReason = Literal["cancelled", "out_of_time", "draining", "fenced"]
 
@@ -49,3 +56,17 @@ class CancellationToken:
         """Raise JobStopped once cancelled."""
         if self._cancelled.is_set():
             raise JobStopped(self.reason)
+
+
+async def until_stopped(work: Coroutine[Any, Any, T], check: Callable[[], None]) -> T:
+    """Return what the work returns; cancel it as soon as `check` raises, and raise that."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=STOP_SECONDS))[0]:
+            check()
+    except BaseException:
+        task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await task
+        raise
+    return task.result()

@@ -4,10 +4,11 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from shared.media.media_info import MediaHeader
 from shared.pipeline.job import Job, Result
 from shared.runner.task_handler import OpenHandler, TaskHandler
 from shared.settings import Settings
@@ -53,6 +54,13 @@ class ModelThread:
         handler, model = self._load()
         job.check()  # loading may have taken minutes
         return handler.work(job, handler.request.model_validate(request), model)
+
+    def check_fetched(
+        self, request: dict[str, Any], headers: Mapping[str, MediaHeader], names: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Return what the handler has to say of fetched inputs; raise a Problem. Call in the thread, by `submit`."""
+        handler, _ = self._load()
+        return handler.check_fetched(handler.request.model_validate(request), headers, names, self._settings)
 
     def _load(self) -> tuple[TaskHandler, Any]:
         if self._loaded is None:

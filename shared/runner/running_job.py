@@ -5,12 +5,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from shared.contract.path_lists import named_paths
+from shared.contract.path_lists import all_named_paths
 from shared.files.handles import InputFile, OutputDir, OutputFile
 from shared.files.media_roots import MediaRoots
 from shared.pipeline.job import Outputs, Progress, Total
 from shared.pipeline.segment_store import Ledger, SegmentStore
 from shared.runner.cancellation import CancellationToken
+from shared.runner.fetched_inputs import FetchedInputs
+from shared.runner.result_store import ResultStore
 from shared.settings import Settings
 from shared.tasks.rows import TaskRow
 
@@ -55,10 +57,13 @@ class RunningJob:
 
         self.outputs = Outputs(open_folder, f"{row.mark}{maker}")
         self.segments = SegmentStore(open_folder, row.mark, maker, ledger)
+        self.fetched = FetchedInputs(row, settings, open_folder)
+        self.store = ResultStore(row, settings.store, open_folder)
 
     def input(self, path: str) -> InputFile:
-        named = {name: one for field, value in self._request.items() for name, one in named_paths(field, value).items()}
-        field = next((name for name, one in named.items() if one == path), "input")
+        if (fetched := self.fetched.open(path)) is not None:
+            return fetched
+        field = next((name for name, one in all_named_paths(self._request).items() if one == path), "input")
         return self._roots.open_input(self._roots.input(field, path))
 
     def output(self, suffix: str, *, part: str = "") -> AbstractContextManager[OutputFile]:

@@ -8,12 +8,14 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
-from shared.contract.path_lists import named_paths
+from shared.contract.path_lists import all_named_paths, field_of
 from shared.contract.request import TaskRequest
 from shared.database.pool import Connection, Pool
 from shared.errors import Busy, JobFailed, Rejected
+from shared.fetching.web_address import AllowedHosts, WebAddress, is_web_address
 from shared.files.media_roots import MediaRoots
 from shared.media.probe import MediaHeader, MediaKind, ProbePool
 from shared.pipeline.kept_states import most_kept
@@ -21,14 +23,15 @@ from shared.pipeline.work import WorkOf
 from shared.queue.client import Queue
 from shared.serving.turns import Turns
 from shared.settings import Settings
-from shared.tasks import callbacks, rows
+from shared.tasks import callbacks, fetched_inputs, rows
 from shared.tasks.cancellation import end_waiting
 from shared.tasks.rows import TaskRow
 from shared.tasks.submission import enqueue
-from shared.tasks.workspace import check_disk_space
+from shared.tasks.workspace import check_disk_space, is_long, room_for_segments
 from shared.tracing import span as tracing
 from shared.vocabulary import ServiceName, TaskKind
 
+NONE_FETCHED: Mapping[str, WebAddress] = MappingProxyType({})
 UNTAKEN_LIMIT = 10  # callbacks about one task's previews: whoever asks again and again makes one each time
 
 
@@ -38,7 +41,8 @@ class ValidatedRequest:
 
     request: TaskRequest
     paths: Mapping[str, Path]  # field, with its place in a list (`reference_images[0]`) -> resolved input
-    headers: Mapping[str, MediaHeader]  # under the same names
+    addresses: Mapping[str, WebAddress]  # an input that is to be fetched, of which nothing more is known
+    headers: Mapping[str, MediaHeader]  # of the resolved ones
     dist_dir: Path
     fingerprint: str  # of the body and of its inputs' sizes and times of change, hexadecimal
 
@@ -53,6 +57,7 @@ class Acceptance:
         self._service = service
         self._settings = settings
         self._roots = MediaRoots(settings)
+        self._hosts = AllowedHosts(settings.fetch)
         self._probes = ProbePool(settings)
         self._turns = Turns(1)  # each holds the service's lock: several would only wait for it in the database
 
@@ -75,6 +80,7 @@ class Acceptance:
         traceparent = tracing.current().traceparent  # here: `store` may run in another's turn
         checked = await self._check(request, inputs, work)
         context, refusal = await _prepared(prepare, checked)
+        context |= fetched_inputs.note_of(inputs, checked.addresses)
         details, excess = self._estimated(work, checked)
         refusal = refusal or excess
 
@@ -111,11 +117,20 @@ class Acceptance:
         self, request: TaskRequest, inputs: Mapping[str, MediaKind], work: WorkOf | None
     ) -> ValidatedRequest:
         """Check everything that can be known before storing anything: paths, headers, disk."""
-        paths, dist_dir, fingerprint = await asyncio.to_thread(self._resolve, request, inputs)
-        kinds = {name: inputs[name.partition("[")[0]] for name in paths}
+        addresses = self._addresses(request, inputs)
+        paths, dist_dir, fingerprint = await asyncio.to_thread(self._resolve, request, inputs, addresses)
+        kinds = {name: inputs[field_of(name)] for name in paths}
         headers = {name: await self._probes.probe(paths[name], kind) for name, kind in kinds.items()}
         await asyncio.to_thread(self._check_room_for_segments, dist_dir, paths, headers, work)
-        return ValidatedRequest(request, paths, headers, dist_dir, fingerprint)
+        return ValidatedRequest(request, paths, addresses, headers, dist_dir, fingerprint)
+
+    def _addresses(self, request: TaskRequest, inputs: Iterable[str]) -> dict[str, WebAddress]:
+        """Return the inputs that are to be fetched; raise Rejected. Nothing is looked up: that is the runner's part."""
+        if not self._hosts.any:
+            return {}
+        named = all_named_paths({field: getattr(request, field) for field in inputs})
+        fetched = {name: text for name, text in named.items() if is_web_address(text) and not self._roots.maps(text)}
+        return {name: self._hosts.address(name, text) for name, text in fetched.items()}
 
     def _estimated(self, work: WorkOf | None, checked: ValidatedRequest) -> tuple[dict[str, Any], Rejected | None]:
         """Return the details with the work of the request's video, and why that is too much, if it is."""
@@ -131,11 +146,13 @@ class Acceptance:
             return details, excess
         return details, None
 
-    def _resolve(self, request: TaskRequest, inputs: Iterable[str]) -> tuple[dict[str, Path], Path, str]:
+    def _resolve(
+        self, request: TaskRequest, inputs: Iterable[str], addresses: Mapping[str, WebAddress] = NONE_FETCHED
+    ) -> tuple[dict[str, Path], Path, str]:
         """Look at the file system, which may be slow: return the inputs, the output folder, and the fingerprint."""
         fields = request.model_dump(mode="json")
-        named = {field: named_paths(field, fields.get(field)) for field in inputs}
-        paths = {name: self._roots.input(name, path) for each in named.values() for name, path in each.items()}
+        named = all_named_paths({field: fields.get(field) for field in inputs})
+        paths = {name: self._roots.input(name, path) for name, path in named.items() if name not in addresses}
         dist_dir = self._roots.dist_dir("dist_dir", request.dist_dir)
         stats = [_stat(field, path) for field, path in paths.items()]
         try:
@@ -144,6 +161,7 @@ class Acceptance:
         except JobFailed as problem:
             raise Rejected(problem.key, **problem.facts) from problem
         fields |= {name: str(path) for name, path in paths.items()} | {"dist_dir": str(dist_dir)}
+        fields |= {name: address.url for name, address in addresses.items()}
         identity = [fields, [(stat.st_size, stat.st_mtime_ns) for stat in stats]]
         return paths, dist_dir, hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
@@ -158,15 +176,15 @@ class Acceptance:
         until the result is complete.
         """  # fmt: skip
         wanted = self._settings.limits.segment_seconds
-        need = 0.0
-        for field, header in headers.items():
+        need = 0
+        for name, header in headers.items():
             if is_long(header, wanted):
-                need += _stat(field, paths[field]).st_size * (2 + wanted / header.duration_seconds)
+                need += room_for_segments(_stat(name, paths[name]).st_size, header, wanted)
                 need += _remembered(work, header)
         if not need:
             return
         try:
-            check_disk_space([dist_dir], round(need))
+            check_disk_space([dist_dir], need)
         except JobFailed as problem:
             raise Rejected(problem.key, **problem.facts) from problem
 
@@ -197,11 +215,6 @@ async def _prepared(prepare: Prepare | None, checked: ValidatedRequest) -> tuple
         return (await prepare(checked) if prepare else {}), None
     except Rejected as refusal:
         return {}, refusal
-
-
-def is_long(header: MediaHeader, segment_seconds: float) -> bool:
-    """Whether a video may be made in segments, which lie beside the result until it is complete."""
-    return header.kind == "video" and header.duration_seconds > segment_seconds
 
 
 def _remembered(work: WorkOf | None, header: MediaHeader) -> int:

@@ -4,6 +4,7 @@ What every process uses stands at its top, the rest in groups: `settings.state_d
 variables are flat: `KINORA_STATE_DIR`, `KINORA_CRF`. `docs/settings.md` lists them all.
 """
 
+from shared.settings.elsewhere import FetchSettings, StoreSettings
 from shared.settings.group import describe_errors
 from shared.settings.network import LOOPBACK_NAMES, AccessSettings, CallbackSettings, ConsoleSettings, UpstreamSettings
 from shared.settings.services import CreationSettings, FaceFusionSettings, InterpoSettings, UpscaleSettings
@@ -18,9 +19,11 @@ __all__ = [
     "CreationSettings",
     "EncodingSettings",
     "FaceFusionSettings",
+    "FetchSettings",
     "InterpoSettings",
     "LimitSettings",
     "Settings",
+    "StoreSettings",
     "UpscaleSettings",
     "UpstreamSettings",
     "describe_errors",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr
 
+from shared.settings.elsewhere import FetchSettings, StoreSettings
 from shared.settings.group import Group
 from shared.settings.network import AccessSettings, CallbackSettings, ConsoleSettings, UpstreamSettings
 from shared.settings.services import CreationSettings, FaceFusionSettings, InterpoSettings, UpscaleSettings
@@ -98,6 +99,8 @@ class Settings(Group):
     upstreams: UpstreamSettings = UpstreamSettings()
     limits: LimitSettings = LimitSettings()
     encoding: EncodingSettings = EncodingSettings()
+    fetch: FetchSettings = FetchSettings()
+    store: StoreSettings = StoreSettings()
     creation: CreationSettings = CreationSettings()
     facefusion: FaceFusionSettings = FaceFusionSettings()
     upscale: UpscaleSettings = UpscaleSettings()

@@ -3,6 +3,7 @@
 `written` is for a reader: `docs/settings.md` shows it.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -55,6 +56,22 @@ def _sendable(value: str) -> str:
     return value
 
 
+def _host_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not _HOST.fullmatch(name):
+            raise ValueError(f"write names such as cdn.example.com or cdn.example.com:8443, not {name}")
+    return tuple(name.lower() for name in names)
+
+
+def _bucket(value: str) -> str:
+    if not _BUCKET.fullmatch(value):
+        raise ValueError("write it as s3://BUCKET or s3://BUCKET/PREFIX")
+    return value.rstrip("/")
+
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9._-]*[a-z0-9])?)(:[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?", re.ASCII)
+
 Folder = Annotated[Path, AfterValidator(Path.absolute), Field(json_schema_extra=written("a folder"))]
 Folders = Annotated[
     tuple[Folder, ...],
@@ -63,6 +80,18 @@ Folders = Annotated[
 ]
 Names = Annotated[
     tuple[str, ...], BeforeValidator(_split(",")), Field(json_schema_extra=written("names, separated by commas"))
+]
+HostNames = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_split(",")),
+    AfterValidator(_host_names),
+    Field(json_schema_extra=written("host names, each with a port unless it is 80 or 443, separated by commas")),
+]
+BucketUrl = Annotated[
+    str | None,
+    BeforeValidator(lambda value: value or None),
+    AfterValidator(lambda value: None if value is None else _bucket(value)),
+    Field(json_schema_extra=written("`s3://BUCKET` or `s3://BUCKET/PREFIX`")),
 ]
 ServiceNames = Annotated[
     tuple[ServiceName, ...],

@@ -10,6 +10,7 @@ from uuid import UUID
 from shared.contract.messages import TaskView
 from shared.contract.path_lists import named_paths
 from shared.database.pool import Connection
+from shared.fetching.web_address import is_web_address
 from shared.tasks import tries, views
 from shared.tasks.rows import COLUMNS, TaskRow
 from shared.vocabulary import ServiceName, TaskKind, TaskState
@@ -122,7 +123,7 @@ def _record(row: TaskRow, view: TaskView) -> dict[str, Any]:
     ]
     results = list(_results(row))
     paths = {result["field"]: result["path"] for result in results}
-    before = {given["field"]: given["path"] for given in inputs}
+    before = {given["field"]: given["path"] for given in inputs if not is_web_address(given["path"])}
     candidates = [*map(paths.get, _THUMBNAILS), *map(before.get, _SHOWN_INPUTS)]
     return view.model_dump() | {
         "task_id_text": str(row.task_id),  # as a browser keeps it: its numbers are exact up to 2^53 only

@@ -13,7 +13,7 @@ from shared.errors import JobFailed
 from shared.queue.client import DELIVER, HELP, RUN, AbandonedJob, Queue, run_queue
 from shared.queue.worker import PeriodicTask
 from shared.settings import Settings
-from shared.tasks import callbacks, heartbeats, helping, rows, segments
+from shared.tasks import callbacks, fetched_inputs, heartbeats, helping, rows, segments
 from shared.tasks import tracing as task_tracing
 from shared.tasks.submission import enqueue_job
 from shared.tasks.workspace import Workspace
@@ -186,6 +186,7 @@ class TaskRecovery:
         async with self._pool.transaction() as connection:
             await callbacks.requeue_orphaned(connection, self._queue)
         await self._remove_left_segments()
+        await self._remove_left_inputs()
 
     async def _remove_left_segments(self) -> None:
         """Remove the segments of tasks whose runner was killed between their end and the removal."""
@@ -194,6 +195,14 @@ class TaskRecovery:
         for row in filter(None, found):
             if await asyncio.to_thread(self._workplace.remove_segments, row):
                 await self._pool.retry_until_committed(partial(helping.end, queue=self._queue, task=row.id))
+
+    async def _remove_left_inputs(self) -> None:
+        """Remove what was fetched for tasks whose runner was killed between their end and the removal."""
+        async with self._pool.transaction() as connection:
+            found = [await rows.read(connection, task) for task in await fetched_inputs.of_ended_tasks(connection)]
+        for row in filter(None, found):
+            if await asyncio.to_thread(self._workplace.remove_inputs, row):
+                await self._pool.retry_until_committed(partial(fetched_inputs.forget, task=row.id))
 
     async def _queue_anew(self, connection: Connection, row: rows.TaskRow) -> None:
         version = row.runs_on or self._settings.version

@@ -9,7 +9,9 @@ from pathlib import Path
 from uuid import UUID
 
 from shared.errors import JobFailed, Problem
+from shared.fetching.partial_file import INPUTS
 from shared.files.media_roots import MediaRoots
+from shared.media.media_info import MediaHeader
 from shared.pipeline.segment_store import SEGMENTS
 from shared.settings import Settings
 from shared.tasks.rows import TaskRow
@@ -33,8 +35,8 @@ class Workspace:
         return self._work / row.id.hex
 
     def prepare(self, row: TaskRow) -> Path:
-        """Return an empty scratch folder, after removing all files of dead attempts of this run but their segments."""
-        self.clear(row, but=SEGMENTS)
+        """Return an empty scratch folder, after removing all files of dead attempts of this run but what they kept."""
+        self.clear(row, but=(SEGMENTS, INPUTS))
         folder = self.folder(row)
         folder.mkdir(parents=True)
         return folder
@@ -43,10 +45,10 @@ class Workspace:
         """Raise JobFailed unless there is room where the run writes; Rejected for an output folder that is no more."""
         check_disk_space([self._roots.dist_dir("dist_dir", row.request["dist_dir"]), self._state_dir])
 
-    def clear(self, row: TaskRow, *, but: str = "") -> bool:
+    def clear(self, row: TaskRow, *, but: tuple[str, ...] = ()) -> bool:
         """Remove the files of a run without a result: scratch, part files, published files that no callback names.
 
-        Segments are removed as well, unless `but` is `SEGMENTS`. False where the output folder refused.
+        Segments and fetched inputs are removed as well, unless `but` names them. False where the output folder refused.
         """
         shutil.rmtree(self.folder(row), ignore_errors=True)
         return self._sweep(row, row.mark, but=but)
@@ -55,7 +57,11 @@ class Workspace:
         """Remove the segments of a task that has ended; False where that failed."""
         return self._sweep(row, f"{row.mark}{SEGMENTS}")
 
-    def _sweep(self, row: TaskRow, prefix: str, *, but: str = "") -> bool:
+    def remove_inputs(self, row: TaskRow) -> bool:
+        """Remove what was fetched for a task that has ended; False where that failed."""
+        return self._sweep(row, f"{row.mark}{INPUTS}")
+
+    def _sweep(self, row: TaskRow, prefix: str, *, but: tuple[str, ...] = ()) -> bool:
         """Remove hidden and published files from the output folder; False, and a line in the log, where that failed."""
         try:
             dist_dir = self._roots.dist_dir("dist_dir", row.request["dist_dir"])
@@ -90,3 +96,15 @@ def check_disk_space(folders: Iterable[Path], need_bytes: int = 0) -> None:
         existing = next(path for path in (folder, *folder.parents) if path.exists())
         if (free := shutil.disk_usage(existing).free) < need:
             raise JobFailed("disk_full", folder=folder.name, free=free >> 20, need=-(-need >> 20))
+
+
+def is_long(header: MediaHeader, segment_seconds: float) -> bool:
+    """Whether a video may be made in segments, which lie beside the result until it is complete."""
+    return header.kind == "video" and header.duration_seconds > segment_seconds
+
+
+def room_for_segments(size: int, header: MediaHeader, segment_seconds: float) -> int:
+    """Return how many bytes an input of `size` needs if it is made in segments: its result, they, and one more."""
+    if not is_long(header, segment_seconds):
+        return 0
+    return round(size * (2 + segment_seconds / header.duration_seconds))

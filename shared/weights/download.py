@@ -17,6 +17,7 @@ from typing import IO
 import httpx
 
 from shared.errors import Unavailable
+from shared.fetching.continuation import Continuation, OtherPart, TooLong
 from shared.files.hashing import sha256_of
 
 CHUNK = 1 << 20  # bytes
@@ -112,27 +113,25 @@ def download(url: str, target: Path, *, size: int | None, on_bytes: OnBytes) -> 
     have = target.stat().st_size if target.exists() else 0
     if size is not None and have >= size:  # complete but not verified, or of another version
         have = 0
+    continuation = Continuation(have, size)
     try:
         with httpx.stream(
-            "GET",
-            url,
-            headers={"Range": f"bytes={have}-"} if have else {},
-            follow_redirects=True,
-            timeout=URL_TIMEOUT_SECONDS,
+            "GET", url, headers=continuation.headers, follow_redirects=True, timeout=URL_TIMEOUT_SECONDS
         ) as response:
             if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
                 return  # nothing is missing; the sha256 decides
             if response.is_error:
                 raise SourceFailed(f"HTTP {response.status_code}")
-            resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
-            done = have if resumed else 0
-            with target.open("ab" if resumed else "wb") as out:
+            goes_on = continuation.begin(response.status_code, response.headers.get("content-range"))
+            with target.open("ab" if goes_on else "wb") as out:
                 for chunk in response.iter_bytes(CHUNK):
-                    done += len(chunk)
-                    if size is not None and done > size:
-                        raise SourceFailed(f"longer than the expected {size} bytes")
+                    continuation.take(len(chunk))
                     out.write(chunk)
-                    on_bytes(done)
+                    on_bytes(continuation.done)
+    except TooLong:
+        raise SourceFailed(f"longer than the expected {size} bytes") from None
+    except OtherPart:
+        raise SourceFailed("another part than the one that was asked for") from None
     except httpx.HTTPError as error:
         raise SourceFailed(str(error) or type(error).__name__) from error
 

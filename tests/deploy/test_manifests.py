@@ -147,6 +147,9 @@ def test_the_settings_of_the_compose_file_exist_and_can_be_read(
     given = {"KINORA_HOST": "0.0.0.0"}
     for service in (*SERVICES, "router"):
         given |= compose["services"][service]["environment"]
+    passed_on = {name for name in given if name.startswith("AWS_")}  # read by the library that uses the bucket
+    assert passed_on
+    assert {given.pop(name) for name in passed_on} == {None}  # no value stands in the file
     for name, value in given.items():
         assert name in Settings.variables()
         default = re.fullmatch(r"(.*)\$\{\w+(?::-([^}]*)|:\?[^}]*)\}(.*)", value)

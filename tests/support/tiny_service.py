@@ -20,6 +20,7 @@ from psycopg.rows import dict_row
 
 from shared import logs
 from shared.errors import Problem
+from shared.media.media_info import MediaKind
 from shared.process.lifetime import die_with_parent
 from shared.serving.task_service import TaskService
 from shared.settings import Settings
@@ -107,10 +108,12 @@ class TinyService:
         assert line, (self.home / "log").read_text()[-4000:]
         return json.loads(line)
 
-    def post(self, task_id: int, kind: str = "generate", **fields: object) -> str:
-        """Post a task; return the sentence it was refused with, empty when it was accepted."""
+    def post(
+        self, task_id: int, kind: str = "generate", media: dict[str, MediaKind] | None = None, **fields: object
+    ) -> str:
+        """Post a task; return the sentence it was refused with, empty when it was accepted; `media` names its files."""
         request = {"task_id": task_id, "dist_dir": str(self.out)} | fields
-        return str(self.ask("accept", request=request, kind=kind))
+        return str(self.ask("accept", request=request, kind=kind, media=media or {}))
 
     def post_many(self, task_ids: Sequence[int], *, at_once: int, **fields: object) -> dict[str, int]:
         """Post tasks, so many at a time; return how often each answer came, "" for an accepted one."""
@@ -176,8 +179,8 @@ class TinyFace:
     def __init__(self, service: TaskService) -> None:
         self._service = service
 
-    async def accept(self, request: dict[str, Any], kind: TaskKind) -> str:
-        return (await self._service.accept(TinyRequest.model_validate(request), inputs={}, kind=kind)).err_msg
+    async def accept(self, request: dict[str, Any], kind: TaskKind, media: dict[str, MediaKind]) -> str:
+        return (await self._service.accept(TinyRequest.model_validate(request), inputs=media, kind=kind)).err_msg
 
     async def accept_many(self, request: dict[str, Any], task_ids: list[int], at_once: int) -> dict[str, int]:
         room = asyncio.Semaphore(at_once)
@@ -185,7 +188,7 @@ class TinyFace:
         async def post(task_id: int) -> str:
             async with room:
                 try:
-                    return await self.accept(request | {"task_id": task_id}, "generate")
+                    return await self.accept(request | {"task_id": task_id}, "generate", {})
                 except Problem as problem:
                     return f"{type(problem).__name__}: {problem}"
 

@@ -14,8 +14,8 @@ SERVICES = sorted(path.parent.name for path in ROOT.glob("services/*/service.py"
 # The packages of `shared` in order: each may import only those before it.
 ORDER = (
     "vocabulary", "upstreams", "arrays", "errors", "settings", "logs", "tracing", "gpu", "process", "contract", "files",
-    "networks", "media", "weights", "pipeline", "queue", "database", "tasks", "delivery", "metrics", "runner", "http",
-    "serving", "testing", "demo", "doctor", "cli",
+    "fetching", "networks", "media", "weights", "pipeline", "queue", "database", "tasks", "delivery", "metrics",
+    "runner", "http", "serving", "testing", "demo", "doctor", "cli",
 )  # fmt: skip
 MOST_MODULES_AT_THE_TOP = 8
 HEAVY = {"torch", "cv2", "onnxruntime", "av", "diffusers", "transformers"}
@@ -64,6 +64,10 @@ def test_a_file_imports_only_what_its_package_may(path: Path) -> None:
         if module.split(".")[0] == "opentelemetry":
             assert file.parts[:2] == ("shared", "tracing"), (
                 f"only shared/tracing imports OpenTelemetry, {file} imports {module}"
+            )
+        if module.split(".")[0] == "obstore":
+            assert file == Path("shared/runner/result_store.py"), (
+                f"only the result store imports obstore, {file} imports {module}"
             )
         if file.name == "pipeline.py" or file.parts[:2] in {("shared", "media"), ("shared", "networks")}:
             assert not within(module, FACE_AND_STORE), f"{file} must see neither HTTP nor SQL, imports {module}"

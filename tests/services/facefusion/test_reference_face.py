@@ -1,13 +1,15 @@
 """Which face a position means."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from services.facefusion.reference_face import Reference, resolve_reference, target_key
+from services.facefusion.reference_face import Reference, key_of, resolve_reference, target_key, url_key
 from services.facefusion.request import FaceFusionRequest
+from shared.files.handles import InputFile
 
 
 def face(position: int) -> dict[str, Any]:
@@ -65,6 +67,25 @@ def test_a_position_past_the_end_of_a_known_gallery_is_its_last_face(target: Pat
 @pytest.mark.parametrize("mode", ["one", "many"])
 def test_the_other_modes_need_no_reference(target: Path, mode: str) -> None:
     assert resolve(target, {5: MINE}, face_selector_mode=mode, reference_face_position=99) == {}
+
+
+async def test_a_target_that_is_fetched_is_known_by_its_url() -> None:
+    url = "https://cdn.example.com/target.mp4?signature=1"
+
+    async def newest_artifact(key: str, *, task_id: int | None = None) -> dict[str, Any] | None:
+        return {"frame": 3, "faces": MINE} if task_id == 5 and key == url_key(url) else None
+
+    body = {"task_id": 5, "dist_dir": "/x", "source_file": "/s", "target_file": url, "reference_face_position": 1}
+    request = FaceFusionRequest.model_validate(body)
+    assert await resolve_reference(request, url, newest_artifact) == {"reference": MINE[1]}
+    assert await resolve_reference(request, f"{url}2", newest_artifact) == {}
+
+
+def test_the_run_of_a_preview_finds_the_same_key(target: Path) -> None:
+    stat = target.stat()
+    local = InputFile(-1, target.name, stat.st_size, stat.st_mtime_ns)
+    assert key_of(local) == target_key(target.name, stat.st_size, stat.st_mtime_ns)
+    assert key_of(replace(local, origin="https://a/b")) == url_key("https://a/b")
 
 
 def test_a_changed_target_has_another_key(target: Path) -> None:

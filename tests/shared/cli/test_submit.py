@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from benchmarks.clips import write_clip
-from shared.cli.request_options import request_type, with_files
+from shared.cli.request_options import _beside, request_type, with_files
 from shared.cli.router_client import router_url
 from shared.contract.messages import TaskView
 from shared.settings import AccessSettings, Settings
@@ -130,6 +130,14 @@ def test_what_a_clip_is_made_from_follows_from_the_file(
     assert found == {
         name: str(tmp_path / value) if isinstance(value, str) else value for name, value in expected.items()
     }
+
+
+def test_a_url_is_passed_on_as_it_is_and_its_result_goes_here() -> None:
+    url = "https://cdn.example.com/a.mkv?signature=1"
+    assert with_files(request_type("creation"), [url], {}) == {"category": 3, "video_url": url}
+    faces = with_files(request_type("facefusion"), [url, Path("b.mp4")], {})
+    assert (faces["source_file"], faces["target_file"]) == (url, str(Path("b.mp4").resolve()))
+    assert _beside(request_type("upscale"), {"video_url": url}) == Path.cwd()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from services.creation.request import CreationRequest
+from services.facefusion.request import FaceFusionRequest
+from shared.http.openapi import describe
 from shared.testing.stack import Stack
 from shared.vocabulary import SERVICES
 
@@ -87,3 +90,15 @@ def test_every_status_beside_200_is_in_the_document(client: httpx.Client) -> Non
     promised = {"200", "400", "401", "403", "404", "405", "408", "413", "415", "502", "503", "504"}
     for path, method in ((path, method) for path, methods in paths.items() for method in methods):
         assert set(paths[path][method]["responses"]) == promised, (path, method)
+
+
+def test_inputs_may_be_urls_only_where_that_is_switched_on_and_the_folder_never() -> None:
+    for fetches in (False, True):
+        document = describe({"/x": FaceFusionRequest, "/y": CreationRequest}, fetches=fetches)
+        for schema in (fields_of(document, "/x"), fields_of(document, "/y")):
+            fields = {"source_file", "target_file", "image_url", "video_url", "last_image_url"} & set(
+                schema["properties"]
+            )
+            for field in fields:
+                assert ("KINORA_FETCH_HOSTS" in schema["properties"][field]["description"]) is fetches
+            assert schema["properties"]["dist_dir"]["description"] == "absolute local path"

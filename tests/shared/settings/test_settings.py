@@ -43,6 +43,8 @@ def test_the_variables_are_these_and_no_others() -> None:
         CREATION_ENGINE CREATION_PLAN CREATION_MODEL CREATION_DRAFT_MODEL CREATION_DOWNLOAD CREATION_STEPS
         CREATION_PIXELS NSFW_CHECK NSFW_THRESHOLD NSFW_SHARE STATE_REQUIRED UPSCALE_DENOISE INTERPO_MODEL
         MAX_TASK_MEGAPIXELS CONSOLE CONSOLE_SESSION_HOURS UPLOAD_MAX_MB OWN_RUNNERS
+        FETCH_HOSTS FETCH_PRIVATE FETCH_MAX_MB
+        FETCH_TIMEOUT_SECONDS RESULT_STORE RESULT_STORE_SECONDS
     """
     standard = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
     assert {f"KINORA_{name}" for name in documented.split()} | standard == set(Settings.variables())
@@ -65,6 +67,16 @@ def test_the_variables_are_these_and_no_others() -> None:
         ("UPSCALE_MODEL", "film:0123abcd", lambda settings: settings.upscale.model == "film:0123abcd"),
         ("UPSCALE_DENOISE", "0.5", lambda settings: settings.upscale.denoise == 0.5),
         ("INTERPO_MODEL", "4.25-lite", lambda settings: settings.interpo.model == "4.25-lite"),
+        (
+            "FETCH_HOSTS",
+            "a.B, c-d:8443,[::1]:80",
+            lambda settings: settings.fetch.hosts == ("a.b", "c-d:8443", "[::1]:80"),
+        ),
+        ("FETCH_PRIVATE", "true", lambda settings: settings.fetch.private),
+        ("FETCH_MAX_MB", "5", lambda settings: settings.fetch.max_mb == 5),
+        ("RESULT_STORE", "s3://made/here/", lambda settings: settings.store.url == "s3://made/here"),
+        ("RESULT_STORE", "", lambda settings: settings.store.url is None),
+        ("RESULT_STORE_SECONDS", "5", lambda settings: settings.store.seconds == 5),
     ],
 )
 def test_a_variable_is_read_into_its_group(
@@ -126,6 +138,20 @@ def test_a_path_map_that_maps_nothing_is_refused(monkeypatch: pytest.MonkeyPatch
 def test_an_upscaler_that_cannot_be_is_refused_with_those_that_can(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     with pytest.raises(ValidationError, match=r"write one of auto, animevideov3, .*general-x4v3, a file that begins"):
         load(monkeypatch, UPSCALE_MODEL=value)
+
+
+@pytest.mark.parametrize("value", ["*", "*.example.com", "https://a", "a/b", "u@a", "a:x", "a b", "主机", ".a", "a."])
+def test_a_host_to_fetch_from_is_a_bare_name(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    with pytest.raises(ValidationError, match="write names such as"):
+        load(monkeypatch, FETCH_HOSTS=f"cdn.example.com,{value}")
+
+
+@pytest.mark.parametrize(
+    "value", ["made", "https://made/x", "s3://", "s3://A", "s3://ab", "s3://made//x", "s3://made/x y"]
+)
+def test_a_result_store_is_a_bucket_and_a_prefix(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    with pytest.raises(ValidationError, match="s3://BUCKET"):
+        load(monkeypatch, RESULT_STORE=value)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "::1"])

@@ -99,6 +99,17 @@ async def test_a_record_has_what_it_reads_what_it_made_and_a_picture_to_show(tas
     assert record["thumbnail"] == "/media/out/1_interpo.mp4"
     assert record["previews"] == []
     assert (record["task_id_text"], record["cancel"], record["version"]) == ("1", False, "1.0")
+
+
+async def test_a_url_has_no_picture_to_show(task_store: TaskStore) -> None:
+    await many(task_store, 1)
+    await task_store.sql(
+        "UPDATE kinora_tasks SET result = NULL,"
+        """ request = request || '{"video_url": "https://cdn.example.com/a.mp4"}'"""
+    )
+    [record] = await page(task_store)
+    assert record["inputs"] == [{"field": "video_url", "path": "https://cdn.example.com/a.mp4"}]
+    assert record["thumbnail"] is None
     assert (await full(task_store, 1))[0]["runs"][0]["state"] == "succeeded"
 
 
