@@ -39,7 +39,7 @@ INVENTORY = (
     "home/bentoml/bento/bento.yaml",
     "app/.venv/lib/*/site-packages/*.dist-info",
 )
-LIBRARY = re.compile(r"^[^/]+\.libs/lib(?P<name>.+?)(?:-[0-9a-f]{8})?(?:\.[\d.]+)?\.so[\d.]*,", re.MULTILINE)
+LIBRARY = re.compile(r"^[^/]+\.libs/lib(?P<name>.+?)(?:-[0-9a-f]{8})*(?:\.[\d.]+)?\.so[\d.]*,", re.MULTILINE)
 
 
 def bill(root: Path, image: str) -> dict[str, Any]:
@@ -80,7 +80,9 @@ def models(bento: dict[str, Any]) -> Iterator[Component]:
     licence = {entry.tag: entry.licence for entry in weights.entries().values()}
     for model in bento.get("models", ()):
         name, _, version = str(model["tag"]).partition(":")
-        yield _component("machine-learning-model", f"model/{name}", name, licence[model["tag"]]) | {"version": version}
+        yield _component("machine-learning-model", f"model/{name}", name, licence.get(model["tag"], "unstated")) | {
+            "version": version
+        }
 
 
 def system_packages(root: Path) -> Iterator[Component]:

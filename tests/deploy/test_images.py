@@ -87,7 +87,11 @@ def test_no_layer_has_a_secret_a_test_a_cache_or_what_only_builds(workshop: Work
     found = set().union(*map(files, layers))
     carried = [path.removeprefix(f"{BENTO}/src/") for path in found if path.startswith(f"{BENTO}/src/")]
     assert not [path for path in carried if any(part.startswith((".", "test")) for part in path.split("/"))]
-    assert not [path for path in found if path.startswith(("root/", "mnt/", "srv/", "tmp/", "var/lib/apt/lists/"))]
+    assert not [
+        path
+        for path in found
+        if path.startswith(("root/", "mnt/", "srv/", "tmp/", "var/lib/apt/lists/", "var/cache/apt/"))
+    ]
     assert not [path for path in found if path.endswith((".deb", ".whl", "/uv", "/pip"))]
     assert ("usr/bin/gcc" in found) == any("/torch/" in path for path in found)
     grep = ["grep", "--recursive", "--files-with-matches", "--fixed-strings", "--exclude-dir=site-packages"]
@@ -130,7 +134,7 @@ def test_a_bill_of_materials_names_everything_that_an_image_contains(workshop: W
         components = {component["bom-ref"]: component for component in written["components"]}
         folder = "personal" if name == "kinora" else name
         lines = pinned((ROOT / "deploy" / folder / "requirements.txt").read_text(encoding="utf-8"))
-        wanted = {canonicalize_name(Requirement(line).name) for line in lines}
+        wanted: set[str] = {canonicalize_name(Requirement(line).name) for line in lines}
         if name in {"facefusion", "kinora"}:  # gpu.sh
             wanted = wanted - {"onnxruntime"} | {"onnxruntime-gpu"}
         assert wanted <= {canonicalize_name(component["name"]) for component in components.values()}
@@ -166,7 +170,7 @@ def deployment(workshop: Workshop, backend: Receiver, tmp_path_factory: pytest.T
         deployed = Deployment(workshop.engine, tmp_path_factory.mktemp("deployment"), settings, own)
         undo.callback(deployed.kill)
         addresses = {f"KINORA_{name.upper()}_URL": deployed.start(name, FIRST).url for name in SERVICES}
-        deployed.start("router", FIRST, **addresses)
+        deployed.start("router", FIRST, addresses)
         for container in deployed.containers.values():
             container.wait_ready()
         yield deployed
@@ -184,7 +188,7 @@ def result_of(deployment: Deployment, backend: Receiver, task_id: int) -> Path:
     """Wait for the callback of a task that succeeds once; return its result."""
     callback = backend.wait_for(task_id, timeout_seconds=TASK_SECONDS).payload
     assert (callback["err_code"], callback["err_msg"]) == (0, "")
-    result = deployment.media / "out" / str(task_id) / callback["video_url"]
+    result = deployment.media / "out" / str(task_id) / str(callback["video_url"])
     assert result.stat().st_size > 0
     assert len(backend.of(task_id)) == 1
     return result
@@ -242,7 +246,7 @@ def test_two_versions_share_the_tasks_and_the_old_one_leaves_when_it_is_done(
     router = deployment.containers[f"router:{FIRST}"]
     assert router.stop() == 0
     address = {**router.settings, "KINORA_UPSCALE_URL": f"{old.url}=50,{new.url}=50"}
-    deployment.start("router", FIRST, **address).wait_ready()
+    deployment.start("router", FIRST, address).wait_ready()
 
     shares = [WeightedUpstream(old.url, 50), WeightedUpstream(new.url, 50)]
     first = {task_id: ranked("upscale", str(task_id), shares)[0].url for task_id in range(300, 400)}

@@ -46,12 +46,14 @@ class Deployment:
     def media(self) -> Path:
         return self.home / "media"
 
-    def start(self, image: str, release: str, *, port: int | None = None, **more: str) -> Running:
+    def start(
+        self, image: str, release: str, more: Mapping[str, str] | None = None, *, port: int | None = None
+    ) -> Running:
         """Start an image; it takes the place of what ran under its name and version before."""
         volumes = {self.media: "/media", self.home / "state": "/state"}
         folder = self.home / "at" / f"{image}-{release}-{len(list(self.home.glob('at/*.log')))}"
         built = BuiltImage(self.engine, f"{image}:{release}", volumes)
-        container = Container(built, folder, {**self.settings, **more}, port or free_port())
+        container = Container(built, folder, {**self.settings, **(more or {})}, port or free_port())
         self.containers[f"{image}:{release}"] = container
         container.start()
         return container

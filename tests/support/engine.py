@@ -18,7 +18,7 @@ BUILD_SECONDS = 3000
 COMMAND_SECONDS = 600
 STORAGE = '[storage]\ndriver = "overlay"\ngraphroot = "{0}/graph"\nrunroot = "{0}/run"\n'
 REGISTRIES = 'unqualified-search-registries = ["docker.io"]\nshort-name-mode = "permissive"\n'
-DEFAULTS = "[containers]\nvolumes = {volumes}\nenv = {variables}\n"
+DEFAULTS = "[containers]\nvolumes = {}\n"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Engine:
             (home / folder).mkdir(parents=True)
         (home / "storage.conf").write_text(STORAGE.format(home))
         (home / "registries.conf").write_text(REGISTRIES)
-        self.lend({}, {})
+        self.lend({})
 
     def __enter__(self) -> Self:
         return self
@@ -64,12 +64,10 @@ class Engine:
             "TMPDIR": str(self._home / "tmp"),
         }
 
-    def lend(self, volumes: Mapping[Path, str], variables: Mapping[str, str]) -> None:
-        """From now on let every step of a build see these folders and variables, which no image keeps."""
+    def lend(self, volumes: Mapping[Path, str]) -> None:
+        """From now on let every step of a build see these folders at these places, which no image keeps."""
         mounted = [f"{here}:{there}:ro" for here, there in volumes.items()]
-        given = [f"{name}={value}" for name, value in variables.items()]
-        text = DEFAULTS.format(volumes=json.dumps(mounted), variables=json.dumps(given))
-        (self._home / "containers.conf").write_text(text)
+        (self._home / "containers.conf").write_text(DEFAULTS.format(json.dumps(mounted)))
 
     def call(self, *arguments: str, seconds: float = COMMAND_SECONDS) -> str:
         """Run buildah and return what it prints; AssertionError shows its errors."""

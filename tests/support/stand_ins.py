@@ -30,7 +30,7 @@ Description: the name that Ubuntu has for it
 """
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 UV = re.compile(r"from=(astral/uv:([\d.]+))")
-WHEELS_IN_A_STEP = "/srv"  # a folder that is there in any case
+LENT = "/srv"  # where a step of a build finds wheels, and by a link in the base uv's configuration
 
 
 def provide_bases(engine: Engine, folder: Path) -> None:
@@ -70,6 +70,7 @@ def debian(tar: Path) -> None:
     (folder / "acquire.conf").write_text(_run("apt-config", "dump", "Acquire"))
     release = platform.freedesktop_os_release()["VERSION_CODENAME"]
     hooks = [f"copy-in {folder / 'renamed.deb'} /tmp", 'chroot "$1" dpkg --install /tmp/renamed.deb', 'rm "$1"/tmp/*']
+    hooks.append(f'ln --symbolic {LENT} "$1"/etc/uv')
     if CERTIFICATES.exists():
         hooks.append(f"copy-in {CERTIFICATES} {CERTIFICATES.parent}")
     _run(
@@ -94,8 +95,8 @@ def provide_wheels(engine: Engine, folder: Path, requirements: Iterable[Path]) -
     _pip("wheel", "--constraint", str(ROOT / "requirements.lock"), "--wheel-dir", str(folder), *files)
     [runtime] = folder.glob("onnxruntime-*.whl")
     _pip("download", "--no-deps", "--dest", str(folder), f"onnxruntime-gpu=={runtime.name.split('-')[1]}")
-    settings = {"UV_FIND_LINKS": WHEELS_IN_A_STEP, "UV_NO_INDEX": "1", "UV_OFFLINE": "1"}
-    engine.lend({folder: WHEELS_IN_A_STEP}, settings)
+    (folder / "uv.toml").write_text(f'offline = true\nno-index = true\nfind-links = ["{LENT}"]\n')
+    engine.lend({folder: LENT})
 
 
 def _pip(*arguments: str) -> None:
