@@ -39,7 +39,7 @@ INVENTORY = (
     "home/bentoml/bento/bento.yaml",
     "app/.venv/lib/*/site-packages/*.dist-info",
 )
-LIBRARY = re.compile(r"^[^/]+\.libs/lib(?P<name>.+?)(?:-[0-9a-f]{8})*(?:\.[\d.]+)?\.so[\d.]*,", re.MULTILINE)
+LIBRARY = re.compile(r"^[^/]+\.libs/lib(?P<name>.+?)(?:-[0-9a-f]{8})*(?:\.[\d.]+)?\.so[\w.]*,", re.MULTILINE)
 
 
 def bill(root: Path, image: str) -> dict[str, Any]:

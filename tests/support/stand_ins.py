@@ -1,8 +1,8 @@
 """What images are built from, made here under the same names, where no registry of images can be reached.
 
-The bases of every image are one minimal Debian, made from this machine's own package sources, with Python and under the
-names of Ubuntu's packages. uv comes out of its wheel. What images install comes from a folder of wheels that pip
-fills as it is set up here. This is for tests: what the real bases have beside that, such as CUDA, is not in them.
+The bases of every image are one minimal Debian with Python, made from this machine's own package sources. uv comes out
+of its wheel. What images install comes from a folder of wheels that pip fills as it is set up here. This is for tests:
+what the real bases have beside that, such as CUDA, is not in them.
 """
 
 import platform
@@ -19,15 +19,7 @@ from tests.support.engine import Engine
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "deploy" / "Dockerfile.j2"
 SECONDS = 900
-PACKAGES = ("ca-certificates", "libglib2.0-0", "python3-distutils", "python3.11")
-# Ubuntu 24.04's name of libglib2.0-0.
-RENAMED = """Package: libglib2.0-0t64
-Version: 1
-Architecture: all
-Maintainer: nobody <nobody@example.com>
-Depends: libglib2.0-0
-Description: the name that Ubuntu has for it
-"""
+PACKAGES = ("ca-certificates", "python3-distutils", "python3.11")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 UV = re.compile(r"from=(astral/uv:([\d.]+))")
 LENT = "/srv"  # where a step of a build finds wheels, and by a link in the base uv's configuration
@@ -63,14 +55,9 @@ def qualified(name: str) -> str:
 def debian(tar: Path) -> None:
     """Write a minimal Debian of this machine's release, from its own sources and with its own settings of apt."""
     folder = tar.parent
-    control = folder / "renamed" / "DEBIAN"
-    control.mkdir(parents=True)
-    (control / "control").write_text(RENAMED)
-    _run("dpkg-deb", "--build", str(control.parent), str(folder / "renamed.deb"))
     (folder / "acquire.conf").write_text(_run("apt-config", "dump", "Acquire"))
     release = platform.freedesktop_os_release()["VERSION_CODENAME"]
-    hooks = [f"copy-in {folder / 'renamed.deb'} /tmp", 'chroot "$1" dpkg --install /tmp/renamed.deb', 'rm "$1"/tmp/*']
-    hooks.append(f'ln --symbolic {LENT} "$1"/etc/uv')
+    hooks = [f'ln --symbolic {LENT} "$1"/etc/uv']
     if CERTIFICATES.exists():
         hooks.append(f"copy-in {CERTIFICATES} {CERTIFICATES.parent}")
     _run(
