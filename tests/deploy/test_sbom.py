@@ -1,11 +1,14 @@
 """What the bill of materials of an image adds to the metadata of its distributions; `test_images.py` has whole ones."""
 
+import json
 import re
 import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from packaging.licenses import canonicalize_license_expression
 
 from deploy import sbom
@@ -89,10 +92,32 @@ def test_terms_that_spdx_does_not_know_keep_their_name() -> None:
     assert model["licenses"] == [{"license": {"name": "insightface-non-commercial"}}]
 
 
-def test_packages_of_the_base_have_their_versions_and_addresses(tmp_path: Path) -> None:
+def test_a_whole_bill_is_what_the_standard_asks_for(installed: Path, tmp_path: Path) -> None:
+    packages = tmp_path / "app/.venv/lib/python3.11/site-packages"
+    packages.parent.mkdir(parents=True)
+    packages.symlink_to(installed)
+    write_system(tmp_path)
+    bento = tmp_path / "home/bentoml/bento/bento.yaml"
+    bento.parent.mkdir(parents=True)
+    bento.write_text(f"models: [{{tag: '{weights.entries()['sface'].tag}'}}]")
+    bill = sbom.bill(tmp_path, "registry.example.com/kinora/upscale:0.1.0")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is None
+    subject = bill["metadata"]["component"]
+    assert (subject["name"], subject["version"]) == ("registry.example.com/kinora/upscale", "0.1.0")
+    named = {component["name"]: component for component in bill["components"]}
+    assert {"torch", "sface", "libc6"} <= set(named)
+    assert "x264" in {library["name"] for library in named["av"]["components"]}
+
+
+def write_system(root: Path) -> None:
+    """Write what an image has of its distribution."""
     for file, text in (("var/lib/dpkg/status", STATUS), ("etc/os-release", 'ID=debian\nVERSION_ID="12"\nX="y"\n')):
-        (tmp_path / file).parent.mkdir(parents=True)
-        (tmp_path / file).write_text(text)
+        (root / file).parent.mkdir(parents=True)
+        (root / file).write_text(text)
+
+
+def test_packages_of_the_base_have_their_versions_and_addresses(tmp_path: Path) -> None:
+    write_system(tmp_path)
     found = list(sbom.system_packages(tmp_path))
     assert [package["name"] for package in found] == ["libc6", "libstdc++6"]
     assert found[0]["purl"] == "pkg:deb/debian/libc6@2.36-9+deb12u13?arch=amd64&distro=debian-12"
