@@ -15,6 +15,9 @@ PYTEST_OPTIONS ?=
 # load fills them alone.
 PYTEST := $(BIN)/pytest $(PYTEST_OPTIONS)
 export BENTOML_DO_NOT_TRACK := True
+# For buildah and podman: their own format loses health checks; buildah takes equal layers of other images only if it is told.
+export BUILDAH_FORMAT ?= docker
+export BUILDAH_LAYERS ?= true
 
 # Which build of torch the environment has: `pypi`, which is the one for CUDA, or `cpu`, from PyTorch's own index. Without
 # TORCH a new environment gets PyPI's and an existing one keeps its build. A change of the build starts with an empty
@@ -31,7 +34,7 @@ endif
 $(if $(filter-out cpu pypi,$(TORCH)),$(error TORCH=$(TORCH): write TORCH=cpu or TORCH=pypi))
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: help setup anew weights serve demo test test-slow test-all lint pins docs dashboard bento containerize chaos bench clean
+.PHONY: help setup anew weights serve demo test test-slow test-all lint pins docs dashboard bento containerize sbom images-test chaos bench clean
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
@@ -94,6 +97,14 @@ containerize: bento ## Make an image of each bento; needs docker, or ENGINE=podm
 	  $$bentoml containerize $$image:$(VERSION) --backend $(ENGINE) \
 	    --image-tag $(REGISTRY)$$image:$(VERSION) --opt build-arg=KINORA_VERSION=$(VERSION); \
 	done
+
+sbom: setup ## Write build/sbom/NAME.cdx.json: what each image contains, and under which licences
+	@mkdir -p build/sbom; set -e; for image in $(IMAGES); do \
+	  $(BIN)/python -m deploy.sbom $(REGISTRY)$$image:$(VERSION) --engine $(ENGINE) --output build/sbom/$$image.cdx.json; \
+	done
+
+images-test: weights ## Build all images without Docker, run them and deploy them; needs root, buildah and mmdebstrap
+	$(PYTEST) --capture=no tests/deploy/test_images.py
 
 bench: weights ## Measure; writes benchmarks/results/ and docs/benchmarks.md
 	$(PIP) --editable '.[bench]'

@@ -21,7 +21,7 @@ TELLING_PACKAGES = (
     "torch",
     "av",
     "numpy",
-    "opencv-python",
+    "opencv-python-headless",
     "bentoml",
     "procrastinate",
     "ncnn",

@@ -6,28 +6,21 @@ Needs root and iproute2.
 
 import ctypes
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-import psycopg
-
-from shared.database.postgres_programs import programs_for
-from shared.database.server_account import Account
+from shared.testing.external_postgres import served_postgres
 
 T = TypeVar("T")
 SUBNET = "10.77.0"
 CLONE_NEWNET = 0x40000000
-NOBODY = 65534
-START_SECONDS = 30.0
 
 
 class Network:
@@ -105,52 +98,10 @@ def external_postgres(network: Network, host: str, password: str) -> Iterator[tu
 
     Yield the URL for the hosts, and one for the caller, who stands outside of the network.
     """
-    binaries = programs_for(Account(NOBODY, NOBODY))
-    home = Path(tempfile.mkdtemp(prefix="kinora-hosts-"))  # the caller's own folders may be closed to the server's user
-    try:
-        (home / "password").write_text(password)
-        shutil.chown(home, NOBODY, NOBODY)
-        _as_nobody(
-            str(binaries / "initdb"), "-D", f"{home}/data", "-U", "kinora", "--auth-local=trust",
-            "--auth-host=scram-sha-256", f"--pwfile={home}/password", "--encoding=UTF8", "--no-instructions", cwd=home,
-        )  # fmt: skip
-        with (home / "data" / "pg_hba.conf").open("a") as rules:
-            rules.write(f"host all all {SUBNET}.0/24 scram-sha-256\n")
-        with (home / "log").open("ab") as log:
-            server = subprocess.Popen(
-                [*network.command(host), "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
-                 str(binaries / "postgres"), "-D", f"{home}/data", "-k", str(home), "-h", network.address(host)],
-                stdout=log, stderr=log, cwd=home,
-            )  # fmt: skip
-        try:
-            own = f"postgresql://kinora@/postgres?host={home}"
-            _wait_for_postgres(own, home / "log")
-            yield f"postgresql://kinora:{password}@{network.address(host)}:5432/postgres", own
-        finally:
-            server.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                server.wait(15)
-            server.kill()
-            server.wait()
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-
-
-def _wait_for_postgres(url: str, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            psycopg.connect(url).close()
-        except psycopg.OperationalError:
-            if time.monotonic() > deadline:
-                raise TimeoutError(log.read_text()) from None
-            time.sleep(0.1)
-        else:
-            return
-
-
-def _as_nobody(*command: str, **options: Any) -> None:
-    subprocess.run(command, user=NOBODY, group=NOBODY, extra_groups=[], check=True, capture_output=True, **options)
+    with served_postgres(
+        network.address(host), password, clients=f"{SUBNET}.0/24", launcher=network.command(host)
+    ) as urls:
+        yield urls
 
 
 def _ip(*words: str) -> str:

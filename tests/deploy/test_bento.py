@@ -23,7 +23,9 @@ from shared.testing.processes import command
 from shared.vocabulary import SERVICES
 from shared.weights.interpolators import INTERPOLATORS
 from shared.weights.upscalers import UPSCALERS
-from tests.support.image import Container, Image, fresh_environment, unpack
+from tests.support.checkout import SECRET_LOOKING, checkout_in_use
+from tests.support.container import Container
+from tests.support.image import Image, UnpackedImage, fresh_environment, unpack
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ("router", *SERVICES, "kinora")
@@ -31,11 +33,11 @@ TOKEN = "a-token-of-the-operator"
 # Runners step aside for every other session: on a machine that is busy with other things, torch alone takes minutes.
 TASK_SECONDS = 600
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TASK_SECONDS + 120)]
+Running = dict[str, Container[UnpackedImage]]
 AUTHORISED = {"authorization": f"Bearer {TOKEN}"}
-SECRET_LOOKING = "KINORA_TOKEN=do-not-ship-me"
 # What BentoML itself writes into every bento, and the metadata that says which version it is.
 ALWAYS = {"bentofile.yaml", "kinora.egg-info/PKG-INFO", "services/__init__.py"}
-MODEL_LIBRARIES = {"torch", "onnxruntime", "onnx", "opencv-python", "av", "diffusers", "transformers"}
+MODEL_LIBRARIES = {"torch", "onnxruntime", "onnx", "opencv-python-headless", "av", "diffusers", "transformers"}
 
 
 def bentofile(image: str) -> dict[str, Any]:
@@ -52,18 +54,7 @@ def requirements_of(image: str) -> str:
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout in use: with secrets, tests, state and media lying about in it."""
-    copy = tmp_path_factory.mktemp("bento") / "checkout"
-    parts = ("services", "shared", "deploy", "tests", "kinora.egg-info")
-    for part in parts:
-        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("bentofile.yaml", "pyproject.toml", "requirements.lock", "Makefile", "README.md"):
-        shutil.copy2(ROOT / name, copy / name)
-    for place in (".", "shared", "services", *(f"services/{name}" for name in ("router", *SERVICES))):
-        (copy / place / ".env").write_text(SECRET_LOOKING)
-    for folder in ("state", "media"):
-        (copy / folder).mkdir()
-        (copy / folder / "private").write_text(SECRET_LOOKING)
-    return copy
+    return checkout_in_use(tmp_path_factory.mktemp("bento") / "checkout")
 
 
 @pytest.fixture(scope="module")
@@ -143,11 +134,13 @@ def test_the_dockerfile_runs_an_unprivileged_service_that_is_watched_and_stopped
     assert any(line.startswith("HEALTHCHECK ") for line in lines)
     assert "/readyz" in next(line for line in lines if line.strip().startswith("CMD "))
     text = images[name].dockerfile
-    assert "COPY --from=astral/uv:" in text  # CUDA images bring neither uv nor Python
+    assert "from=astral/uv:" in text  # CUDA images bring neither uv nor Python
+    assert "COPY --from=" not in text  # uv is lent to one step and stays in no layer
+    assert ("gcc" in text) == ("torch" in images[name].distributions)  # Triton's
     assert "UV_PYTHON=3.11" in text
     assert " \\\n\n" not in text
     assert not [word for word in ("TOKEN", "SECRET", "PASSWORD", "DATABASE_URL", "KEY=") if word in text]
-    assert ("libgl1" in text) == (name != "router")
+    assert "libgl1" not in text  # nor anything else of a screen: OpenCV is the one without windows
     assert (
         images[name].environment["KINORA_VERSION"]
         == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -155,9 +148,8 @@ def test_the_dockerfile_runs_an_unprivileged_service_that_is_watched_and_stopped
 
 
 def test_an_open_image_does_not_start_without_a_token(images: dict[str, Image], tmp_path: Path) -> None:
-    container = Container(
-        images["router"], fresh_environment(tmp_path / "venv", requirements_of("router")), tmp_path / "at", {}
-    )
+    commands = fresh_environment(tmp_path / "venv", requirements_of("router"))
+    container = Container(UnpackedImage(images["router"], commands), tmp_path / "at", {})
     assert container.start().process
     assert container.process
     assert container.process.wait(120) != 0
@@ -173,7 +165,7 @@ def backend() -> Iterator[Receiver]:
 @pytest.fixture(scope="module")
 def deployment(
     images: dict[str, Image], tmp_path_factory: pytest.TempPathFactory, backend: Receiver
-) -> Iterator[dict[str, Container]]:
+) -> Iterator[Running]:
     """The five images side by side: the router, and the services that its settings name, around one database."""
     folder = tmp_path_factory.mktemp("deployment")
     (folder / "media").mkdir()
@@ -186,9 +178,9 @@ def deployment(
         "OMP_NUM_THREADS": "1",
     }
 
-    def container(name: str, more: dict[str, str]) -> Container:
+    def container(name: str, more: dict[str, str]) -> Container[UnpackedImage]:
         commands = fresh_environment(folder / f"venv-{name}", requirements_of(name))
-        return Container(images[name], commands, folder / "at" / name, settings | more)
+        return Container(UnpackedImage(images[name], commands), folder / "at" / name, settings | more)
 
     with ThreadPoolExecutor(2) as pool:
         services = dict(zip(SERVICES, pool.map(lambda name: container(name, {}), SERVICES), strict=True))
@@ -206,7 +198,7 @@ def deployment(
 
 
 @pytest.fixture(scope="module")
-def media(deployment: dict[str, Container]) -> Path:
+def media(deployment: Running) -> Path:
     """The shared media folder, with material for all four services."""
     folder = Path(deployment["router"].settings["KINORA_MEDIA_ROOTS"])
     write_clip(folder / "clip.mp4", size=(48, 32), frames=12, sound=True)
@@ -224,7 +216,7 @@ TASKS: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("service", TASKS)
 def test_a_task_posted_to_the_router_image_is_done_by_the_image_of_its_service(
-    deployment: dict[str, Container], media: Path, backend: Receiver, service: str
+    deployment: Running, media: Path, backend: Receiver, service: str
 ) -> None:
     task_id = 100 + list(TASKS).index(service)
     paths = {name: str(media / str(value)) for name, value in TASKS[service].items() if name.endswith(("url", "file"))}
@@ -238,13 +230,13 @@ def test_a_task_posted_to_the_router_image_is_done_by_the_image_of_its_service(
     assert (media / f"out-{service}" / callback["video_url"]).stat().st_size > 0
 
 
-def test_every_version_is_known_though_no_image_installs_the_project(deployment: dict[str, Container]) -> None:
+def test_every_version_is_known_though_no_image_installs_the_project(deployment: Running) -> None:
     for name, container in deployment.items():
         document = httpx.get(f"{container.url}/docs.json", headers=AUTHORISED, trust_env=False, timeout=10).json()
         assert document["info"]["version"] == version("kinora"), name
 
 
-def test_nothing_of_the_checkout_or_of_its_environment_is_in_use(deployment: dict[str, Container]) -> None:
+def test_nothing_of_the_checkout_or_of_its_environment_is_in_use(deployment: Running) -> None:
     for name, container in deployment.items():
         found = container.processes()
         assert len(found) >= (2 if name == "router" else 3)  # BentoML's master, its worker, the runners
@@ -255,12 +247,12 @@ def test_nothing_of_the_checkout_or_of_its_environment_is_in_use(deployment: dic
 
 
 def test_the_router_image_starts_no_service_and_names_those_whose_url_is_missing(
-    deployment: dict[str, Container], images: dict[str, Image], tmp_path: Path
+    deployment: Running, tmp_path: Path
 ) -> None:
     full = deployment["router"]
     assert not [process for process in full.processes() if "runner" in command(process)]
     settings = {name: value for name, value in full.settings.items() if name != "KINORA_CREATION_URL"}
-    router = Container(images["router"], full.commands, tmp_path / "at", settings).start()
+    router = Container(full.image, tmp_path / "at", settings).start()
     try:
         router.wait_ready()
         answer = httpx.post(f"{router.url}/api/ai/creation", json={}, headers=AUTHORISED, trust_env=False)
@@ -275,17 +267,17 @@ def test_the_router_image_starts_no_service_and_names_those_whose_url_is_missing
 
 
 def test_a_face_and_a_runner_of_the_manifests_are_the_same_image(
-    deployment: dict[str, Container], images: dict[str, Image], media: Path, backend: Receiver, tmp_path: Path
+    deployment: Running, images: dict[str, Image], media: Path, backend: Receiver, tmp_path: Path
 ) -> None:
     """The command and the folder that the pod of a runner has, which only the image can tell to be right."""
     [pod, _] = yaml.safe_load_all((ROOT / "deploy/k8s/service/pool/pool.yaml").read_text(encoding="utf-8"))
     [run] = pod["spec"]["template"]["spec"]["containers"]
     arguments = tuple(word.replace("services.service", "services.upscale") for word in run["args"])
-    image, commands = images["upscale"], deployment["upscale"].commands
-    workdir = image.home / Path(run["workingDir"]).relative_to("/home/bentoml")
+    image = deployment["upscale"].image
+    workdir = images["upscale"].home / Path(run["workingDir"]).relative_to("/home/bentoml")
     settings = {**deployment["upscale"].settings, "KINORA_VERSION": "two-deployments"}
-    face = Container(image, commands, tmp_path / "face", settings | {"KINORA_OWN_RUNNERS": "false"}).start()
-    runner = Container(image, commands, tmp_path / "runner", settings, arguments=arguments, workdir=workdir)
+    face = Container(image, tmp_path / "face", settings | {"KINORA_OWN_RUNNERS": "false"}).start()
+    runner = Container(image, tmp_path / "runner", settings, arguments=arguments, workdir=workdir)
     try:
         face.wait_ready()
         assert not [process for process in face.processes() if "runner" in command(process)]
@@ -303,12 +295,13 @@ def test_a_face_and_a_runner_of_the_manifests_are_the_same_image(
 
 
 @pytest.fixture
-def as_pid_1(deployment: dict[str, Container], images: dict[str, Image], tmp_path: Path) -> Iterator[Container]:
+def as_pid_1(deployment: Running, images: dict[str, Image], tmp_path: Path) -> Iterator[Container[UnpackedImage]]:
     """The upscale image as in a container: tini is process 1, and all ends with it."""
     upscale = deployment["upscale"]
     namespace = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "tini", "--")
     settings = {**upscale.settings, "KINORA_STATE_DIR": str(tmp_path / "state")}
-    container = Container(images["upscale"], upscale.commands, tmp_path / "at", settings, wrapper=namespace)
+    image = UnpackedImage(images["upscale"], upscale.image.commands, wrapper=namespace)
+    container = Container(image, tmp_path / "at", settings)
     try:
         yield container.start().wait_ready()
     finally:
@@ -317,7 +310,7 @@ def as_pid_1(deployment: dict[str, Container], images: dict[str, Image], tmp_pat
 
 @pytest.mark.needs_tini
 def test_a_stopped_container_finishes_its_running_task_first(
-    as_pid_1: Container, media: Path, backend: Receiver
+    as_pid_1: Container[UnpackedImage], media: Path, backend: Receiver
 ) -> None:
     clip = write_clip(media / "longer.mp4", size=(96, 64), frames=60)
     body = {"task_id": 200, "video_url": str(clip), "ratio": 2, "dist_dir": str(media / "out-stopped")}
@@ -331,7 +324,9 @@ def test_a_stopped_container_finishes_its_running_task_first(
 
 
 @pytest.mark.needs_tini
-def test_a_container_whose_service_is_killed_ends_as_failed_and_leaves_no_process(as_pid_1: Container) -> None:
+def test_a_container_whose_service_is_killed_ends_as_failed_and_leaves_no_process(
+    as_pid_1: Container[UnpackedImage],
+) -> None:
     """So that its orchestrator starts another one; BentoML itself starts no new worker in a container."""
     assert as_pid_1.process
     [worker] = [found for found in as_pid_1.processes() if "_bentoml_impl.worker" in command(found)]
@@ -353,7 +348,7 @@ def test_the_personal_edition_is_all_of_it_in_one_container(
         "KINORA_CALLBACK_URL": backend.url,
     }
     commands = fresh_environment(tmp_path / "venv", requirements_of("kinora"))
-    personal = Container(images["kinora"], commands, tmp_path / "at", settings).start()
+    personal = Container(UnpackedImage(images["kinora"], commands), tmp_path / "at", settings).start()
     try:
         personal.wait_ready()
         working = " ".join(command(process) for process in personal.processes())
@@ -375,7 +370,7 @@ def test_the_personal_edition_is_all_of_it_in_one_container(
         personal.kill()
 
 
-def test_sigterm_ends_every_image_in_order(deployment: dict[str, Container]) -> None:
+def test_sigterm_ends_every_image_in_order(deployment: Running) -> None:
     """The last of the module: an engine's stop, which the entrypoint passes on to BentoML."""
     with ThreadPoolExecutor(len(deployment)) as pool:
         statuses = dict(zip(deployment, pool.map(Container.stop, deployment.values()), strict=True))

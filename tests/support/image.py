@@ -4,33 +4,24 @@ distributions which they declare and nothing else. No container engine is needed
 import os
 import re
 import shutil
-import signal
 import stat
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 from collections.abc import Mapping
 from contextlib import chdir
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import bentoml
-import httpx
-import psutil
 
 # Private, but what `bentoml containerize` builds from: the very folder that a container engine would get.
 from bentoml._internal.container import construct_containerfile
 from packaging.requirements import Requirement
 
-from shared.testing import processes
-from shared.testing.stack import free_port
-
 SITE = Path(sysconfig.get_path("purelib"))
-READY_SECONDS = 240.0
-STOP_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -126,35 +117,23 @@ def _write_commands(found: Distribution, folder: Path) -> None:
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
 
 
-@dataclass
-class Container:
-    """An image at work, started by its own entrypoint in an empty folder.
+@dataclass(frozen=True)
+class UnpackedImage:
+    """An image without a container: its entrypoint runs in the file system of this machine.
 
-    `settings` is what an operator gives, `arguments` and `workdir` what an orchestrator may; everything else comes from
-    the image. Only loopback is bound. `wrapper` is what the image has before its entrypoint, in a namespace of
-    processes where it is number 1.
+    `wrapper` is what the image has before its entrypoint, in a namespace of processes where it is number 1.
     """
 
     image: Image
     commands: Path  # of its environment
-    folder: Path  # where it is started
-    settings: Mapping[str, str]
     wrapper: tuple[str, ...] = ()
-    arguments: tuple[str, ...] = ()  # another command than the image's own
-    workdir: Path | None = None  # another than `folder`
-    port: int = field(default_factory=free_port)
-    process: "subprocess.Popen[bytes] | None" = field(init=False, default=None)
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def name(self) -> str:
+        return self.image.name
 
-    @property
-    def log(self) -> Path:
-        return self.folder.with_name(f"{self.folder.name}.log")
-
-    def start(self) -> "Container":
-        self.folder.mkdir(parents=True)
+    def invocation(self, settings: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+        """Return the entrypoint with what stands before it, and the environment that the image would have."""
         entrypoint = self.image.home / "bento" / "env" / "docker" / "entrypoint.sh"
         environment = self.image.environment | {
             "PATH": f"{self.commands}:/usr/local/bin:/usr/bin:/bin",
@@ -162,52 +141,6 @@ class Container:
             "HOME": str(self.image.home),
             "BENTO_PATH": str(self.image.home / "bento"),
             "BENTOML_HOME": f"{self.image.home}/",
-            "BENTOML_HOST": "127.0.0.1",
-            "BENTOML_PORT": str(self.port),
-            "KINORA_TEST_CONTAINER": str(self.folder),  # how its processes are found again
-            **self.settings,
+            **settings,
         }
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*self.wrapper, "bash", str(entrypoint), *self.arguments],
-                cwd=self.workdir or self.folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        return self
-
-    def wait_ready(self) -> "Container":
-        assert self.process
-        deadline = time.monotonic() + READY_SECONDS
-        while not self.ready():
-            assert self.process.poll() is None, f"{self.image.name} ended\n{self.log.read_text()[-4000:]}"
-            assert time.monotonic() < deadline, f"{self.image.name} is not ready\n{self.log.read_text()[-4000:]}"
-            time.sleep(0.2)
-        return self
-
-    def ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/readyz", trust_env=False, timeout=2).is_success
-        except httpx.TransportError:
-            return False
-
-    def processes(self) -> list[psutil.Process]:
-        return processes.with_environment("KINORA_TEST_CONTAINER", str(self.folder))
-
-    def stop(self) -> int:
-        """Send SIGTERM to the first process as an engine does; return the exit status, or raise TimeoutExpired."""
-        assert self.process
-        first = next((found for found in self.processes() if processes.command(found).startswith("tini ")), None)
-        if first is None:
-            self.process.send_signal(signal.SIGTERM)
-        else:
-            processes.send(first, signal.SIGTERM)
-        return self.process.wait(STOP_SECONDS)
-
-    def kill(self) -> None:
-        processes.end(self.processes(), grace_seconds=2)
-        if self.process:
-            self.process.wait(10)
+        return [*self.wrapper, "bash", str(entrypoint)], environment

@@ -69,6 +69,13 @@ def _no_gateways() -> str:
     return " and ".join(f"no {name}" for name in gateways.missing()) + " here" if gateways.missing() else ""
 
 
+def _no_buildah() -> str:
+    missing = [name for name in ("buildah", "mmdebstrap") if not shutil.which(name)]
+    if os.geteuid() != 0 or missing:
+        return f"building images needs root, {' and '.join(missing) or 'buildah and mmdebstrap'}"
+    return ""
+
+
 def _no_tini() -> str:
     return "" if os.geteuid() == 0 and shutil.which("tini") and shutil.which("unshare") else "no tini here, or no root"
 
@@ -97,6 +104,7 @@ REQUIREMENTS = {
     "needs_prometheus": Requirement("runs only where prometheus and promtool are", _no_prometheus),
     "needs_gateways": Requirement("runs only where nginx and HAProxy are installed", _no_gateways),
     "needs_netns": Requirement("runs only where network namespaces can be made (root and iproute2)", _no_netns),
+    "needs_buildah": Requirement("runs only as root where buildah and mmdebstrap are (it builds images)", _no_buildah),
     "needs_tini": Requirement("runs only as root where tini is (it makes a container's process namespace)", _no_tini),
     "needs_otlp": Requirement("runs only where the exporter of kinora[tracing] is", _no_otlp),
     "needs_chromium": Requirement("runs only where Chromium is", _no_chromium),
