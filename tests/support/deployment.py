@@ -53,7 +53,7 @@ class Deployment:
         volumes = {self.media: "/media", self.home / "state": "/state"}
         folder = self.home / "at" / f"{image}-{release}-{len(list(self.home.glob('at/*.log')))}"
         built = BuiltImage(self.engine, f"{image}:{release}", volumes)
-        container = Container(built, folder, {**self.settings, **(more or {})}, port or free_port())
+        container = Container(built, folder, {**self.settings, **(more or {})}, port=port or free_port())
         self.containers[f"{image}:{release}"] = container
         container.start()
         return container
