@@ -25,6 +25,8 @@ RUN_SECONDS = 1800
 LAYERS = 30
 CLIP_FRAMES = 49
 GOAL = "120 s and 6 GB, with AMX"
+GATES_GOAL = "1.1 times"
+DECODING_GOAL = "20 s"
 COLUMNS = ["what", "seconds a step", "decode, s", "a clip of 3 s", "CPU seconds", "peak memory", "goal"]
 
 
@@ -34,7 +36,7 @@ def measure() -> Report:
     rows: list[list[str]] = []
     figures: dict[str, Any] = {"load_before": load}
     notes: list[str] = []
-    for part in (precisions, draft_row, gpu_rows):
+    for part in (precisions, gates_row, decoder_rows, draft_row, gpu_rows):
         part(rows, figures, notes)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     notes += [
@@ -58,6 +60,31 @@ def precisions(rows: list[list[str]], figures: dict[str, Any], _notes: list[str]
         result = run({**LAYER, "compute": compute, "storage": storage}, device="cpu")
         figures[name] = result
         rows.append([name, figure(result, "seconds"), "", "", figure(result, "cpu_seconds"), "", ""])
+
+
+def gates_row(rows: list[list[str]], figures: dict[str, Any], _notes: list[str]) -> None:
+    """Compare a block with the gates of video sparse attention with one that has none."""
+    result = figures["gates"] = run({**LAYER, "run": "gates", "layers": 1}, device="cpu")
+    if "failed" in result:
+        rows.append(["CPU, gates", result["failed"], "", "", "", "", GATES_GOAL])
+        return
+    for name in ("plain", "gated"):
+        seconds, cpu = (f"{result[clock][name]:.2f}" for clock in ("seconds", "cpu_seconds"))
+        goal = f"{GATES_GOAL}: {result['cpu_seconds']['ratio']:.2f}" if name == "gated" else ""
+        rows.append([f"CPU, one of {LAYERS} blocks, {name}, {result['compute']}", seconds, "", "", cpu, "", goal])
+
+
+def decoder_rows(rows: list[list[str]], figures: dict[str, Any], _notes: list[str]) -> None:
+    """Compare the tiny decoder with the VAE."""
+    result = figures["decoders"] = run({**LAYER, "run": "decoders"}, device="cpu")
+    if "failed" in result:
+        rows.append(["CPU, decoders", result["failed"], "", "", "", "", DECODING_GOAL])
+        return
+    for name, goal in (("tiny", DECODING_GOAL), ("vae", "")):
+        one = result[name]
+        what = f"CPU, decoding {result['frames']} frames at {result['size']}: {name}, {result['compute']}"
+        more = f"{one['peak_added_gib'] * GIB / 1e9:.1f} GB more"
+        rows.append([what, "", f"{one['seconds']:.1f}", "", f"{one['cpu_seconds']:.0f}", more, goal])
 
 
 def draft_row(rows: list[list[str]], figures: dict[str, Any], notes: list[str]) -> None:

@@ -105,7 +105,7 @@ def decoders(shape: Shape, *, size: tuple[int, int], frames: int) -> dict[str, A
             ("vae", lambda: full.decode(latents.to(compute.dtype), return_dict=False)[0]),
         ):
             before, begin = peak_gib(), clocks()
-            decode()  # type: ignore[no-untyped-call]  # a lambda
+            decode()
             wall, cpu = np.subtract(clocks(), begin).round(2).tolist()
             results[name] = {"seconds": wall, "cpu_seconds": cpu, "peak_added_gib": round(peak_gib() - before, 2)}
     return results
@@ -125,19 +125,18 @@ def gates(shape: Shape, *, size: tuple[int, int], frames: int, layers: int = 2) 
     if compute.dtype == torch.float32:
         for network in networks:
             store_blocks_in_bf16(network)
-    seconds: list[list[float]] = [[], []]
+    passes: list[list[list[float]]] = [[], []]
     with torch.inference_mode():
         for _ in range(5):
-            for network, times in zip(networks, seconds, strict=True):
-                begin = time.perf_counter()
+            for network, each in zip(networks, passes, strict=True):
+                begin = clocks()
                 network(**conditions, return_dict=False)
-                times.append(time.perf_counter() - begin)
-    plain, gated = (min(times[1:]) for times in seconds)
+                each.append(np.subtract(clocks(), begin).tolist())
+    (plain, plain_cpu), (gated, gated_cpu) = (np.min(each[1:], axis=0).round(3).tolist() for each in passes)
     return {
         "compute": compute.name,
-        "plain": round(plain, 3),
-        "gated": round(gated, 3),
-        "ratio": round(gated / plain, 3),
+        "seconds": {"plain": plain, "gated": gated, "ratio": round(gated / plain, 3)},
+        "cpu_seconds": {"plain": plain_cpu, "gated": gated_cpu, "ratio": round(gated_cpu / plain_cpu, 3)},
     }
 
 

@@ -73,9 +73,11 @@ def pull(
                 done[file.name] = count
                 progress.update(task, completed=sum(done.values()))  # type: ignore[arg-type]  # TaskID is an int
 
-            pull_one = partial(weights.pull_into, into) if into and name in chosen else weights.pull
-            pull_one(name, accepted_licences=accept_licence or (), on_file=on_file, hub_url=hub_url)
-            progress.update(task, completed=entry.size)
+            asked = name in chosen
+            pull_one = partial(weights.pull_into, into) if into and asked else weights.pull
+            with _problems_said(fatal=asked):  # what a model brings along it can do without
+                pull_one(name, accepted_licences=accept_licence or (), on_file=on_file, hub_url=hub_url)
+                progress.update(task, completed=entry.size)
 
 
 @app.command()
@@ -120,8 +122,8 @@ def check(name: Annotated[str, typer.Argument(help="A whole model, as wan-vace-1
 
 
 def _with_companions(names: list[str]) -> list[str]:
-    """Return the names, each behind those of what it brings along."""
-    return list(dict.fromkeys(one for name in names for one in (*weights.entry(name).brings, name)))
+    """Return the names, and behind each those of what it brings along."""
+    return list(dict.fromkeys(one for name in names for one in (name, *weights.entry(name).brings)))
 
 
 def _progress() -> Progress:
@@ -130,11 +132,13 @@ def _progress() -> Progress:
 
 
 @contextmanager
-def _problems_said() -> Iterator[None]:
-    """Turn a problem into its one sentence and exit code 1."""
+def _problems_said(*, fatal: bool = True) -> Iterator[None]:
+    """Turn a problem into its one sentence and, unless it is none that matters, exit code 1."""
     try:
         yield
     except Problem as problem:
         sentence = problem.sentence(Settings.load().language)
-        Console(stderr=True).print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from problem
+        style = "red" if fatal else "yellow"
+        Console(stderr=True).print(sentence, style=style, markup=False, highlight=False, soft_wrap=True)
+        if fatal:
+            raise typer.Exit(1) from problem

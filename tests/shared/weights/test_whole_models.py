@@ -360,6 +360,21 @@ def test_the_command_puts_one_name_into_a_folder_and_brings_its_companions_to_th
     assert CliRunner().invoke(app, ["pull", "toy-model", "toy-companion", "--into", str(tmp_path)]).exit_code == 2
 
 
+def test_a_model_is_pulled_without_a_companion_that_no_source_delivers(
+    hub: HubServer, store: Path, model: Path, entry: weights.Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(hub, model)
+    companion = replace(entry, name="toy-companion", hub=(Repository("toys/nowhere", COMMIT, ("",)),))
+    use_catalogue(monkeypatch, {"toy-companion": companion, "toy-model": replace(entry, brings=["toy-companion"])})
+    monkeypatch.setenv("KINORA_HUB_URL", hub.url)
+    ran = CliRunner().invoke(app, ["pull", "toy-model"])
+    assert ran.exit_code == 0, ran.output
+    assert "toys/nowhere" in ran.output
+    assert weights.exists("toy-model")
+    assert store.exists()
+    assert CliRunner().invoke(app, ["pull", "toy-companion"]).exit_code == 1
+
+
 # By hand
 
 

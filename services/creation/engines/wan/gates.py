@@ -94,7 +94,7 @@ class GatedProcessor:
 
 def rotated(tokens: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     """Rotate each pair of neighbouring features by its angle; the angles are given once for each feature."""
-    first, second = tokens.unflatten(-1, (-1, 2)).unbind(-1)
+    first, second = tokens[..., 0::2], tokens[..., 1::2]
     cos, sin = cosines[..., 0::2], sines[..., 1::2]
     turned = torch.stack([first * cos - second * sin, first * sin + second * cos], dim=-1)
     return turned.flatten(-2).type_as(tokens)

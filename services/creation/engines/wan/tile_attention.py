@@ -46,7 +46,7 @@ class Tiles:
         # A product with zeros and ones, which every precision holds: faster than to sort the tokens by tile.
         sums = one_hot(self.tile_of, len(self)).T.to(tokens.dtype) @ tokens.flatten(2)
         means = sums.float() / self.sizes[:, None]
-        return means.to(tokens.dtype).unflatten(2, tokens.shape[2:])
+        return means.to(tokens.dtype).view(*means.shape[:2], *tokens.shape[2:])
 
 
 def gated_attention(query: Tensor, key: Tensor, value: Tensor, gate: Tensor, tiles: Tiles) -> Tensor:
@@ -69,8 +69,8 @@ def selected_count(tiles: int) -> int:
 
 def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Return ordinary attention, of all tokens to all."""
-    heads_first = (tokens.transpose(1, 2) for tokens in (query, key, value))
-    return scaled_dot_product_attention(*heads_first).transpose(1, 2)
+    found = scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
+    return found.transpose(1, 2)
 
 
 def selected_attention(query: Tensor, key: Tensor, value: Tensor, chosen: Tensor, tiles: Tiles) -> Tensor:

@@ -11,9 +11,14 @@ export function curl(task) {
 
 const INITIALS = { id: "ID", url: "URL", fps: "FPS", cn: "CN", en: "EN", ng: "NG" };
 const goName = (name) => name.split("_").map((word) => INITIALS[word] ?? word[0].toUpperCase() + word.slice(1)).join("");
-const goType = (name, value) =>
-  typeof value === "string" ? "string" : name === "reference_face_distance" ? "float64" : "int64";
-const goValue = (value) => (typeof value === "string" ? JSON.stringify(value) : String(value));
+const FLOATS = new Set(["reference_face_distance", "duration", "tracking_points"]);
+function goType(name, value) {
+  if (Array.isArray(value)) return `[]${goType(name, value[0] ?? "")}`;
+  return typeof value === "string" ? "string" : FLOATS.has(name) ? "float64" : "int64";
+}
+const literal = (value) =>
+  Array.isArray(value) ? `{${value.map(literal).join(", ")}}` : typeof value === "string" ? JSON.stringify(value) : String(value);
+const goValue = (name, value) => (Array.isArray(value) ? goType(name, value) : "") + literal(value);
 
 export function goStruct(task) {
   const type = `${goName(task.service)}Request`;
@@ -21,7 +26,7 @@ export function goStruct(task) {
   const width = Math.max(...fields.map(([name]) => goName(name).length));
   const declared = fields.map(([name, value]) =>
     `\t${goName(name).padEnd(width)} ${goType(name, value).padEnd(7)} \`json:"${name}"\``);
-  const given = fields.map(([name, value]) => `\t${`${goName(name)}:`.padEnd(width + 1)} ${goValue(value)},`);
+  const given = fields.map(([name, value]) => `\t${`${goName(name)}:`.padEnd(width + 1)} ${goValue(name, value)},`);
   return `type ${type} struct {\n${declared.join("\n")}\n}\n\nbody, err := json.Marshal(${type}{\n${given.join("\n")}\n})\n`
     + `// POST ${location.origin}/api/ai/${task.service}`;
 }

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -27,6 +28,7 @@ from shared.errors import JobFailed
 from shared.networks.compute import Compute
 from shared.pipeline.direct_job import DirectJob
 from shared.settings import CreationSettings, EncodingSettings, Settings
+from tests.support import clips
 from tests.support.tiny_decoder import published_state
 from tests.support.tiny_wan import build_plain, build_vace
 
@@ -53,14 +55,14 @@ def decoder() -> TinyDecoder:
 @pytest.fixture
 def tiny_is_here(decoder: TinyDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = weights.exists
-    monkeypatch.setattr(decoding_module.weights, "exists", lambda name: name == NAME or stored(name))
+    monkeypatch.setattr("shared.weights.exists", lambda name: name == NAME or stored(name))
     monkeypatch.setattr(decoding_module, "load_tiny_decoder", lambda _compute: decoder)
 
 
 @pytest.fixture
 def tiny_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     stored = weights.exists
-    monkeypatch.setattr(decoding_module.weights, "exists", lambda name: name != NAME and stored(name))
+    monkeypatch.setattr("shared.weights.exists", lambda name: name != NAME and stored(name))
 
 
 def settings(**creation: Any) -> Settings:
@@ -176,6 +178,28 @@ def test_each_step_leaves_a_jpeg_beside_the_result_that_the_details_name(plain: 
             assert (picture.format, picture.size) == ("JPEG", (64, 32))
             assert b"AIGC" in picture.info["xmp"], "a machine made it"
     assert job.details["decoder"] == NAME
+
+
+@pytest.mark.usefixtures("tiny_is_here")
+def test_references_of_a_request_shape_a_text_and_a_video(vace: Path, tmp_path: Path) -> None:
+    reference = tmp_path / "人物.png"
+    Pillow.effect_noise((50, 40), 80).convert("RGB").save(reference)
+    source = clips.clip(tmp_path / "in.mp4", seconds=0.5, rate="8", size=(64, 32), sound=None)
+    wanted = settings(model=str(vace), draft_model="/nowhere", engine="wan", plan="low", steps=2, pixels=64 * 32)
+    pool = load(wanted)
+
+    def frames(**fields: Any) -> Any:
+        (folder := tmp_path / "out").mkdir(exist_ok=True)
+        body = {"task_id": 1, "dist_dir": str(folder), "prompt_cn": "海", "fps": 8, "seed": 3, **fields}
+        job = DirectJob(folder, wanted, service="creation", task_id=1)
+        result = job.run(create_video, CreationRequest.model_validate(body), pool)
+        with av.open(folder / result.video) as container:
+            return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+    for fields in ({"category": 1, "duration": 1}, {"category": 3, "video_url": str(source)}):
+        without, beside = frames(**fields), frames(reference_images=[str(reference)], **fields)
+        assert without.shape == beside.shape
+        assert not np.array_equal(without, beside)
 
 
 @pytest.mark.usefixtures("tiny_is_here")

@@ -102,7 +102,7 @@ def test_one_that_diffusers_saved_acts_as_diffusers_fuses_it(
         tmp_path,
         transformer_lora_layers=get_peft_model_state_dict(trained),
         weight_name="saved.safetensors",
-        transformer_lora_adapter_metadata=config.to_dict(),
+        transformer_lora_adapter_metadata=config.to_dict(),  # type: ignore[no-untyped-call]  # peft's
     )
     fuse_loras(transformer, [(tmp_path / "saved.safetensors", 1.0)])
     trained.fuse_lora()

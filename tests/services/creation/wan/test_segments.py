@@ -15,7 +15,8 @@ from services.creation.engines.wan.generator import VaceGenerator
 from services.creation.engines.wan.memory_fallback import MemoryFallback
 from services.creation.engines.wan.plans import PLANS
 from shared.arrays import Image
-from shared.settings import Settings
+from shared.networks.compute import Compute
+from shared.settings import CreationSettings, Settings
 from tests.services.creation.test_segments import Attempts
 from tests.shared.pipeline.test_segmented_video import Killed, contents
 from tests.support.clips import clip
@@ -51,7 +52,8 @@ def loaded(folder: Path, dies_in: int | None = None) -> tuple[WanEngine, MortalG
     """Load the model anew, as another process does."""
     checkpoint = find(str(folder), VACE, Settings())
     assert checkpoint is not None
-    generator = MortalGenerator(checkpoint, PLAN, torch.device("cpu"), torch.float32)
+    settings = Settings(device="cpu", creation=CreationSettings(decoder="full"))
+    generator = MortalGenerator(checkpoint, PLAN, Compute(torch.device("cpu"), torch.float32), settings)
     generator.dies_in = dies_in
     return WanEngine(MemoryFallback(lambda _plan: generator, PLAN), mixed, area=64 * 32, guidance=5.0), generator
 
