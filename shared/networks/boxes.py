@@ -32,6 +32,10 @@ class Box:
             max(self.top - by, 0), max(self.left - by, 0), min(self.bottom + by, height), min(self.right + by, width)
         )
 
+    def begun_on(self, grid: int) -> "Box":
+        """Return the rectangle with as many more rows and columns before it as let it begin on multiples of `grid`."""
+        return Box(self.top - self.top % grid, self.left - self.left % grid, self.bottom, self.right)
+
     def of(self, picture: npt.NDArray[Any], ratio: int = 1) -> npt.NDArray[Any]:
         """Return this part of a picture that is `ratio` times the frame, as a view."""
         return picture[self.top * ratio : self.bottom * ratio, self.left * ratio : self.right * ratio]

@@ -110,7 +110,10 @@ class ChangedParts:
         if self._upscaler.overlap < reach:
             return self._changed_windows(changed)
         boxes = list(changed_boxes(changed, margin=2 * reach))
-        parts = [Part(box.grown(2 * reach, height, width), box.grown(reach, height, width)) for box in boxes]
+        grid = self._upscaler.grid
+        parts = [
+            Part(box.grown(2 * reach, height, width).begun_on(grid), box.grown(reach, height, width)) for box in boxes
+        ]
         return parts if sum(part.window.area for part in parts) <= WORTHWHILE * changed.size else None
 
     def _changed_windows(self, changed: Mask) -> list[Part] | None:

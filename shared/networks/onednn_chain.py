@@ -31,7 +31,8 @@ class OneDnnChain(nn.Module):
 class _Convolution:
     def __init__(self, conv: nn.Conv2d) -> None:
         assert conv.bias is not None
-        self._how = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
+        assert not isinstance(conv.padding, str)
+        self._how = (conv.padding, conv.stride, conv.dilation, conv.groups)
         weight = conv.weight.detach().to(torch.bfloat16).contiguous().to_mkldnn()
         self._weight = torch.ops.aten.mkldnn_reorder_conv2d_weight(weight, *self._how)
         self._bias = conv.bias.detach().to(torch.bfloat16).to_mkldnn()

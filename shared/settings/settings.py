@@ -67,7 +67,7 @@ class Settings(Group):
     """Where networks run. `auto` takes the GPU where there is one."""
 
     gpu_exclusive: bool = False
-    """Whether all services of this machine together run one task at a time on the GPU."""
+    """Whether all services of this machine together run one task at a time, on the GPU or, without one, the CPU."""
 
     preload: bool = False
     """Whether models are loaded at start instead of with the first task."""

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from shared import weights
 from shared.arrays import Picture
 from shared.networks.changes import ChangedParts
 from shared.networks.compute import Compute
+from shared.networks.engines import Engine, natural_picture
 from shared.networks.rrdb import RRDB
 from shared.networks.srvgg import SRVGG
 from shared.networks.upscaler import Upscaler
@@ -103,6 +105,29 @@ def test_only_what_changed_is_computed(still: Picture) -> None:
     parts(with_change(still, (2, 3), (40, 60)))  # the change before is undone, too
     assert sorted(upscaler.given) == [(3 + 2 * REACH, 4 + 2 * REACH), (13, 10), (13, 13)]
     assert np.array_equal(parts(still), first)
+
+
+def test_a_part_begins_on_the_grid_of_the_engine(still: Picture) -> None:
+    upscaler = Counting(compact(), CPU, engine=Engine(CPU, is_ncnn=True))
+    parts = ChangedParts(upscaler, 2)
+    parts(still)
+    changed = with_change(still, (40, 60))
+    assert differing(parts(changed), upscaler(changed, 2)) == 0
+    assert upscaler.given[1] == (47 - 24, 64 - 48)  # from 40 - 6 to 41 + 6 and from 60 - 6, begun on 24 and 48
+
+
+def test_ncnn_in_bfloat16_computes_a_part_as_it_does_the_frame() -> None:
+    """Its Winograd rounds by where its tiles begin, which bf16 would show in 3 of 100 values."""
+    half = Compute(torch.device("cpu"), torch.bfloat16)
+    network = SRVGG.from_weights(weights.load_safetensors("realesr-animevideov3")).anchored()
+    upscaler = Upscaler(network, half, engine=Engine(half, is_ncnn=True))
+    picture = (natural_picture(120, 160)[0].permute(1, 2, 0) * 255).to(torch.uint8).numpy()
+    parts = ChangedParts(upscaler, 4)
+    parts(picture)
+    changed = with_change(picture, (75, 100))
+    computed = parts(changed)
+    assert differing(computed, upscaler(changed, 4)) == 0
+    assert (computed != upscaler(changed, 4)).mean() < 1e-3
 
 
 def test_where_everything_moves_the_whole_frame_is_computed_at_once(still: Picture) -> None:

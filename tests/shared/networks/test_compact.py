@@ -1,5 +1,7 @@
 """A compact network on a CPU makes the same picture by every engine, in fp32 and rounded, at any size and ratio."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -57,7 +59,7 @@ def test_without_onednn_s_bfloat16_torch_s_own_computes(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("size", [(13, 22), (1, 9), (9, 1), (1, 1)])
 @torch.inference_mode()
-def test_integers_are_the_rounded_picture(size: tuple[int, int], dtype: type[np.generic], scale: int) -> None:
+def test_integers_are_the_rounded_picture(size: tuple[int, int], dtype: type[np.integer[Any]], scale: int) -> None:
     plain, white = network(scale), np.iinfo(dtype).max
     pixels = np.random.default_rng(1).integers(0, white + 1, (*size, 3)).astype(dtype)
     picture = torch.from_numpy(pixels.astype(np.float32) / white).permute(2, 0, 1)[None]
