@@ -69,14 +69,13 @@ def running(home: Path, environment: Mapping[str, str], count: int, prefix: Sequ
     with (home / "log").open("ab") as log:
         process = subprocess.Popen(
             [*prefix, sys.executable, "-m", __spec__.name, str(count)], cwd=ROOT, start_new_session=True,
-            env=inherited | settings | dict(environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            env=inherited | settings | dict(environment), stdin=subprocess.PIPE, stdout=log, stderr=log,
         )  # fmt: skip
     try:
         yield
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(STOP_SECONDS)
+            process.communicate(timeout=STOP_SECONDS)  # the end of standard input asks them to stop
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -84,11 +83,10 @@ def running(home: Path, environment: Mapping[str, str], count: int, prefix: Sequ
 
 def serve(count: int) -> None:
     """Be the parent of so many runners, which have its modules in common; end when all of them have ended."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is meant for the runners, who see to it themselves
     handler = TaskHandler(request=Nap, load=lambda _settings: None, work=work)
     for slot in range(count):
         if os.fork() == 0:
-            sys.argv[1:] = ["--slot", str(slot)]
+            sys.argv[1:] = ["--slot", str(slot), "--exit-on-stdin-eof"]  # when a benchmark is killed, too
             main("upscale", {"generate": lambda: handler})
             return
     for _ in range(count):
