@@ -35,7 +35,7 @@ SECONDS = 300
 # Everything that says what is installed, and nothing of it.
 INVENTORY = (
     "var/lib/dpkg/status",
-    "etc/os-release",
+    "usr/lib/os-release",
     "home/bentoml/bento/bento.yaml",
     "app/.venv/lib/*/site-packages/*.dist-info",
 )
@@ -87,7 +87,7 @@ def models(bento: dict[str, Any]) -> Iterator[Component]:
 
 def system_packages(root: Path) -> Iterator[Component]:
     """Yield the packages of the distribution that the base image is."""
-    system = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', (root / "etc/os-release").read_text(), re.MULTILINE))
+    system = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', (root / "usr/lib/os-release").read_text(), re.MULTILINE))
     for entry in (root / "var/lib/dpkg/status").read_text(encoding="utf-8").strip().split("\n\n"):
         fields = Parser().parsestr(entry)
         name, version = fields["Package"], quote(fields["Version"], safe="+.~-")

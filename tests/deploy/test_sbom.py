@@ -111,7 +111,7 @@ def test_a_whole_bill_is_what_the_standard_asks_for(installed: Path, tmp_path: P
 
 def write_system(root: Path) -> None:
     """Write what an image has of its distribution."""
-    for file, text in (("var/lib/dpkg/status", STATUS), ("etc/os-release", 'ID=debian\nVERSION_ID="12"\nX="y"\n')):
+    for file, text in (("var/lib/dpkg/status", STATUS), ("usr/lib/os-release", 'ID=debian\nVERSION_ID="12"\nX="y"\n')):
         (root / file).parent.mkdir(parents=True)
         (root / file).write_text(text)
 

@@ -96,7 +96,7 @@ class Container(Generic[L]):
     def stop(self) -> int:
         """Send SIGTERM to the first process as an engine does; return the exit status, or raise TimeoutExpired."""
         assert self.process
-        first = next((found for found in self.processes() if processes.command(found).startswith("tini ")), None)
+        first = next((found for found in self.processes() if _is_init(found)), None)
         if first is None:
             self.process.send_signal(signal.SIGTERM)
         else:
@@ -107,3 +107,7 @@ class Container(Generic[L]):
         processes.end(self.processes(), grace_seconds=2)
         if self.process:
             self.process.wait(10)
+
+
+def _is_init(process: psutil.Process) -> bool:
+    return Path(processes.command(process).partition(" ")[0]).name == "tini"
