@@ -1,8 +1,8 @@
 """Every capability with inputs by URL and results in a bucket, as a backend meets them: real services, real servers."""
 
 import hashlib
-import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from benchmarks.clips import write_clip
 from shared.testing.callback_receiver import Receiver
 from shared.testing.stack import Stack
 from tests.support.bucket import BUCKET, BucketServer, bucket_server
-from tests.support.faces import frames_of, pair, portrait, save
+from tests.support.faces import difference, frames_of, pair, portrait, read, save
 from tests.support.file_server import FileServer, ServedFile, file_server
 
 pytestmark = pytest.mark.slow
@@ -86,86 +86,111 @@ def ask(stack: Stack, path: str, **body: Any) -> dict[str, Any]:
         return answer
 
 
+def signed(files: FileServer, path: str) -> str:
+    return files.url(f"{path}?{SIGNATURE}")
+
+
 def task(client: httpx.Client, task_id: int) -> dict[str, Any]:
     found: dict[str, Any] = client.get(f"/api/ai/tasks/{task_id}").json()["tasks"][0]
     return found
 
 
-def test_every_field_of_an_input_takes_a_url_and_every_result_is_in_the_bucket_too(
-    open_stack: Stack, backend: Receiver, files: FileServer, bucket: BucketServer, media_here: Path
-) -> None:
-    def url(path: str) -> str:
-        return files.url(f"{path}?{SIGNATURE}")
+def made(stack: Stack, backend: Receiver, folder: Path, path: str, task_id: int, **body: Any) -> dict[str, Any]:
+    """Post a task and return its callback, which must be that of a success."""
+    assert ask(stack, path, task_id=task_id, dist_dir=str(folder), **body) == {"err_code": 0, "err_msg": ""}
+    callback = backend.wait_for(task_id, timeout_seconds=CALLBACK_SECONDS).payload
+    assert callback["err_msg"] == ""
+    return callback
 
-    posts = [
-        ("/api/ai/upscale", {"video_url": url("/clip.mp4"), "ratio": 2}),
-        ("/api/ai/interpo", {"video_url": url("/clip.mp4"), "rate": 2}),
-        ("/api/ai/creation", {"category": 3, "video_url": url("/clip.mp4")}),
-        ("/api/ai/creation", {"category": 2, "image_url": url("/picture.png"), "duration": 1}),
-        ("/api/ai/tracking_creation",
-         {"image_url": url("/picture.png"), "tracking_points": [[[100, 90], [120, 90]]], "duration": 1}),
-        ("/api/ai/facefusion", {"source_file": url("/portrait.png"), "target_file": url("/pair.png")}),
-    ]  # fmt: skip
-    for task_id, (path, body) in enumerate(posts, start=1):
-        folder = media_here / str(task_id)
-        assert ask(open_stack, path, task_id=task_id, dist_dir=str(folder), **body)["err_msg"] == ""
+
+@pytest.mark.parametrize(
+    ("task_id", "path", "fields"),
+    [
+        (1, "/api/ai/upscale", {"video_url": "/clip.mp4", "ratio": 2}),
+        (2, "/api/ai/interpo", {"video_url": "/clip.mp4", "rate": 2}),
+        (3, "/api/ai/creation", {"category": 3, "video_url": "/clip.mp4"}),
+        (4, "/api/ai/creation", {"category": 2, "image_url": "/picture.png", "duration": 1}),
+        (5, "/api/ai/tracking_creation",
+         {"image_url": "/picture.png", "tracking_points": [[[100, 90], [120, 90]]], "duration": 1}),
+        (6, "/api/ai/facefusion", {"source_file": "/portrait.png", "target_file": "/pair.png"}),
+    ],
+)  # fmt: skip
+def test_an_input_is_fetched_and_its_result_is_in_the_bucket_too(
+    open_stack: Stack, backend: Receiver, files: FileServer, bucket: BucketServer, media_here: Path,
+    *, task_id: int, path: str, fields: dict[str, Any],
+) -> None:  # fmt: skip
+    body = {name: signed(files, value) if isinstance(value, str) else value for name, value in fields.items()}
+    folder = media_here / str(task_id)
+    callback = made(open_stack, backend, folder, path, task_id, **body)
+    names = sorted(filter(None, [callback["video_url"], callback["preview_image"], *callback["reference_images"]]))
     with open_stack.client() as client:
-        for task_id in range(1, len(posts) + 1):
-            callback = backend.wait_for(task_id, timeout_seconds=CALLBACK_SECONDS).payload
-            assert callback["err_msg"] == ""
-            names = [callback["video_url"], callback["preview_image"], *callback["reference_images"]]
-            made = sorted(filter(None, names))
-            folder = media_here / str(task_id)
-            stored = task(client, task_id)["details"]["stored"]
-            assert stored["ok"], stored
-            assert sorted(stored["files"]) == made
-            for name, place in stored["files"].items():
-                key = place.removeprefix(f"s3://{BUCKET}/")
-                assert bucket.objects()[key] == (folder / name).read_bytes()
+        stored = task(client, task_id)["details"]["stored"]
+    assert stored["ok"], stored
+    assert sorted(stored["files"]) == names
+    for name, place in stored["files"].items():
+        assert bucket.objects()[place.removeprefix(f"s3://{BUCKET}/")] == (folder / name).read_bytes()
 
-        # The user picks a face of the preview; the generation finds it by the same URL.
-        body = posts[-1][1] | {"programe": 1, "reference_face_position": 1}
-        folder = media_here / "6"
-        assert ask(open_stack, "/api/ai/facefusion", task_id=6, dist_dir=str(folder), **body)["err_msg"] == ""
-        result = backend.wait_for(6, timeout_seconds=CALLBACK_SECONDS, count=2).payload
-        assert result["err_msg"] == ""
-        details = task(client, 6)["details"]
-        assert details["audit"]["target_sha256"] == hashlib.sha256(files.files["/pair.png"].content).hexdigest()
-        assert details["audit"]["source_sha256"] == hashlib.sha256(files.files["/portrait.png"].content).hexdigest()
-        assert details["nsfw"]
-        assert "reference" in json.dumps(details["match"]) or details["match"]["nearest_distance"] is not None
+
+def test_a_face_picked_in_a_preview_of_a_url_is_found_again_and_what_was_fetched_is_checked_and_noted(
+    open_stack: Stack, backend: Receiver, files: FileServer, media_here: Path
+) -> None:
+    body = {"source_file": signed(files, "/portrait.png"), "target_file": signed(files, "/pair.png")}
+    made(open_stack, backend, media_here / "7", "/api/ai/facefusion", 7, face_analyse_order="right-left", **body)
+    picked = {"programe": 1, "reference_face_position": 1}
+    answer = ask(open_stack, "/api/ai/facefusion", task_id=7, dist_dir=str(media_here / "7"), **body, **picked)
+    assert answer["err_msg"] == ""
+    result = backend.wait_for(7, timeout_seconds=CALLBACK_SECONDS, count=2).payload
+    assert result["err_msg"] == ""
+    # Position 1 of what was seen is the man on the left, though in this request's own order it would be the woman.
+    changes = difference(read(media_here / "7" / result["video_url"]), pair())
+    assert changes[:, :480].mean() > 0.5 > changes[:, 480:].mean()
+    with open_stack.client() as client:
+        details = task(client, 7)["details"]
         shown = client.get("/api/ai/tasks?limit=500").text
+    assert details["audit"]["target_sha256"] == hashlib.sha256(files.files["/pair.png"].content).hexdigest()
+    assert details["audit"]["source_sha256"] == hashlib.sha256(files.files["/portrait.png"].content).hexdigest()
+    assert details["nsfw"]
     assert "very-secret" not in shown
     log = open_stack.log.read_text(encoding="utf-8", errors="replace")
     assert "very-secret" not in log
-    assert re.search(r"fetched from http://127\.0\.0\.1:\d+/clip\.mp4:", log)
+    assert re.search(r"fetched from http://127\.0\.0\.1:\d+/pair\.png:", log)
 
 
+@pytest.mark.parametrize(
+    ("task_id", "path", "fields", "words"),
+    [
+        (20, "/api/ai/upscale", {"video_url": "/missing.mp4", "ratio": 2}, "answered HTTP 404"),
+        (21, "/api/ai/facefusion", {"source_file": "/nobody.png", "target_file": "/pair.png"}, "source_file shows no"),
+        (22, "/api/ai/facefusion", {"source_file": "/clip.mp4", "target_file": "/pair.png"}, "clip.mp4"),
+    ],
+)
 def test_what_is_wrong_with_an_input_comes_with_the_callback(
-    open_stack: Stack, backend: Receiver, files: FileServer, media_here: Path
-) -> None:
-    wrong = [
-        (20, "/api/ai/upscale", {"video_url": files.url("/picture.txt"), "ratio": 2}, "answered HTTP 404"),
-        (21, "/api/ai/facefusion",
-         {"source_file": files.url("/nobody.png"), "target_file": files.url("/pair.png")}, "source_file shows no face"),
-        (22, "/api/ai/facefusion",
-         {"source_file": files.url("/clip.mp4"), "target_file": files.url("/pair.png")}, "clip.mp4"),
-    ]  # fmt: skip
-    for task_id, path, body, _ in wrong:
-        assert ask(open_stack, path, task_id=task_id, dist_dir=str(media_here / "wrong"), **body)["err_msg"] == ""
-    for task_id, _, _, words in wrong:
-        callback = backend.wait_for(task_id, timeout_seconds=CALLBACK_SECONDS).payload
-        assert callback["err_code"] == -1
-        assert words in callback["err_msg"]
-    refused = ask(open_stack, "/api/ai/upscale", task_id=23, dist_dir=str(media_here / "wrong"), ratio=2,
-                  video_url="https://evil.example/a.mp4")  # fmt: skip
-    assert refused == {
-        "err_code": -1, "err_msg": "video_url: evil.example is not one of the hosts of KINORA_FETCH_HOSTS",
-    }  # fmt: skip
-    folder = ask(open_stack, "/api/ai/upscale", task_id=23, dist_dir=files.url("/out"), ratio=2,
-                 video_url=files.url("/clip.mp4"))  # fmt: skip
-    assert "dist_dir must be a local path" in folder["err_msg"]
-    assert not list(media_here.rglob(".*"))
+    open_stack: Stack, backend: Receiver, files: FileServer, media_here: Path,
+    *, task_id: int, path: str, fields: dict[str, Any], words: str,
+) -> None:  # fmt: skip
+    body = {name: signed(files, value) if isinstance(value, str) else value for name, value in fields.items()}
+    folder = media_here / str(task_id)
+    assert ask(open_stack, path, task_id=task_id, dist_dir=str(folder), **body)["err_msg"] == ""
+    callback = backend.wait_for(task_id, timeout_seconds=CALLBACK_SECONDS).payload
+    assert callback["err_code"] == -1
+    assert words in callback["err_msg"]
+    deadline = time.monotonic() + CALLBACK_SECONDS
+    while any(folder.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_what_can_be_known_is_refused_at_once(open_stack: Stack, files: FileServer, media_here: Path) -> None:
+    body = {"task_id": 30, "ratio": 2, "dist_dir": str(media_here / "30"), "video_url": signed(files, "/clip.mp4")}
+    for changes, words in (
+        ({"video_url": "https://evil.example/a.mp4"}, "evil.example is not one of the hosts of KINORA_FETCH_HOSTS"),
+        ({"video_url": files.url("/clip.mp4").replace("//", "//user@")}, "must be an http or https URL"),
+        ({"video_url": "ftp://127.0.0.1/clip.mp4"}, "must be a local path"),
+        ({"dist_dir": files.url("/out")}, "dist_dir must be a local path"),
+    ):
+        answer = ask(open_stack, "/api/ai/upscale", **(body | changes))
+        assert answer["err_code"] == -1
+        assert words in answer["err_msg"]
 
 
 def test_the_document_says_that_inputs_may_be_urls(open_stack: Stack) -> None:
