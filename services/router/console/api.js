@@ -57,7 +57,9 @@ export async function post(path, { query = {}, body } = {}) {
 }
 
 /** Send a file; `progress(share)` is called on the way. Returns the stored entry. */
-export function upload(folder, file, progress, signal) {
+export async function upload(folder, file, progress, signal) {
+  // Asked first: what is too large for the limit or the disk is refused before it is sent, not after.
+  await get("upload", { folder, name: file.name, bytes: file.size }, signal);
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", `${BASE}files${queryOf({ folder, name: file.name })}`);

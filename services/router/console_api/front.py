@@ -98,7 +98,7 @@ class ConsoleFront:
 
     async def _open(self) -> None:
         if self._settings.console.enabled:
-            self._sweep = asyncio.create_task(asyncio.to_thread(self._files.uploads.sweep))
+            self._sweep = asyncio.create_task(asyncio.to_thread(self._files.uploads.leftovers.sweep))
 
     async def _close(self) -> None:
         await self._events.hub.close()

@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -91,7 +93,36 @@ def test_a_result_that_has_gone_is_said(english: Page, stack: Stack, media: Path
     for path in (film.parent / "out").iterdir():
         path.unlink()
     english.goto(f"/#/task/creation/{task_id}")
-    expect(english.get_by_text("cannot play")).to_be_visible()
+    expect(english.get_by_role("alert")).to_contain_text(f"there is no file {task_id}_creation")
+    expect(english.locator(".gone")).to_have_count(1)
+    assert violations(english) == []
+
+
+def write_noise(target: Path, *, frames: int) -> Path:
+    """Write a film that is much larger than what a browser loads ahead: noise, every frame by itself."""
+    noise = np.random.default_rng(0).integers(0, 256, (4, 120, 160, 3), dtype=np.uint8)
+    with av.open(target, "w", format="mp4", options={"movflags": "faststart"}) as container:
+        video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "qp": "10", "g": "1"})
+        video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
+        for number in range(frames):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(noise[number % 4], format="rgb24")))
+        container.mux(video.encode())
+    return target
+
+
+def test_a_film_that_vanishes_while_it_plays_is_said(english: Page, media: Path) -> None:
+    folder = media / "vanishing"
+    folder.mkdir()
+    film = write_noise(folder / "film.mp4", frames=1500)
+    english.goto(f"/#/files?folder={folder}")
+    english.locator(".entry").get_by_role("button").click()
+    dialog = english.get_by_role("dialog")
+    dialog.get_by_role("button", name="Play", exact=True).click()
+    english.wait_for_function("document.querySelector('video').currentTime > 0.2")
+    film.unlink()
+    dialog.get_by_role("slider", name="Position").fill("55")  # what is not loaded yet
+    expect(dialog.get_by_role("alert")).to_contain_text("there is no file film.mp4")
+    expect(dialog.locator("video")).to_have_count(0)
 
 
 def test_a_session_that_ends_asks_for_the_token_again(browser: Browser, tmp_path: Path) -> None:
