@@ -2,14 +2,16 @@
 
 import os
 import pty
+import re
+import select
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CTRL_C = "\x03"
 PATIENCE_SECONDS = 180.0  # only detects what never happens: the machine may be busy
+_STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # bold and the like, and where the cursor goes
 
 
 class Terminal:
@@ -25,23 +27,24 @@ class Terminal:
         os.write(self._keys, keys.encode())
 
     def wait_for(self, words: str) -> None:
-        """Wait until it has shown these words since the last call; fail when it ends without."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        """Wait until it has shown these words, whatever their style, since the last call; fail when it ends without."""
         while words not in self.shown:
-            assert time.monotonic() < deadline, self.shown
-            if not (said := self._read()):
-                raise AssertionError(f"it ended without {words!r}: {self.shown}")
-            self.shown += said
+            said = self._read()
+            assert said, f"it ended, or fell silent, without {words!r}: {self.shown}"
+            self.shown = _STYLE.sub("", self.shown + said)
         self.shown = self.shown.partition(words)[2]
 
     def end(self) -> tuple[int, str]:
         """Wait for its end; return its exit code and its standard output."""
         while said := self._read():
-            self.shown += said
+            self.shown = _STYLE.sub("", self.shown + said)
         output, _ = self._process.communicate(timeout=PATIENCE_SECONDS)
         return self._process.returncode, output
 
     def _read(self) -> str:
+        """Return what it shows next; nothing once it has ended, or has been silent for long."""
+        if not select.select([self._keys], [], [], PATIENCE_SECONDS)[0]:
+            return ""
         try:
             return os.read(self._keys, 4096).decode(errors="replace")
         except OSError:  # the program has closed its side

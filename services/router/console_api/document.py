@@ -97,6 +97,7 @@ def _files() -> Document:
         _query("after", type="string", description="`next` of the page before"),
         _query("limit", type="integer", minimum=1, maximum=500, default=200),
     ]
+    checked, size = {"200": json_content("Answer")}, _query("bytes", type="integer", minimum=0)
     listed = {"200": json_content("ConsoleRoots", "ConsoleFolder")}
     target = [_required(folder), _required(_query("name", type="string", maxLength=200))]
     upload = _changing(
@@ -115,6 +116,7 @@ def _files() -> Document:
     thumbnail = {"200": _bytes("image/jpeg"), "304": {}}
     return {
         "files": {"get": _operation("the media roots, or a folder in them", listed, listing), "post": upload},
+        "upload": {"get": _operation("whether a file would be taken", checked, [*target, size], ("413", "507"))},
         "info": {
             "get": _operation("what a file's header says", {"200": json_content("ConsoleInfo")}, [path], _OF_FILES)
         },

@@ -38,7 +38,7 @@ _TRY = _object(
 )  # fmt: skip
 _CALLBACK = _object(
     id=_TEXT, state={"enum": list(CALLBACK_STATES)}, created_at=_MOMENT, next_at=_known(_MOMENT),
-    delivered_at=_known(_MOMENT), attempts=_WHOLE, last_error=_known(_TEXT), body=_OBJECT, tries=_list(_TRY),
+    delivered_at=_known(_MOMENT), attempts=_WHOLE, last_error=_known(_TEXT), body=_TEXT, tries=_list(_TRY),
 )  # fmt: skip
 _SEGMENT = _object(
     number=_WHOLE, total=_known(_WHOLE), state=_TEXT, attempt=_WHOLE, begun=_WHOLE, crashes=_WHOLE, made_by=_TEXT,

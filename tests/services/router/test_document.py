@@ -83,6 +83,7 @@ def document(stack: Stack) -> Any:
     return schemathesis.openapi.from_url(f"{stack.url}/docs.json")
 
 
+@pytest.mark.slow
 def test_what_is_answered_is_what_the_document_says(
     browser: httpx.Client, receiver: Receiver, clip: Path, dist_dir: Path, task_id: int
 ) -> None:
@@ -108,6 +109,7 @@ def test_what_is_answered_is_what_the_document_says(
         assert f"/api/ai/{name}" in described["paths"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
 @pytest.mark.parametrize(("method", "path"), sorted(DESCRIBED.keys() - NOT_ASKED))
 def test_a_generated_request_gets_a_described_answer(

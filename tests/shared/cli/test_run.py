@@ -42,6 +42,7 @@ def test_a_file_that_is_no_video_is_one_sentence_and_leaves_nothing(tmp_path: Pa
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ["c\r", CTRL_C])
 def test_ctrl_c_asks_and_a_cancelled_task_leaves_nothing(tmp_path: Path, answer: str) -> None:
     write_clip(tmp_path / "film.mp4", size=(320, 240), frames=1500)
@@ -57,6 +58,7 @@ def test_ctrl_c_asks_and_a_cancelled_task_leaves_nothing(tmp_path: Path, answer:
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_task_goes_on_to_its_end_when_that_is_the_answer(tmp_path: Path) -> None:
     write_clip(tmp_path / "film.mp4", size=(96, 64), frames=250)
     words = ("run", "upscale", "film.mp4", "--ratio", "2", "--out", "out")

@@ -101,6 +101,7 @@ def test_ctrl_c_without_a_terminal_leaves_the_task_running(
     client.post(f"/api/ai/tasks/{task_id}/cancel")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answers", "ended"),
     [

@@ -13,7 +13,7 @@ from services.router.console_api.guard import CSRF_HEADER
 from shared.settings import AccessSettings, Settings
 from shared.testing.callback_receiver import Receiver
 from shared.testing.stack import Stack
-from tests.support.browser import page_at, violations
+from tests.support.browser import page_at, violations, wait_until
 from tests.support.console import SESSION, serving_console
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium]
@@ -41,7 +41,7 @@ def test_any_name_is_shown_as_it_is_and_works(english: Page, stack: Stack, media
     row.locator(".whole").click()
     expect(english.get_by_role("heading", level=1)).to_have_text(name)
     expect(english.locator("video")).to_have_count(2)
-    english.wait_for_function("[...document.querySelectorAll('video')].every(v => v.readyState >= 2)")
+    wait_until(english, "[...document.querySelectorAll('video')].every(v => v.readyState >= 2)")
     english.goto("/#/files")
     english.get_by_role("button", name=media.name).click()
     english.get_by_role("button", name=film.parent.name).click()
@@ -118,7 +118,7 @@ def test_a_film_that_vanishes_while_it_plays_is_said(english: Page, media: Path)
     english.locator(".entry").get_by_role("button").click()
     dialog = english.get_by_role("dialog")
     dialog.get_by_role("button", name="Play", exact=True).click()
-    english.wait_for_function("document.querySelector('video').currentTime > 0.2")
+    wait_until(english, "document.querySelector('video').currentTime > 0.2")
     film.unlink()
     dialog.get_by_role("slider", name="Position").fill("55")  # what is not loaded yet
     expect(dialog.get_by_role("alert")).to_contain_text("there is no file film.mp4")
