@@ -43,10 +43,19 @@ T = TypeVar("T")
 
 
 class Proxy:
-    """An ASGI application; `addresses` is called once, at the start, and returns the versions of every service."""
+    """An ASGI application; `addresses` is called once, at the start, and returns the versions of every service.
 
-    def __init__(self, addresses: Callable[[Settings], Mapping[ServiceName, Sequence[WeightedUpstream]]]) -> None:
+    `describe_own` returns what the OpenAPI document has beside the services' paths.
+    """
+
+    def __init__(
+        self,
+        addresses: Callable[[Settings], Mapping[ServiceName, Sequence[WeightedUpstream]]],
+        describe_own: Callable[[Settings], Document] | None = None,
+    ) -> None:
         self._addresses = addresses
+        self._describe_own = describe_own
+        self._own_documents: list[Document] = []
         self._services: dict[ServiceName, ServiceVersions] = {}
         self._metrics = RouterMetrics()
         self.own_headers: Mapping[str, str] = {}  # with the router's own token, for what it asks itself
@@ -83,6 +92,7 @@ class Proxy:
         settings = Settings.load()
         app.state.language = settings.language
         self.own_headers = {"authorization": f"Bearer {settings.access.tokens[0]}"} if settings.access.tokens else {}
+        self._own_documents = [self._describe_own(settings)] if self._describe_own else []
         self._services = {
             name: ServiceVersions(name, shares, self._metrics) for name, shares in self._addresses(settings).items()
         }
@@ -142,9 +152,9 @@ class Proxy:
         return JSONResponse(await self.document(request.headers))
 
     async def document(self, headers: Mapping[str, str]) -> Document:
-        """Return the OpenAPI documents of all services as one."""
+        """Return the OpenAPI documents of all services, and the router's own, as one."""
         found, _ = await self.ask(None, lambda service: service.document(DOCUMENT_PATH, headers))
-        return merge(found.values())
+        return merge([*found.values(), *self._own_documents])
 
     async def ask(
         self, wanted: ServiceName | None, ask: Callable[[ServiceVersions], Awaitable[T]]

@@ -3,6 +3,7 @@
 import bentoml
 from starlette.types import ASGIApp
 
+from services.router.console_api.document import describe_console
 from services.router.console_api.front import ConsoleFront
 from services.router.local import listening_at, report_absent, start_here
 from services.router.proxy import Proxy
@@ -24,7 +25,7 @@ def addresses(settings: Settings) -> dict[ServiceName, tuple[WeightedUpstream, .
     return here | elsewhere
 
 
-proxy = Proxy(addresses)
+proxy = Proxy(addresses, describe_console)
 
 
 class RouterService(ContractService):

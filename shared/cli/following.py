@@ -9,7 +9,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from shared.cli.router_client import Refused, RouterClient, RouterSilent
-from shared.cli.spoken import INTERRUPTED, REFUSED, screen
+from shared.cli.spoken import INTERRUPTED, REFUSED, asked, screen
 from shared.contract.messages import TaskView
 
 POLL_SECONDS = 0.5
@@ -86,7 +86,10 @@ def _interrupted(router: RouterClient, task: TaskView) -> None:
     if not sys.stdin.isatty():
         screen.print(f"the task goes on: kinora submit --watch {task.task_id}", highlight=False)
         raise typer.Exit(INTERRUPTED)
-    answer = screen.input("[b]c[/b]ancel the task, [b]l[/b]eave it running, or [b]w[/b]atch on? ").strip().lower()[:1]
+    try:
+        answer = asked("[b]c[/b]ancel the task, [b]l[/b]eave it running, or [b]w[/b]atch on? ")
+    except KeyboardInterrupt:  # whoever presses it twice wants to get away
+        answer = "l"
     if answer == "c":
         try:
             router.cancel(task)

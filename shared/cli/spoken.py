@@ -28,6 +28,14 @@ def spoken() -> Iterator[None]:
         _end(str(silent), UNREACHABLE, silent)
 
 
+def asked(question: str) -> str:
+    """Return the first letter of the answer, small; empty where none was given. Ctrl-C raises KeyboardInterrupt."""
+    try:
+        return screen.input(question).strip().lower()[:1]
+    except EOFError:
+        return ""
+
+
 def _end(sentence: str, code: int, cause: Exception) -> None:
     screen.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code) from cause

@@ -92,7 +92,7 @@ def _find(
     service: str | None, *, task_id: int | None = None, state: TaskState | None = None, limit: int = 50
 ) -> list[TaskView]:
     async def work(_settings: Settings, pool: Pool) -> list[TaskView]:
-        async with pool.transaction() as connection:
+        async with pool.transaction(snapshot=True) as connection:
             return [
                 view
                 for name in _services(service)

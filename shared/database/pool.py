@@ -43,6 +43,11 @@ BEGIN = """
 """
 
 
+# Every statement of such a transaction sees what was there at the first: a task and its callbacks do not disagree. It
+# must come before anything that reads, `BEGIN` above included.
+SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+
 class Session(psycopg.AsyncConnection[Any]):
     """A connection whose server notices when this client vanishes; also used to listen, outside any pool."""
 
@@ -86,10 +91,15 @@ class Pool:
         await self.raw.close(timeout=2)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """One transaction, synced to disk before it returns; raises Unavailable when the storage does not answer."""
+    async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Connection]:
+        """One transaction, synced to disk before it returns; raises Unavailable when the storage does not answer.
+
+        With `snapshot` it only reads, and all its statements see the same moment.
+        """
         try:
             async with self.raw.connection() as connection, connection.transaction():
+                if snapshot:
+                    await connection.execute(SNAPSHOT)
                 await connection.execute(BEGIN)
                 yield connection
         except psycopg.Error as error:
@@ -114,12 +124,12 @@ class Pool:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def run_with_timeout(
-        self, work: Callable[[Connection], Awaitable[T]], *, seconds: float = PROMPT_SECONDS
+        self, work: Callable[[Connection], Awaitable[T]], *, seconds: float = PROMPT_SECONDS, snapshot: bool = False
     ) -> T:
         """Run one transaction; raise Unavailable when it takes longer, as on a server that hangs."""
 
         async def once() -> T:
-            async with self.transaction() as connection:
+            async with self.transaction(snapshot=snapshot) as connection:
                 return await work(connection)
 
         task = asyncio.create_task(once())

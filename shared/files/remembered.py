@@ -38,8 +38,12 @@ class Remembered(MutableMapping[str, str]):
         return len(self._words)
 
     def _write(self) -> None:
-        with suppress(OSError):
+        words = json.dumps(dict(self._words), indent=1)  # a copy: another thread may change them meanwhile
+        part = self._path.with_name(f".{self._path.name}-{uuid4().hex[:8]}")
+        try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            part = self._path.with_name(f".{self._path.name}-{uuid4().hex[:8]}")
-            part.write_text(json.dumps(self._words, indent=1), encoding="utf-8")
+            part.write_text(words, encoding="utf-8")
             part.replace(self._path)
+        except OSError:  # a full disk among them: what was begun must not pile up there
+            with suppress(OSError):
+                part.unlink()

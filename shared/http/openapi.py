@@ -52,11 +52,12 @@ def describe(requests: Mapping[str, type[TaskRequest]], *, fetches: bool = False
 
 
 def merge(documents: Iterable[Document]) -> Document:
-    """Merge the documents of several services."""
+    """Merge the documents of several services, and what a router adds to them."""
     merged = describe({})
     for found in documents:
         merged["paths"] |= found["paths"]
-        merged["components"]["schemas"] |= found["components"]["schemas"]
+        for kind, components in found["components"].items():
+            merged["components"].setdefault(kind, {}).update(components)
     return merged
 
 
@@ -70,7 +71,7 @@ def _offer_urls(model: type[TaskRequest], properties: Document) -> None:
 def _submit(model: type[TaskRequest]) -> Document:
     return {
         "summary": (model.__doc__ or "").strip(),
-        "requestBody": {"required": True, "content": _json(model.__name__)},
+        "requestBody": {"required": True, "content": json_content(model.__name__)},
         "responses": _responses("accepted (err_code 0) or refused with a sentence (err_code -1)", "Answer"),
     }
 
@@ -101,11 +102,15 @@ def _query(name: str, schema: Document) -> Document:
 
 def _responses(description: str, *models: str) -> Document:
     return {
-        "200": {"description": description, "content": _json(*models)},
-        **{status: {"description": meaning, "content": _json("Answer")} for status, meaning in PROXY_STATUSES.items()},
+        "200": {"description": description, "content": json_content(*models)},
+        **{
+            status: {"description": meaning, "content": json_content("Answer")}
+            for status, meaning in PROXY_STATUSES.items()
+        },
     }
 
 
-def _json(*models: str) -> Document:
+def json_content(*models: str) -> Document:
+    """Return the content of an answer that is one of these models, as JSON."""
     references = [{"$ref": f"#/components/schemas/{model}"} for model in models]
     return {"application/json": {"schema": references[0] if len(references) == 1 else {"oneOf": references}}}

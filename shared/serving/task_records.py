@@ -56,7 +56,7 @@ class TaskRecords:
         """Return a page of the newest run of each job, newest first."""
         query = RecordQuery(kind, state, task_id, words, before, limit)
         pool, _ = self._storage()
-        return await self._turns.run(pool, partial(records.page, service=self._service, query=query))
+        return await self._turns.run(pool, partial(records.page, service=self._service, query=query), snapshot=True)
 
     async def full(
         self, task_id: int, *, kind: TaskKind | None = None, run: str | None = None
@@ -64,13 +64,15 @@ class TaskRecords:
         """Return everything about the newest run of each job of a task, or about one run."""
         pool, _ = self._storage()
         return await self._turns.run(
-            pool, partial(records.full, service=self._service, task_id=task_id, kind=kind, run=run)
+            pool, partial(records.full, service=self._service, task_id=task_id, kind=kind, run=run), snapshot=True
         )
 
     async def changed(self, seconds: float) -> Sequence[dict[str, Any]]:
         """Return what is active, and what ended or whose callback was tried within so many seconds."""
         pool, _ = self._storage()
-        return await self._turns.run(pool, partial(records.changed, service=self._service, seconds=seconds))
+        return await self._turns.run(
+            pool, partial(records.changed, service=self._service, seconds=seconds), snapshot=True
+        )
 
     async def replay(self, task_id: int, *, kind: TaskKind | None = None, run: str | None = None) -> Answer:
         """Send the newest callback of a task's newest run once more, or of one run; raise Rejected where none is."""
@@ -99,7 +101,7 @@ class TaskRecords:
         ]
         try:
             pool, _ = self._storage()
-            stored = await self._turns.run(pool, self._stored)
+            stored = await self._turns.run(pool, self._stored, snapshot=True)
         except Unavailable:
             stored = {"queues": [], "running": [], "callbacks": []}
         machine = await self._metrics.machine()

@@ -158,6 +158,7 @@ class TaskService:
         return await self._turns.run(
             pool,
             partial(views.newest_runs, service=self._service, task_id=task_id, state=state, limit=limit),
+            snapshot=True,
         )
 
     async def cancel(self, task_id: int, *, kind: TaskKind | None = None, id: str | None = None) -> Answer:  # noqa: A002  # its name on the wire

@@ -23,8 +23,11 @@ class Turns:
         self._slots = asyncio.Semaphore(at_a_time)
         self._outages = 0
 
-    async def run(self, pool: Pool, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run one transaction in its turn; raise Busy when that does not come, Unavailable when the storage is away."""
+    async def run(self, pool: Pool, work: Callable[[Connection], Awaitable[T]], *, snapshot: bool = False) -> T:
+        """Run one transaction in its turn; raise Busy when that does not come, Unavailable when the storage is away.
+
+        With `snapshot` it only reads, and sees one moment.
+        """
         outages = self._outages
         try:
             async with asyncio.timeout(TURN_SECONDS):
@@ -35,7 +38,7 @@ class Turns:
             if outages != self._outages:  # what one found, those who waited behind it need not find one by one
                 raise Unavailable("storage_unavailable")
             try:
-                return await pool.run_with_timeout(work)
+                return await pool.run_with_timeout(work, snapshot=snapshot)
             except Unavailable:
                 self._outages += 1
                 raise

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from services.router.console_api.document import describe_console
 from services.router.console_api.front import ConsoleFront
 from services.router.console_api.guard import CSRF_HEADER
 from services.router.proxy import Proxy
@@ -40,7 +41,7 @@ class Console:
 def serving_console(settings: Settings, urls: Mapping[ServiceName, str] | None = None) -> Iterator[Console]:
     """Serve a router over services at these URLs until the block ends."""
     shares = {name: [WeightedUpstream(url, 1)] for name, url in (urls or {}).items()}
-    proxy = Proxy(lambda _settings: shares)
+    proxy = Proxy(lambda _settings: shares, lambda _settings: describe_console(settings))
     front = ConsoleFront(ContractMiddleware(proxy.app, settings), settings, proxy)
     with serving(front) as url, httpx.Client(base_url=url, trust_env=False, timeout=20) as client:
         yield Console(client)

@@ -1,8 +1,9 @@
 // The router's endpoints for this page (docs/console.md): one session, errors as sentences, addresses of media.
 import { parse, stringify } from "./exact_json.js";
+import { language } from "./text.js";
 
 const BASE = "api/console/";
-let session = null;
+let session; // null for nobody's, undefined until that is known
 const listeners = new Set();
 
 /** What an endpoint refused: the message is its own sentence, `status` the HTTP status (0: no answer at all). */
@@ -13,9 +14,10 @@ export class Problem extends Error {
   }
 }
 
-/** Call `listener(session)` whenever the session begins or ends; returns how to stop that. */
+/** Call `listener(session)` now, if it is known, and whenever it begins or ends; returns how to stop that. */
 export function onSession(listener) {
   listeners.add(listener);
+  if (session !== undefined) listener(session);
   return () => listeners.delete(listener);
 }
 
@@ -57,11 +59,13 @@ export async function post(path, { query = {}, body } = {}) {
 }
 
 /** Send a file; `progress(share)` is called on the way. Returns the stored entry. */
-export function upload(folder, file, progress, signal) {
+export async function upload(folder, file, progress, signal) {
+  // Asked first: what is too large for the limit or the disk is refused before it is sent, not after.
+  await get("upload", { folder, name: file.name, bytes: file.size }, signal);
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", `${BASE}files${queryOf({ folder, name: file.name })}`);
-    for (const [name, value] of Object.entries(csrf())) request.setRequestHeader(name, value);
+    for (const [name, value] of Object.entries({ ...csrf(), ...spoken() })) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
     request.onload = () => {
       const found = safely(request.responseText);
@@ -85,11 +89,13 @@ export function queryOf(values) {
 }
 
 const csrf = () => ({ "x-kinora-csrf": session?.csrf ?? "" });
+/** Sentences come in the language of the page, which need not be the browser's. */
+const spoken = () => ({ "accept-language": language });
 
 async function send(path, options = {}) {
   let answer;
   try {
-    answer = await fetch(BASE + path, { credentials: "same-origin", ...options });
+    answer = await fetch(BASE + path, { credentials: "same-origin", ...options, headers: { ...spoken(), ...options.headers } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem("", 0);

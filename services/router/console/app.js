@@ -1,27 +1,32 @@
 // The shell: the session, the navigation, and the page that the address names.
 import { onSession, resume, signOut } from "./api.js";
+import { session as firstSession, words } from "./first.js";
 import { listen } from "./live.js";
-import { Faces } from "./pages/faces.js";
-import { Files } from "./pages/files.js";
-import { NewTask } from "./pages/new_task.js";
 import { SignIn } from "./pages/sign_in.js";
-import { System } from "./pages/system.js";
-import { TaskPage } from "./pages/task.js";
 import { Tasks } from "./pages/tasks.js";
 import { Icon, IconButton, Notice } from "./parts/basics.js";
 import { Toasts } from "./parts/toasts.js";
 import { here, link } from "./route.js";
-import { changeLanguage, language, LANGUAGES, loadWords, t } from "./text.js";
+import { changeLanguage, language, LANGUAGES, t } from "./text.js";
 import { applyTheme, theme, THEMES } from "./theme.js";
 import { html, render, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 
 const PAGES = [
-  { name: "tasks", icon: "list-video", page: Tasks },
-  { name: "new", icon: "plus", page: NewTask },
-  { name: "faces", icon: "scan-face", page: Faces },
-  { name: "files", icon: "folder", page: Files },
-  { name: "system", icon: "server", page: System },
+  { name: "tasks", icon: "list-video" },
+  { name: "new", icon: "plus" },
+  { name: "faces", icon: "scan-face" },
+  { name: "files", icon: "folder" },
+  { name: "system", icon: "server" },
 ];
+/** Those that the first look does not wait for: index.html has them loaded behind it. */
+const LATER = {
+  new: async () => (await import("./pages/new_task.js")).NewTask,
+  faces: async () => (await import("./pages/faces.js")).Faces,
+  files: async () => (await import("./pages/files.js")).Files,
+  system: async () => (await import("./pages/system.js")).System,
+  task: async () => (await import("./pages/task.js")).TaskPage,
+};
+const loaded = { tasks: Tasks };
 const THEME_ICONS = { auto: "sun-moon", light: "sun", dark: "moon" };
 
 function App() {
@@ -30,11 +35,11 @@ function App() {
   const [, redraw] = useState(0);
   useEffect(() => {
     onSession(setSession);
-    const start = () => resume().then(() => setProblem(null), (refused) => {
+    const wait = (asked) => asked.then(() => setProblem(null), (refused) => {
       setProblem(refused);
-      if (!refused.status) setTimeout(start, 3000);
+      if (!refused.status) setTimeout(() => wait(resume()), 3000);
     });
-    start();
+    wait(firstSession);
   }, []);
   if (problem) return html`<main class="alone"><${Notice} problem=${problem} /></main>`;
   if (session === undefined) return null;
@@ -46,7 +51,9 @@ function App() {
 function Shell({ session, onChange }) {
   const [place, setPlace] = useState(here());
   const main = useRef();
-  const name = place.parts[0] ?? "tasks";
+  const wanted = place.parts[0];
+  const name = Object.hasOwn(LATER, wanted ?? "") ? wanted : "tasks";
+  const [Page, problem] = usePage(name);
   const place_name = place.parts.join("/");
   useEffect(() => {
     const move = () => setPlace(here());
@@ -59,7 +66,6 @@ function Shell({ session, onChange }) {
     main.current?.focus({ preventScroll: true });
     scrollTo(0, 0);
   }, [place_name]);
-  const { page: Page } = PAGES.find((one) => one.name === name) ?? (name === "task" ? { page: TaskPage } : PAGES[0]);
   return html`
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); main.current.focus(); }}>${t("shell.skip")}</a>
     <header class="rail">
@@ -78,7 +84,18 @@ function Shell({ session, onChange }) {
         <small class="soft">Kinora ${session.version}</small>
       </div>
     </header>
-    <main id="main" tabindex="-1" ref=${main}><${Page} key=${name} parts=${place.parts.slice(1)} query=${place.query} /></main>`;
+    <main id="main" tabindex="-1" ref=${main}><${Notice} problem=${problem} />${Page && html`<${Page} key=${name} parts=${place.parts.slice(1)} query=${place.query} />`}</main>`;
+}
+
+/** The component of a page, nothing for the moment in which its module comes; and why it does not. */
+function usePage(name) {
+  const [problem, setProblem] = useState(null);
+  const [, redraw] = useState(0);
+  useEffect(() => {
+    setProblem(null);
+    if (!loaded[name]) LATER[name]().then((page) => { loaded[name] = page; redraw((count) => count + 1); }, setProblem);
+  }, [name]);
+  return [loaded[name], problem && { message: "" }];
 }
 
 /** How changes arrive, in one word. */
@@ -105,5 +122,5 @@ function Preferences({ onChange }) {
 }
 
 applyTheme();
-await loadWords();
+await words;
 render(html`<${App} />`, document.getElementById("app"));

@@ -1,6 +1,6 @@
 // A task in words: its name, what was asked for, and where it stands.
 import { ago, baseName, duration, secondsSince, word } from "./format.js";
-import { t } from "./text.js";
+import { known, t } from "./text.js";
 
 export const ENDED = ["succeeded", "failed", "cancelled"];
 export const isActive = (task) => !ENDED.includes(task.state);
@@ -32,7 +32,14 @@ export function wish(task) {
     return task.kind === "preview" ? t("wish.preview", { frame: request.frame_number ?? 0 }) : word("face_mode", request.face_selector_mode ?? "reference");
   }
   const style = request.category === 3 && request.video_style ? `, ${word("style", request.video_style)}` : "";
-  return word("category", request.category) + style + (request.camera ? `, ${request.camera}` : "");
+  const motions = (request.camera || "").split(",").map((one) => one.trim()).filter(Boolean);
+  return [word("category", request.category) + style, ...motions.map(motion)].join(", ");
+}
+
+/** A motion of the camera, by its words on the wire: "pan up-left". */
+function motion(words) {
+  const key = `camera.${words.replace(/[ -]/g, "_")}`;
+  return known(key) ? t(key) : words;
 }
 
 /** Where a task stands: its place, the time that is left, or how long it took. */

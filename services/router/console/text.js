@@ -3,9 +3,9 @@
 export const LANGUAGES = { en: "English", zh: "中文" };
 const KEPT_AS = "kinora-language";
 let words = {};
-export let language = "en";
+export let language = preferred();
 
-export async function loadWords(wanted = preferred()) {
+export async function loadWords(wanted = language) {
   const answer = await fetch(`console/text/${wanted}.json`);
   words = await answer.json();
   language = wanted;

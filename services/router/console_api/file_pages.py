@@ -18,6 +18,7 @@ from services.router.console_api.thumbnails import Thumbnails
 from services.router.console_api.uploads import Uploads
 from shared.contract.fields import Integer, Number
 from shared.contract.json_values import read_text
+from shared.contract.messages import Answer
 from shared.errors import Rejected, UnreadableMedia
 from shared.files.handles import InputFile
 from shared.files.listing import Entry, Page, list_folder, search
@@ -51,6 +52,7 @@ class FilePages:
         self.routes = [
             Route(f"{ROOT}/files", self._list),
             Route(f"{ROOT}/files", self._store, methods=["POST"]),
+            Route(f"{ROOT}/upload", self._check_upload),
             Route(f"{ROOT}/info", self._info),
             Route(f"{ROOT}/media", self._media),
             Route(f"{ROOT}/thumbnail", self._thumbnail),
@@ -85,6 +87,10 @@ class FilePages:
     async def _store(self, request: Request) -> Response:
         entry = await self.uploads.store(request)
         return JSONResponse(_entry(entry), 201)
+
+    async def _check_upload(self, request: Request) -> Response:
+        await self.uploads.check(request)
+        return JSONResponse(Answer().model_dump())
 
     async def _info(self, request: Request) -> Response:
         with await self._open(request.query_params) as file:

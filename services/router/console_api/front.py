@@ -59,7 +59,7 @@ class ConsoleFront:
         self._session_routes = SessionRoutes(settings, sessions)
         self._events = EventPages(proxy, sessions, self._is_stopping)
         self._files = FilePages(settings, self._is_stopping)
-        routes = [
+        self.routes = [
             *self._files.routes,
             *TaskPages(proxy).routes,
             *SystemPages(settings, proxy).routes,
@@ -69,7 +69,7 @@ class ConsoleFront:
             Route(SESSION_PATH, self._session_routes.handle, methods=["GET", "POST", "DELETE"]),
         ]
         # A bare router: an application of Starlette's would answer problems itself, as errors of its own.
-        router = Router(routes if settings.console.enabled else [], redirect_slashes=False)
+        router = Router(self.routes if settings.console.enabled else [], redirect_slashes=False)
         self._console: ASGIApp = Guard(router, settings, sessions) if settings.console.enabled else router
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,7 +98,7 @@ class ConsoleFront:
 
     async def _open(self) -> None:
         if self._settings.console.enabled:
-            self._sweep = asyncio.create_task(asyncio.to_thread(self._files.uploads.sweep))
+            self._sweep = asyncio.create_task(asyncio.to_thread(self._files.uploads.leftovers.sweep))
 
     async def _close(self) -> None:
         await self._events.hub.close()

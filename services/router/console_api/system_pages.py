@@ -16,6 +16,7 @@ from services.router.console_api.guard import ROOT
 from services.router.metrics import target_of
 from services.router.proxy import Proxy
 from shared import weights
+from shared.http.languages import language_asked
 from shared.http.record_routes import STATUS_PATH
 from shared.http.responses import TOO_SLOW, UNAVAILABLE, HttpProblem
 from shared.settings import Settings
@@ -36,10 +37,11 @@ class SystemPages:
         self._examined: tuple[float, dict[str, Any]] | None = None
         self.routes = [Route(f"{ROOT}/system", self._show), Route(f"{ROOT}/doctor", self._examine)]
 
-    async def _show(self, _request: Request) -> Response:
+    async def _show(self, request: Request) -> Response:
         settings = self._settings
+        language = language_asked(request.headers.get("accept-language", "")) or settings.language
         services, catalogue = await asyncio.gather(
-            asyncio.gather(*(self._service(name) for name in self._proxy.names)), asyncio.to_thread(_weights)
+            asyncio.gather(*(self._service(name, language) for name in self._proxy.names)), asyncio.to_thread(_weights)
         )
         return JSONResponse(
             {
@@ -61,9 +63,9 @@ class SystemPages:
             headers={"cache-control": "no-store"},
         )
 
-    async def _service(self, name: ServiceName) -> dict[str, Any]:
+    async def _service(self, name: ServiceName, language: Language) -> dict[str, Any]:
         answers = await self._proxy.service(name).ask_each(STATUS_PATH, self._proxy.own_headers)
-        versions = [_version(share, answer, self._settings.language) for share, answer in answers]
+        versions = [_version(share, answer, language) for share, answer in answers]
         problem = next((version["problem"] for version in versions if version["problem"]), "")
         reachable = any(not version["problem"] for version in versions)
         accepting = [version for version in versions if version["weight"]]

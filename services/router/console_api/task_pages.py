@@ -1,7 +1,7 @@
 """Tasks of all services as the console shows them: pages of the list, one task, and what can be done to it."""
 
 import json
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from datetime import datetime
 from itertools import chain
 from typing import Any, TypeVar
@@ -55,7 +55,7 @@ class TaskPages:
         # One more than asked for tells whether there is another page.
         passed = {name: given[name] for name in _PASSED if given.get(name)} | {"limit": str(limit + 1)}
         found, missing = await self._proxy.ask(
-            query.service, lambda service: service.records(RECORDS_PATH, passed, self._proxy.own_headers)
+            query.service, lambda service: service.records(RECORDS_PATH, passed, self._headers(request))
         )
         rows = newest_first(found.values())
         more = place_of(rows[limit - 1]) if len(rows) > limit else None
@@ -67,7 +67,7 @@ class TaskPages:
 
         async def ask(service: ServiceVersions) -> list[dict[str, Any]]:
             try:
-                return await service.records(path, passed, self._proxy.own_headers)
+                return await service.records(path, passed, self._headers(request))
             except HttpProblem as problem:
                 if problem.status != NOT_FOUND:
                     raise
@@ -83,21 +83,21 @@ class TaskPages:
         task_id, _, passed = _about(request)
         if service := request.query_params.get("service"):
             passed = {**passed, "service": service}
-        return await self._proxy.cancel(task_id, passed, self._proxy.own_headers)
+        return await self._proxy.cancel(task_id, passed, self._headers(request))
 
     async def _again(self, request: Request) -> Response:
         """Post the stored request once more: the contract says what that means."""
         task_id, service, passed = _named(request)
         versions = self._proxy.service(service)
-        path, headers = RECORD_PATH.format(task_id=task_id), self._proxy.own_headers
+        path, headers = RECORD_PATH.format(task_id=task_id), self._headers(request)
         found = await _known(task_id, versions.records(path, passed, headers))
         body = json.dumps(found[0]["request"]).encode()
-        answer = await versions.submit(submit_path(service), body, self._proxy.own_headers)
+        answer = await versions.submit(submit_path(service), body, headers)
         return Response(answer.content, answer.status_code, media_type="application/json")
 
     async def _replay(self, request: Request) -> Response:
         task_id, service, passed = _named(request)
-        path, headers = REPLAY_PATH.format(task_id=task_id), self._proxy.own_headers
+        path, headers = REPLAY_PATH.format(task_id=task_id), self._headers(request)
         answer = await _known(task_id, self._proxy.service(service).ask(path, passed, headers, method="POST"))
         return JSONResponse(answer)
 
@@ -106,11 +106,16 @@ class TaskPages:
         if name not in SERVICES:
             raise HttpProblem(NOT_FOUND, "no_such_path")
         body = await read_small(request)
-        answer = await self._proxy.service(name).submit(submit_path(name), body, self._proxy.own_headers)
+        answer = await self._proxy.service(name).submit(submit_path(name), body, self._headers(request))
         return Response(answer.content, answer.status_code, media_type="application/json")
 
     async def _document(self, _request: Request) -> Response:
         return JSONResponse(await self._proxy.document(self._proxy.own_headers))
+
+    def _headers(self, request: Request) -> Mapping[str, str]:
+        """Return what a service is asked with: the router's own token, and the language of the page's sentences."""
+        asked = {name: value for name, value in request.headers.items() if name == "accept-language"}
+        return {**self._proxy.own_headers, **asked}
 
 
 def newest_first(answers: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:

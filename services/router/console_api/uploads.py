@@ -1,15 +1,12 @@
 """Uploads: streamed to a hidden name, synced, found to be media, then given their own name; never over another file.
 
-What breaks off leaves nothing. What a killed process left is swept at the next start: where it lies is remembered in
-the state folder, and a lock on the file says whether its upload still lives.
+What breaks off leaves nothing, and what a killed process left is swept at the next start; a lock on the file says
+whether its upload still lives.
 """
 
 import asyncio
 import fcntl
-import logging
 import os
-import re
-import secrets
 import time
 import unicodedata
 from collections.abc import AsyncIterator, Callable
@@ -18,12 +15,13 @@ from pathlib import PurePath
 
 from starlette.requests import Request
 
+from services.router.console_api.upload_leftovers import UploadLeftovers, part_of
+from shared.contract.fields import Integer
 from shared.contract.json_values import read_text
-from shared.errors import Rejected, Unavailable, UnreadableMedia
+from shared.errors import JobFailed, Rejected, Unavailable, UnreadableMedia
 from shared.files.handles import InputFile, OutputDir, OutputFile, is_full
 from shared.files.listing import Entry, look
 from shared.files.media_roots import MediaRoots
-from shared.files.remembered import Remembered
 from shared.http.responses import (
     FORBIDDEN,
     HEAD_TOO_SLOW,
@@ -45,10 +43,7 @@ RESERVE_BYTES = 1 << 30  # that the disk keeps
 LONGEST_NAME = 200  # bytes; a number may be added
 _BUFFER_BYTES = 1 << 20
 _LOOK_SECONDS = 0.25  # how soon a silence or a stop is noticed
-_PART = ".kinora-upload-{}.part"
-_TOKEN = re.compile(r"[0-9a-f]{16}")
-
-logger = logging.getLogger("bentoml.kinora.console")
+_SIZE = Integer(0)
 
 
 class Uploads:
@@ -60,52 +55,48 @@ class Uploads:
         self._probes = probes
         self._stopping = stopping
         self._under_way = 0
-        self._begun = Remembered(settings.state_dir / "console" / "uploads.json")  # token -> folder
+        self.leftovers = UploadLeftovers(settings.state_dir / "console" / "uploads.json", roots)
 
-    def sweep(self) -> None:
-        """Remove what uploads of processes that have gone left behind."""
-        for token, folder in list(self._begun.items()):
-            if not _TOKEN.fullmatch(token):
-                continue
-            with suppress(Rejected, OSError), self._roots.folder("folder", folder) as opened:
-                if not _remove_dead(opened, _PART.format(token)):
-                    continue
-                logger.info("removed what an upload that broke off left in %s", opened.path.name)
-            del self._begun[token]
+    async def check(self, request: Request) -> None:
+        """Raise what `store` would raise before it takes a byte, for a file of so many `bytes` under a name."""
+        query = request.query_params
+        size = _SIZE.read("bytes", query["bytes"]) if query.get("bytes") else 0
+        read_name(query.get("name", ""))
+        (await self._target(query.get("folder", ""), size)).close()
 
     async def store(self, request: Request) -> Entry:
         """Store the body of a request under the name in its query; raise HttpProblem, Rejected or UnreadableMedia."""
         name = read_name(request.query_params.get("name", ""))
         told = request.headers.get("content-length", "")
         expected = int(told) if told.isdecimal() else None
-        self._check_size(expected or 0)
-        folder = await asyncio.to_thread(self._folder, request.query_params.get("folder", ""))
+        folder = await self._target(request.query_params.get("folder", ""), expected or 0)
         if self._under_way >= AT_ONCE:
             folder.close()
             raise HttpProblem(TOO_MANY, "too_many_uploads", limit=AT_ONCE)
-        token = secrets.token_hex(8)
+        token = self.leftovers.begin(folder.path)
         self._under_way += 1
-        self._begun[token] = str(folder.path)
         try:
             with folder:
-                await asyncio.to_thread(_check_room, folder, expected or 0)
                 return await self._receive(request, folder, name, token)
         finally:
-            del self._begun[token]
+            self.leftovers.end(token)
             self._under_way -= 1
 
     async def _receive(self, request: Request, folder: OutputDir, name: str, token: str) -> Entry:
         path = PurePath(name)
-        part = _PART.format(token)
         try:
-            output = await asyncio.to_thread(folder.create, path.stem, path.suffix, part=part)
+            output = await asyncio.to_thread(folder.create, path.stem, path.suffix, part=part_of(token))
         except OSError as error:
             raise _write_refusal(error, folder) from error
         with output:
             fcntl.flock(output.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             await self._write(request, folder, output)
             await self._check_media(output)
-            stored = await asyncio.to_thread(output.publish)
+            try:
+                stored = await asyncio.to_thread(output.publish)
+            except JobFailed as problem:  # as the jobs' results; what the disk said is its cause
+                cause = problem.__cause__
+                raise (_write_refusal(cause, folder) if isinstance(cause, OSError) else problem) from problem
         entry = await asyncio.to_thread(look, self._roots, folder, stored)
         if entry is None:
             raise HttpProblem(NOT_FOUND, "file_missing", field="name", name=stored)
@@ -164,6 +155,17 @@ class Uploads:
         if size > self._limit:
             raise HttpProblem(TOO_LONG, "upload_too_large", limit=self._limit >> 20)
 
+    async def _target(self, value: str, size: int) -> OutputDir:
+        """Open the folder for a file of this size; raise what speaks against it."""
+        self._check_size(size)
+        folder = await asyncio.to_thread(self._folder, value)
+        try:
+            await asyncio.to_thread(_check_room, folder, size)
+        except BaseException:
+            folder.close()
+            raise
+        return folder
+
     def _folder(self, value: str) -> OutputDir:
         try:
             folder = self._roots.folder("folder", value)
@@ -211,19 +213,3 @@ def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def _remove_dead(folder: OutputDir, part: str) -> bool:
-    """Remove a hidden file whose upload has gone; False while somebody holds its lock."""
-    try:
-        descriptor = os.open(part, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder.fd)
-    except OSError:  # there is none
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(descriptor)
-    os.unlink(part, dir_fd=folder.fd)
-    return True

@@ -17,6 +17,7 @@ from shared.contract.messages import TaskView
 from shared.settings import AccessSettings, Settings
 from shared.testing.stack import Stack, free_port
 from shared.vocabulary import SERVICES, ServiceName
+from tests.support.terminal import CTRL_C, on_terminal
 
 KINORA = str(Path(sys.executable).with_name("kinora"))
 SECONDS = 120
@@ -97,6 +98,43 @@ def test_ctrl_c_without_a_terminal_leaves_the_task_running(
     assert f"the task goes on: kinora submit --watch {task_id}" in said
     task = TaskView.model_validate(client.get(f"/api/ai/tasks/{task_id}").json()["tasks"][0])
     assert task.state in {"queued", "running"}
+    client.post(f"/api/ai/tasks/{task_id}/cancel")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("answers", "ended"),
+    [
+        (["c\r"], (1, "cancelled", "cancelled")),
+        (["l\r"], (130, "running", "the task goes on")),
+        ([CTRL_C], (130, "running", "the task goes on")),
+        (["w\r", "\x04"], (130, "running", "the task goes on")),  # watches on, then Ctrl-D at the second question
+    ],
+)
+def test_ctrl_c_on_a_terminal_asks_what_to_do_with_the_task(
+    stack: Stack,
+    media: Path,
+    client: httpx.Client,
+    task_id: int,
+    *,
+    answers: list[str],
+    ended: tuple[int, str, str],
+) -> None:
+    film = write_clip(media / "asked" / "film.mp4", size=(320, 240), frames=1500)
+    words = ("submit", "upscale", str(film), "--ratio", "2", "--task-id", str(task_id))
+    with on_terminal(KINORA, *words, environment=stack.full_environment()) as terminal:
+        for answer in answers:
+            terminal.wait_for(f"upscale {task_id}")
+            while client.get(f"/api/ai/tasks/{task_id}").json()["tasks"][0]["state"] != "running":
+                time.sleep(0.1)
+            terminal.press(CTRL_C)
+            terminal.wait_for("watch on?")
+            terminal.press(answer)
+        code, printed = terminal.end()
+    assert printed == ""
+    task = TaskView.model_validate(client.get(f"/api/ai/tasks/{task_id}").json()["tasks"][0])
+    assert (code, task.state) == ended[:2]
+    assert ended[2] in terminal.shown
     client.post(f"/api/ai/tasks/{task_id}/cancel")
 
 

@@ -1,5 +1,6 @@
 """Words in a file: they outlive the mapping, and a bad file is no obstacle."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,19 @@ def test_a_place_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     words = Remembered(tmp_path / "file" / "words.json")
     words["a"] = "1"
     assert words["a"] == "1"
+
+
+def test_a_full_disk_keeps_what_was_there_and_nothing_piles_up(tmp_path: Path) -> None:
+    """A file that may grow no further fails as one on a full disk does."""
+    path = tmp_path / "words.json"
+    words = Remembered(path)
+    words["a"] = "1"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))
+    try:
+        for number in range(20):
+            words[f"a long word {number}"] = "x"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert dict(Remembered(path)) == {"a": "1"}
+    assert [file.name for file in tmp_path.iterdir()] == ["words.json"]

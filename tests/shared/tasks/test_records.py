@@ -1,15 +1,22 @@
 """Records over a real PostgreSQL: pages of many tasks, searches, changes, all about one task, tries of callbacks."""
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from shared.contract.messages import Callback
-from shared.tasks import callbacks, records, rows, tries
+from shared.contract.messages import Callback, TaskView
+from shared.database.pool import Connection
+from shared.errors import Unavailable
+from shared.metrics.service_metrics import ServiceMetrics
+from shared.serving.task_records import TaskRecords
+from shared.serving.turns import Turns
+from shared.tasks import callbacks, records, rows, tries, views
 from shared.tasks.records import RecordQuery, inside
+from shared.tasks.rows import TaskRow
 from shared.tasks.tries import KEPT, Try
 from tests.support.task_store import TaskStore
 
@@ -191,3 +198,34 @@ async def test_changes_are_what_is_active_what_ended_lately_and_whose_callback_w
         after = await records.changed(connection, "interpo", 60)
     assert {record["id"] for record in before} == {str(active), str(ended)}
     assert {record["task_id"] for record in after} == {1, 2, 101}
+
+
+async def test_a_task_and_its_callbacks_are_told_as_of_one_moment(
+    task_store: TaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = await task_store.task(1)
+    shown = views.shown
+
+    async def ended_meanwhile(connection: Connection, service: Any, found: Sequence[TaskRow]) -> list[TaskView]:
+        """The run has been read as queued: now it ends, and its callback is there before the rest is read."""
+        await end(task_store, row)
+        return await shown(connection, service, found)
+
+    monkeypatch.setattr(views, "shown", ended_meanwhile)
+    asked = TaskRecords(
+        "interpo", task_store.settings, storage=lambda: (task_store.pool, task_store.queue), turns=Turns(2),
+        metrics=ServiceMetrics("interpo", task_store.settings, ("generate",), "1.0"), supervisors={},
+        ready=lambda: True,
+    )  # fmt: skip
+    [told] = await asked.full(1)
+    assert (told["state"], told["callback"]["state"], told["callbacks"]) == ("queued", "none", [])
+    monkeypatch.undo()
+    [told] = await asked.full(1)
+    assert (told["state"], told["callback"]["state"], len(told["callbacks"])) == ("succeeded", "pending", 1)
+
+
+async def test_who_reads_one_moment_writes_nothing(task_store: TaskStore) -> None:
+    with pytest.raises(Unavailable):
+        async with task_store.pool.transaction(snapshot=True) as connection:
+            await connection.execute("DELETE FROM kinora_tasks")
+    await task_store.task(1)  # and the connection is as before

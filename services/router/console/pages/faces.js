@@ -3,7 +3,7 @@ import { get } from "../api.js";
 import { rate as rateOf } from "../format.js";
 import { Bar, Empty, Icon, Notice, Slider, Thumbnail } from "../parts/basics.js";
 import { Compare } from "../parts/compare.js";
-import { Field } from "../parts/fields.js";
+import { Field, labelOf } from "../parts/fields.js";
 import { fieldNamed, newTaskId, posted, schemaOf, submit } from "../parts/requests.js";
 import { say } from "../parts/toasts.js";
 import { go } from "../route.js";
@@ -15,6 +15,7 @@ import { previewed } from "./preview_wait.js";
 
 const CHANGE_MILLISECONDS = 250;
 const SELECTION = ["face_selector_mode", "face_analyse_order", "face_analyse_age", "face_analyse_gender"];
+const NEEDED = ["source_file", "target_file", "dist_dir"];
 const LAST_FOLDER = "kinora-dist-dir";
 
 export function Faces({ query }) {
@@ -29,7 +30,8 @@ export function Faces({ query }) {
   const change = (changes) => setValues((earlier) => ({ ...earlier, ...changes }));
   const names = Object.keys(values);
   const wrong = studio.problem && fieldNamed(studio.problem.message, names);
-  const complete = values.source_file && values.target_file && values.dist_dir;
+  const missing = NEEDED.filter((name) => !values[name]);
+  const complete = !missing.length;
   if (!schema) return null;
   const field = (name) => html`<${Field} key=${name} name=${name} schema=${schema.properties[name]} value=${values[name]}
     problem=${name === wrong ? studio.problem.message : null} onChange=${(value) => change({ [name]: value })} />`;
@@ -50,6 +52,7 @@ export function Faces({ query }) {
     <div class="head"><h1>${t("page.faces")}</h1>
       <div class="actions"><button type="button" disabled=${!complete || studio.busy} onClick=${studio.preview}><${Icon} name="eye" />${t("faces.preview")}</button>
         <button type="button" class="primary" disabled=${!complete} onClick=${generate}><${Icon} name="play" />${t("faces.generate")}</button></div></div>
+    ${missing.length > 0 && missing.length < NEEDED.length && html`<p class="soft missing">${t("faces.missing", { fields: missing.map(labelOf).join(", ") })}</p>`}
     <div class="studio">
       <div class="studio-stage">
         <${Stage} values=${values} target=${target} studio=${studio} />

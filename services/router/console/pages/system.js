@@ -35,7 +35,7 @@ function Service({ service }) {
       <span class=${`state is-${health}`}>${t(service.ready ? "system.ready" : service.reachable ? "system.starting" : "system.unreachable")}</span></header>
     ${service.problem && html`<p class="bad sentence"><bdi>${service.problem}</bdi></p>`}
     ${service.versions.map((version) => html`<div key=${version.url + version.version} class="version">
-      <p class="soft line"><span>${version.version}</span><span>${version.url}</span>${version.weight !== 1 && html`<span>× ${version.weight}</span>`}</p>
+      <p class="soft line"><span>${version.version}</span><span>${version.url === "local" ? t("system.local") : version.url}</span>${version.weight !== 1 && html`<span>× ${version.weight}</span>`}</p>
       <ul class="plain">
         ${version.runners.map((runner) => html`<li key=${runner.kind} class="line"><${Icon} name=${runner.alive ? "check" : "x"} />
           <span>${t("system.runner", { kind: word("kind", runner.kind) })}</span>

@@ -1,5 +1,5 @@
 // The lower half of a task's page: details, faces over time, deliveries, segments, runs, code.
-import { stringify } from "../exact_json.js";
+import { parse, stringify } from "../exact_json.js";
 import { ago, bytes, duration, moment, number, word } from "../format.js";
 import { Copy, Icon, State } from "../parts/basics.js";
 import { curl, goStruct } from "../parts/code.js";
@@ -54,8 +54,14 @@ export function Tracks({ task }) {
       <svg class="span" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true"><rect class="ground" width="100" height="6" rx="1" />
         <rect class="life" x=${(100 * track.first_frame) / length} width=${Math.max((100 * (track.last_frame + 1 - track.first_frame)) / length, 0.6)} height="6" rx="1" /></svg>
       <span class="soft">${t("match.frames", { first: track.first_frame, last: track.last_frame, swapped: track.swapped_frames, frames: track.frames })}
-        ${track.reason === "matched" ? "" : ` · ${word("match_reason", track.reason)}`}</span>
+        ${["matched", ""].includes(track.reason) ? "" : ` · ${whyNot(track.reason)}`}</span>
     </li>`)}</ul></section>`;
+}
+
+/** Why a face was left out; a filter names what it found, as in "filtered: age child". */
+function whyNot(reason) {
+  const [, attribute, found] = /^filtered: (\w+) (.+)$/.exec(reason) ?? [];
+  return attribute ? t("match.filtered", { found: word(`face_${attribute}`, found) }) : word("match_reason", reason);
 }
 
 export function Callbacks({ task, onReplay }) {
@@ -72,7 +78,16 @@ function Delivery({ callback }) {
     <ol class="tries">${callback.tries.map((one) => html`<li key=${one.at}>
       <span class=${one.outcome === "delivered" ? "good" : "bad"}>${one.status ?? word("outcome", one.outcome)}</span>
       <span>${moment(one.at)}</span><span class="soft">${one.error || t("callback.took", { time: number(1000 * one.seconds) })}</span></li>`)}</ol>
-    <details><summary>${t("callback.body")}</summary><pre tabindex="0">${stringify(callback.body, 1)}</pre></details></div>`;
+    <details><summary>${t("callback.body")}</summary><pre tabindex="0">${pretty(callback.body)}</pre></details></div>`;
+}
+
+/** The text that is sent, in lines. */
+function pretty(text) {
+  try {
+    return stringify(parse(text), 1);
+  } catch {
+    return text;
+  }
 }
 
 export function Segments({ task }) {

@@ -3,11 +3,11 @@ import { get } from "../api.js";
 import { again, cancel } from "../actions.js";
 import { ago, percent, word } from "../format.js";
 import { listen } from "../live.js";
-import { Bar, Choices, Empty, Icon, IconButton, Notice, State, Thumbnail } from "../parts/basics.js";
+import { Bar, Choices, Empty, Icon, IconButton, Notice, State, Thumbnail, Timely } from "../parts/basics.js";
 import { link, replace, taskLink } from "../route.js";
 import { delivery, idOf, isActive, standing, title, wish } from "../task_words.js";
-import { t } from "../text.js";
-import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
+import { language, t } from "../text.js";
+import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm-preact.js";
 
 const SERVICES = ["creation", "facefusion", "interpo", "upscale"];
 const STATES = ["queued", "running", "succeeded", "failed", "cancelled"];
@@ -20,6 +20,7 @@ export function Tasks({ query }) {
   const key = JSON.stringify(filter);
   const list = useTasks(filter, key);
   const change = (changes) => replace(link(["tasks"], { ...filter, ...changes }));
+  const drawn = useMemo(() => new WeakMap(), [language]);
   const filtered = filter.service || filter.state || filter.q;
   return html`
     <div class="head"><h1>${t("page.tasks")}</h1>
@@ -29,7 +30,7 @@ export function Tasks({ query }) {
     ${list.unreachable.length > 0 && html`<p class="notice"><${Icon} name="circle-alert" />
       <span>${t("tasks.unreachable", { services: list.unreachable.map((name) => word("service", name)).join(", ") })}</span></p>`}
     ${list.rows && list.rows.length > 0 && html`<ul class="tasks" aria-label=${t("page.tasks")}>
-      ${list.rows.map((task) => html`<${Row} key=${task.id} task=${task} />`)}</ul>`}
+      ${list.rows.map((task) => rowOf(task, drawn))}</ul>`}
     ${list.rows && !list.rows.length && !list.problem && (filtered
       ? html`<${Empty} icon="search" title=${t("tasks.none_found")}>
           <button type="button" onClick=${() => replace(link(["tasks"]))}>${t("tasks.show_all")}</button><//>`
@@ -126,6 +127,12 @@ function Filters({ filter, onChange }) {
   </div>`;
 }
 
+/** The row of a task; one that has not changed is the very same, so that a long list costs only what is new in it. */
+function rowOf(task, drawn) {
+  if (!drawn.has(task)) drawn.set(task, html`<${Row} key=${task.id} task=${task} />`);
+  return drawn.get(task);
+}
+
 function Row({ task }) {
   const failed = task.state === "failed" && task.result;
   return html`<li class="task">
@@ -133,15 +140,15 @@ function Row({ task }) {
     <${Thumbnail} path=${task.thumbnail} width=${240} icon=${task.service === "facefusion" ? "scan-face" : "film"} />
     <div class="what"><strong class="name"><bdi>${title(task)}</bdi></strong>
       <span class="soft about">${word("service", task.service)} · <bdi>${wish(task)}</bdi></span>
-      <span class="soft number">#${idOf(task)} · ${ago(task.created_at)}</span></div>
+      <span class="soft number">#${idOf(task)} · <${Timely} text=${() => ago(task.created_at)} /></span></div>
     <div class="stands">
-      <div class="line"><${State} value=${task.state} /><span class="soft">${standing(task)}</span></div>
+      <div class="line"><${State} value=${task.state} /><span class="soft"><${Timely} text=${() => standing(task)} /></span></div>
       ${task.state === "running" && html`<div class="line"><${Bar} share=${task.progress} label=${t("task.progress")} />
         <span class="number">${percent(task.progress)}</span></div>`}
       ${failed && html`<p class="bad sentence"><bdi>${task.result.err_msg}</bdi></p>`}
     </div>
     <div class="callback">${task.callback.state !== "none" && html`<${State} family="callback" value=${task.callback.state} />
-      <span class="soft">${delivery(task.callback)}</span>`}</div>
+      <span class="soft"><${Timely} text=${() => delivery(task.callback)} /></span>`}</div>
     <div class="actions">${isActive(task)
       ? html`<${IconButton} icon="x" label=${t("action.cancel")} disabled=${task.cancel} onClick=${() => cancel(task)} />`
       : html`<${IconButton} icon="rotate-ccw" label=${t("action.again")} onClick=${() => again(task)} />`}</div>

@@ -33,6 +33,20 @@ export function Thumbnail({ path, width = 320, at, frame, alt = "", icon = "film
   </span>`;
 }
 
+const passing = new Set();
+setInterval(() => { for (const look of [...passing]) look(); }, 20000);
+
+/** A text that changes as time passes: `text()` is asked again three times a minute. */
+export function Timely({ text }) {
+  const [, redraw] = useState(0);
+  useEffect(() => {
+    const look = () => redraw((count) => count + 1);
+    passing.add(look);
+    return () => passing.delete(look);
+  }, []);
+  return text();
+}
+
 export const Empty = ({ icon, title, children }) => html`
   <div class="empty"><${Icon} name=${icon} /><p class="title">${title}</p>${children}</div>`;
 

@@ -1,15 +1,17 @@
 // Before and after on one stage: a divider, both videos in step, zoom and pan together.
-import { mediaUrl, thumbnailUrl } from "../api.js";
+import { get, mediaUrl, thumbnailUrl } from "../api.js";
 import { clock } from "../format.js";
 import { t } from "../text.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../vendor/htm-preact.js";
-import { Choices, Icon, IconButton } from "./basics.js";
+import { Choices, Icon, IconButton, Notice } from "./basics.js";
 import { Playback } from "./playback.js";
 import { exactScale, FIT, panned, zoomed } from "./view.js";
 
 const POSTER_PIXELS = 1920;
 const KEY_PERCENT = 2;
 const ZOOM = 1.5;
+const RETRY_MILLISECONDS = 3000;
+const UNPLAYABLE = "unplayable";
 
 /** `before` and `after` are `{path, kind: "video"|"picture", rate, width, height}`; `before` may be null. */
 export function Compare({ before, after }) {
@@ -18,17 +20,17 @@ export function Compare({ before, after }) {
   const [view, setView] = useState(FIT);
   const [mode, setMode] = useState("split");
   const [, redraw] = useState(0);
-  const [broken, setBroken] = useState({});
+  const [trouble, look] = useTrouble();
   const [muted, setMuted] = useState(true);
   const [size, setSize] = useState({ width: after.width || 16, height: after.height || 9 });
-  const moving = after.kind === "video" && !broken.after;
+  const moving = after.kind === "video" && !trouble.after;
   const shape = size.width / size.height;
 
   useEffect(() => {
     if (!moving) return undefined;
     playback.current = new Playback(leader.current, follower.current ?? null, after.rate, () => redraw((n) => n + 1));
     return () => playback.current.close();
-  }, [moving, after.path, broken.before]);
+  }, [moving, after.path, trouble.before]);
   useLayoutEffect(() => setView(FIT), [mode, after.path]);
 
   const box = () => stage.current.querySelector(".pane").getBoundingClientRect();
@@ -63,8 +65,10 @@ export function Compare({ before, after }) {
     acts[event.key]();
   };
   const media = (side, file, reference) => html`<${Medium} file=${file} reference=${reference} muted=${muted || side === "before"}
-    label=${t(`compare.${side}`)} broken=${broken[side]} at=${playback.current?.time ?? 0}
-    onSize=${side === "after" ? setSize : undefined} onBroken=${() => setBroken((all) => ({ ...all, [side]: true }))} />`;
+    label=${t(`compare.${side}`)} trouble=${trouble[side]} at=${playback.current?.time ?? 0}
+    onSize=${side === "after" ? setSize : undefined} onBroken=${() => look(side, file.path)} />`;
+  const sides = [[after, trouble.after], [before, trouble.before]];
+  const unplayable = sides.find(([, what]) => what === UNPLAYABLE)?.[0];
   const moved = { transform: `translate(${view.x}px, ${view.y}px) scale(${view.scale})` };
   const split = mode === "split" && before;
 
@@ -79,8 +83,9 @@ export function Compare({ before, after }) {
         <span class="tag">${t("compare.before")}</span></div>`}
       ${split && html`<${Divider} place=${place} onMove=${setPlace} stage=${stage} />`}
     </div>
-    ${(broken.after || broken.before) && html`<p class="notice"><${Icon} name="circle-alert" /><span>${t("compare.cannot_play")}</span>
-      <a href=${mediaUrl((broken.after ? after : before).path, { download: 1 })} download>${t("action.download")}</a></p>`}
+    ${sides.map(([, what]) => what instanceof Error && html`<${Notice} problem=${what} />`)}
+    ${unplayable && html`<p class="notice"><${Icon} name="circle-alert" /><span>${t("compare.cannot_play")}</span>
+      <a href=${mediaUrl(unplayable.path, { download: 1 })} download>${t("action.download")}</a></p>`}
     <div class="controls">
       ${moving && playback.current && html`<${Transport} playback=${playback.current} />`}
       ${moving && html`<${IconButton} icon=${muted ? "volume-x" : "volume-2"} label=${t(muted ? "compare.sound_on" : "compare.sound_off")} onClick=${() => setMuted(!muted)} />`}
@@ -97,22 +102,37 @@ export function Compare({ before, after }) {
   </section>`;
 }
 
-function Medium({ file, reference, label, muted, broken, at, onSize, onBroken }) {
-  if (file.kind === "video" && !broken) {
+/** Why a side cannot be shown: its file has gone (a problem), or this browser cannot show it; `look` finds that out. */
+function useTrouble() {
+  const [trouble, setTrouble] = useState({});
+  const shown = useRef(true);
+  useEffect(() => () => { shown.current = false; }, []);
+  async function look(side, path, after = UNPLAYABLE) {
+    if (!shown.current) return;
+    let found = after;
+    await get("info", { path }).catch((problem) => { found = problem; });
+    setTrouble((all) => ({ ...all, [side]: found }));
+    if (found?.status === 0) setTimeout(() => look(side, path, undefined), RETRY_MILLISECONDS); // the router is away
+  }
+  return [trouble, look];
+}
+
+function Medium({ file, reference, label, muted, trouble, at, onSize, onBroken }) {
+  if (trouble instanceof Error) return html`<span class="gone"><${Icon} name=${file.kind === "video" ? "film" : "image"} /></span>`;
+  if (file.kind === "video" && !trouble) {
     return html`<video ref=${reference} src=${mediaUrl(file.path)} poster=${thumbnailUrl(file.path, { width: POSTER_PIXELS, frame: 0 })}
       aria-label=${label} playsinline preload="auto" muted=${muted} onError=${onBroken}
       onLoadedMetadata=${(event) => onSize?.({ width: event.target.videoWidth, height: event.target.videoHeight })}></video>`;
   }
-  const source = stillUrl(file, at);
-  return html`<img src=${source} alt=${label} draggable=${false}
+  return html`<img src=${stillUrl(file, at, trouble)} alt=${label} draggable=${false} onError=${file.frame === undefined && !trouble ? onBroken : undefined}
     onLoad=${(event) => onSize?.({ width: event.target.naturalWidth, height: event.target.naturalHeight })} />`;
 }
 
-/** A frame of a video, or the picture itself. */
-function stillUrl(file, at) {
+/** A frame of a video, the picture itself, or one that every browser can show. */
+function stillUrl(file, at, trouble) {
   if (file.frame !== undefined) return thumbnailUrl(file.path, { width: POSTER_PIXELS, frame: file.frame });
   if (file.kind === "video") return thumbnailUrl(file.path, { width: POSTER_PIXELS, at: at.toFixed(2) });
-  return mediaUrl(file.path);
+  return trouble ? thumbnailUrl(file.path, { width: POSTER_PIXELS }) : mediaUrl(file.path);
 }
 
 function Divider({ place, onMove, stage }) {

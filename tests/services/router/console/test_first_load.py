@@ -8,7 +8,7 @@ CONSOLE = Path(__file__).parents[4] / "services" / "router" / "console"
 BUDGET = 200_000  # bytes, compressed
 FILES = sorted(path for path in CONSOLE.rglob("*") if path.is_file())
 TEXTS = {path: path.read_text(encoding="utf-8") for path in FILES if path.suffix in {".html", ".css", ".js", ".json"}}
-_IMPORT = re.compile(r'^import .*?from "([^"]+)"|^} from "([^"]+)"', re.MULTILINE)
+_IMPORT = re.compile(r'^import .*?from "([^"]+)"|^} from "([^"]+)"|\bimport\("([^"]+)"\)', re.MULTILINE)
 
 
 def loaded(module: Path, seen: set[Path]) -> set[Path]:
@@ -16,7 +16,7 @@ def loaded(module: Path, seen: set[Path]) -> set[Path]:
     if module not in seen:
         seen.add(module)
         for names in _IMPORT.findall(TEXTS[module]):
-            loaded((module.parent / (names[0] or names[1])).resolve(), seen)
+            loaded((module.parent / "".join(names)).resolve(), seen)
     return seen
 
 
@@ -33,6 +33,22 @@ def test_every_module_is_used_and_every_import_is_there() -> None:
 def test_the_page_names_all_modules_so_that_they_load_at_once() -> None:
     named = set(re.findall(r'"modulepreload" href="console/([^"]+)"', TEXTS[CONSOLE / "index.html"]))
     assert named | {"app.js"} == {str(path.relative_to(CONSOLE)) for path in FILES if path.suffix == ".js"}
+
+
+def test_the_first_look_waits_for_its_own_modules_only() -> None:
+    """What `app.js` imports with `import(…)` comes behind: the page says so by their order and their priority."""
+    links = re.findall(r'"modulepreload" href="console/([^"]+)"( fetchpriority="low")?', TEXTS[CONSOLE / "index.html"])
+    later = {name for name, low in links if low}
+    static = {path for path in TEXTS if path.suffix == ".js"} - {CONSOLE / name for name in later}
+    needed: set[Path] = set()
+    for module in static:
+        needed |= {
+            (module.parent / "".join(names)).resolve()
+            for names in re.findall(r'^import .*?from "([^"]+)"|^} from "([^"]+)"', TEXTS[module], re.MULTILINE)
+        }
+    assert needed <= static
+    assert [bool(low) for _, low in links] == sorted(bool(low) for _, low in links)
+    assert len(static) < len(later)
 
 
 def test_nothing_comes_from_elsewhere() -> None:

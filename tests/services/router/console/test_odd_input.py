@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -11,7 +13,7 @@ from services.router.console_api.guard import CSRF_HEADER
 from shared.settings import AccessSettings, Settings
 from shared.testing.callback_receiver import Receiver
 from shared.testing.stack import Stack
-from tests.support.browser import page_at, violations
+from tests.support.browser import page_at, violations, wait_until
 from tests.support.console import SESSION, serving_console
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium]
@@ -39,7 +41,7 @@ def test_any_name_is_shown_as_it_is_and_works(english: Page, stack: Stack, media
     row.locator(".whole").click()
     expect(english.get_by_role("heading", level=1)).to_have_text(name)
     expect(english.locator("video")).to_have_count(2)
-    english.wait_for_function("[...document.querySelectorAll('video')].every(v => v.readyState >= 2)")
+    wait_until(english, "[...document.querySelectorAll('video')].every(v => v.readyState >= 2)")
     english.goto("/#/files")
     english.get_by_role("button", name=media.name).click()
     english.get_by_role("button", name=film.parent.name).click()
@@ -91,7 +93,36 @@ def test_a_result_that_has_gone_is_said(english: Page, stack: Stack, media: Path
     for path in (film.parent / "out").iterdir():
         path.unlink()
     english.goto(f"/#/task/creation/{task_id}")
-    expect(english.get_by_text("cannot play")).to_be_visible()
+    expect(english.get_by_role("alert")).to_contain_text(f"there is no file {task_id}_creation")
+    expect(english.locator(".gone")).to_have_count(1)
+    assert violations(english) == []
+
+
+def write_noise(target: Path, *, frames: int) -> Path:
+    """Write a film that is much larger than what a browser loads ahead: noise, every frame by itself."""
+    noise = np.random.default_rng(0).integers(0, 256, (4, 120, 160, 3), dtype=np.uint8)
+    with av.open(target, "w", format="mp4", options={"movflags": "faststart"}) as container:
+        video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "qp": "10", "g": "1"})
+        video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
+        for number in range(frames):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(noise[number % 4], format="rgb24")))
+        container.mux(video.encode())
+    return target
+
+
+def test_a_film_that_vanishes_while_it_plays_is_said(english: Page, media: Path) -> None:
+    folder = media / "vanishing"
+    folder.mkdir()
+    film = write_noise(folder / "film.mp4", frames=1500)
+    english.goto(f"/#/files?folder={folder}")
+    english.locator(".entry").get_by_role("button").click()
+    dialog = english.get_by_role("dialog")
+    dialog.get_by_role("button", name="Play", exact=True).click()
+    wait_until(english, "document.querySelector('video').currentTime > 0.2")
+    film.unlink()
+    dialog.get_by_role("slider", name="Position").fill("55")  # what is not loaded yet
+    expect(dialog.get_by_role("alert")).to_contain_text("there is no file film.mp4")
+    expect(dialog.locator("video")).to_have_count(0)
 
 
 def test_a_session_that_ends_asks_for_the_token_again(browser: Browser, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from benchmarks.clips import write_clip
 from shared.testing.stack import Stack
-from tests.support.browser import violations
+from tests.support.browser import violations, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium]
 
@@ -47,9 +47,7 @@ def test_a_task_is_submitted_followed_compared_and_run_again(page: Page, film: P
     page.get_by_role("button", name=words["compare.forward"]).click()
     page.get_by_role("button", name=words["compare.forward"]).click()
     expect(page.locator(".time")).to_contain_text("2")
-    page.wait_for_function(
-        "[...document.querySelectorAll('video')].every(v => Math.abs(v.currentTime - 2.5 / 25) < 0.03)"
-    )
+    wait_until(page, "[...document.querySelectorAll('video')].every(v => Math.abs(v.currentTime - 2.5 / 25) < 0.03)")
 
     divider = page.get_by_role("slider", name=words["compare.divider"])
     divider.focus()

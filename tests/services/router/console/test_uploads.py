@@ -5,6 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,8 +14,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from benchmarks.clips import write_clip
+from services.router.console_api import uploads
+from shared.settings import ConsoleSettings, Settings
 from shared.testing.stack import Stack
-from tests.support.browser import page_at
+from tests.support.browser import page_at, violations
+from tests.support.console import serving_console
+from tests.support.small_disk import small_disk
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_chromium]
 
@@ -23,15 +28,19 @@ SLOW = 2 << 20  # bytes a second
 PATIENCE_SECONDS = 60.0
 
 
-@pytest.fixture
-def large(tmp_path: Path) -> Path:
-    """A film of 200 MB: all but some kilobytes are a box that players skip."""
-    film = write_clip(tmp_path / "large.mp4", size=(96, 64), frames=10)
+def film_of(size: int, target: Path) -> Path:
+    """Write a film of so many bytes: all but some kilobytes are a box that players skip."""
+    film = write_clip(target, size=(96, 64), frames=10)
     with film.open("r+b") as file:
         end = file.seek(0, 2)
-        file.write((LARGE - end).to_bytes(4, "big") + b"free")
-        file.truncate(LARGE)
+        file.write((size - end).to_bytes(4, "big") + b"free")
+        file.truncate(size)
     return film
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    return film_of(LARGE, tmp_path / "large.mp4")
 
 
 @pytest.fixture
@@ -40,6 +49,20 @@ def folder(media: Path, request: pytest.FixtureRequest) -> Path:
     folder = media / name
     folder.mkdir()
     return folder
+
+
+def slow_down(page: Page) -> None:
+    line = page.context.new_cdp_session(page)
+    line.send("Network.enable")
+    conditions = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": SLOW}
+    line.send("Network.emulateNetworkConditions", conditions)
+
+
+def fill(target: Path) -> None:
+    """Write until nothing more fits."""
+    with target.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(1 << 16))
 
 
 def choose(page: Page, folder: Path, film: Path) -> None:
@@ -64,10 +87,7 @@ def test_a_slow_upload_shows_how_far_it_is_and_leaves_nothing_when_its_page_is_c
     browser: Browser, stack: Stack, folder: Path, large: Path
 ) -> None:
     with page_at(browser, stack.url) as page:
-        line = page.context.new_cdp_session(page)
-        line.send("Network.enable")
-        conditions = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": SLOW}
-        line.send("Network.emulateNetworkConditions", conditions)
+        slow_down(page)
         choose(page, folder, large)
         expect(page.locator(".uploads .number")).to_have_text(re.compile(r"^[1-9]"))  # per cent
         while not list(folder.iterdir()):
@@ -77,6 +97,62 @@ def test_a_slow_upload_shows_how_far_it_is_and_leaves_nothing_when_its_page_is_c
     while list(folder.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert list(folder.iterdir()) == []
+
+
+@contextmanager
+def page_over(browser: Browser, folder: Path, state: Path, **console: int) -> Iterator[Page]:
+    """A console of this process whose one media root is `folder`."""
+    settings = Settings(state_dir=state, media_roots=(folder,), console=ConsoleSettings(**console))
+    with serving_console(settings) as served, page_at(browser, str(served.client.base_url)) as page:
+        yield page
+
+
+@pytest.mark.needs_root
+def test_a_disk_without_room_is_said_before_anything_is_sent(browser: Browser, tmp_path: Path, large: Path) -> None:
+    sent: list[str] = []
+    (tmp_path / "disk").mkdir()
+    with (
+        small_disk(tmp_path / "disk", "size=16m") as disk,
+        page_over(browser, disk, tmp_path / "state") as page,
+    ):
+        page.on("request", lambda request: sent.append(request.method))
+        choose(page, disk, large)
+        expect(page.locator(".uploads [role=alert]")).to_contain_text("there is no space left in the folder disk")
+        assert violations(page) == []
+        assert list(disk.iterdir()) == []
+    assert sent.count("POST") == 1  # the session
+
+
+@pytest.mark.needs_root
+def test_a_disk_that_fills_up_during_an_upload_is_said_and_nothing_of_it_stays(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "RESERVE_BYTES", 0)
+    (tmp_path / "disk").mkdir()
+    with (
+        small_disk(tmp_path / "disk", "size=30m") as disk,
+        page_over(browser, disk, tmp_path / "state") as page,
+    ):
+        slow_down(page)
+        choose(page, disk, film_of(24 << 20, tmp_path / "film.mp4"))
+        while not list(disk.iterdir()):
+            page.wait_for_timeout(20)
+        fill(disk / "filler")
+        expect(page.locator(".uploads [role=alert]")).to_contain_text("there is no space left in the folder disk")
+        assert [path.name for path in disk.iterdir()] == ["filler"]
+
+
+def test_a_file_above_the_limit_is_refused_at_once_however_slow_the_line(
+    browser: Browser, tmp_path: Path, large: Path
+) -> None:
+    with large.open("r+b") as file:
+        file.truncate(2 << 30)
+    (tmp_path / "media").mkdir()
+    with page_over(browser, tmp_path / "media", tmp_path / "state", upload_max_mb=1024) as page:
+        begun = time.monotonic()
+        choose(page, tmp_path / "media", large)
+        expect(page.locator(".uploads [role=alert]")).to_contain_text("1024 MB")
+        assert time.monotonic() - begun < PATIENCE_SECONDS
 
 
 @pytest.fixture

@@ -69,6 +69,20 @@ def test_a_service_is_asked_with_the_routers_token_and_never_with_the_browsers_c
     assert "cookie" not in headers
 
 
+def test_the_services_are_asked_for_sentences_in_the_language_of_the_page(world: World) -> None:
+    world.console.client.headers["accept-language"] = "zh"
+    post = world.console.client.post
+    world.console.get("tasks")
+    world.console.get("tasks/7")
+    for path in ("submit/upscale", "tasks/7/cancel?service=upscale", "tasks/7/replay?service=upscale"):
+        post(f"/api/console/{path}", json={})
+    post("/api/console/tasks/7/again?service=upscale")
+    assert len(world.upscale.asked) == 5
+    assert {headers["accept-language"] for _, headers, _ in world.upscale.asked} == {"zh"}
+    [away] = [one for one in world.console.get("system").json()["services"] if one["service"] == "creation"]
+    assert "服务" in away["problem"]
+
+
 @pytest.mark.parametrize(
     "query",
     [{"service": "x"}, {"kind": "x"}, {"state": "x"}, {"limit": 0}, {"limit": 201}, {"before": "x"},

@@ -23,7 +23,8 @@ from shared.media.probe import ProbePool
 from shared.settings import ConsoleSettings, Settings
 from tests.support.clips import clip
 from tests.support.console import Console, serving_console
-from tests.support.fake_upstream import refused
+from tests.support.fake_upstream import ACCEPTED, refused
+from tests.support.small_disk import small_disk
 
 URL = "/api/console/files"
 
@@ -245,6 +246,32 @@ def test_a_disk_that_is_full_in_the_middle_leaves_nothing(files: Console, media:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     wait_until_empty(media)
+
+
+@pytest.mark.needs_root
+def test_a_disk_that_is_full_when_the_file_gets_its_name_leaves_nothing(
+    files: Console, media: Path, film: bytes
+) -> None:
+    """Its own name needs an inode here, and the hidden name has the last one."""
+    with small_disk(media, "size=64m,nr_inodes=2"):
+        assert "no space left" in refused(send(files, media, "a.mp4", film), 507)
+        assert left(media) == []
+
+
+def test_whether_an_upload_would_be_taken_is_told_before_it_is_sent(
+    tmp_path: Path, media: Path, film: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "RESERVE_BYTES", 0)
+    with serving_console(limited(tmp_path, media, 1)) as console:
+        console.sign_in()
+        assert console.get("upload", folder=media, name="a.mp4", bytes=len(film)).json() == ACCEPTED
+        assert "1 MB" in refused(console.get("upload", folder=media, name="a.mp4", bytes=2 << 20), 413)
+        refused(console.get("upload", folder=media / "nowhere", name="a.mp4"), 404)
+        refused(console.get("upload", folder=media, name="a/b.mp4"), 400)
+        refused(console.get("upload", folder=media, name="a.mp4", bytes="x"), 400)
+        monkeypatch.setattr(uploads, "RESERVE_BYTES", 1 << 60)
+        assert "no space left" in refused(console.get("upload", folder=media, name="a.mp4", bytes=1), 507)
+    assert left(media) == []
 
 
 def test_what_a_killed_process_left_is_swept_at_the_next_start_and_what_still_grows_is_not(
