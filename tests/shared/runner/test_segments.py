@@ -56,6 +56,23 @@ def wait_for_segments(service: TinyService, task_id: int, done: int) -> dict[str
     return found
 
 
+def kill_within_a_segment(service: TinyService, task_id: int) -> None:
+    """Kill the runner while one segment is being made: with the one before still at the encoder it would repeat two."""
+    pid = service.runner_pid()
+    running = (
+        "SELECT number FROM kinora_segments segment JOIN kinora_tasks run ON run.id = task"
+        " WHERE task_id = %s AND segment.state = 'running'"
+    )
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        if len(service.sql(running, task_id)) == 1:
+            os.kill(pid, signal.SIGKILL)
+            return
+        os.kill(pid, signal.SIGCONT)
+        assert not service.task(task_id)["finished_at"], "the film was too short"
+        time.sleep(0.01)
+
+
 def hidden(service: TinyService, task_id: int) -> list[Any]:
     """Return the files and rows that are left of a task, waiting a little for what is being removed."""
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -102,8 +119,7 @@ def test_a_killed_runner_s_successor_goes_on_after_the_last_finished_segment(
     post(service, 2)
     found = wait_for_segments(service, 2, 3)
     assert found["total"] == SEGMENTS
-    assert found["running"] == 1
-    os.kill(service.runner_pid(), signal.SIGKILL)
+    kill_within_a_segment(service, 2)
     assert contents(result(service, receiver, 2)) == undisturbed
     task = service.task(2)
     made = task["details"]["segments"]
@@ -214,7 +230,7 @@ def test_a_film_whose_segments_follow_from_each_other_is_the_same_after_a_kill_a
         " WHERE task_name = %s AND task_id = 13"
     )
     assert service.sql(called, HELP) == []
-    os.kill(service.runner_pid(), signal.SIGKILL)
+    kill_within_a_segment(service, 13)
     assert contents(result(service, receiver, 13)) == undisturbed
     one, two = (service.task(number)["details"] for number in (12, 13))
     assert two["segments"]["taken_over"] >= 3
@@ -231,7 +247,7 @@ def test_a_film_in_a_style_that_remembers_is_the_same_after_a_kill(service: Tiny
     undisturbed = contents(result(service, receiver, 14))
     service.post(15, behaviour="restyle", note=film, seconds=0.2)
     wait_for_segments(service, 15, 3)
-    os.kill(service.runner_pid(), signal.SIGKILL)
+    kill_within_a_segment(service, 15)
     assert contents(result(service, receiver, 15)) == undisturbed
     one, two = (service.task(number)["details"] for number in (14, 15))
     assert two["segments"]["taken_over"] >= 3
