@@ -17,6 +17,7 @@ from typing import Any, Self
 BUILD_SECONDS = 3000
 COMMAND_SECONDS = 600
 STORAGE = '[storage]\ndriver = "overlay"\ngraphroot = "{0}/graph"\nrunroot = "{0}/run"\n'
+IN_USER_SPACE = '[storage.options.overlay]\nmount_program = "/usr/bin/fuse-overlayfs"\n'
 REGISTRIES = 'unqualified-search-registries = ["docker.io"]\nshort-name-mode = "permissive"\n'
 DEFAULTS = "[containers]\nvolumes = {}\n"
 
@@ -37,7 +38,10 @@ class Engine:
         self._home = home
         for folder in ("tmp", "graph", "run"):
             (home / folder).mkdir(parents=True)
-        (home / "storage.conf").write_text(STORAGE.format(home))
+        asked = subprocess.run(["stat", "-f", "-c", "%T", home], capture_output=True, text=True, check=True)
+        # The kernel lays no overlay over another one, which is what a container's own file system is.
+        more = IN_USER_SPACE if asked.stdout.strip() == "overlayfs" else ""
+        (home / "storage.conf").write_text(STORAGE.format(home) + more)
         (home / "registries.conf").write_text(REGISTRIES)
         self.lend({})
 
