@@ -25,7 +25,7 @@ from shared.vocabulary import SERVICES
 from tests.support.checkout import ROOT, SECRET_LOOKING
 from tests.support.container import Container
 from tests.support.deployment import TASK_SECONDS, TOKEN, USER, Deployment
-from tests.support.engine import Layer
+from tests.support.engine import BUILD_SECONDS, Layer
 from tests.support.image import pinned
 from tests.support.workshop import Workshop, open_workshop
 
@@ -35,7 +35,7 @@ PASSWORD = "a-password-of-the-database"
 MEGABYTE = 1_000_000
 PACKAGES = "app/.venv"
 BENTO = "home/bentoml/bento"
-pytestmark = [pytest.mark.needs_buildah, pytest.mark.slow, pytest.mark.timeout(2 * TASK_SECONDS)]
+pytestmark = [pytest.mark.needs_buildah, pytest.mark.slow, pytest.mark.timeout(BUILD_SECONDS + 2 * TASK_SECONDS)]
 
 
 @pytest.fixture(scope="module")
