@@ -35,7 +35,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packages")
     for line in pinned((ROOT / "deploy" / "personal" / "requirements.txt").read_text(encoding="utf-8")):
         found = distribution(line.partition("==")[0])
-        [record] = [Path(str(file.locate())) for file in found.files or () if file.match("*.dist-info/RECORD")]
+        own = [file for file in found.files or () if len(file.parts) == 2]  # setuptools brings others' within
+        [record] = [Path(str(file.locate())) for file in own if file.match("*.dist-info/RECORD")]
         (folder / record.parent.name).symlink_to(record.parent)
     return folder
 

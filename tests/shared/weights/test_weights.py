@@ -392,7 +392,7 @@ def test_the_command_line_lists_pulls_and_verifies(
     run = CliRunner().invoke
     assert "default" in run(app, ["list"]).output
     assert run(app, ["pull"]).exit_code == 0
-    assert "yes" in run(app, ["list"]).output
+    assert "here" in run(app, ["list"]).output
     assert "toy: ok" in run(app, ["verify"]).output
     (weights.path("toy")).write_bytes(b"?" * len(CONTENT))
     verified = run(app, ["verify"])
