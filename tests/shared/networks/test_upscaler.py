@@ -275,7 +275,7 @@ from shared.settings import Settings, UpscaleSettings
 model = load(Settings(device="cpu", upscale=UpscaleSettings(model="animevideov3")))
 frame = np.random.default_rng(1).integers(0, 255, (360, 640, 3), np.uint8)
 peaks = []
-for _ in range(6):
+for _ in range(12):
     model(frame, 4)
     # Not getrusage: a child's figure begins with what its parent weighed.
     peaks.append(int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024)
@@ -301,4 +301,4 @@ def test_memory_stays_below_the_promise() -> None:
 def test_memory_does_not_grow_with_the_frames() -> None:
     """Measured where every large allocation is a mapping of its own: a heap's holes would blur what is still held."""
     peaks = peak_megabytes({"MALLOC_MMAP_THRESHOLD_": "65536"})
-    assert peaks[-1] - peaks[0] < 10  # one enlarged frame weighs 11
+    assert peaks[-1] - peaks[5] < 10  # one enlarged frame weighs 11; ncnn's pool of buffers grows in the first five
