@@ -11,8 +11,8 @@ REGISTRY ?=
 ENGINE ?= docker
 WORKERS ?= 2
 PYTEST_OPTIONS ?=
-# Half of a test's time is waiting for other processes: two files at a time fill two cores. What kills and rolls out under
-# load fills them alone.
+# Half of a test's time is waiting for other processes: two files at a time fill two cores. What builds images, rolls out
+# and kills whole stacks under load (tests/deploy, tests/system) fills them alone.
 PYTEST := $(BIN)/pytest $(PYTEST_OPTIONS)
 export BENTOML_DO_NOT_TRACK := True
 # For buildah and podman: their own format loses health checks; buildah takes equal layers of other images only if it is told.
@@ -66,7 +66,8 @@ test: lint weights ## What every change must pass, in minutes: format, lint, typ
 	$(PYTEST) --numprocesses=$(WORKERS) --dist=loadfile -m "not slow"
 
 test-slow: weights ## The tests that take long: kills under load, roll-outs, several hosts, images, the demo, memory
-	$(PYTEST) -m slow
+	$(PYTEST) --numprocesses=$(WORKERS) --dist=loadfile -m slow tests/benchmarks tests/services tests/shared
+	$(PYTEST) -m slow tests/deploy tests/system
 
 test-all: lint weights ## Every test, one after the other
 	$(PYTEST)
