@@ -182,28 +182,32 @@ def test_only_the_output_folder_needs_room_for_a_copy_of_the_input(
     assert asked == {tmp_path / "out": 1000, tmp_path / "state": 0}
 
 
-def test_a_long_video_needs_room_for_its_result_its_segments_and_one_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+RoomAsked = tuple[acceptance.Acceptance, list[int]]
+
+
+@pytest.fixture
+def room_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RoomAsked:
+    """An acceptance of videos in segments of 10 s, and for how many bytes it asks; `clip` has 1,000."""
     asked: list[int] = []
     monkeypatch.setattr(acceptance, "check_disk_space", lambda _folders, need=0: asked.append(need))
     (tmp_path / "clip").write_bytes(b"x" * 1000)
     settings = Settings(state_dir=tmp_path / "state", media_roots=(tmp_path,), limits=LimitSettings(segment_seconds=10))
     accept = acceptance.Acceptance("upscale", settings)
+    return accept, asked
+
+
+def test_a_long_video_needs_room_for_its_result_its_segments_and_one_more(
+    tmp_path: Path, room_asked: RoomAsked
+) -> None:
+    accept, asked = room_asked
     for kind, seconds in (("video", 100.0), ("video", 9.0), ("image", 0.0)):
         header = MediaHeader(kind, 64, 48, 8, duration_seconds=seconds)  # type: ignore[arg-type]
         accept._check_room_for_segments(tmp_path, {"clip": tmp_path / "clip"}, {"clip": header})
     assert asked == [2100]
 
 
-def test_a_long_video_needs_room_for_what_its_pipeline_remembers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(acceptance, "check_disk_space", lambda _folders, need=0: asked.append(need))
-    (tmp_path / "clip").write_bytes(b"x" * 1000)
-    settings = Settings(state_dir=tmp_path / "state", media_roots=(tmp_path,), limits=LimitSettings(segment_seconds=10))
-    accept = acceptance.Acceptance("upscale", settings)
+def test_a_long_video_needs_room_for_what_its_pipeline_remembers(tmp_path: Path, room_asked: RoomAsked) -> None:
+    accept, asked = room_asked
     header = MediaHeader("video", 64, 48, 8, duration_seconds=100.0)
     paths, work = {"clip": tmp_path / "clip"}, Work(frames=1, pixels=64 * 48, remembered=1_000_000)
     accept._check_room_for_segments(tmp_path, paths, {"clip": header}, lambda *_: work)
