@@ -7,6 +7,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -101,7 +102,11 @@ def paste(frame: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], patch: Patch) -
     """Blend a patch into a frame of 8 or 16 bits, in place; pixels under a mask of 0 keep their exact value."""
     height, width = patch.mask.shape
     part = frame[patch.y : patch.y + height, patch.x : patch.x + width]
-    full = float(np.iinfo(frame.dtype).max)
-    mask = patch.mask[..., None]
-    blended = part * (1 - mask) + patch.pixels * (mask * (full / 255))
-    part[...] = np.where(mask > 0, np.clip(np.rint(blended), 0, full), part).astype(frame.dtype)
+    white = float(np.iinfo(frame.dtype).max)
+    now = part.astype(np.float32)
+    step = cv2.addWeighted(patch.pixels, white / 255, now, -1, 0)
+    cv2.multiply(step, cv2.merge([patch.mask] * 3), dst=step)
+    cv2.add(now, step, dst=now)  # where the mask is 0 this adds 0
+    np.rint(now, out=now)
+    np.clip(now, 0, white, out=now)
+    part[...] = now

@@ -82,7 +82,7 @@ class VideoSwapper:
         )
 
     def swap(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """Pass frames on, changed where a wanted face is; a frame without one stays the very same object.
+        """Pass frames on, painted where a wanted face is; a frame without one stays the very same object.
 
         Faces are detected and painted in several frames side by side; what depends on the frame before comes in order.
         """
@@ -174,10 +174,8 @@ def _advanced(seen: _Seen) -> _Seen:
 
 
 def _painted(seen: _Seen) -> _Seen:
-    """Make the last step; leave the patches that there are, and a copy of the picture with all of them."""
+    """Make the last step; leave the patches that there are, and paint them on the picture, which is nobody else's."""
     seen.patches = [found for found in _advanced(seen).patches if found[1].patch]
-    if seen.patches:
-        seen.picture = seen.picture.copy()
     for _, rendering in seen.patches:
         if rendering.patch:
             paste(seen.picture, rendering.patch)
