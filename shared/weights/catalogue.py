@@ -55,6 +55,11 @@ class Entry:
         return self.kind == "weights" and not self.commercial
 
     @property
+    def has_sha256(self) -> bool:
+        """Whether the catalogue fixes every byte of its files; of a whole model the commit does."""
+        return all(file.sha256 for file in self.files)
+
+    @property
     def tag(self) -> str:
         """`name:version` in the model store; the version follows from the content, and changes only with it."""
         content: list[object] = [file.sha256 or file.crc32 for file in self.files]

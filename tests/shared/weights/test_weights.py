@@ -207,6 +207,17 @@ def test_a_file_with_another_crc32_is_not_taken(
     assert not weights.exists("toy")
 
 
+def test_what_has_no_sha256_is_pulled_by_its_name_alone(
+    shelf: StoredModel, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.exists()
+    offer(monkeypatch, without_sha256(shelf, CRC32), default=False)
+    assert CliRunner().invoke(app, ["pull", "--all"]).exit_code == 0
+    assert shelf.ranges == []
+    assert CliRunner().invoke(app, ["pull", "toy"]).exit_code == 0
+    assert weights.exists("toy")
+
+
 def test_two_pulls_at_once_fetch_once(shelf: StoredModel, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert store.exists()
     offer(monkeypatch, remote(Source(url=f"{shelf.url}/toy.bin")))
