@@ -89,8 +89,24 @@ class FaceFusionSettings(Group):
 
     model_config = named_after("KINORA_FACEFUSION_{}")
 
-    swapper: Literal["auto", "classic", "inswapper"] = "auto"
-    """How a face is replaced. `auto` takes inswapper where its non-commercial weights were pulled and a GPU runs it."""
+    swapper: Literal[
+        "auto",
+        "classic",
+        "inswapper",
+        "inswapper-128",
+        "inswapper-128-fp16",
+        "ghost-1-256",
+        "ghost-2-256",
+        "ghost-3-256",
+        "hyperswap-1a-256",
+        "hyperswap-1b-256",
+        "hyperswap-1c-256",
+        "simswap-unofficial-512",
+    ] = "auto"
+    """How a face is replaced: by geometry (`classic`) or by a network. `auto` is inswapper on a GPU if it is here."""
+
+    pixel_boost: Literal["auto", "1", "2", "4"] = "1"
+    """Times the network's side at which a face is swapped, in interleaved runs. `auto` follows the face's size."""
 
     sharpen: bool = False
     """Whether faces of inswapper are repaired with Real-ESRGAN x4plus, which takes 50 s a face on a busy CPU."""
