@@ -5,7 +5,6 @@ emap) takes into the network's own space, and returns the same chip with the oth
 matrix are found by name and shape, never by position.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +24,6 @@ CHIP_SIDE = 128  # pixels of the network's chip
 EMAP = "buff2fs"  # the initializer that holds the 512 x 512 matrix
 EMBEDDING = 512  # numbers of an ArcFace embedding
 BLUR = 0.3  # share of the chip over which the box mask fades
-
-Sharpener = Callable[[Float], Float]  # (128, 128, 3) RGB 0-255 to (n * 128, n * 128, 3)
 
 # Where the network expects the five landmarks: ARCFACE_112 shifted by 8 pixels in a chip of 128.
 TEMPLATE: Float = (ARCFACE_112 + np.array([8.0, 0.0], np.float32)).astype(np.float32)
@@ -51,7 +48,7 @@ class InSwapper:
 
     name = "inswapper"
 
-    def __init__(self, weights: Path, embed: ArcFace, *, cuda: bool = False, sharpen: Sharpener | None = None) -> None:
+    def __init__(self, weights: Path, embed: ArcFace, *, cuda: bool = False) -> None:
         model = network.read(weights)
         self.emap = emap_of(model, weights.name)
         self._session = network.session(model, cuda=cuda)
@@ -59,7 +56,6 @@ class InSwapper:
         self._target = next(name for name, shape in shapes.items() if len(shape) == 4)  # noqa: PLR2004  # NCHW
         self._source = next(name for name, shape in shapes.items() if len(shape) == 2)  # noqa: PLR2004
         self._embed = embed
-        self.sharpen = sharpen
 
     def prepare(self, image: Image, view: View) -> "InSwapperSource":
         """Embed the source and take the embedding into the network's space."""
@@ -102,11 +98,6 @@ class InSwapperRenderer:
         matrix = umeyama_transform(view.face.landmarks5, TEMPLATE)
         chip = np.asarray(cv2.warpAffine(image, matrix, (CHIP_SIDE, CHIP_SIDE), flags=cv2.INTER_AREA), np.uint8)
         rendered = self.source.swapper.render(chip, self.source.latent)
-        if self.source.swapper.sharpen:
-            rendered = self.source.swapper.sharpen(rendered)
-            factor = rendered.shape[0] / CHIP_SIDE
-            matrix = matrix * factor
-            matrix[:, 2] += (factor - 1) / 2  # a coordinate is the middle of a pixel
         return paste_back(rendered, matrix, (image.shape[0], image.shape[1]), view.opacity)
 
 

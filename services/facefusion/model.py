@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import onnxruntime
 
 from services.facefusion.attributes import AttributeReader
@@ -14,6 +13,8 @@ from services.facefusion.face import Face, Float
 from services.facefusion.inswapper import ArcFace, InSwapper
 from services.facefusion.landmarks import LandmarkFinder, crop_of_landmarks, crop_of_landmarks5
 from services.facefusion.nsfw import NsfwScorer
+from services.facefusion.restoration.restorer import Restorer
+from services.facefusion.restoration.restorers import restorers_of
 from services.facefusion.scrfd import ScrfdDetector
 from services.facefusion.swapper import Swapper, View
 from shared import weights
@@ -34,6 +35,8 @@ class FaceModel:
     nsfw: Callable[[Image], float] | None
     swapper: Swapper
     at_once: int = 1  # frames that are best worked on side by side
+    restorer: Callable[[bool], Restorer | None] = lambda _asked: None  # of a task, which may have asked for one
+    rounds: int = 2  # pairs of the renderers' steps: one in the order of the frames, one side by side
 
     def view(self, image: Image, face: Face) -> View:
         """Find the 468 landmarks in a single image: two passes, the second on the crop that the first one found."""
@@ -63,12 +66,8 @@ def load(settings: Settings) -> FaceModel:
             attributes=attributes,
             nsfw=nsfw,
             at_once=at_once,
-            swapper=InSwapper(
-                weights.path("inswapper-128"),
-                embed,
-                cuda=cuda,
-                sharpen=sharpener(settings) if settings.facefusion.sharpen else None,
-            ),
+            restorer=restorers_of(settings, cuda=cuda),
+            swapper=InSwapper(weights.path("inswapper-128"), embed, cuda=cuda),
         )
     return FaceModel(
         detect=Detector(weights.path("yunet"), cuda=cuda),
@@ -79,6 +78,7 @@ def load(settings: Settings) -> FaceModel:
         nsfw=nsfw,
         swapper=ClassicSwapper(),
         at_once=at_once,
+        restorer=restorers_of(settings, cuda=cuda),
     )
 
 
@@ -87,14 +87,3 @@ def wants_inswapper(settings: Settings, *, cuda: bool) -> bool:
     if settings.facefusion.swapper == "auto":
         return cuda and weights.exists("inswapper-128") and weights.exists("buffalo-l")
     return settings.facefusion.swapper == "inswapper"
-
-
-def sharpener(settings: Settings) -> Callable[[Float], Float]:
-    """Return a callable that repairs a swapped chip with the upscaling network, four times as large."""
-    from shared.networks.compute import choose_compute  # noqa: PLC0415  # torch only where it is asked for
-    from shared.networks.rrdb import RRDB  # noqa: PLC0415
-    from shared.networks.upscaler import Upscaler  # noqa: PLC0415
-
-    network = RRDB.from_weights(weights.load_safetensors("realesrgan-x4plus"))
-    upscale = Upscaler(network, choose_compute(settings.device), name="realesrgan-x4plus")
-    return lambda chip: upscale(np.rint(chip).astype(np.uint8), 4).astype(np.float32)

@@ -68,6 +68,8 @@ def needed_by(settings: Settings) -> list[str]:
         needed.append(INTERPOLATORS[settings.interpo.model])
     if "facefusion" in settings.services and settings.facefusion.swapper == "inswapper":
         needed += [name for name in SWAPPER if name in weights.entries()]
+    if "facefusion" in settings.services and settings.facefusion.enhance in weights.entries():
+        needed.append(settings.facefusion.enhance)
     return list(dict.fromkeys(needed))
 
 

@@ -96,21 +96,6 @@ def test_a_file_without_an_emap_is_refused_with_its_name(tmp_path: Path, arcface
         InSwapper(path, arcface)
 
 
-def test_a_sharpened_face_lies_where_the_plain_one_does(tmp_path: Path, arcface: ArcFace) -> None:
-    path = swapper_file(tmp_path)
-    view = largest(man())
-    plain = InSwapper(path, arcface).prepare(woman(), largest(woman())).renderer()(man(), view)
-    doubled = InSwapper(path, arcface, sharpen=lambda chip: np.kron(chip, np.ones((2, 2, 1), np.float32)))
-    sharp = doubled.prepare(woman(), largest(woman())).renderer()(man(), view)
-
-    assert plain is not None
-    assert sharp is not None
-    one, other = man().copy(), man().copy()
-    paste(one, plain)
-    paste(other, sharp)
-    assert difference(one, other).mean() < 1
-
-
 def test_the_mask_is_open_in_the_middle_and_shut_at_the_border() -> None:
     mask = box_mask(128)
 
