@@ -90,5 +90,5 @@ class RestoringRenderer:
             return None
         smoothed = self.detail.smooth(detail, chip)
         yield
-        added = alignment.back(smoothed, patch) * np.float32(self.share)
+        added = alignment.back(smoothed * np.float32(self.share), patch)
         return replace(patch, pixels=patch.pixels + added)
