@@ -21,6 +21,8 @@ from shared.pipeline.direct_job import DirectJob
 from shared.pipeline.job import Result
 from shared.settings import FaceFusionSettings
 from tests.services.facefusion.test_pipeline import decode, halves, write_video
+from tests.services.facefusion.test_segments import BEFORE, LENGTH, Attempts, Counting, film_of, one_by_one
+from tests.shared.pipeline.test_segmented_video import Killed, contents
 from tests.support.faces import SETTINGS, difference, frames_of, man, model, pair, portrait, read, save
 from tests.support.restorers import EVEN, lighter, model_with, noisy
 
@@ -164,3 +166,18 @@ def test_a_film_is_restored_from_end_to_end(tmp_path: Path) -> None:
     x, y = 0, 0
     assert difference(made[2], man())[y, x] < 12
     assert np.percentile(made[2].astype(int) - decode(clip)[2].astype(int), 99) > 5
+
+
+@pytest.mark.slow
+def test_a_restored_film_that_was_stopped_in_the_middle_of_a_shot_is_the_undisturbed_one(tmp_path: Path) -> None:
+    source, film = portrait(tmp_path / "source"), film_of(tmp_path / "film.mp4")
+    restorer = noisy(tmp_path)
+    undisturbed, stopped = (Attempts(tmp_path / name, source, film, face_enhance=70) for name in ("one", "two"))
+    expected = undisturbed.make(replace(model_with(restorer), at_once=3))
+    dying = one_by_one(Counting(dies_at=BEFORE + 2 * LENGTH + 3))
+    with pytest.raises(Killed):
+        stopped.make(replace(dying, restorer=lambda _asked: restorer))
+    assert len(stopped.segments()) == 2
+    assert contents(stopped.make(model_with(restorer))) == contents(expected)
+    assert stopped.details() == undisturbed.details()
+    assert stopped.job.details["face_enhance"] == {"model": "noisy", "blend": 70}
