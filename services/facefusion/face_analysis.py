@@ -1,5 +1,6 @@
 """What is known before the first frame is rendered: the source's face, the faces of a frame, the reference."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from services.facefusion.model import FaceModel
 from services.facefusion.order_and_filters import Filters, ordered
 from services.facefusion.reference_face import Reference, last_or
 from services.facefusion.request import FaceFusionRequest
+from services.facefusion.restoration.kept_face import nobody
 from services.facefusion.safety import nsfw_gate
 from services.facefusion.swapper import PreparedSource
 from shared.arrays import Image, Picture
@@ -84,8 +86,18 @@ class Gallery:
         )
 
 
-def prepare_source(job: Job, file: InputFile, model: FaceModel) -> PreparedSource:
-    """Read the source picture and prepare its largest face; raise JobFailed when there is none."""
+def portrait_of(job: Job, request: FaceFusionRequest) -> AbstractContextManager[InputFile | None]:
+    """Open the source picture; None where nobody is swapped in."""
+    return nullcontext() if request.only_restores else job.input(request.source_file)
+
+
+def prepare_source(job: Job, file: InputFile | None, model: FaceModel) -> PreparedSource:
+    """Read the source picture and prepare its largest face; raise JobFailed when there is none.
+
+    Without a file the faces are only restored: the swapper is one that needs nobody.
+    """
+    if file is None:
+        return model.swapper.prepare(*nobody())
     image = read_picture(file)
     nsfw_gate(job, model).check(image)
     face = model.largest(image)

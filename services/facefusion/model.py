@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-import numpy as np
 import onnxruntime
 
 from services.facefusion.attributes import AttributeReader, Attributes
@@ -14,6 +13,8 @@ from services.facefusion.embed import SFace
 from services.facefusion.face import Face, Float
 from services.facefusion.landmarks import LandmarkFinder, crop_of_landmarks, crop_of_landmarks5
 from services.facefusion.nsfw import NsfwScorer
+from services.facefusion.restoration.restorer import Restorer
+from services.facefusion.restoration.restorers import restorers_of
 from services.facefusion.swapper import Swapper, View
 from shared import weights
 from shared.arrays import Image
@@ -34,6 +35,8 @@ class FaceModel:
     nsfw: Callable[[Image], float] | None
     swapper: Swapper
     at_once: int = 1  # frames that are best worked on side by side
+    restorer: Callable[[bool], Restorer | None] = lambda _asked: None  # of a task, which may have asked for one
+    rounds: int = 2  # pairs of the renderers' steps: one in the order of the frames, one side by side
 
     def view(self, image: Image, face: Face) -> View:
         """Find the 468 landmarks in a single image: two passes, the second on the crop that the first one found."""
@@ -57,8 +60,7 @@ def load(settings: Settings) -> FaceModel:
         from services.facefusion.neural.load import EMBEDDER  # noqa: PLC0415  # insightface is imported only for these
         from services.facefusion.neural.load import load as load_neural  # noqa: PLC0415
 
-        sharpen = sharpener(settings) if settings.facefusion.sharpen else None
-        parts = load_neural(name, settings.facefusion, cuda=cuda, sharpen=sharpen)
+        parts = load_neural(name, settings.facefusion, cuda=cuda)
         return FaceModel(
             detect=parts.detect,
             embed=parts.embed,
@@ -68,6 +70,7 @@ def load(settings: Settings) -> FaceModel:
             nsfw=nsfw,
             swapper=parts.swapper,
             at_once=at_once,
+            restorer=restorers_of(settings, cuda=cuda),
         )
     return FaceModel(
         detect=Detector(weights.path("yunet"), cuda=cuda),
@@ -78,6 +81,7 @@ def load(settings: Settings) -> FaceModel:
         nsfw=nsfw,
         swapper=ClassicSwapper(),
         at_once=at_once,
+        restorer=restorers_of(settings, cuda=cuda),
     )
 
 
@@ -92,14 +96,3 @@ def neural_swapper(settings: Settings, *, cuda: bool) -> str:
         here = all(weights.exists(entry) for entry in swappers.needed_by("inswapper"))
         wanted = "inswapper" if cuda and here and find_spec("insightface") else "classic"
     return "" if wanted == "classic" else swappers.ALIASES.get(wanted, wanted)
-
-
-def sharpener(settings: Settings) -> Callable[[Float], Float]:
-    """Return a callable that repairs a swapped chip with the upscaling network, four times as large."""
-    from shared.networks.compute import choose_compute  # noqa: PLC0415  # torch only where it is asked for
-    from shared.networks.rrdb import RRDB  # noqa: PLC0415
-    from shared.networks.upscaler import Upscaler  # noqa: PLC0415
-
-    network = RRDB.from_weights(weights.load_safetensors("realesrgan-x4plus"))
-    upscale = Upscaler(network, choose_compute(settings.device), name="realesrgan-x4plus")
-    return lambda chip: upscale(np.rint(chip).astype(np.uint8), 4).astype(np.float32)

@@ -2,9 +2,10 @@
 
 from functools import partial
 
-from services.facefusion.face_analysis import SwapContext, gallery_of, prepare_source
+from services.facefusion.face_analysis import SwapContext, gallery_of, portrait_of, prepare_source
 from services.facefusion.model import FaceModel
 from services.facefusion.request import FaceFusionRequest
+from services.facefusion.restoration.enhancement import enhanced
 from services.facefusion.safety import nsfw_gate, write_audit_entry
 from services.facefusion.still import reference_for, swap_still
 from services.facefusion.video_swapper import STATE, VideoSwapper
@@ -20,7 +21,8 @@ from shared.pipeline.video_work import VideoWork
 
 def swap_faces(job: Job, request: FaceFusionRequest, model: FaceModel) -> Result:
     """Put the source's face on the wanted faces of the whole target."""
-    with job.input(request.source_file) as portrait, job.input(request.target_file) as target:
+    model = enhanced(job, request, model)
+    with portrait_of(job, request) as portrait, job.input(request.target_file) as target:
         write_audit_entry(job, portrait, target)
         source = prepare_source(job, portrait, model)
         context = SwapContext(job, request, model, source, reference_for(job, request, target, model))
@@ -57,11 +59,12 @@ def swap_video(context: SwapContext, video: VideoSource) -> Result:
     limits = partial(
         request.work(video.width, video.height, video.frame_rate).limited, name=video.file.name, limits=settings.limits
     )
+    enhancement = str(job.details.get("face_enhance"))
     work = VideoWork(
         lambda frames, _tally: swapper.swap(frames),
         (video.width, video.height),
         f"{context.model.swapper.name}, {context.model.embedder}",
-        basis=(STATE, job.details["audit"]["source_sha256"], settings.facefusion.model_dump_json()),
+        basis=(STATE, job.details["audit"]["source_sha256"], settings.facefusion.model_dump_json(), enhancement),
         memory=swapper,
         limited=limits,
     )

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from services.facefusion.face import Face
-from services.facefusion.face_analysis import Gallery, SwapContext, gallery_of, prepare_source
+from services.facefusion.face_analysis import Gallery, SwapContext, gallery_of, portrait_of, prepare_source
 from services.facefusion.model import FaceModel
 from services.facefusion.reference_face import Reference, key_of, last_or
 from services.facefusion.request import FaceFusionRequest
+from services.facefusion.restoration.enhancement import enhanced
 from services.facefusion.safety import nsfw_gate, write_audit_entry
 from services.facefusion.still import frame_of, reference_for, swap_still
 from shared.arrays import Image
@@ -24,7 +25,8 @@ TOLD_FACES, COMPARED_FACES = 100, 20  # the most in the details
 
 def preview_swap(job: Job, request: FaceFusionRequest, model: FaceModel) -> Result:
     """Swap one frame and cut out the faces in it; the faces are stored for the requests that follow."""
-    with job.input(request.source_file) as portrait, job.input(request.target_file) as target:
+    model = enhanced(job, request, model)
+    with portrait_of(job, request) as portrait, job.input(request.target_file) as target:
         write_audit_entry(job, portrait, target)
         source = prepare_source(job, portrait, model)
         job.report(0.3)

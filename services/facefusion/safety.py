@@ -20,11 +20,14 @@ def nsfw_gate(job: Job, model: FaceModel, *, samples: int | None = 1) -> NsfwGat
     )
 
 
-def write_audit_entry(job: Job, source: InputFile, target: InputFile) -> None:
-    """Write which source is put on which target and when, by hash, into the audit log and the task's details."""
+def write_audit_entry(job: Job, source: InputFile | None, target: InputFile) -> None:
+    """Write which source is put on which target and when, by hash, into the audit log and the task's details.
+
+    Without a source, where faces are only restored, its hash is "".
+    """
     entry = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "source_sha256": sha256_of(Path(source.url)),
+        "source_sha256": "" if source is None else sha256_of(Path(source.url)),
         "target_sha256": sha256_of(Path(target.url)),
     }
     job.details["audit"] = entry

@@ -14,6 +14,7 @@ from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
 
 if TYPE_CHECKING:
+    from shared.media.media_info import MediaKind
     from shared.serving.acceptance import ValidatedRequest
 
 routes = TaskRoutes("facefusion")
@@ -59,9 +60,10 @@ class FaceFusion:
             return await resolve_reference(request, target, self.service.newest_artifact)
 
         previews = request.programe == PREVIEW
+        source: dict[str, MediaKind] = {} if request.only_restores else {"source_file": "image"}
         return await self.service.accept(
             request,
-            inputs={"source_file": "image", "target_file": "picture_or_video"},
+            inputs={**source, "target_file": "picture_or_video"},
             kind="preview" if previews else "generate",
             prepare=prepare,
             work=None if previews else request.work,

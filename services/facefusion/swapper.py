@@ -33,6 +33,7 @@ class Patch:
     y: int
     pixels: Float  # (h, w, 3) RGB 0-255
     mask: Float  # (h, w) 0-1; 0 leaves the frame's pixel as it is, bit for bit
+    added: bool = False  # the pixels are added to the frame's own, in levels of 255, and do not replace them
 
 
 Steps = Generator[None, None, Patch | None]
@@ -49,10 +50,10 @@ class FaceRenderer(Protocol):
         """Return what to paste over the (H, W, 3) RGB frame; None when nothing of the face can be seen."""
 
     def steps(self, image: Image, view: View) -> Steps:
-        """Do the same in up to four steps, between which it yields.
+        """Do the same in up to four steps, between which it yields; in six where faces are restored as well.
 
-        The first and the third step of each frame follow those of the frame before, one frame after another; the second
-        and the fourth of several frames may run side by side, in any threads.
+        The first, the third and the fifth step of each frame follow those of the frame before, one frame after another;
+        the steps between of several frames may run side by side, in any threads.
         """
 
 
@@ -104,7 +105,7 @@ def paste(frame: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], patch: Patch) -
     part = frame[patch.y : patch.y + height, patch.x : patch.x + width]
     white = float(np.iinfo(frame.dtype).max)
     now = part.astype(np.float32)
-    step = cv2.addWeighted(patch.pixels, white / 255, now, -1, 0)
+    step = cv2.addWeighted(patch.pixels, white / 255, now, 0 if patch.added else -1, 0)
     cv2.multiply(step, cv2.merge([patch.mask] * 3), dst=step)
     cv2.add(now, step, dst=now)  # where the mask is 0 this adds 0
     np.rint(now, out=now)

@@ -15,6 +15,8 @@ from services.facefusion.model import FaceModel
 from services.facefusion.occlusion import OcclusionMemory
 from services.facefusion.reference_face import Reference
 from services.facefusion.request import FaceFusionRequest
+from services.facefusion.restoration.detail_memory import DetailMemory
+from services.facefusion.restoration.restoring import Restored
 from services.facefusion.safety import nsfw_gate
 from services.facefusion.smoothing import OneEuro
 from services.facefusion.swapper import FaceRenderer, Rendering, paste
@@ -31,7 +33,10 @@ FIRST_FACE_FRAMES = 300  # without a preview the reference is in the first of th
 STATE = "faces 1"  # names the form of what `VideoSwapper.state` returns: another form, another name
 _BYTES_A_PIXEL = 120  # for each frame at a time, all that wait included; measured: 107 where a face fills the frame
 _MOST_BYTES = 4 << 30  # of all frames under way
-_REMEMBERED = (Appearance, Attributes, Face, OcclusionMemory, OneEuro, Reference, Track, TrackMatch, TrackSpan)
+_REMEMBERED = (
+    *(Appearance, Attributes, DetailMemory, Face, OcclusionMemory, OneEuro),
+    *(Reference, Restored, Track, TrackMatch, TrackSpan),
+)
 
 
 class VideoSwapper:
@@ -90,6 +95,8 @@ class VideoSwapper:
         threads = max(1, min(self.model.at_once, _MOST_BYTES // (_BYTES_A_PIXEL * pixels)))
         seen = ordered_map(self._see, frames, threads)
         measured = ordered_map(_advanced, map(self._planned, seen), threads)
+        for _ in range(self.model.rounds - 2):
+            measured = ordered_map(_advanced, map(_advanced, measured), threads)
         painted = ordered_map(_painted, map(_advanced, measured), threads)
         for done in painted:
             if not done.patches:

@@ -71,6 +71,8 @@ def needed_by(settings: Settings) -> list[str]:
         needed.append(INTERPOLATORS[settings.interpo.model])
     if "facefusion" in settings.services:
         needed += swappers.needed_by(settings.facefusion.swapper)
+        if settings.facefusion.enhance in weights.entries():
+            needed.append(settings.facefusion.enhance)
     return list(dict.fromkeys(needed))
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from services.facefusion.neural.analysis import ArcFace, Detector, GenderAge
 from services.facefusion.neural.render import Converter, InSwapper, Network, SwapSession
-from services.facefusion.neural.swap import NeuralSwapper, Sharpener
+from services.facefusion.neural.swap import NeuralSwapper
 from services.facefusion.neural.swappers import SwapperRow, swappers
 from shared import weights
 from shared.settings import FaceFusionSettings
@@ -23,7 +23,7 @@ class NeuralParts:
     swapper: NeuralSwapper
 
 
-def load(name: str, settings: FaceFusionSettings, *, cuda: bool, sharpen: Sharpener | None = None) -> NeuralParts:
+def load(name: str, settings: FaceFusionSettings, *, cuda: bool) -> NeuralParts:
     """Load a row of the table by its name; JobFailed names the weights or the package that are missing."""
     row = swappers()[name]
     embed = ArcFace(weights.path(RECOGNISER, "w600k_r50.onnx"), cuda=cuda)
@@ -37,7 +37,6 @@ def load(name: str, settings: FaceFusionSettings, *, cuda: bool, sharpen: Sharpe
             embed,
             convert=_converter(row, cuda=cuda),
             pixel_boost=settings.pixel_boost,
-            sharpen=sharpen,
         ),
     )
 

@@ -17,8 +17,6 @@ from services.facefusion.swapper import Patch, Steps, View, at_once
 from shared.arrays import Image
 from shared.weights.swappers import ALIASES
 
-Sharpener = Callable[[Float], Float]  # (s, s, 3) RGB 0-255 to (n * s, n * s, 3)
-
 
 @dataclass
 class NeuralSwapper:
@@ -29,7 +27,6 @@ class NeuralSwapper:
     embed: ArcFace
     convert: Callable[[Float], Float] | None = None  # of rows whose identity is "converted"
     pixel_boost: Setting = "1"
-    sharpen: Sharpener | None = None
     name: str = field(init=False)  # in the task's details: the setting's older name, where it has one
 
     def __post_init__(self) -> None:
@@ -85,9 +82,6 @@ class NeuralRenderer:
         matrix = enlarged(matrix, factor)
         chip = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         rendered = swapper.render(np.asarray(chip, np.uint8), self.source.identity, factor)
-        if swapper.sharpen:
-            rendered = swapper.sharpen(rendered)
-            matrix = enlarged(matrix, rendered.shape[0] // side)
         return paste_back(rendered, matrix, (image.shape[0], image.shape[1]), view.opacity)
 
     def __call__(self, image: Image, view: View) -> Patch | None:

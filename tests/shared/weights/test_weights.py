@@ -144,6 +144,9 @@ def test_weights_that_are_not_for_commercial_use_need_consent() -> None:
         "hyperswap-1c-256",
         "simswap-unofficial-512",
         "crossface-simswap",
+        "codeformer",
+        "gpen-bfr-512",
+        "gpen-bfr-256",
     }
 
 

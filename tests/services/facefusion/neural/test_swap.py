@@ -164,15 +164,6 @@ def test_a_renderer_goes_on_with_the_factor_of_the_one_before(tmp_path: Path, em
     assert source.renderer(first.remembered).remembered == first.remembered
 
 
-def test_a_sharpened_face_lies_where_the_plain_one_does(tmp_path: Path, embed: ArcFace) -> None:
-    network = network_of(tmp_path, INSWAPPER)
-    plain = NeuralSwapper(INSWAPPER, network, embed)
-    doubled = NeuralSwapper(
-        INSWAPPER, network, embed, sharpen=lambda chip: np.kron(chip, np.ones((2, 2, 1), np.float32))
-    )
-    assert difference(swapped(plain), swapped(doubled)).mean() < 1
-
-
 def test_the_mask_is_open_in_the_middle_and_shut_at_the_border() -> None:
     mask = box_mask(128)
     assert mask[64, 64] == pytest.approx(1, abs=1e-3)
