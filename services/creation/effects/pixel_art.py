@@ -82,7 +82,7 @@ def _held(cells: Lab, palette: Lab, before: NDArray[np.uint8] | None) -> NDArray
         every, held = np.arange(len(nearest)), before.ravel()
         gain = np.sqrt(squares[every, held]) - np.sqrt(squares[every, nearest])
         nearest = np.where(gain < HOLD, held, nearest)
-    return nearest.astype(np.uint8).reshape(cells.shape[:2])
+    return np.asarray(nearest.reshape(cells.shape[:2]), np.uint8)
 
 
 def _without_strays(shown: NDArray[np.uint8], differences: Lab, calm: Mask) -> NDArray[np.uint8]:

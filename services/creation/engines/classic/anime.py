@@ -19,10 +19,10 @@ from services.creation.memory import Memory
 from shared.arrays import Image
 
 CLEANING = 5, 26, 2.5  # of a bilateral filter at half size: diameter, levels of 255, pixels
-WASHES = 4  # iterations of the one that flattens
-WASHING = 7, 24, 3.0  # of that: the same in pixels of a copy
-WASH_AREA = 256 * 144  # pixels of that copy, which has half the sides at most
-GUIDE_EPSILON = 0.0035  # squared contrast, 0-1, below which the guide's texture is smoothed away
+WASHES = 3  # iterations of the one that flattens
+WASHING = 7, 20, 3.0  # of that: the same in pixels of a copy
+WASH_AREA = 341 * 192  # pixels of that copy, which has half the sides at most
+GUIDE_EPSILON = 0.002  # squared contrast, 0-1, below which the guide's texture is smoothed away
 TONES, TONE_EDGE = 6, 3.8  # levels of luminance, and how hard the edges between them are
 EDGE, EDGE_LIMIT = 0.8, 8.0  # unsharp mask between the washes and its bound in L
 LIFT = 0.10  # how much the darker middle tones are lightened
