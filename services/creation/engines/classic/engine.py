@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from services.creation.aspect import STEP
 from services.creation.effects.camera_path import camera_path, drift_path
 from services.creation.effects.pixel_art import Lab, choose_palette, pixelate
 from services.creation.effects.viewport import Viewport, cover, trim
@@ -22,6 +23,7 @@ class ClassicEngine:
 
     name = "classic"
     area = FRAME_AREA
+    multiple = STEP
     reports_progress = False
     made_with = "classic"
 
