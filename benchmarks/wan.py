@@ -14,12 +14,18 @@ from typing import Any
 import torch
 
 from benchmarks.report import Report
-from services.creation.engines.wan.plans import FALLBACK_ORDER, GIB, PLANS, Plan, Size
+from services.creation.engines.wan.models import MODELS
+from services.creation.engines.wan.plans import FALLBACK_ORDER, GIB, PLANS, Plan
 
 DRAFT = {"run": "draft", "shape": "1.3b", "size": [832, 480], "frames": 49}
 LAYER = {"run": "layer", "shape": "1.3b", "size": [832, 480], "frames": 49}
 PRECISIONS = (("float32", "float32"), ("float32", "bfloat16"), ("bfloat16", "bfloat16"))  # computed in, stored in
-CLIPS: dict[Size, tuple[list[int], int]] = {"1.3b": ([832, 480], 49), "14b": ([1280, 720], 49)}  # size, frames
+CLIPS: dict[str, tuple[str, list[int], int]] = {  # by model: shape, size, frames of three seconds
+    "wan-vace-1.3b": ("1.3b", [832, 480], 49),
+    "wan-vace-14b": ("14b", [1280, 720], 49),
+    "wan2.2-ti2v-5b": ("5b", [1280, 704], 73),
+    "wan2.2-t2v-a14b": ("14b", [1280, 720], 49),
+}
 TIMED_STEPS = 4
 RUN_SECONDS = 1800
 LAYERS = 30
@@ -119,27 +125,29 @@ def gpu_rows(rows: list[list[str]], figures: dict[str, Any], notes: list[str]) -
         )
         return
     total = torch.cuda.get_device_properties(0).total_memory / GIB
-    for shape, (size, frames) in CLIPS.items():
+    for model, (shape, size, frames) in CLIPS.items():
         for plan in (PLANS[name] for name in FALLBACK_ORDER):
-            name = f"{shape}, {plan.name}: {size[0]}x{size[1]}, {frames} frames"
-            if plan.needs[shape] > total:
-                rows.append([name, f"needs {plan.needs[shape]:g} GiB of GPU memory", "", "", "", "", ""])
+            name = f"{model}, {plan.name}: {size[0]}x{size[1]}, {frames} frames"
+            needed = MODELS[model].needs[plan.name]
+            if needed > total:
+                rows.append([name, f"needs {needed:g} GiB of GPU memory", "", "", "", "", ""])
                 continue
-            options = {"run": "vace", "shape": shape, "plan": plan.name, "size": size, "frames": frames}
+            options = {"run": "vace", "model": model, "shape": shape, "plan": plan.name, "size": size, "frames": frames}
             result = run({**options, "steps": TIMED_STEPS}, device="cuda")
             figures[name] = result
-            rows.append(gpu_row(name, plan, result))
+            rows.append(gpu_row(name, plan, result, MODELS[model].steps))
     notes.append(
         "On the GPU: two passes a step for guidance; the first-block cache, whose saving depends on the picture, is off"
     )
 
 
-def gpu_row(name: str, plan: Plan, result: dict[str, Any]) -> list[str]:
-    """Return the row of a plan; a clip is its steps and one decoding."""
+def gpu_row(name: str, plan: Plan, result: dict[str, Any], steps: int | None = None) -> list[str]:
+    """Return the row of a plan; a clip is its steps, or those of the model, and one decoding."""
+    steps = steps or plan.steps
     if "failed" in result:
         return [name, result["failed"], "", "", "", "", ""]
     step = statistics.median(result["steps"])
-    clip = f"{step * plan.steps + result['decode']:.0f} s in {plan.steps} steps"
+    clip = f"{step * steps + result['decode']:.0f} s in {steps} steps"
     memory = f"{result['peak_gpu_gib']:.1f} GiB, host {result['peak_gib']:.0f} GiB"
     return [name, f"{step:.2f}", f"{result['decode']:.1f}", clip, "", memory, ""]
 

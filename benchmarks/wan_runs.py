@@ -24,7 +24,8 @@ from services.creation.engines.wan.draft_size import draft_size, enlarge
 from services.creation.engines.wan.gates import give_gates
 from services.creation.engines.wan.generation_request import GenerationRequest
 from services.creation.engines.wan.loading import apply_plan, choose_device
-from services.creation.engines.wan.plans import PLANS, PlanName, Size
+from services.creation.engines.wan.models import MODELS, VACE
+from services.creation.engines.wan.plans import PLANS, PlanName
 from services.creation.engines.wan.preview import picture_of
 from services.creation.engines.wan.tiny_decoder import TinyDecoder
 from shared import weights
@@ -140,15 +141,21 @@ def gates(shape: Shape, *, size: tuple[int, int], frames: int, layers: int = 2) 
     }
 
 
-def vace(shape: Shape, *, plan: PlanName, steps: int, size: tuple[int, int], frames: int) -> dict[str, Any]:
-    """Time some steps and the decoding of a clip under a plan.
+def vace(
+    shape: Shape, *, plan: PlanName, steps: int, size: tuple[int, int], frames: int, model: str = "wan-vace-1.3b"
+) -> dict[str, Any]:
+    """Time some steps and the decoding of a clip of a text under a plan, with any row of the table of models.
 
     The first-block cache is off: what it saves depends on the values.
     """
     device, dtype = choose_device(Settings.load())
-    pipe = wan_models.vace_pipeline(shape, dtype)
-    named: Size = "14b" if shape == "14b" else "1.3b"
-    apply_plan(pipe, replace(PLANS[plan], cache_threshold=None), named, device, dtype)
+    row = MODELS[model]
+    pipe = (
+        wan_models.vace_pipeline(shape, dtype)
+        if row.pipeline == VACE
+        else wan_models.plain_pipeline(model, shape, dtype)
+    )
+    apply_plan(pipe, replace(PLANS[plan], cache_threshold=None), row, device, dtype)
     text = wan_models.embedding(shape).to(device)
     conditions = {"prompt_embeds": text, "negative_prompt_embeds": text, "guidance_scale": GUIDANCE}
     ends: list[float] = []

@@ -47,12 +47,15 @@ def text_to_video(settings: Settings) -> Iterator[Finding]:
     """Report whether the generative engine has its model."""
     if "creation" not in settings.services or settings.creation.engine == "classic":
         return
-    known = [name for name in (settings.creation.model, settings.creation.draft_model) if name in weights.entries()]
+    models = [name for name, entry in weights.entries().items() if entry.is_model]
+    wanted = models if settings.creation.model == "auto" else [settings.creation.model, settings.creation.draft_model]
+    known = [name for name in wanted if name in models]
     here = [name for name in known if weights.exists(name)]
     if here or not known:  # a folder, or a repository of the hub, is checked when it is loaded
-        named = ", ".join(here or [settings.creation.model])
-        tried = f"; `kinora weights check {(here or [settings.creation.model])[0]}` tries it"
-        yield Finding("text to video", "ok", f"{named} is the model of the generative engine{tried}")
+        named = here or [settings.creation.model]
+        role = "is the model" if len(named) == 1 else "are the models"
+        tried = f"; `kinora weights check {named[0]}` tries it"
+        yield Finding("text to video", "ok", f"{', '.join(named)} {role} of the generative engine{tried}")
     elif settings.creation.engine == "wan":
         yield Finding("text to video", "broken", f"KINORA_CREATION_ENGINE is wan: run `{command(known[0])}`")
     else:

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from services.creation.engines.wan.models import MODELS
 from shared import weights
 from shared.cli.weights import app
 from shared.errors import JobFailed, Rejected, Unavailable
@@ -117,7 +118,7 @@ def test_every_entry_says_what_a_user_must_know() -> None:
 
 def test_a_whole_model_says_where_it_comes_from_and_what_makes_it_whole() -> None:
     models = [entry for entry in weights.entries().values() if entry.is_model]
-    assert {entry.name for entry in models} == {"wan-vace-1.3b", "wan-vace-14b", "wan-draft-1.3b"}
+    assert {entry.name for entry in models} == set(MODELS)
     for entry in models:
         assert not entry.default
         assert entry.licence == "Apache-2.0"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from services.creation.aspect import STEP
 from services.creation.effects.camera_path import camera_path, drift_path
 from services.creation.effects.grade import Lab
 from services.creation.effects.pixel_art import choose_palette, pixelate
@@ -23,6 +24,7 @@ class ClassicEngine:
 
     name = "classic"
     area = FRAME_AREA
+    multiple = STEP
     reports_progress = False
     made_with = "classic"
 

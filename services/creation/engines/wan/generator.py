@@ -1,7 +1,7 @@
-"""The VACE pipeline as a callable: a request in, its frames out."""
+"""A pipeline as a callable: a request in, its frames out."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property, partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from services.creation.engine import OnProgress
 from services.creation.engines.wan.checkpoints import Checkpoint
 from services.creation.engines.wan.decoding import Decoding
-from services.creation.engines.wan.first_block import FirstBlockCache
+from services.creation.engines.wan.first_block import Caches
 from services.creation.engines.wan.generation_request import Control, GenerationRequest
 from services.creation.engines.wan.loading import load_pipeline
 from services.creation.engines.wan.loras import named_loras
@@ -26,8 +26,11 @@ from shared.settings import Settings
 GREY = 0.5  # where there is no control frame: the model sees zero
 
 
-class VaceGenerator:
-    """Wan with VACE under a memory plan, loaded at the first request and kept. Not thread-safe."""
+class WanGenerator:
+    """A pipeline for texts under a memory plan, loaded at the first request and kept. Not thread-safe.
+
+    What it is given besides words, another class adds: `_pipeline`, `_given` and `_motion_scaled`.
+    """
 
     ignores: tuple[str, ...] = ()
 
@@ -35,7 +38,7 @@ class VaceGenerator:
         self._plan, self._settings = plan, settings
         self._checkpoint, self._device, self._dtype = checkpoint, compute.device, compute.dtype
         self._encode = TextEncoder(checkpoint, plan.encoder, compute.device)
-        self._decoding = Decoding(plan, settings, compute)
+        self._decoding = Decoding(plan, settings, compute, tiny=checkpoint.model.tiny_decoder)
 
     @property
     def details(self) -> dict[str, Any]:
@@ -50,9 +53,10 @@ class VaceGenerator:
         """Encode, denoise, decode. Raises what `on_progress` raises, and torch.OutOfMemoryError."""
         # Before the pipeline is loaded: the encoder needs its memory.
         wanted, unwanted = self._encode(request.prompt, request.negative_prompt)
-        pipe, cache = self._loaded
+        loaded, cache = self._loaded
         if cache:
             cache.reset()
+        pipe = self._pipeline(loaded, request)
 
         count = len(request.references)  # whose latents stand before those of the clip
         show = partial(self._decoding.show, references=count)
@@ -63,11 +67,10 @@ class VaceGenerator:
             return {}
 
         width, height = request.size
-        strength = request.control.motion_strength if request.control else 1.0
-        with _motion_scaled(pipe, strength, references=count):
+        with self._motion_scaled(pipe, request):
             made = pipe(
-                **self._conditions(request.control),
-                **_references(request),
+                **self._given(request),
+                **self._second_guidance(request),
                 prompt_embeds=wanted.to(self._device),
                 negative_prompt_embeds=unwanted.to(self._device),
                 guidance_scale=request.guidance,
@@ -82,9 +85,39 @@ class VaceGenerator:
         return self._decoding.images(made, references=count)
 
     @cached_property
-    def _loaded(self) -> tuple[WanVACEPipeline, FirstBlockCache | None]:
+    def _loaded(self) -> tuple[Any, Caches | None]:
         loras = self._settings.creation.loras
         return load_pipeline(self._checkpoint, self._plan, self._device, self._dtype, loras=loras)
+
+    def _pipeline(self, loaded: Any, _request: GenerationRequest) -> Any:
+        """Return the pipeline that serves a request, of the same parts as the one that was loaded."""
+        return loaded
+
+    def _given(self, _request: GenerationRequest) -> dict[str, Any]:
+        """Return what the pipeline is given besides words."""
+        return {}
+
+    def _motion_scaled(self, _pipe: Any, _request: GenerationRequest) -> AbstractContextManager[None]:
+        """Scale the pipeline's conditioning by the motion strength while one request runs."""
+        return nullcontext()
+
+    def _second_guidance(self, request: GenerationRequest) -> dict[str, float]:
+        """Return the guidance of the second transformer, as far from its optimum as that of the first from its own."""
+        model = self._checkpoint.model
+        if model.guidance_2 is None:
+            return {}
+        return {"guidance_scale_2": model.guidance_2 * request.guidance / model.guidance}
+
+
+class VaceGenerator(WanGenerator):
+    """Wan with VACE: texts, pictures, videos and references in one pipeline."""
+
+    def _given(self, request: GenerationRequest) -> dict[str, Any]:
+        return {**self._conditions(request.control), **_references(request)}
+
+    def _motion_scaled(self, pipe: Any, request: GenerationRequest) -> AbstractContextManager[None]:
+        strength = request.control.motion_strength if request.control else 1.0
+        return _motion_scaled(pipe, strength, references=len(request.references))
 
     def _conditions(self, control: Control | None) -> dict[str, Tensor]:
         """Return video (1, frames, 3, height, width) and mask (1, frames, 1, height, width), both 0-1."""
