@@ -8,6 +8,7 @@ import torch
 from diffusers import WanTransformer3DModel
 
 from benchmarks import wan, wan_models
+from benchmarks.turns import in_turns
 from benchmarks.wan_runs import RUNS
 from services.creation.engines.wan.plans import FALLBACK_ORDER, PLANS
 
@@ -25,12 +26,32 @@ def run(name: str, **fields: Any) -> dict[str, Any]:
     return result
 
 
-def test_a_draft_is_timed_step_by_step() -> None:
-    result = run("draft")
+@pytest.mark.parametrize("way", wan.DRAFTS.values(), ids=str)
+def test_a_draft_is_timed_step_by_step(way: dict[str, Any]) -> None:
+    result = run("draft", **way)
     assert len(result["steps"]) == len(result["cpu_seconds"]["steps"]) == 4
+    assert result["seconds"] == pytest.approx(sum(result["steps"]) + result["decode"], abs=0.1)
+    assert result["seconds_with_fast_wan"] == pytest.approx(result["seconds"] - result["steps"][-1], abs=0.1)
     assert result["frames"] == 5
     assert result["size"] == "64x48"
     assert result["peak_gib"] > 0.1
+
+
+def test_two_ways_to_draft_take_turns_and_the_first_row_names_the_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wan, "DRAFT", {"run": "draft", **SMALL})
+    rows: list[list[str]] = []
+    figures: dict[str, Any] = {}
+    wan.draft_rows(rows, figures, [])
+    assert [len(row) for row in rows] == [len(wan.COLUMNS)] * 2
+    assert [(made["decoder"], made["gates"]) for made in figures["draft"].values()] == [("tiny", True), ("vae", False)]
+    assert f"{figures['draft_ratios'][0]:.2f} of the row below" in rows[0][-1]
+
+
+def test_a_run_that_fails_leaves_the_other_its_row() -> None:
+    draft = {"run": "draft", **SMALL, "turns": True}
+    failed, made = in_turns(wan.RUNS, [draft | {"shape": "none"}, draft], device="cpu", limit=120)
+    assert "none" in failed["failed"]
+    assert len(made["steps"]) == 4
 
 
 @pytest.mark.parametrize(("compute", "storage"), wan.PRECISIONS)
