@@ -95,7 +95,10 @@ class _Run:
     def result(self, late: str) -> dict[str, Any]:
         """Return what it has printed last, once it has ended."""
         with self._errors:
-            code = self._process.wait() if self._process else None
+            code = None
+            if self._process is not None:
+                self._process.communicate()  # closes its pipes
+                code = self._process.returncode
             if code == 0:
                 figures: dict[str, Any] = json.loads(self._last)
                 return figures
