@@ -8,6 +8,7 @@ from typing import Literal
 
 from services.creation.engine import frame_count
 from services.creation.engines.wan.checkpoints import PLAIN, VACE, Checkpoint, find
+from services.creation.engines.wan.few_steps import check_lora
 from services.creation.engines.wan.generation_request import longest_run
 from services.creation.engines.wan.plans import PLANS
 from services.creation.request import TEXT, VIDEO, CreationRequest
@@ -39,6 +40,8 @@ def choose_engine(category: int, settings: Settings) -> EngineChoice:
     if draft and not (vace and uses_gpu(settings)):
         return EngineChoice("draft", draft)
     if vace:
+        if settings.creation.plan == "fast":
+            check_lora(vace)
         return EngineChoice("wan", vace)
     if category == TEXT:
         raise _missing_model("creation_no_text_model", settings)
@@ -55,7 +58,7 @@ def check_length(request: CreationRequest, choice: EngineChoice, settings: Setti
     if choice.engine == "classic" or request.category == VIDEO or request.tracking_points:
         return
     name = "draft" if choice.engine == "draft" else settings.creation.plan
-    plan = PLANS["speed"] if name == "auto" else PLANS[name]
+    plan = PLANS["speed"] if name in {"auto", "fast"} else PLANS[name]
     longest = longest_run(plan.window, frame_count(request.duration, request.fps), request.fps)
     if longest is not None:
         raise Rejected("creation_too_long_a_run", plan=plan.name, limit=longest, seconds=request.duration)

@@ -73,14 +73,12 @@ def needed_by(settings: Settings) -> list[str]:
 
 def command(name: str) -> str:
     """Return the command that pulls an entry, its licence named where it must be."""
-    entry = weights.entry(name)
-    consent = f" --accept-licence '{entry.licence}'" if entry.needs_consent else ""
-    return f"kinora weights pull {name}{consent}"
+    return weights.entry(name).pull_command
 
 
 def _damaged(names: Iterator[str]) -> Iterator[str]:
     for name in names:
-        if weights.entry(name).is_model:  # tens of gigabytes: hashed when it is loaded
+        if weights.entry(name).hub:  # tens of gigabytes: hashed when it is loaded
             continue
         try:
             yield from (f"{name}: {problem}" for problem in weights.verify(name))

@@ -45,6 +45,7 @@ class DMDScheduler:
         if count != self.count:
             raise ValueError(f"{count} steps are asked for, the model was distilled to {self.count}")
         self.timesteps = self.timesteps.to(device)
+        self._next = 0
 
     def set_begin_index(self, index: int) -> None:
         self._next = index

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 from services.creation.engines.wan.checkpoints import AREAS, Checkpoint
 from services.creation.engines.wan.engine import WanEngine
+from services.creation.engines.wan.few_steps import plan_for
 from services.creation.engines.wan.generation_request import Generator
 from services.creation.engines.wan.generator import VaceGenerator
 from services.creation.engines.wan.loading import choose_device, free_gpu_bytes
 from services.creation.engines.wan.memory_fallback import MemoryFallback
-from services.creation.engines.wan.plans import PLANS, Plan, choose_plan
+from services.creation.engines.wan.plans import PLANS, Plan
 from services.creation.source_frames import Interpolate
 from shared.networks.compute import Compute
 from shared.settings import Settings
@@ -24,10 +25,11 @@ def open_engine(checkpoint: Checkpoint, settings: Settings, interpolate: Interpo
         model = MemoryFallback(_draft_loader(checkpoint, settings), PLANS["draft"])
         return WanEngine(model, interpolate, area=area, guidance=1.0)
     compute = Compute(*choose_device(settings))
-    plan = choose_plan(settings.creation.plan, checkpoint.size, free_gpu_bytes(compute.device))
+    plan = plan_for(checkpoint, settings, free_gpu_bytes(compute.device))
 
     def load(plan: Plan) -> Generator:
-        return VaceGenerator(checkpoint, replace(plan, steps=settings.creation.steps or plan.steps), compute, settings)
+        steps = plan.steps if plan.sigmas else settings.creation.steps or plan.steps
+        return VaceGenerator(checkpoint, replace(plan, steps=steps), compute, settings)
 
     return WanEngine(MemoryFallback(load, plan), interpolate, area=area, guidance=GUIDANCE)
 

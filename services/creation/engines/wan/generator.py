@@ -13,6 +13,7 @@ from torch import Tensor
 from services.creation.engine import OnProgress
 from services.creation.engines.wan.checkpoints import Checkpoint
 from services.creation.engines.wan.decoding import Decoding
+from services.creation.engines.wan.few_steps import IGNORES, loras_for, named_plan
 from services.creation.engines.wan.first_block import FirstBlockCache
 from services.creation.engines.wan.generation_request import Control, GenerationRequest
 from services.creation.engines.wan.loading import load_pipeline
@@ -29,9 +30,8 @@ GREY = 0.5  # where there is no control frame: the model sees zero
 class VaceGenerator:
     """Wan with VACE under a memory plan, loaded at the first request and kept. Not thread-safe."""
 
-    ignores: tuple[str, ...] = ()
-
     def __init__(self, checkpoint: Checkpoint, plan: Plan, compute: Compute, settings: Settings) -> None:
+        self.ignores = IGNORES if plan.sigmas else ()
         self._plan, self._settings = plan, settings
         self._checkpoint, self._device, self._dtype = checkpoint, compute.device, compute.dtype
         self._encode = TextEncoder(checkpoint, plan.encoder, compute.device)
@@ -39,7 +39,8 @@ class VaceGenerator:
 
     @property
     def details(self) -> dict[str, Any]:
-        named = {"model": self._checkpoint.title, "plan": self._plan.name, "decoder": self._decoding.name}
+        plan = named_plan(self._checkpoint, self._plan)
+        named = {"model": self._checkpoint.title, **plan, "decoder": self._decoding.name}
         return {**named, **named_loras(self._settings), "steps": self._plan.steps}
 
     def warm(self) -> None:
@@ -49,7 +50,7 @@ class VaceGenerator:
     def __call__(self, request: GenerationRequest, on_progress: OnProgress) -> list[Image]:
         """Encode, denoise, decode. Raises what `on_progress` raises, and torch.OutOfMemoryError."""
         # Before the pipeline is loaded: the encoder needs its memory.
-        wanted, unwanted = self._encode(request.prompt, request.negative_prompt)
+        guidance = self._guidance(request)
         pipe, cache = self._loaded
         if cache:
             cache.reset()
@@ -62,20 +63,21 @@ class VaceGenerator:
             show(pipe.scheduler, index, self._plan.steps, request.on_picture)
             return {}
 
+        generator = torch.Generator().manual_seed(request.seed)  # on the CPU: the same noise everywhere
+        if self._plan.sigmas:
+            pipe.scheduler.begin(generator)
         width, height = request.size
         strength = request.control.motion_strength if request.control else 1.0
         with _motion_scaled(pipe, strength, references=count):
             made = pipe(
                 **self._conditions(request.control),
                 **_references(request),
-                prompt_embeds=wanted.to(self._device),
-                negative_prompt_embeds=unwanted.to(self._device),
-                guidance_scale=request.guidance,
+                **guidance,
                 width=width,
                 height=height,
                 num_frames=request.frame_count,
                 num_inference_steps=self._plan.steps,
-                generator=torch.Generator().manual_seed(request.seed),  # on the CPU: the same noise everywhere
+                generator=generator,
                 callback_on_step_end=on_step,
                 output_type=self._decoding.output_type,
             ).frames
@@ -83,8 +85,16 @@ class VaceGenerator:
 
     @cached_property
     def _loaded(self) -> tuple[WanVACEPipeline, FirstBlockCache | None]:
-        loras = self._settings.creation.loras
+        loras = loras_for(self._checkpoint, self._plan, self._settings)
         return load_pipeline(self._checkpoint, self._plan, self._device, self._dtype, loras=loras)
+
+    def _guidance(self, request: GenerationRequest) -> dict[str, Any]:
+        """Return the encoded texts with the guidance; a distilled model makes no pass for the unwanted one."""
+        if self._plan.sigmas:
+            (wanted,) = self._encode(request.prompt)
+            return {"prompt_embeds": wanted.to(self._device), "guidance_scale": 1.0}
+        wanted, unwanted = (text.to(self._device) for text in self._encode(request.prompt, request.negative_prompt))
+        return {"prompt_embeds": wanted, "negative_prompt_embeds": unwanted, "guidance_scale": request.guidance}
 
     def _conditions(self, control: Control | None) -> dict[str, Tensor]:
         """Return video (1, frames, 3, height, width) and mask (1, frames, 1, height, width), both 0-1."""

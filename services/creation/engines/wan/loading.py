@@ -14,8 +14,9 @@ from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from services.creation.engines.wan.checkpoints import Checkpoint
+from services.creation.engines.wan.dmd_scheduler import DMDScheduler
 from services.creation.engines.wan.first_block import FirstBlockCache, cache_first_block
-from services.creation.engines.wan.loras import fuse_loras
+from services.creation.engines.wan.loras import check_loras, fuse_loras
 from services.creation.engines.wan.plans import Plan, Size
 from shared.networks.compute import choose_compute, cpu_multiplies_bfloat16
 from shared.settings import Settings
@@ -49,7 +50,8 @@ def load_pipeline(
     """Load transformer, VAE and scheduler and apply the plan; texts are encoded separately (`text_encoder.py`)."""
     _silence_libraries()
     location, offline = checkpoint.location(), not checkpoint.may_download
-    logger.info("loading %s on %s with plan %s", checkpoint.title, device, plan.name)
+    check_loras(loras)
+    logger.info("loading %s on %s with plan %s, placed as %s", checkpoint.title, device, plan.title, plan.name)
     vae = AutoencoderKLWan.from_pretrained(location, subfolder="vae", dtype=torch.float32, local_files_only=offline)
     pipe = WanVACEPipeline.from_pretrained(
         location, vae=vae, text_encoder=None, tokenizer=None, dtype=dtype, local_files_only=offline
@@ -63,7 +65,10 @@ def apply_plan(
 ) -> FirstBlockCache | None:
     """Place and configure a pipeline as the plan says, in place; return its first-block cache, if the plan has one."""
     pipe.set_progress_bar_config(disable=True)
-    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, flow_shift=FLOW_SHIFT[size])
+    if plan.sigmas:
+        pipe.scheduler = DMDScheduler(plan.sigmas)
+    else:
+        pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, flow_shift=FLOW_SHIFT[size])
     if plan.tiling:
         pipe.vae.enable_tiling()
     storage = _storage_dtype(plan, device, dtype)

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from services.creation.engines.wan.checkpoints import Checkpoint
+from services.creation.engines.wan.dmd_scheduler import DMDScheduler
 from services.creation.engines.wan.draft_loading import choose_precision, load_denoiser
+from services.creation.engines.wan.few_steps import loras_for, plan_for
 from services.creation.engines.wan.loading import choose_device, free_gpu_bytes, load_pipeline
-from services.creation.engines.wan.plans import PLANS, Plan, choose_plan
+from services.creation.engines.wan.plans import PLANS
 from services.creation.engines.wan.text_encoder import TextEncoder
 from shared.settings import Settings
 
@@ -66,8 +68,8 @@ def try_model(checkpoint: Checkpoint, settings: Settings, *, draft: bool) -> Tri
         device, dtype, plan = compute.device, compute.dtype, PLANS["draft"]
     else:
         device, dtype = choose_device(settings)
-        plan = choose_plan(settings.creation.plan, checkpoint.size, free_gpu_bytes(device))
-    trial = Trial(device, plan.name)
+        plan = plan_for(checkpoint, settings, free_gpu_bytes(device))
+    trial = Trial(device, plan.title)
     embeddings = trial.timed("text encoder", lambda: TextEncoder(checkpoint, plan.encoder, device)(*PROMPTS))
     _look_at_embeddings(trial, embeddings)
 
@@ -76,10 +78,10 @@ def try_model(checkpoint: Checkpoint, settings: Settings, *, draft: bool) -> Tri
             from services.creation.engines.wan.draft import model_folder  # noqa: PLC0415
 
             return load_denoiser(model_folder(checkpoint), compute, loras=settings.creation.loras)
-        return load_pipeline(checkpoint, plan, device, dtype, loras=settings.creation.loras)[0]
+        return load_pipeline(checkpoint, plan, device, dtype, loras=loras_for(checkpoint, plan, settings))[0]
 
     pipe = trial.timed("loading", load)
-    latents = trial.timed("one step", lambda: _one_step(trial, pipe, embeddings, plan))
+    latents = trial.timed("one step", lambda: _one_step(trial, pipe, embeddings))
     if latents is not None:
         _look_at_frames(trial, trial.timed("decoding", lambda: _decoded(pipe, latents)))
     return trial
@@ -92,7 +94,7 @@ def _look_at_embeddings(trial: Trial, embeddings: list[Tensor]) -> None:
         trial.problems.append("text encoder: it has no word embeddings, every prompt is the same to it")
 
 
-def _one_step(trial: Trial, pipe: Any, embeddings: list[Tensor], plan: Plan) -> Tensor:
+def _one_step(trial: Trial, pipe: Any, embeddings: list[Tensor]) -> Tensor:
     """Return the latents after one step, having looked at what the transformer makes, and where."""
 
     def on_output(_module: nn.Module, _inputs: object, output: Any) -> None:
@@ -103,7 +105,8 @@ def _one_step(trial: Trial, pipe: Any, embeddings: list[Tensor], plan: Plan) -> 
 
     handle = pipe.transformer.register_forward_hook(on_output)
     generator = torch.Generator().manual_seed(0)
-    if plan.name == "draft":
+    is_distilled = isinstance(pipe.scheduler, DMDScheduler)  # to steps of which none can be left out
+    if is_distilled:
         pipe.scheduler.begin(generator)
     try:
         latents: Tensor = pipe(
@@ -113,7 +116,7 @@ def _one_step(trial: Trial, pipe: Any, embeddings: list[Tensor], plan: Plan) -> 
             width=WIDTH,
             height=HEIGHT,
             num_frames=FRAMES,
-            num_inference_steps=1 if plan.name != "draft" else pipe.scheduler.count,
+            num_inference_steps=pipe.scheduler.count if is_distilled else 1,
             generator=generator,
             output_type="latent",
         ).frames
