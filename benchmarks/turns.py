@@ -48,17 +48,21 @@ def in_turns(module: str, runs: Sequence[dict[str, Any]], *, device: str, limit:
     ends = time.monotonic() + limit
     started = [_Run(module, options, device) for options in runs]
     waiting = list(started)
-    timer = Timer(limit, lambda: [run.kill() for run in started])
+    timer = Timer(limit, _kill, [started])
     timer.start()
     try:
         while waiting:
             waiting = [run for run in waiting if run.takes_its_turn()]
     finally:
         timer.cancel()
-        for run in started:
-            run.kill()
+        _kill(started)
     late = f"more than {limit:g} s" if time.monotonic() >= ends else ""
     return [run.result(late) for run in started]
+
+
+def _kill(runs: "Sequence[_Run]") -> None:
+    for run in runs:
+        run.kill()
 
 
 class _Run:

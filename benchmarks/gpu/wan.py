@@ -58,6 +58,27 @@ def _measure(shape: Any, options: Options) -> Iterator[Row]:
         told, memory = _told(planned, options)
         compared = f"{eager / planned:.2f} times eager; {memory}; {compiled_in:.0f} s to compile"
         yield Row(f"Wan VACE {shape}, {size}: a step, plan speed", told, compared, figures)
+        yield _fast(lambda: network(**inputs, return_dict=False), f"Wan VACE {shape}, {size}", planned, options)
+
+
+def _fast(run_once: Callable[[], object], title: str, guided_step: float, options: Options) -> Row:
+    """Measure all steps of a clip under the plan `fast`, against those of the plan `speed` without its cache.
+
+    A LoRA is fused into the weights, whose values change no time.
+    """
+    from services.creation.engines.wan.dmd_scheduler import LORA  # noqa: PLC0415
+    from services.creation.engines.wan.plans import PLANS  # noqa: PLC0415
+
+    def clip() -> None:
+        for _ in LORA:
+            run_once()
+
+    seconds, steps = _seconds(clip, options.device), PLANS["speed"].steps
+    told, memory = _told(seconds, options)
+    usual = guided_step * steps
+    compared = f"{usual / seconds:.1f} times plan speed, whose {steps} steps take {usual:.0f} s; {memory}"
+    key = title.removeprefix("Wan VACE ").split(",")[0]
+    return Row(f"{title}: the {len(LORA)} steps of plan fast", told, compared, {f"wan_{key}_fast_s": seconds})
 
 
 def _told(seconds: float, options: Options) -> tuple[str, str]:

@@ -58,7 +58,9 @@ def check_length(request: CreationRequest, choice: EngineChoice, settings: Setti
     if choice.engine == "classic" or request.category == VIDEO or request.tracking_points:
         return
     name = "draft" if choice.engine == "draft" else settings.creation.plan
-    plan = PLANS["speed"] if name in {"auto", "fast"} else PLANS[name]
+    plan = next(
+        (plan for plan in PLANS.values() if plan.name == name), PLANS["speed"]
+    )  # auto and fast are none of them
     longest = longest_run(plan.window, frame_count(request.duration, request.fps), request.fps)
     if longest is not None:
         raise Rejected("creation_too_long_a_run", plan=plan.name, limit=longest, seconds=request.duration)

@@ -7,6 +7,7 @@ from shared.doctor.finding import Finding
 from shared.errors import Problem
 from shared.settings import Settings
 from shared.weights import by_hand
+from shared.weights.diffusers_layout import tensors_of
 from shared.weights.interpolators import INTERPOLATORS
 from shared.weights.upscalers import KEEPS_NOISE, UPSCALERS
 
@@ -55,6 +56,21 @@ def text_to_video(settings: Settings) -> Iterator[Finding]:
     else:
         text = f"off, and its requests are rejected; to have it, run `{command(known[0])}`"
         yield Finding("text to video", "ok", text)
+
+
+def few_steps(settings: Settings) -> Iterator[Finding]:
+    """Report whether the plan `fast` has the LoRA of its model, and the operator's LoRAs are whole."""
+    creation = settings.creation
+    if "creation" not in settings.services or creation.engine == "classic":
+        return
+    model = weights.entries().get(creation.model)
+    if creation.plan == "fast" and model and model.few_steps and not weights.exists(model.few_steps):
+        yield Finding("few steps", "broken", f"KINORA_CREATION_PLAN is fast: run `{command(model.few_steps)}`")
+    for path, _ in creation.loras:
+        if not path.is_file():
+            yield Finding("LoRAs", "broken", f"KINORA_CREATION_LORAS: there is no file {path}")
+        elif tensors_of(path) is None:
+            yield Finding("LoRAs", "broken", f"KINORA_CREATION_LORAS: {path} is cut off, or no safetensors file")
 
 
 def needed_by(settings: Settings) -> list[str]:

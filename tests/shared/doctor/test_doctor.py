@@ -367,3 +367,18 @@ def test_damaged_weights_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     [finding] = weights.weights_here(Settings())
     assert finding.level == "broken"
     assert "rife-4.0: x.bin: another sha256" in finding.sentence
+
+
+def test_the_plan_fast_needs_its_lora_and_files_of_the_operators_must_be_whole(store: Path, tmp_path: Path) -> None:
+    assert store.exists()
+    half = tmp_path / "half.safetensors"
+    half.write_bytes(b"\x10\0\0")
+    loras = f"{half}=0.5,{tmp_path / 'gone.safetensors'}"
+    creation = CreationSettings(plan="fast", model="wan-vace-14b", loras=loras)
+    found = [finding.sentence for finding in weights.few_steps(Settings(creation=creation))]
+    assert found == [
+        "KINORA_CREATION_PLAN is fast: run `kinora weights pull wan-fast-14b`",
+        f"KINORA_CREATION_LORAS: {half} is cut off, or no safetensors file",
+        f"KINORA_CREATION_LORAS: there is no file {tmp_path / 'gone.safetensors'}",
+    ]
+    assert list(weights.few_steps(Settings())) == []
