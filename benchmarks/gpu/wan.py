@@ -78,6 +78,29 @@ def _measure(name: str, shape: Any, options: Options) -> Iterator[Row]:
         told, memory = _told(planned, options)
         compared = f"{eager / planned:.2f} times eager; {memory}; {compiled_in:.0f} s to compile"
         yield Row(f"{title}, {size}: a step, plan speed", told, compared, figures)
+        if model.few_steps and model.few_steps.entry:
+            yield _fast(lambda: network(**inputs, return_dict=False), name, (f"{title}, {size}", key), planned, options)
+
+
+def _fast(
+    run_once: Callable[[], object], name: str, titled: tuple[str, str], guided_step: float, options: Options
+) -> Row:
+    """Measure all steps of a clip under the plan `fast`, against those of the plan `speed` without its cache.
+
+    A LoRA is fused into the weights, whose values change no time.
+    """
+    from services.creation.engines.wan.models import MODELS, SIGMAS  # noqa: PLC0415
+
+    def clip() -> None:
+        for _ in SIGMAS:
+            run_once()
+
+    seconds, steps = _seconds(clip, options.device), MODELS[name].steps
+    told, memory = _told(seconds, options)
+    usual = guided_step * steps
+    compared = f"{usual / seconds:.1f} times plan speed, whose {steps} steps take {usual:.0f} s; {memory}"
+    title, key = titled
+    return Row(f"{title}: the {len(SIGMAS)} steps of plan fast", told, compared, {f"wan_{key}_fast_s": seconds})
 
 
 def _exchange(shape: Any, options: Options) -> Row:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from services.creation.engine import frame_count
 from services.creation.engines.wan.checkpoints import PLAIN, Checkpoint, find, find_any
+from services.creation.engines.wan.few_steps import check_lora
 from services.creation.engines.wan.generation_request import longest_run
 from services.creation.engines.wan.models import MODELS, PATHS, can
 from services.creation.engines.wan.plans import PLANS
@@ -44,6 +45,8 @@ def choose_engine(category: int, settings: Settings, fields: frozenset[str] = fr
     if draft and draft.model.is_draft and not (able and uses_gpu(settings)):
         return EngineChoice("draft", draft)
     if named and able:
+        if settings.creation.plan == "fast":
+            check_lora(named)
         return EngineChoice("wan", named)
     if named and (category == TEXT or settings.creation.engine == "wan"):
         raise _cannot(named, category, fields)
@@ -83,7 +86,8 @@ def check_length(request: CreationRequest, choice: EngineChoice, settings: Setti
     if choice.checkpoint is None or request.category == VIDEO or request.tracking_points:
         return
     name = "draft" if choice.engine == "draft" else settings.creation.plan
-    plan = PLANS["speed"] if name == "auto" else PLANS[name]
+    # `auto` and `fast` are none of the plans.
+    plan = next((plan for plan in PLANS.values() if plan.name == name), PLANS["speed"])
     rate = choice.checkpoint.model.frame_rate
     longest = longest_run(plan.window_at(rate), frame_count(request.duration, request.fps), request.fps, rate)
     if longest is not None:

@@ -22,6 +22,8 @@ def best_model(category: int, fields: frozenset[str], settings: Settings) -> Mod
     are then the classic engine's.
     """
     here = [model for model in MODELS.values() if not model.is_draft and weights.exists(model.name)]
+    if settings.creation.plan == "fast":
+        here = _distilled(here)
     for given in (fields, fields & {PATHS}):
         able = [model for model in here if can(model, category, given)]
         if able:
@@ -29,14 +31,22 @@ def best_model(category: int, fields: frozenset[str], settings: Settings) -> Mod
     return None
 
 
+def _distilled(models: list[Model]) -> list[Model]:
+    """Return those with a step distillation that is here; else those that have one, whose refusal tells how to pull it;
+    else all, whose refusal names those that have one.
+    """
+    entries = [(model, model.few_steps.entry) for model in models if model.few_steps and model.few_steps.entry]
+    return [model for model, entry in entries if weights.exists(entry)] or [model for model, _ in entries] or models
+
+
 def fitting(models: Iterable[Model], plan: str, memory: float | None) -> Model:
     """Return the first by rank that has room under a plan, of GiB of GPU memory; without a GPU (None) the smallest.
 
-    For the plan `auto` that is `balanced`, and `low` where no model has room: better a smaller model whose weights
-    are not fetched layer by layer.
+    For the plans `auto` and `fast` that is `balanced`, and `low` where no model has room: better a smaller model whose
+    weights are not fetched layer by layer.
     """
     ranked = sorted(models, key=lambda model: model.rank)
-    for name in ("balanced", "low") if plan == AUTO else (plan,):
+    for name in ("balanced", "low") if plan in {AUTO, "fast"} else (plan,):
         for model in ranked:
             if memory is not None and model.needs.get(name, math.inf) <= memory:
                 return model

@@ -8,6 +8,7 @@ from shared.doctor.finding import Finding
 from shared.errors import Problem
 from shared.settings import Settings
 from shared.weights import by_hand, swappers
+from shared.weights.diffusers_layout import tensors_of
 from shared.weights.interpolators import INTERPOLATORS
 from shared.weights.upscalers import KEEPS_NOISE, UPSCALERS
 
@@ -63,6 +64,35 @@ def text_to_video(settings: Settings) -> Iterator[Finding]:
         yield Finding("text to video", "ok", text)
 
 
+def few_steps(settings: Settings) -> Iterator[Finding]:
+    """Report whether the plan `fast` has the LoRA of its model, and the operator's LoRAs are whole."""
+    creation = settings.creation
+    if "creation" not in settings.services or creation.engine == "classic":
+        return
+    if creation.plan == "fast":
+        yield from _without_lora(creation.model)
+    for path, _ in creation.loras:
+        if not path.is_file():
+            yield Finding("LoRAs", "broken", f"KINORA_CREATION_LORAS: there is no file {path}")
+        elif tensors_of(path) is None:
+            yield Finding("LoRAs", "broken", f"KINORA_CREATION_LORAS: {path} is cut off, or no safetensors file")
+
+
+def _without_lora(model: str) -> Iterator[Finding]:
+    """Report what the plan `fast` lacks: `auto` takes a pulled model whose LoRA is here, where there is one."""
+    entries = weights.entries()
+    models = [name for name, entry in entries.items() if entry.is_model and weights.exists(name)]
+    known = models if model == "auto" else [name for name in [model] if name in entries]
+    loras = [entries[name].few_steps for name in known if entries[name].few_steps]
+    if loras and not any(weights.exists(name) for name in loras):
+        commands = " or ".join(f"`{command(name)}`" for name in loras)
+        yield Finding("few steps", "broken", f"KINORA_CREATION_PLAN is fast: run {commands}")
+    elif known and not loras:
+        allowed = ", ".join(name for name, entry in entries.items() if entry.few_steps)
+        text = f"KINORA_CREATION_PLAN is fast, for which {', '.join(known)} has no LoRA; these have one: {allowed}"
+        yield Finding("few steps", "broken", text)
+
+
 def needed_by(settings: Settings) -> list[str]:
     """Return the entries that the services of this machine need."""
     needed = [name for name, entry in weights.entries().items() if entry.default and entry.kind == "weights"]
@@ -81,14 +111,12 @@ def needed_by(settings: Settings) -> list[str]:
 
 def command(name: str) -> str:
     """Return the command that pulls an entry, its licence named where it must be."""
-    entry = weights.entry(name)
-    consent = f" --accept-licence '{entry.licence}'" if entry.needs_consent else ""
-    return f"kinora weights pull {name}{consent}"
+    return weights.entry(name).pull_command
 
 
 def _damaged(names: Iterator[str]) -> Iterator[str]:
     for name in names:
-        if weights.entry(name).is_model:  # tens of gigabytes: hashed when it is loaded
+        if weights.entry(name).hub:  # tens of gigabytes: hashed when it is loaded
             continue
         try:
             yield from (f"{name}: {problem}" for problem in weights.verify(name))

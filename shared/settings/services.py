@@ -50,8 +50,9 @@ class CreationSettings(Group):
     engine: Literal["auto", "classic", "wan"] = "auto"
     """Which engine makes clips. `auto` takes wan where its weights were pulled; `wan` refuses tasks without them."""
 
-    plan: Literal["auto", "speed", "balanced", "low", "draft"] = "auto"
-    """How wan uses memory. `auto` chooses by the free memory of the GPU; `draft` makes small clips on a CPU."""
+    plan: Literal["auto", "fast", "speed", "balanced", "low", "draft"] = "auto"
+    """How wan uses memory. `auto` chooses by the free memory of the GPU, and so does `fast`, which makes clips in four
+    steps with a LoRA that must be pulled; `draft` makes small clips on a CPU."""
 
     model: Annotated[
         str,
@@ -75,7 +76,7 @@ class CreationSettings(Group):
     """Whether a runner may fetch a repository of the hub; otherwise only the hub's cache on this machine counts."""
 
     steps: Annotated[PositiveInt | None, Field(json_schema_extra={"written_default": "the model's"})] = None
-    """Denoising steps: more are finer and slower."""
+    """Denoising steps: more are finer and slower. The plans `fast` and `draft` have their own."""
 
     pixels: Annotated[
         PositiveInt | None,

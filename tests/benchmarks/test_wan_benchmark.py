@@ -29,12 +29,28 @@ def run(name: str, **fields: Any) -> dict[str, Any]:
     return result
 
 
-def test_a_draft_is_timed_step_by_step() -> None:
-    result = run("draft")
+@pytest.mark.parametrize("way", wan.DRAFTS.values(), ids=str)
+def test_a_draft_is_timed_step_by_step(way: dict[str, Any]) -> None:
+    result = run("draft", **way)
     assert len(result["steps"]) == len(result["cpu_seconds"]["steps"]) == 4
+    assert result["seconds"] == pytest.approx(sum(result["steps"]) + result["decode"], abs=0.1)
+    assert result["seconds_with_fast_wan"] == pytest.approx(result["seconds"] - result["steps"][-1], abs=0.1)
     assert result["frames"] == 5
     assert result["size"] == "64x48"
     assert result["peak_gib"] > 0.1
+
+
+@pytest.mark.slow
+def test_two_ways_to_draft_take_turns_and_the_first_row_names_the_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wan, "DRAFT", {"run": "draft", **SMALL})
+    rows: list[list[str]] = []
+    figures: dict[str, Any] = {}
+    wan.draft_rows(rows, figures, [])
+    assert [len(row) for row in rows] == [len(wan.COLUMNS)] * 2
+    assert [(made["decoder"], made["gates"]) for made in figures["draft"].values()] == [("tiny", True), ("vae", False)]
+    now, before = figures["draft"].values()
+    assert f"{now['seconds'] / before['seconds']:.2f} of the row below" in rows[0][-1]
+    assert figures["draft_ratios"][1] < figures["draft_ratios"][0]
 
 
 @pytest.mark.parametrize(("compute", "storage"), wan.PRECISIONS)

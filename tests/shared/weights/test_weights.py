@@ -107,7 +107,7 @@ def test_every_entry_says_what_a_user_must_know() -> None:
         assert entry.licence
         assert entry.origin
         assert entry.size > 0
-        assert entry.files or entry.is_model
+        assert entry.files or entry.hub
         for file in entry.files:
             assert len(file.sha256) == 64 or (
                 not file.sha256 and file.crc32
@@ -134,7 +134,7 @@ def test_what_the_defaults_need_may_be_used_commercially_and_comes_without_a_url
             assert all(file.sources[0].wheel for file in entry.files)
 
 
-def test_weights_that_are_not_for_commercial_use_need_consent() -> None:
+def test_what_may_not_be_used_commercially_needs_consent() -> None:
     assert {entry.name for entry in weights.entries().values() if entry.needs_consent} == {
         "inswapper-128",
         "inswapper-128-fp16",
@@ -148,7 +148,20 @@ def test_weights_that_are_not_for_commercial_use_need_consent() -> None:
         "codeformer",
         "gpen-bfr-512",
         "gpen-bfr-256",
+        "wan-fast-1.3b",
     }
+
+
+def test_a_lora_of_few_steps_is_one_file_of_a_fixed_hash() -> None:
+    loras = [entry for entry in weights.entries().values() if entry.hub and not entry.is_model]
+    named = {entry.few_steps for entry in weights.entries().values() if entry.few_steps}
+    assert {entry.name for entry in loras} == named == {"wan-fast-1.3b", "wan-fast-14b"}
+    for entry in loras:
+        (repository,) = entry.hub
+        assert repository.files == tuple(repository.sha256) == (entry.main_file,)
+        assert all(len(sha256) == 64 for sha256 in repository.sha256.values())
+    consent = "kinora weights pull wan-fast-1.3b --accept-licence 'CC-BY-NC-SA-4.0'"
+    assert weights.entry("wan-fast-1.3b").pull_command == consent
 
 
 def test_importing_the_room_loads_neither_torch_nor_bentoml() -> None:

@@ -6,13 +6,14 @@ from typing import TypedDict
 
 from services.creation.engines.wan.checkpoints import Checkpoint
 from services.creation.engines.wan.engine import WanEngine
+from services.creation.engines.wan.few_steps import plan_for
 from services.creation.engines.wan.generation_request import Generator
 from services.creation.engines.wan.generator import VaceGenerator, WanGenerator
 from services.creation.engines.wan.loading import choose_device, free_gpu_bytes
 from services.creation.engines.wan.memory_fallback import MemoryFallback
 from services.creation.engines.wan.models import VACE, Model
 from services.creation.engines.wan.picture_generator import PictureGenerator
-from services.creation.engines.wan.plans import PLANS, Plan, choose_plan
+from services.creation.engines.wan.plans import PLANS, Plan
 from services.creation.request import PICTURE
 from services.creation.source_frames import Interpolate
 from shared.networks.compute import Compute
@@ -40,12 +41,13 @@ def open_engine(checkpoint: Checkpoint, settings: Settings, interpolate: Interpo
     if draft:
         return WanEngine(MemoryFallback(_draft_loader(checkpoint, settings), PLANS["draft"]), interpolate, **facts)
     compute = Compute(*choose_device(settings))
-    plan = choose_plan(settings.creation.plan, model, free_gpu_bytes(compute.device))
+    plan = plan_for(checkpoint, settings, free_gpu_bytes(compute.device))
 
     kind = generator_of(model)
 
     def load(plan: Plan) -> Generator:
-        return kind(checkpoint, replace(plan, steps=settings.creation.steps or model.steps), compute, settings)
+        steps = plan.steps if plan.sigmas else settings.creation.steps or model.steps
+        return kind(checkpoint, replace(plan, steps=steps), compute, settings)
 
     return WanEngine(MemoryFallback(load, plan), interpolate, **facts)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from services.creation.engine import OnProgress
 from services.creation.engines.wan.checkpoints import Checkpoint
 from services.creation.engines.wan.decoding import Decoding
+from services.creation.engines.wan.few_steps import IGNORES, loras_for, named_plan
 from services.creation.engines.wan.first_block import Caches
 from services.creation.engines.wan.generation_request import Control, GenerationRequest
 from services.creation.engines.wan.loading import load_pipeline
@@ -32,9 +33,8 @@ class WanGenerator:
     What it is given besides words, another class adds: `_pipeline`, `_given` and `_motion_scaled`.
     """
 
-    ignores: tuple[str, ...] = ()
-
     def __init__(self, checkpoint: Checkpoint, plan: Plan, compute: Compute, settings: Settings) -> None:
+        self.ignores = IGNORES if plan.sigmas else ()
         self._plan, self._settings = plan, settings
         self._checkpoint, self._device, self._dtype = checkpoint, compute.device, compute.dtype
         self._encode = TextEncoder(checkpoint, plan.encoder, compute.device)
@@ -42,7 +42,8 @@ class WanGenerator:
 
     @property
     def details(self) -> dict[str, Any]:
-        named = {"model": self._checkpoint.title, "plan": self._plan.name, "decoder": self._decoding.name}
+        plan = named_plan(self._checkpoint, self._plan)
+        named = {"model": self._checkpoint.title, **plan, "decoder": self._decoding.name}
         return {**named, **named_loras(self._settings), "steps": self._plan.steps}
 
     def warm(self) -> None:
@@ -52,7 +53,7 @@ class WanGenerator:
     def __call__(self, request: GenerationRequest, on_progress: OnProgress) -> list[Image]:
         """Encode, denoise, decode. Raises what `on_progress` raises, and torch.OutOfMemoryError."""
         # Before the pipeline is loaded: the encoder needs its memory.
-        wanted, unwanted = self._encode(request.prompt, request.negative_prompt)
+        guidance = self._guidance(request)
         loaded, cache = self._loaded
         if cache:
             cache.reset()
@@ -66,19 +67,19 @@ class WanGenerator:
             show(pipe.scheduler, index, self._plan.steps, request.on_picture)
             return {}
 
+        generator = torch.Generator().manual_seed(request.seed)  # on the CPU: the same noise everywhere
+        if self._plan.sigmas:
+            pipe.scheduler.begin(generator)
         width, height = request.size
         with self._motion_scaled(pipe, request):
             made = pipe(
                 **self._given(request),
-                **self._second_guidance(request),
-                prompt_embeds=wanted.to(self._device),
-                negative_prompt_embeds=unwanted.to(self._device),
-                guidance_scale=request.guidance,
+                **guidance,
                 width=width,
                 height=height,
                 num_frames=request.frame_count,
                 num_inference_steps=self._plan.steps,
-                generator=torch.Generator().manual_seed(request.seed),  # on the CPU: the same noise everywhere
+                generator=generator,
                 callback_on_step_end=on_step,
                 output_type=self._decoding.output_type,
             ).frames
@@ -86,7 +87,7 @@ class WanGenerator:
 
     @cached_property
     def _loaded(self) -> tuple[Any, Caches | None]:
-        loras = self._settings.creation.loras
+        loras = loras_for(self._checkpoint, self._plan, self._settings)
         return load_pipeline(self._checkpoint, self._plan, self._device, self._dtype, loras=loras)
 
     def _pipeline(self, loaded: Any, _request: GenerationRequest) -> Any:
@@ -100,6 +101,15 @@ class WanGenerator:
     def _motion_scaled(self, _pipe: Any, _request: GenerationRequest) -> AbstractContextManager[None]:
         """Scale the pipeline's conditioning by the motion strength while one request runs."""
         return nullcontext()
+
+    def _guidance(self, request: GenerationRequest) -> dict[str, Any]:
+        """Return the encoded texts with the guidance; a distilled model makes no pass for the unwanted one."""
+        if self._plan.sigmas:
+            (wanted,) = self._encode(request.prompt)
+            return {"prompt_embeds": wanted.to(self._device), "guidance_scale": 1.0}
+        wanted, unwanted = (text.to(self._device) for text in self._encode(request.prompt, request.negative_prompt))
+        texts = {"prompt_embeds": wanted, "negative_prompt_embeds": unwanted}
+        return {**texts, "guidance_scale": request.guidance, **self._second_guidance(request)}
 
     def _second_guidance(self, request: GenerationRequest) -> dict[str, float]:
         """Return the guidance of the second transformer, as far from its optimum as that of the first from its own."""

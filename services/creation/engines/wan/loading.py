@@ -14,8 +14,9 @@ from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from services.creation.engines.wan.checkpoints import Checkpoint
+from services.creation.engines.wan.dmd_scheduler import SCHEDULERS
 from services.creation.engines.wan.first_block import Caches, cache_first_block
-from services.creation.engines.wan.loras import fuse_loras
+from services.creation.engines.wan.loras import check_loras, fuse_loras
 from services.creation.engines.wan.models import FROM_PICTURE, PLAIN, VACE, Model
 from services.creation.engines.wan.plans import Plan
 from services.creation.engines.wan.two_transformers import alternate
@@ -51,7 +52,8 @@ def load_pipeline(
     """Load transformers, VAE and scheduler and apply the plan; texts are encoded separately (`text_encoder.py`)."""
     _silence_libraries()
     location, offline, model = checkpoint.location(), not checkpoint.may_download, checkpoint.model
-    logger.info("loading %s on %s with plan %s", checkpoint.title, device, plan.name)
+    check_loras(loras)
+    logger.info("loading %s on %s with plan %s, placed as %s", checkpoint.title, device, plan.title, plan.name)
     vae = AutoencoderKLWan.from_pretrained(location, subfolder="vae", dtype=torch.float32, local_files_only=offline)
     pipe = PIPELINES[model.pipeline].from_pretrained(
         location, vae=vae, text_encoder=None, tokenizer=None, dtype=dtype, local_files_only=offline
@@ -74,7 +76,10 @@ def apply_plan(pipe: Any, plan: Plan, model: Model, device: torch.device, dtype:
     Of two transformers each is treated as one alone, but only the one that denoises is on the GPU.
     """
     pipe.set_progress_bar_config(disable=True)
-    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, flow_shift=model.flow_shift)
+    if plan.sigmas and model.few_steps:
+        pipe.scheduler = SCHEDULERS[model.few_steps.solver](plan.sigmas)
+    else:
+        pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, flow_shift=model.flow_shift)
     if model.boundary_ratio and pipe.config.boundary_ratio is None:  # without it the second one would never denoise
         pipe.register_to_config(boundary_ratio=model.boundary_ratio)
     if plan.tiling:

@@ -20,20 +20,26 @@ LAST, REFERENCES, PATHS = "last_image_url", "reference_images", "tracking_points
 LARGE_HEADS = 40  # attention heads of a transformer with 14 billion parameters; that with 1.3 billion has 12
 APACHE = "Apache-2.0"
 
+# What the step distillations were trained for: 1, 3/4, 1/2, 1/4 under a shift of 5 (`denoising_step_list` and
+# `sample_shift` of LightX2V's wan_t2v_distill_lora_4step_cfg.json; `timestep_shift` of Self-Forcing's configuration).
+SHIFT = 5.0
+SIGMAS = tuple(SHIFT * share / (1 + (SHIFT - 1) * share) for share in (1.0, 0.75, 0.5, 0.25))
+
 
 @dataclass(frozen=True)
 class FewSteps:
     """Step distillation: a LoRA for each transformer, and the sigmas (shares of noise, 0-1) that it was trained for.
 
-    There is no unconditional pass: guidance is 1, and the negative prompt does not act.
+    There is no unconditional pass: guidance is 1, and the negative prompt does not act. One that the weights' catalogue
+    has no entry for cannot be pulled, so that the plan `fast` refuses its model.
     """
 
-    entry: str | None  # in the weights' catalogue, where it has one
-    files: tuple[str, ...]  # of that entry: for the transformer, and for the second one where there are two
-    sigmas: tuple[float, ...]  # the shift is in them
+    entry: str | None  # in the catalogue, which has the file, its licence and source
     solver: Solver
-    licence: str
-    source: str  # repository and commit
+    sigmas: tuple[float, ...] = SIGMAS  # the shift is in them
+    files: tuple[str, ...] = ()  # without an entry: for the transformer, and for the second one where there are two
+    licence: str = ""  # without an entry
+    source: str = ""  # without an entry: repository and commit
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,6 @@ def _lightning(kind: str, version: str) -> FewSteps:
     return FewSteps(
         entry=None,
         files=(f"{folder}/high_noise_model.safetensors", f"{folder}/low_noise_model.safetensors"),
-        sigmas=(1.0, 0.9375, 0.8333, 0.625),
         solver="euler",
         licence=APACHE,
         source="lightx2v/Wan2.2-Lightning@18bccf8884ec0a078eed79785eb4ef13ea16ce1e",
@@ -141,6 +146,7 @@ MODELS: Mapping[str, Model] = {
             flow_shift=5.0,
             guidance=5.0,
             steps=30,
+            few_steps=FewSteps("wan-fast-14b", "dmd"),
             rank=3,
             because="as large, of the generation before; the only kind for videos and references",
         ),
@@ -175,6 +181,7 @@ MODELS: Mapping[str, Model] = {
             flow_shift=3.0,
             guidance=5.0,
             steps=30,
+            few_steps=FewSteps("wan-fast-1.3b", "dmd"),
             rank=5,
             because="the smallest",
         ),

@@ -6,7 +6,7 @@ applies a plan.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from services.creation.engines.wan.models import Model
@@ -34,12 +34,18 @@ class Plan:
     tiny_decoder: bool = False  # decodes instead of the VAE, where its weights are here
     window: int = 81  # frames of one run at most, 4k+1, at 16 a second; a longer video takes several
     attention: str | None = None  # a backend of diffusers that needs no download
+    sigmas: tuple[float, ...] = ()  # shares of noise, 0-1, of a step distillation: its exact steps, without guidance
     compiled: bool = False  # the repeated blocks of the transformer
     cache_threshold: float | None = None  # relative change of the first block below which the others are skipped
 
     def window_at(self, frame_rate: int) -> int:
         """Return the frames of one run at most, 4k+1, of a model that makes so many a second: 81 are 121 at 24."""
         return (self.window - 1) * frame_rate // 16 // 4 * 4 + 1
+
+    @property
+    def title(self) -> str:
+        """What a task's details call it: `fast` wherever its parts are."""
+        return "fast" if self.sigmas else self.name
 
 
 PLANS: Mapping[PlanName, Plan] = {
@@ -87,7 +93,8 @@ def choose_plan(wanted: Literal["auto"] | PlanName, model: Model, free_gpu_bytes
 
 
 def smaller_plan(plan: Plan) -> Plan | None:
-    """Return the plan to fall back to, which needs less memory; None where there is none."""
+    """Return the plan to fall back to, which needs less memory and makes the same steps; None where there is none."""
     if plan.name not in FALLBACK_ORDER[:-1]:
         return None
-    return PLANS[FALLBACK_ORDER[FALLBACK_ORDER.index(plan.name) + 1]]
+    smaller = PLANS[FALLBACK_ORDER[FALLBACK_ORDER.index(plan.name) + 1]]
+    return replace(smaller, sigmas=plan.sigmas, steps=plan.steps, cache_threshold=None) if plan.sigmas else smaller

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from services.creation.engines.wan.checkpoints import Checkpoint
+from services.creation.engines.wan.dmd_scheduler import DMDScheduler
 from services.creation.engines.wan.draft_loading import choose_precision, load_denoiser
+from services.creation.engines.wan.few_steps import loras_for, plan_for
 from services.creation.engines.wan.loading import choose_device, free_gpu_bytes, load_pipeline
 from services.creation.engines.wan.models import FROM_PICTURE, Model
-from services.creation.engines.wan.plans import PLANS, choose_plan
+from services.creation.engines.wan.plans import PLANS
 from services.creation.engines.wan.text_encoder import TextEncoder
 from shared.settings import Settings
 
@@ -70,8 +72,8 @@ def try_model(checkpoint: Checkpoint, settings: Settings, *, draft: bool) -> Tri
         device, dtype, plan = compute.device, compute.dtype, PLANS["draft"]
     else:
         device, dtype = choose_device(settings)
-        plan = choose_plan(settings.creation.plan, checkpoint.model, free_gpu_bytes(device))
-    trial = Trial(device, plan.name)
+        plan = plan_for(checkpoint, settings, free_gpu_bytes(device))
+    trial = Trial(device, plan.title)
     embeddings = trial.timed("text encoder", lambda: TextEncoder(checkpoint, plan.encoder, device)(*PROMPTS))
     _look_at_embeddings(trial, embeddings)
 
@@ -80,11 +82,10 @@ def try_model(checkpoint: Checkpoint, settings: Settings, *, draft: bool) -> Tri
             from services.creation.engines.wan.draft import model_folder  # noqa: PLC0415
 
             return load_denoiser(model_folder(checkpoint), compute, loras=settings.creation.loras)
-        return load_pipeline(checkpoint, plan, device, dtype, loras=settings.creation.loras)[0]
+        return load_pipeline(checkpoint, plan, device, dtype, loras=loras_for(checkpoint, plan, settings))[0]
 
     pipe = trial.timed("loading", load)
-    steps = pipe.scheduler.count if draft else STEPS_OF_TWO if len(checkpoint.model.transformers) > 1 else 1
-    latents = trial.timed("one step", lambda: _one_step(trial, pipe, embeddings, steps, checkpoint.model))
+    latents = trial.timed("one step", lambda: _one_step(trial, pipe, embeddings, checkpoint.model))
     if latents is not None:
         _look_at_frames(trial, trial.timed("decoding", lambda: _decoded(pipe, latents)))
     return trial
@@ -97,7 +98,7 @@ def _look_at_embeddings(trial: Trial, embeddings: list[Tensor]) -> None:
         trial.problems.append("text encoder: it has no word embeddings, every prompt is the same to it")
 
 
-def _one_step(trial: Trial, pipe: Any, embeddings: list[Tensor], steps: int, model: Model) -> Tensor:
+def _one_step(trial: Trial, pipe: Any, embeddings: list[Tensor], model: Model) -> Tensor:
     """Return the latents after some steps, having looked at what each transformer makes, and where."""
     idle = list(model.transformers)
 
@@ -114,7 +115,9 @@ def _one_step(trial: Trial, pipe: Any, embeddings: list[Tensor], steps: int, mod
 
     handles = [watch(name) for name in model.transformers]
     generator = torch.Generator().manual_seed(0)
-    if model.is_draft:
+    is_distilled = isinstance(pipe.scheduler, DMDScheduler)  # to steps of which none can be left out
+    usual = STEPS_OF_TWO if len(model.transformers) > 1 else 1
+    if is_distilled:
         pipe.scheduler.begin(generator)
     try:
         latents: Tensor = pipe(
@@ -125,7 +128,7 @@ def _one_step(trial: Trial, pipe: Any, embeddings: list[Tensor], steps: int, mod
             width=WIDTH,
             height=HEIGHT,
             num_frames=FRAMES,
-            num_inference_steps=steps,
+            num_inference_steps=pipe.scheduler.count if is_distilled else usual,
             generator=generator,
             output_type="latent",
         ).frames
