@@ -67,6 +67,9 @@ def test_a_plan_is_timed_and_becomes_a_row_of_the_table(plan: str) -> None:
     assert row[-2].startswith("1.0 GiB")
 
 
+# The first compilation of a process imports a module of torch that warns of itself.
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("model", ["wan2.2-ti2v-5b", "wan2.2-t2v-a14b"])
 def test_the_models_of_the_second_generation_are_timed_too(model: str) -> None:
     result: dict[str, Any] = RUNS["vace"](shape="tiny", model=model, plan="low", size=(64, 64), frames=5, steps=4)  # type: ignore[operator]
