@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import Report, spread
+from services.creation.effects.pixel_grid import cell_side
 from services.creation.model import load
 from services.creation.pipeline import create_video
 from services.creation.request import ANIME, PIXEL, PLAIN, CreationRequest
@@ -28,7 +29,7 @@ from shared.settings import Settings
 RUNS = 3
 SECONDS = 3.0
 SIZE = (1024, 576)
-STATIC = 2.0  # levels of 255 by which the mean of a static 4x4 block may change
+STATIC = 2.0  # levels of 255 by which the mean of a static cell may change
 
 Frames = list[NDArray[np.uint8]]
 CASES: dict[str, dict[str, Any]] = {
@@ -88,9 +89,9 @@ def timed(folder: Path, body: dict[str, Any]) -> tuple[list[float], list[float],
 def measure_style(case: str, source: Frames, result: Frames) -> str:
     """Return the figures of a style in words."""
     if "pixel" in case:
-        spreads = [np.ptp(blocks(frame), axis=2).max(axis=-1) for frame in result[::8]]
+        spreads = [np.ptp(cells(frame), axis=2).max(axis=-1) for frame in result[::8]]
         flat = mean(float((levels <= 16).mean()) for levels in spreads)  # noqa: PLR2004
-        return f"{flat:.1%} of 4x4 blocks near-uniform, {block_changes(source, result):.1%} of static blocks change"
+        return f"{flat:.1%} of cells near-uniform, {cell_changes(source, result):.1%} of static cells change"
     if "anime" in case:
         gain = mean(sparsity(frame) for frame in result[::8]) / mean(sparsity(frame) for frame in source[::8])
         calm = flicker(result, source) / flicker(source, source)
@@ -108,15 +109,18 @@ def nearest(frames: Frames, count: int) -> Frames:
     return [frames[min(round(index * len(frames) / count), len(frames) - 1)] for index in range(count)]
 
 
-def blocks(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the frame as (rows, columns, 16, 3)."""
-    rows, columns = frame.shape[0] // 4, frame.shape[1] // 4
-    return frame.reshape(rows, 4, columns, 4, 3).swapaxes(1, 2).reshape(rows, columns, 16, 3)
+def cells(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the whole cells of pixel art of this size, as (rows, columns, pixels of a cell, 3)."""
+    height, width = frame.shape[:2]
+    side = cell_side(width, height)
+    rows, columns = height // side, width // side
+    whole = frame[: rows * side, : columns * side].reshape(rows, side, columns, side, 3)
+    return whole.swapaxes(1, 2).reshape(rows, columns, side * side, 3)
 
 
-def block_changes(source: Frames, result: Frames) -> float:
-    """Return the share of the source's static blocks that change by more than coding noise in the result."""
-    before, after = (np.stack([blocks(frame).mean(axis=2) for frame in frames]) for frames in (source, result))
+def cell_changes(source: Frames, result: Frames) -> float:
+    """Return the share of the source's static cells that change by more than coding noise in the result."""
+    before, after = (np.stack([cells(frame).mean(axis=2) for frame in frames]) for frames in (source, result))
     static = np.abs(np.diff(before, axis=0)).max(axis=-1) < STATIC
     changed = np.abs(np.diff(after, axis=0)).max(axis=-1) > 8  # noqa: PLR2004  # levels: the palette's colours are farther apart
     return float(changed[static].mean())

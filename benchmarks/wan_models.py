@@ -12,22 +12,29 @@ from accelerate.utils import set_module_tensor_to_device  # type: ignore[import-
 from diffusers import (
     AutoencoderKLWan,
     UniPCMultistepScheduler,
+    WanPipeline,
     WanTransformer3DModel,
     WanVACEPipeline,
     WanVACETransformer3DModel,
 )
 from torch import Tensor
 
-Shape = Literal["tiny", "1.3b", "14b"]
+from services.creation.engines.wan.models import MODELS
+
+Shape = Literal["tiny", "1.3b", "14b", "5b"]
 
 # As the published config.json of each; `tiny` is for trying the benchmark itself.
 SHAPES: dict[Shape, dict[str, Any]] = {
     "tiny": {"num_attention_heads": 2, "attention_head_dim": 12, "ffn_dim": 32, "num_layers": 4, "text_dim": 32},
     "1.3b": {"num_attention_heads": 12, "attention_head_dim": 128, "ffn_dim": 8960, "num_layers": 30},
     "14b": {"num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824, "num_layers": 40},
+    "5b": {"num_attention_heads": 24, "attention_head_dim": 128, "ffn_dim": 14336, "num_layers": 30},
 }
+PLAIN_SHAPES: dict[str, Shape] = {"wan2.2-ti2v-5b": "5b", "wan2.2-t2v-a14b": "14b", "wan2.2-i2v-a14b": "14b"}
+CHANNELS = {"wan2.2-ti2v-5b": (48, 48), "wan2.2-i2v-a14b": (36, 16)}  # of latents, into and out of the transformer
 VACE_LAYERS: dict[Shape, list[int]] = {"tiny": [0, 2], "1.3b": list(range(0, 30, 2)), "14b": list(range(0, 40, 5))}
 VACE_CHANNELS = 96
+FEW_CHANNELS = 16  # of Wan 2.1's latents
 BLOCK = 1 << 22  # numbers
 SPREAD = 0.02
 _HOST = torch.device("cpu")
@@ -75,6 +82,61 @@ def vace_inputs(shape: Shape, size: tuple[int, int], frames: int, device: torch.
         "control_hidden_states": torch.randn(1, VACE_CHANNELS, *latents[2:], dtype=torch.bfloat16, device=device),
         "control_hidden_states_scale": scales,
     }
+
+
+def pair_or_one(
+    name: str, shape: Shape, dtype: torch.dtype, device: torch.device = _HOST, count: int | None = None
+) -> list[Any]:
+    """Return the transformers of one of Wan 2.2's models in `shape`, all of them or `count`."""
+    taken, made = CHANNELS.get(name, (16, 16))
+    config = SHAPES[shape] | {"in_channels": taken, "out_channels": made}
+    return [_filled(WanTransformer3DModel, config, dtype, device) for _ in MODELS[name].transformers[:count]]
+
+
+def plain_pipeline(name: str, shape: Shape, dtype: torch.dtype) -> WanPipeline:
+    """Return the pipeline of one of Wan 2.2's models for texts as it is loaded, without a text encoder."""
+    model, networks = MODELS[name], pair_or_one(name, shape, dtype)
+    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
+    return WanPipeline(
+        tokenizer=None,
+        text_encoder=None,
+        vae=vae(shape) if model.latent_channels == FEW_CHANNELS else vae_of_48(shape),
+        transformer=networks[0],
+        transformer_2=networks[1] if len(networks) > 1 else None,
+        scheduler=scheduler,
+        boundary_ratio=model.boundary_ratio,
+        expand_timesteps=model.latent_channels != FEW_CHANNELS,
+    )
+
+
+def plain_inputs(name: str, shape: Shape, size: tuple[int, int], frames: int, device: torch.device) -> dict[str, Any]:
+    """Return the arguments of one pass of a transformer of Wan 2.2 over a clip of `size` (width, height)."""
+    model, (width, height) = MODELS[name], size
+    factor = model.multiple // 2  # pixels on a side of a latent: two of these are a token
+    latents = ((frames - 1) // 4 + 1, height // factor, width // factor)
+    tokens = latents[0] * (latents[1] // 2) * (latents[2] // 2)
+    each = model.latent_channels != FEW_CHANNELS  # every token has a time of its own
+    return {
+        "hidden_states": torch.randn(1, CHANNELS.get(name, (16, 16))[0], *latents, dtype=torch.bfloat16, device=device),
+        "timestep": torch.full((1, tokens) if each else (1,), 900.0, device=device),
+        "encoder_hidden_states": embedding(shape).to(device),
+    }
+
+
+def vae_of_48(shape: Shape) -> AutoencoderKLWan:
+    """Return Wan 2.2's VAE, whose latents have 48 channels, in fp32."""
+    small = {"base_dim": 4, "decoder_base_dim": 4, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1}
+    return AutoencoderKLWan(
+        **(small if shape == "tiny" else {"base_dim": 160, "decoder_base_dim": 256}),
+        z_dim=48,
+        latents_mean=[0.0] * 48,
+        latents_std=[1.0] * 48,
+        is_residual=True,
+        in_channels=12,
+        out_channels=12,
+        patch_size=2,
+        scale_factor_spatial=16,
+    )
 
 
 def _vace_config(shape: Shape) -> dict[str, Any]:

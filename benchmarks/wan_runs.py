@@ -8,64 +8,26 @@ import json
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks import wan_models
+from benchmarks.clocks import clocks, peak_gib
+from benchmarks.wan_draft import draft
 from benchmarks.wan_models import Shape
-from services.creation.engines.wan.decoding import Decoding
-from services.creation.engines.wan.dmd_scheduler import LORA, DMDScheduler
-from services.creation.engines.wan.draft import UPSCALER, denoise
-from services.creation.engines.wan.draft_loading import assemble, choose_precision, store_blocks_in_bf16
-from services.creation.engines.wan.draft_size import draft_size, enlarge
+from services.creation.engines.wan.draft_loading import choose_precision, store_blocks_in_bf16
+from services.creation.engines.wan.draft_size import draft_size
 from services.creation.engines.wan.gates import give_gates
-from services.creation.engines.wan.generation_request import GenerationRequest
 from services.creation.engines.wan.loading import apply_plan, choose_device
-from services.creation.engines.wan.plans import PLANS, PlanName, Size
+from services.creation.engines.wan.models import MODELS, VACE
+from services.creation.engines.wan.plans import PLANS, PlanName
 from services.creation.engines.wan.preview import picture_of
 from services.creation.engines.wan.tiny_decoder import TinyDecoder
-from shared import weights
-from shared.networks.compute import choose_compute
-from shared.networks.srvgg import SRVGG
-from shared.networks.upscaler import Upscaler
 from shared.settings import Settings
 
-UPSCALED = 6  # frames that are timed
 GUIDANCE = 5.0  # two passes a step, as a request makes
-
-
-def draft(shape: Shape, *, size: tuple[int, int], frames: int) -> dict[str, Any]:
-    """Time four steps, the decoding and the upscaling of a draft; the text's embedding is given."""
-    compute = choose_precision(Settings.load())
-    vae = wan_models.vae(shape).to(compute.dtype)
-    pipe = assemble(wan_models.plain_transformer(shape, torch.bfloat16), vae, compute)
-    pipe.scheduler = DMDScheduler(LORA)
-    request = GenerationRequest(prompt="", negative_prompt="", guidance=1.0, seed=1, size=size, frame_count=frames)
-    ends = [clocks()]
-    decoding = Decoding(replace(PLANS["draft"], tiny_decoder=False), Settings.load(), compute)
-    pictures = denoise(pipe, request, wan_models.embedding(shape), lambda _progress: ends.append(clocks()), decoding)
-    ends.append(clocks())
-    walls, cpu_seconds = np.diff(ends, axis=0).T.round(2).tolist()
-    peak = peak_gib()
-    network = SRVGG.from_weights(weights.load_safetensors(UPSCALER)).anchored()
-    upscale = Upscaler(network, choose_compute(Settings.load().device), name=UPSCALER)
-    begin = time.perf_counter()
-    for _ in enlarge(pictures[:UPSCALED], size, upscale, lambda _count: None):
-        pass
-    return {
-        "compute": compute.name,
-        "size": "{}x{}".format(*draft_size(size)),
-        "frames": len(pictures),
-        "steps": walls[:-1],
-        "decode": walls[-1],
-        "cpu_seconds": {"steps": cpu_seconds[:-1], "decode": cpu_seconds[-1]},
-        "upscale_a_frame": round((time.perf_counter() - begin) / min(UPSCALED, frames), 3),
-        "peak_gib": peak,
-        "peak_with_upscaler_gib": peak_gib(),
-    }
 
 
 def layer(shape: Shape, *, compute: str, storage: str, size: tuple[int, int], frames: int) -> dict[str, Any]:
@@ -140,15 +102,21 @@ def gates(shape: Shape, *, size: tuple[int, int], frames: int, layers: int = 2) 
     }
 
 
-def vace(shape: Shape, *, plan: PlanName, steps: int, size: tuple[int, int], frames: int) -> dict[str, Any]:
-    """Time some steps and the decoding of a clip under a plan.
+def vace(
+    shape: Shape, *, plan: PlanName, steps: int, size: tuple[int, int], frames: int, model: str = "wan-vace-1.3b"
+) -> dict[str, Any]:
+    """Time some steps and the decoding of a clip of a text under a plan, with any row of the table of models.
 
     The first-block cache is off: what it saves depends on the values.
     """
     device, dtype = choose_device(Settings.load())
-    pipe = wan_models.vace_pipeline(shape, dtype)
-    named: Size = "14b" if shape == "14b" else "1.3b"
-    apply_plan(pipe, replace(PLANS[plan], cache_threshold=None), named, device, dtype)
+    row = MODELS[model]
+    pipe = (
+        wan_models.vace_pipeline(shape, dtype)
+        if row.pipeline == VACE
+        else wan_models.plain_pipeline(model, shape, dtype)
+    )
+    apply_plan(pipe, replace(PLANS[plan], cache_threshold=None), row, device, dtype)
     text = wan_models.embedding(shape).to(device)
     conditions = {"prompt_embeds": text, "negative_prompt_embeds": text, "guidance_scale": GUIDANCE}
     ends: list[float] = []
@@ -185,22 +153,10 @@ def vace(shape: Shape, *, plan: PlanName, steps: int, size: tuple[int, int], fra
     }
 
 
-def clocks() -> tuple[float, float]:
-    """Return the wall-clock time and the CPU time of all threads of this process, in seconds."""
-    return time.perf_counter(), time.process_time()
-
-
 def synchronize(device: torch.device) -> None:
     """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def peak_gib() -> float:
-    """Return the peak resident memory of this process."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
-    return round(int(line.split()[1]) / 2**20, 2)
 
 
 RUNS = {"draft": draft, "layer": layer, "decoders": decoders, "gates": gates, "vace": vace}

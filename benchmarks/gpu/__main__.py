@@ -24,6 +24,8 @@ PARTS = {  # the function that measures, and seconds at most
     "interpolation": ("interpolation:measure", 100),
     "wan-1.3b": ("wan:measure_small_model", 150),
     "wan-14b": ("wan:measure_large_model", 200),
+    "wan-5b": ("wan:measure_5b", 150),
+    "wan-a14b": ("wan:measure_a14b", 250),
 }
 COLUMNS = ("what", "result", "compared")
 NOTE = "Model weights as published unless told; Wan's are random, which changes neither time nor memory."

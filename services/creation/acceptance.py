@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from services.creation.engine_selection import check_length, choose_engine
-from services.creation.engines.wan.checkpoints import AREAS
+from services.creation.engine_selection import EngineChoice, check_length, choose_engine
+from services.creation.engines.wan.models import LAST, MODELS, REFERENCES
 from services.creation.request import PICTURE, TEXT, CreationRequest
 from services.creation.tracking import check_paths
 from shared.contract.request import TaskRequest
@@ -25,7 +25,7 @@ def inputs(request: CreationRequest, settings: Settings) -> Mapping[str, MediaKi
 
     Raises Rejected where no engine can make the clip.
     """
-    choice = choose_engine(request.category, settings)
+    choice = choose_engine(request.category, settings, request.special_fields)
     check_length(request, choice, settings)
     named: dict[str, MediaKind] = {}
     if request.category != TEXT:
@@ -33,12 +33,21 @@ def inputs(request: CreationRequest, settings: Settings) -> Mapping[str, MediaKi
     if request.last_image_url:
         if choice.engine == "classic" or request.tracking_points:
             raise Rejected("creation_last_image_refused")
+        _check_field(LAST, choice)
         named["last_image_url"] = "image"
     if request.reference_images:
         if choice.engine != "wan":
             raise Rejected("creation_references_refused")
+        _check_field(REFERENCES, choice)
         named["reference_images"] = "image"
     return named
+
+
+def _check_field(field: str, choice: EngineChoice) -> None:
+    """Raise Rejected for a field that the chosen model cannot act on, with the models that can."""
+    if choice.checkpoint and field not in choice.checkpoint.model.fields:
+        allowed = ", ".join(model.name for model in MODELS.values() if field in model.fields)
+        raise Rejected("creation_field_refused", field=field, model=choice.checkpoint.title, allowed=allowed)
 
 
 def work_of(request: CreationRequest, settings: Settings) -> WorkOf:
@@ -46,10 +55,10 @@ def work_of(request: CreationRequest, settings: Settings) -> WorkOf:
 
     Raises Rejected where no engine can make the clip.
     """
-    if choose_engine(request.category, settings).engine == "classic":
+    if choose_engine(request.category, settings, request.special_fields).engine == "classic":
         remembered = _CLASSIC_STATE
     else:
-        remembered = _WINDOW_STATE * (settings.creation.pixels or max(AREAS.values()))
+        remembered = _WINDOW_STATE * (settings.creation.pixels or max(model.area for model in MODELS.values()))
 
     def work(width: int, height: int, frame_rate: Fraction | None) -> Work:
         return replace(request.work(width, height, frame_rate), remembered=remembered)

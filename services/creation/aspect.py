@@ -32,11 +32,11 @@ def fit_ratio(width: int, height: int) -> Fraction:
     return min(max(Fraction(width, height), NARROWEST), WIDEST)
 
 
-def size_for(ratio: Fraction, area: int) -> tuple[int, int]:
-    """Return width and height: multiples of 16, about `area` pixels, as near to `ratio` as that grid allows."""
-    centre = round(math.sqrt(area / ratio) / STEP)
+def size_for(ratio: Fraction, area: int, step: int = STEP) -> tuple[int, int]:
+    """Return width and height: multiples of `step`, about `area` pixels, as near to `ratio` as that grid allows."""
+    centre = round(math.sqrt(area / ratio) / step)
     candidates = [
-        (STEP * columns, STEP * rows)
+        (step * columns, step * rows)
         for rows in range(max(1, centre - 3), centre + 4)
         for columns in {math.floor(rows * ratio), math.ceil(rows * ratio)} - {0}
     ]

@@ -7,7 +7,7 @@ transformer that computes elsewhere than it should, how long a step takes, and h
 import sys
 from collections.abc import Iterator
 
-from services.creation.engines.wan.checkpoints import PLAIN, VACE, Checkpoint, find
+from services.creation.engines.wan.checkpoints import Checkpoint, find_any
 from shared import weights
 from shared.errors import Problem, Rejected
 from shared.settings import Settings
@@ -36,10 +36,9 @@ def checkpoint_of(name: str, settings: Settings) -> tuple[Checkpoint, bool]:
         raise Rejected("weights_no_model", name=name, allowed=models)
     if known and not weights.exists(name):
         raise Rejected("weights_missing", name=name)
-    for pipeline in (PLAIN,) if known and known.parts["transformer"] == "WanTransformer3DModel" else (VACE, PLAIN):
-        checkpoint = find(name, pipeline, settings)
-        if checkpoint:
-            return checkpoint, pipeline == PLAIN
+    checkpoint = find_any(name, settings)
+    if checkpoint:
+        return checkpoint, checkpoint.model.is_draft
     raise Rejected("creation_model_absent", setting="NAME", model=name)
 
 

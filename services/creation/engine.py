@@ -64,6 +64,7 @@ class Engine(Protocol):
 
     name: str
     area: int  # pixels of a frame, about
+    multiple: int  # of pixels, which each side is
     reports_progress: bool  # through `on_progress`; otherwise the pipeline counts frames
 
     @property

@@ -22,9 +22,12 @@ class EnginePool:
         self._settings = settings
         self._engines: dict[EngineChoice, Engine] = {}
 
-    def engine(self, category: int) -> Engine:
-        """Return the engine for a category. Raises Rejected where there is none: weights may have been removed."""
-        choice = choose_engine(category, self._settings)
+    def engine(self, category: int, fields: frozenset[str] = frozenset()) -> Engine:
+        """Return the engine for a category and those of its fields that not every model serves.
+
+        Raises Rejected where there is none: weights may have been removed.
+        """
+        choice = choose_engine(category, self._settings, fields)
         if choice not in self._engines:
             self._engines[choice] = self._open(choice)
         return self._engines[choice]

@@ -34,7 +34,7 @@ def create_video(job: Job, request: CreationRequest, pool: EnginePool) -> Result
 
 
 def _create(job: Job, request: CreationRequest, pool: EnginePool, previews: Previews) -> Result:
-    engine = pool.engine(request.category)
+    engine = pool.engine(request.category, request.special_fields)
     seed = request.fixed_seed or job.context.get("seed") or new_seed()
     job.details |= {"engine": engine.name, "seed": seed, "ignored_fields": engine.ignored(request)}
 
@@ -79,7 +79,7 @@ def _clip_spec(
     request: CreationRequest, engine: Engine, seed: int, *, ratio: Fraction, duration_seconds: float | None = None
 ) -> ClipSpec:
     return ClipSpec(
-        size=size_for(ratio, engine.area),
+        size=size_for(ratio, engine.area, engine.multiple),
         frame_rate=request.fps,
         frame_count=frame_count(request.duration if duration_seconds is None else duration_seconds, request.fps),
         seed=seed,

@@ -146,6 +146,12 @@ class CreationRequest(TaskRequest):
         return (self.category == VIDEO or bool(self.tracking_points)) and not self.camera
 
     @property
+    def special_fields(self) -> frozenset[str]:
+        """Those of the given fields that not every model serves."""
+        names = ("last_image_url", "reference_images", "tracking_points")
+        return frozenset(name for name in names if getattr(self, name))
+
+    @property
     def camera_move(self) -> Camera:
         return Camera.parse(self.camera)
 

@@ -9,7 +9,7 @@ from shared.doctor.finding import Check, Finding
 from shared.doctor.folders import roots, state
 from shared.doctor.machine import gpu, python, strength
 from shared.doctor.network import access, callback, port, signature
-from shared.doctor.weights import licences, text_to_video, weights_here
+from shared.doctor.weights import few_steps, licences, text_to_video, weights_here
 from shared.settings import Settings
 
 CHECKS: Sequence[Check] = (
@@ -20,6 +20,7 @@ CHECKS: Sequence[Check] = (
     weights_here,
     licences,
     text_to_video,
+    few_steps,
     roots,
     state,
     database,

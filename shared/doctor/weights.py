@@ -8,6 +8,7 @@ from shared.doctor.finding import Finding
 from shared.errors import Problem
 from shared.settings import Settings
 from shared.weights import by_hand, swappers
+from shared.weights.diffusers_layout import tensors_of
 from shared.weights.interpolators import INTERPOLATORS
 from shared.weights.upscalers import KEEPS_NOISE, UPSCALERS
 
@@ -47,17 +48,49 @@ def text_to_video(settings: Settings) -> Iterator[Finding]:
     """Report whether the generative engine has its model."""
     if "creation" not in settings.services or settings.creation.engine == "classic":
         return
-    known = [name for name in (settings.creation.model, settings.creation.draft_model) if name in weights.entries()]
+    models = [name for name, entry in weights.entries().items() if entry.is_model]
+    wanted = models if settings.creation.model == "auto" else [settings.creation.model, settings.creation.draft_model]
+    known = [name for name in wanted if name in models]
     here = [name for name in known if weights.exists(name)]
     if here or not known:  # a folder, or a repository of the hub, is checked when it is loaded
-        named = ", ".join(here or [settings.creation.model])
-        tried = f"; `kinora weights check {(here or [settings.creation.model])[0]}` tries it"
-        yield Finding("text to video", "ok", f"{named} is the model of the generative engine{tried}")
+        named = here or [settings.creation.model]
+        role = "is the model" if len(named) == 1 else "are the models"
+        tried = f"; `kinora weights check {named[0]}` tries it"
+        yield Finding("text to video", "ok", f"{', '.join(named)} {role} of the generative engine{tried}")
     elif settings.creation.engine == "wan":
         yield Finding("text to video", "broken", f"KINORA_CREATION_ENGINE is wan: run `{command(known[0])}`")
     else:
         text = f"off, and its requests are rejected; to have it, run `{command(known[0])}`"
         yield Finding("text to video", "ok", text)
+
+
+def few_steps(settings: Settings) -> Iterator[Finding]:
+    """Report whether the plan `fast` has the LoRA of its model, and the operator's LoRAs are whole."""
+    creation = settings.creation
+    if "creation" not in settings.services or creation.engine == "classic":
+        return
+    if creation.plan == "fast":
+        yield from _without_lora(creation.model)
+    for path, _ in creation.loras:
+        if not path.is_file():
+            yield Finding("LoRAs", "broken", f"KINORA_CREATION_LORAS: there is no file {path}")
+        elif tensors_of(path) is None:
+            yield Finding("LoRAs", "broken", f"KINORA_CREATION_LORAS: {path} is cut off, or no safetensors file")
+
+
+def _without_lora(model: str) -> Iterator[Finding]:
+    """Report what the plan `fast` lacks: `auto` takes a pulled model whose LoRA is here, where there is one."""
+    entries = weights.entries()
+    models = [name for name, entry in entries.items() if entry.is_model and weights.exists(name)]
+    known = models if model == "auto" else [name for name in [model] if name in entries]
+    loras = [entries[name].few_steps for name in known if entries[name].few_steps]
+    if loras and not any(weights.exists(name) for name in loras):
+        commands = " or ".join(f"`{command(name)}`" for name in loras)
+        yield Finding("few steps", "broken", f"KINORA_CREATION_PLAN is fast: run {commands}")
+    elif known and not loras:
+        allowed = ", ".join(name for name, entry in entries.items() if entry.few_steps)
+        text = f"KINORA_CREATION_PLAN is fast, for which {', '.join(known)} has no LoRA; these have one: {allowed}"
+        yield Finding("few steps", "broken", text)
 
 
 def needed_by(settings: Settings) -> list[str]:
@@ -78,14 +111,12 @@ def needed_by(settings: Settings) -> list[str]:
 
 def command(name: str) -> str:
     """Return the command that pulls an entry, its licence named where it must be."""
-    entry = weights.entry(name)
-    consent = f" --accept-licence '{entry.licence}'" if entry.needs_consent else ""
-    return f"kinora weights pull {name}{consent}"
+    return weights.entry(name).pull_command
 
 
 def _damaged(names: Iterator[str]) -> Iterator[str]:
     for name in names:
-        if weights.entry(name).is_model:  # tens of gigabytes: hashed when it is loaded
+        if weights.entry(name).hub:  # tens of gigabytes: hashed when it is loaded
             continue
         try:
             yield from (f"{name}: {problem}" for problem in weights.verify(name))

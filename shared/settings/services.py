@@ -50,11 +50,21 @@ class CreationSettings(Group):
     engine: Literal["auto", "classic", "wan"] = "auto"
     """Which engine makes clips. `auto` takes wan where its weights were pulled; `wan` refuses tasks without them."""
 
-    plan: Literal["auto", "speed", "balanced", "low", "draft"] = "auto"
-    """How wan uses memory. `auto` chooses by the free memory of the GPU; `draft` makes small clips on a CPU."""
+    plan: Literal["auto", "fast", "speed", "balanced", "low", "draft"] = "auto"
+    """How wan uses memory. `auto` chooses by the free memory of the GPU, and so does `fast`, which makes clips in four
+    steps with a LoRA that must be pulled; `draft` makes small clips on a CPU."""
 
-    model: ModelName = "wan-vace-1.3b"
-    """The model of the plans `speed`, `balanced` and `low`."""
+    model: Annotated[
+        str,
+        Field(
+            min_length=1,
+            json_schema_extra=written(
+                "`auto`, a name of `kinora weights list`, a folder in diffusers layout (begins with `/` or `.`), "
+                "or a repository of the hub"
+            ),
+        ),
+    ] = "auto"
+    """The model of all plans but `draft`. `auto` takes the best pulled one for a task that the GPU has memory for."""
 
     draft_model: ModelName = "wan-draft-1.3b"
     """The model of the plan `draft`, a `WanPipeline`."""
@@ -65,14 +75,18 @@ class CreationSettings(Group):
     download: bool = False
     """Whether a runner may fetch a repository of the hub; otherwise only the hub's cache on this machine counts."""
 
-    steps: Annotated[PositiveInt | None, Field(json_schema_extra={"written_default": "the plan's"})] = None
-    """Denoising steps: more are finer and slower."""
+    steps: Annotated[PositiveInt | None, Field(json_schema_extra={"written_default": "the model's"})] = None
+    """Denoising steps: more are finer and slower. The plans `fast` and `draft` have their own."""
 
     pixels: Annotated[
         PositiveInt | None,
-        Field(json_schema_extra={"written_default": "what the model was trained for: 832x480 (1.3B), 1280x720 (14B)"}),
+        Field(
+            json_schema_extra={
+                "written_default": "what the model was trained for: 832x480 (1.3B), 1280x704 (5B), 1280x720 (14B)"
+            }
+        ),
     ] = None
-    """About how many pixels a generated frame has. The aspect ratio decides its shape, in steps of 16."""
+    """About how many pixels a generated frame has. The aspect ratio decides its shape, in steps of 16 or 32."""
 
     decoder: Literal["auto", "tiny", "full"] = "auto"
     """What makes pictures of latents: the VAE (`full`) or `taew2.1`. `auto` takes that one for `low` and `draft`."""

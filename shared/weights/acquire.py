@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shared.errors import Rejected, Unavailable
+from shared.files.hashing import sha256_of
 from shared.process.file_lock import FileLock
 from shared.weights import catalogue
 from shared.weights.by_hand import add_file
@@ -40,7 +41,7 @@ def pull(
         stored = shelf.complete()
         if stored is not None and not problems_of(found, stored):
             return stored
-        if found.is_model:
+        if found.hub:
             return _pull_model(found, _hub(hub_url), downloads, on_file)
         fetcher = Fetcher(downloads)
         originals = [fetcher.fetch(file, lambda done, file=file: on_file(file, done)) for file in found.files]  # type: ignore[misc]  # a default binds the loop's variable
@@ -68,7 +69,7 @@ def pull_into(
     """
     found = _consented(name, accepted_licences)
     with FileLock(folder / LOCK, mode=0o666):
-        if found.is_model:
+        if found.hub:
             _fetch_model(found, _hub(hub_url), folder, on_file)
         else:
             fetcher = Fetcher(folder)
@@ -81,10 +82,13 @@ def pull_into(
 def add(name: str, source: Path) -> Path:
     """Store a folder in diffusers layout as the whole model of that name, or a file as its weights; return its folder.
 
-    There is nothing to compare its content with, so it is checked for being complete and of the right classes, and its
-    hashes are recorded: from then on `verify` and `path` check it against them. Raises Rejected with the reasons.
+    There is nothing to compare a model's content with, so it is checked for being complete and of the right classes,
+    and its hashes are recorded: from then on `verify` and `path` check it against them. A LoRA must be the published
+    one. Raises Rejected with the reasons.
     """
     found = entry(name)
+    if found.hub and not found.is_model:
+        return _add_published(found, source)
     if found.takes_file and source.is_file():
         with _pulling(found):
             return add_file(found, source)
@@ -102,6 +106,21 @@ def add(name: str, source: Path) -> Path:
             lambda target: [_copied(source, file, target) for file in files],
             labels=_labels(found),
             origin=f"{found.origin}; added from a folder",
+        )
+
+
+def _add_published(found: Entry, source: Path) -> Path:
+    """Store a file that was brought by hand, or the folder that has it, whose hash the catalogue fixes."""
+    (repository,) = found.hub
+    (name,) = repository.files
+    file = source / name if source.is_dir() else source
+    if not file.is_file() or sha256_of(file) != repository.sha256[name]:
+        raise Rejected("weights_lora_other", file=file.name, name=found.name)
+    with _pulling(found):
+        return StoredModel(found.tag).fill(
+            lambda target: [str(shutil.copyfile(file, target / name).relative_to(target))],
+            labels=_labels(found),
+            origin=f"{found.origin}; added from {file.name}",
         )
 
 

@@ -18,7 +18,7 @@ from shared.weights.hub import Repository
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the catalogue: files that belong together, or a whole model of the hub."""
+    """One line of the catalogue: files that belong together, or a whole model, or a LoRA, of the hub."""
 
     name: str
     kind: Literal["weights", "media"]
@@ -31,13 +31,20 @@ class Entry:
     convert: Conversion | None = None
     hub: tuple[Repository, ...] = ()
     parts: Parts = field(default_factory=dict)  # of a whole model
-    about_bytes: int = 0  # of a whole model, whose commit has the exact number
+    about_bytes: int = 0  # of what the hub has, whose commit knows the exact number
     brings: Sequence[str] = ()  # entries that are pulled with it
+    few_steps: str = ""  # of a whole model: the LoRA with which it needs few steps
 
     @property
     def is_model(self) -> bool:
         """Whether this is a whole model: a folder, not files."""
-        return bool(self.hub)
+        return bool(self.parts)
+
+    @property
+    def pull_command(self) -> str:
+        """The command that pulls it, its licence named where it must be."""
+        consent = f" --accept-licence '{self.licence}'" if self.needs_consent else ""
+        return f"kinora weights pull {self.name}{consent}"
 
     @property
     def takes_file(self) -> bool:
@@ -64,13 +71,15 @@ class Entry:
         """`name:version` in the model store; the version follows from the content, and changes only with it."""
         content: list[object] = [file.sha256 or file.crc32 for file in self.files]
         content += [self.convert or "", CONVERTER_VERSION if self.convert else 0]
-        content += [[part.name, part.revision, part.folders] for part in self.hub]
+        content += [[part.name, part.revision, part.folders, *part.files] for part in self.hub]
         return f"{self.name}:{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}"
 
     @property
     def main_file(self) -> str:
         """Return what a model is loaded from."""
-        return CONVERTED if self.convert else self.files[0].name
+        if self.convert:
+            return CONVERTED
+        return self.files[0].name if self.files else self.hub[0].files[0]
 
 
 @cache
@@ -91,7 +100,13 @@ def entries() -> Mapping[str, Entry]:
                 for file in table.pop("files", ())
             ),
             hub=tuple(
-                Repository(part["repository"], part["revision"], tuple(part["folders"]), part.get("sha256", {}))
+                Repository(
+                    part["repository"],
+                    part["revision"],
+                    tuple(part["folders"]),
+                    part.get("sha256", {}),
+                    tuple(part.get("files", ())),
+                )
                 for part in table.pop("hub", ())
             ),
             **table,

@@ -43,7 +43,7 @@ def _wrong_component(folder: Path, part: str, kind: str) -> Iterator[str]:
 
 def _gaps(folder: Path, part: str, *, weighty: bool) -> Iterator[str]:
     if weighty:
-        tensors = {path.name: _tensors_of(path) for path in sorted(folder.glob("*.safetensors"))}
+        tensors = {path.name: tensors_of(path) for path in sorted(folder.glob("*.safetensors"))}
         if not tensors:
             yield f"{part} holds no .safetensors"
         yield from (f"{part}/{name} is cut off" for name, found in tensors.items() if found is None)
@@ -82,7 +82,7 @@ def _indexed(folder: Path) -> dict[str, set[str]]:
     return named
 
 
-def _tensors_of(path: Path) -> set[str] | None:
+def tensors_of(path: Path) -> set[str] | None:
     """Return the names of the tensors in a safetensors file; None unless it is as long as its header says."""
     size = path.stat().st_size
     with path.open("rb") as file:

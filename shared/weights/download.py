@@ -188,7 +188,7 @@ def download_package(source: Source, folder: Path) -> Path:
     if not list(folder.glob(pattern)):
         platform = (
             "--only-binary=:all:",
-            "--platform=manylinux1_x86_64",
+            "--platform=manylinux2014_x86_64",
             "--python-version=3.11",
             "--implementation=cp",
         )

@@ -27,12 +27,14 @@ class Repository:
     """Some folders of a repository (`""` is its own level) at a commit, or at the newest commit of a branch.
 
     A commit fixes every byte of Hugging Face's; `sha256` fixes files by path on any hub, whatever its commits are.
+    `files` takes these paths of the folders alone.
     """
 
     name: str
     revision: str
     folders: tuple[str, ...]
     sha256: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Return a name such as "Wan-AI/Wan2.1-VACE-1.3B-diffusers@ec4d2cb0"."""
@@ -98,6 +100,8 @@ class Hub:
 def wanted_of(found: Iterable[HubFile], repository: Repository) -> list[HubFile]:
     """Return those files that lie in the folders of a repository and that a model is loaded from."""
     wanted = [file for file in found if _folder(file.path) in repository.folders]
+    if repository.files:
+        wanted = [file for file in wanted if file.path in repository.files]
     return [file for file in wanted if PurePosixPath(file.path).suffix in KINDS]
 
 

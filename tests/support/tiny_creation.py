@@ -39,7 +39,7 @@ class Pool:
 
     chosen: Engine
 
-    def engine(self, _category: int) -> Engine:
+    def engine(self, _category: int, _fields: frozenset[str] = frozenset()) -> Engine:
         return self.chosen
 
     def interpolate(self, first: Image, second: Image, position: float) -> Image:

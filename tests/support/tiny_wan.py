@@ -36,27 +36,32 @@ def build_vace(folder: Path) -> Path:
     torch.manual_seed(0)
     transformer = WanVACETransformer3DModel(num_layers=4, vace_layers=[0, 2], vace_in_channels=96, **TRANSFORMER)
     nn.init.normal_(transformer.vace_patch_embedding.weight, std=WEIGHT_STD)
-    return _save(WanVACEPipeline, transformer, folder)
+    return save(WanVACEPipeline, transformer, folder)
 
 
 def build_plain(folder: Path) -> Path:
     """Save a `WanPipeline`, for texts alone."""
     torch.manual_seed(1)
-    return _save(WanPipeline, WanTransformer3DModel(num_layers=2, **TRANSFORMER), folder)
+    return save(WanPipeline, WanTransformer3DModel(num_layers=2, **TRANSFORMER), folder)
 
 
-def _save(pipeline: Any, transformer: nn.Module, folder: Path) -> Path:
-    for module in transformer.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=WEIGHT_STD)
-    vae = AutoencoderKLWan(
+def save(
+    pipeline: Any, transformer: nn.Module, folder: Path, *, vae: AutoencoderKLWan | None = None, **more: Any
+) -> Path:
+    """Save a pipeline of random weights, with Wan 2.1's VAE unless another is given."""
+    for network in (transformer, more.get("transformer_2")):
+        for module in network.modules() if network else ():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=WEIGHT_STD)
+    vae = vae or AutoencoderKLWan(
         base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
     )
     encoder = UMT5EncoderModel(UMT5Config(vocab_size=320, d_model=32, d_kv=8, d_ff=32, num_layers=2, num_heads=2))
     scheduler = UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=3.0
     )
-    pipe = pipeline(tokenizer=_tokenizer(), text_encoder=encoder, vae=vae, transformer=transformer, scheduler=scheduler)
+    parts = {"text_encoder": encoder, "vae": vae, "transformer": transformer, "scheduler": scheduler}
+    pipe = pipeline(tokenizer=_tokenizer(), **parts, **more)
     pipe.save_pretrained(folder)
     return folder
 

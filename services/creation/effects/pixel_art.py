@@ -1,105 +1,114 @@
-"""Pixel art: one palette for the whole clip, an ordered dither that is fixed to the grid, cells of 4x4 pixels."""
+"""Pixel art: one palette for the whole clip, cells by the picture's size, outlines, and dither only in texture."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from services.creation.effects.grade import Lab
+from services.creation.effects.outlines import Mask, outlines
+from services.creation.effects.palette import apart, distances, k_means
+from services.creation.effects.pixel_grid import to_cells, to_pixels
 from services.creation.memory import Memory
 from shared.arrays import Image
 
-Lab = NDArray[Any]  # float32 (..., 3): L 0-100, a and b about -100 to 100
-
-CELL = 4  # frame pixels on a side of one drawn pixel; divides `aspect.STEP`
 COLOURS = 48  # of the palette, at most
 DITHER = 5.0  # peak to peak, in L
 DITHER_FROM = 30.0  # the L from which the dither has full strength: black stays black
-HOLD = 4.0  # a cell keeps its colour until another one is nearer by this distance in Lab
-SATURATION = 1.18
-CRISPNESS, CRISPNESS_LIMIT = 0.9, 6.0  # unsharp mask on the grid and its bound in L: enough for edges, no halos
+DETAIL = 1.2  # in L, from which a cell differs from its surroundings
+CALM, TEXTURED = 0.5, 0.8  # share of such cells: below are sky, skin and contours, which get no dither; above is grass
+STILL, MOVING, SLOWEST = 3.0, 10.0, 0.15  # change of a cell in Lab: below is noise; weight of a new frame in it
+HOLD = 8.0  # a cell keeps its colour until another one is nearer by this distance in Lab
+STRAY = 14.0  # in Lab: a cell of calm ground whose neighbours all differ from it, by no more, becomes like them
+OUTLINE = np.array([0.55, 0.9, 0.9], np.float32)  # of an outline's own colour in Lab
+APART = 4.5  # in Lab, at least, between two colours of the palette: nearer ones would be told apart by noise
+FLATNESS = 5, 8.0, 2.0  # of the bilateral filter that flattens calm ground: cells across, Lab, cells
 BIN = 3.0  # width in Lab of the bins in which colours are counted when the palette is chosen
-ROUNDS = 12  # of k-means; it converges after about eight
 
 _BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]], np.float32)
 
 
 def choose_palette(samples: Sequence[Image], seed: int) -> Lab:
     """Return at most 48 colours (N, 3) that suit all the samples; small bright objects keep their colours."""
-    cells = np.concatenate([_grid(sample).reshape(-1, 3) for sample in samples])
-    colours, counts = np.unique(np.round(cells / BIN), axis=0, return_counts=True)
+    grids = [to_cells(sample) for sample in samples]
+    drawn = np.concatenate([_prepared(cells, _texture(cells[..., 0]), outlines(cells, None)) for cells in grids])
+    colours, counts = np.unique(np.round(drawn.reshape(-1, 3) / BIN), axis=0, return_counts=True)
     random = np.random.default_rng(seed % 2**64)
-    return _k_means(colours.astype(np.float32) * np.float32(BIN), np.sqrt(counts).astype(np.float32), random)
+    weights = np.sqrt(counts).astype(np.float32)
+    return apart(k_means(colours.astype(np.float32) * np.float32(BIN), weights, COLOURS, random), APART)
 
 
 def pixelate(frames: Iterable[Image], palette: Lab, memory: Memory | None = None) -> Iterator[Image]:
     """Yield frames (H, W, 3) in cells of the palette's colours; a cell changes only where the picture clearly does."""
     colours = _to_rgb(palette)
     memory = memory or Memory()
-    shown: NDArray[np.uint8] | None = memory.array("shown")  # the colour of every cell in the frame before
+    differences = np.sqrt(distances(palette, palette))
     for frame in frames:
-        grid = _grid(frame)
-        height, width = grid.shape[:2]
-        cells = (grid + _dither(grid[..., 0])[..., None] * np.array([1, 0, 0], np.float32)).reshape(-1, 3)
-        distances = _distances(cells, palette)
-        nearest = distances.argmin(axis=1)
-        if shown is not None:
-            every = np.arange(len(cells))
-            gain = np.sqrt(distances[every, shown]) - np.sqrt(distances[every, nearest])
-            nearest = np.where(gain < HOLD, shown, nearest)
-        shown = nearest.astype(np.uint8)
+        cells = _steadied(to_cells(frame), memory.array("cells"))
+        memory.keep("cells", cells)
+        lines = outlines(cells, memory.array("outlines"))
+        texture = _texture(cells[..., 0])
+        cells = _prepared(cells, texture, lines)
+        cells[..., 0] += texture * _dither(cells[..., 0])
+        shown = _held(cells, palette, memory.array("shown"))
+        shown = _without_strays(shown, differences, (texture < 0.5) & ~lines)  # noqa: PLR2004  # half of the dither
+        memory.keep("outlines", lines)
         memory.keep("shown", shown)
-        cells_rgb = colours[nearest.reshape(height, width)]
-        art = cv2.resize(cells_rgb, None, fx=CELL, fy=CELL, interpolation=cv2.INTER_NEAREST)
-        yield np.asarray(art, np.uint8)
+        yield to_pixels(colours[shown], frame.shape[1], frame.shape[0])
+
+
+def _steadied(cells: Lab, average: Lab | None) -> Lab:
+    """Average cells over time where they change by no more than noise does."""
+    if average is None:
+        return cells
+    change = cells - average
+    weight = np.clip((np.linalg.norm(change, axis=-1) - STILL) / (MOVING - STILL), SLOWEST, 1)
+    return np.asarray(average + weight[..., None] * change, np.float32)
+
+
+def _prepared(cells: Lab, texture: Lab, lines: Mask) -> Lab:
+    """Flatten what is not textured, and darken the outlines."""
+    flat = np.asarray(cv2.bilateralFilter(cells, *FLATNESS), np.float32)
+    flat += texture[..., None] * (cells - flat)
+    return np.where(lines[..., None], flat * OUTLINE, flat)
+
+
+def _held(cells: Lab, palette: Lab, before: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """Return the palette's nearest colour of every cell (rows, columns), or the one before where it is as good."""
+    squares = distances(cells.reshape(-1, 3), palette)
+    nearest = squares.argmin(axis=1)
+    if before is not None:
+        every, held = np.arange(len(nearest)), before.ravel()
+        gain = np.sqrt(squares[every, held]) - np.sqrt(squares[every, nearest])
+        nearest = np.where(gain < HOLD, held, nearest)
+    return np.asarray(nearest.reshape(cells.shape[:2]), np.uint8)
+
+
+def _without_strays(shown: NDArray[np.uint8], differences: Lab, calm: Mask) -> NDArray[np.uint8]:
+    """Give single cells that differ a little from all around them their neighbours' colour, on calm ground."""
+    padded = np.pad(shown, 1, mode="edge")
+    left, right, up, down = padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]
+    around = np.where(left == right, left, up)
+    alike = ((left == right) & ((up == left) | (down == left))) | ((up == down) & ((left == up) | (right == up)))
+    alone = (shown != left) & (shown != right) & (shown != up) & (shown != down)
+    return np.asarray(np.where(calm & alone & alike & (differences[shown, around] < STRAY), around, shown), np.uint8)
+
+
+def _texture(light: Lab) -> Lab:
+    """Return how textured the surroundings of every cell are, 0-1, from L (rows, columns)."""
+    differing = (np.abs(light - cv2.GaussianBlur(light, (0, 0), 1.0)) > DETAIL).astype(np.float32)
+    amount = np.clip((cv2.GaussianBlur(differing, (0, 0), 2.5) - CALM) / (TEXTURED - CALM), 0, 1)
+    return np.asarray(amount * amount * (3 - 2 * amount), np.float32)
 
 
 def _dither(light: Lab) -> Lab:
-    """Return what an ordered dither adds to L (H, W): fixed to the grid, so that the pattern does not move."""
-    height, width = light.shape
-    threshold = (np.tile(_BAYER, (-(-height // 4), -(-width // 4)))[:height, :width] + 0.5) / 16 - 0.5
+    """Return what an ordered dither adds to L (rows, columns): fixed to the grid, so that the pattern does not move."""
+    rows, columns = light.shape
+    threshold = (np.tile(_BAYER, (-(-rows // 4), -(-columns // 4)))[:rows, :columns] + 0.5) / 16 - 0.5
     return np.asarray(DITHER * np.clip(light / DITHER_FROM, 0.2, 1) * threshold, np.float32)
-
-
-def _grid(frame: Image) -> Lab:
-    """Reduce a frame to one colour a cell (rows, columns, 3): smoothed, sharpened, a little more saturated."""
-    height, width = frame.shape[:2]
-    smooth = cv2.bilateralFilter(frame, 5, 40, 3)
-    cells = cv2.resize(smooth, (width // CELL, height // CELL), interpolation=cv2.INTER_AREA)
-    lab = cv2.cvtColor(cells.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    light = lab[..., 0]
-    detail = CRISPNESS * (light - cv2.GaussianBlur(light, (0, 0), 2.0))
-    lab[..., 0] = np.clip(light + np.clip(detail, -CRISPNESS_LIMIT, CRISPNESS_LIMIT), 0, 100)
-    lab[..., 1:] = lab[..., 1:] * np.float32(SATURATION)
-    return np.asarray(lab, np.float32)
 
 
 def _to_rgb(palette: Lab) -> Image:
     rgb = cv2.cvtColor(palette[None], cv2.COLOR_LAB2RGB)[0]
     return np.asarray(np.rint(np.clip(rgb, 0, 1) * 255), np.uint8)
-
-
-def _distances(colours: Lab, palette: Lab) -> Lab:
-    """Return squared distances (colours, palette), by one matrix product."""
-    squares: Lab = colours @ (-2 * palette.T)
-    squares += (colours**2).sum(axis=1)[:, None]
-    squares += (palette**2).sum(axis=1)
-    return np.maximum(squares, 0, out=squares)
-
-
-def _k_means(colours: Lab, weights: Lab, random: np.random.Generator) -> Lab:
-    """Weighted k-means, initialised with k-means++ (Arthur and Vassilvitskii, 2007)."""
-    centres = colours[[random.choice(len(colours), p=weights / weights.sum())]]
-    while len(centres) < min(COLOURS, len(colours)):
-        chance = weights * _distances(colours, centres).min(axis=1)
-        if not chance.any():
-            break
-        centres = np.vstack([centres, colours[random.choice(len(colours), p=chance / chance.sum())]])
-    for _ in range(ROUNDS):
-        owner = _distances(colours, centres).argmin(axis=1)
-        totals = np.bincount(owner, weights=weights, minlength=len(centres))
-        for channel in range(3):
-            sums = np.bincount(owner, weights=weights * colours[:, channel], minlength=len(centres))
-            np.divide(sums, totals, out=centres[:, channel], where=totals > 0, casting="unsafe")
-    return centres

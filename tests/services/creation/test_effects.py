@@ -9,7 +9,8 @@ import pytest
 
 from services.creation.camera import Camera
 from services.creation.effects.line_art import ink
-from services.creation.effects.pixel_art import CELL, COLOURS
+from services.creation.effects.pixel_art import COLOURS
+from services.creation.effects.pixel_grid import cell_side
 from services.creation.engine import ClipSpec
 from services.creation.engines.classic.engine import ClassicEngine
 from services.creation.request import ANIME, PIXEL, PLAIN
@@ -17,6 +18,7 @@ from shared import weights
 from shared.arrays import Image
 
 SIZE = (512, 288)
+CELL = cell_side(*SIZE)
 FRAMES = 16
 NOISE = 3.0  # standard deviation of a camera's noise, in levels
 

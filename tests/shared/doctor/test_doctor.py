@@ -370,3 +370,36 @@ def test_damaged_weights_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     [finding] = weights.weights_here(Settings())
     assert finding.level == "broken"
     assert "rife-4.0: x.bin: another sha256" in finding.sentence
+
+
+def test_the_plan_fast_needs_its_lora_and_files_of_the_operators_must_be_whole(store: Path, tmp_path: Path) -> None:
+    assert store.exists()
+    half = tmp_path / "half.safetensors"
+    half.write_bytes(b"\x10\0\0")
+    loras = f"{half}=0.5,{tmp_path / 'gone.safetensors'}"
+    creation = CreationSettings(plan="fast", model="wan-vace-14b", loras=loras)
+    found = [finding.sentence for finding in weights.few_steps(Settings(creation=creation))]
+    assert found == [
+        "KINORA_CREATION_PLAN is fast: run `kinora weights pull wan-fast-14b`",
+        f"KINORA_CREATION_LORAS: {half} is cut off, or no safetensors file",
+        f"KINORA_CREATION_LORAS: there is no file {tmp_path / 'gone.safetensors'}",
+    ]
+    assert list(weights.few_steps(Settings())) == []
+
+
+@pytest.mark.parametrize(
+    ("here", "told"),
+    [
+        ((), None),
+        (("wan2.2-t2v-a14b",), "wan2.2-t2v-a14b has no LoRA; these have one: wan-vace-1.3b, wan-vace-14b"),
+        (("wan2.2-t2v-a14b", "wan-vace-14b"), "run `kinora weights pull wan-fast-14b`"),
+        (("wan-vace-14b", "wan-vace-1.3b", "wan-fast-1.3b"), None),
+    ],
+)
+def test_under_auto_the_plan_fast_needs_the_lora_of_one_pulled_model(
+    here: tuple[str, ...], told: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.weights.exists", lambda name: name in here)
+    found = list(weights.few_steps(Settings(creation=CreationSettings(plan="fast"))))
+    assert [finding.level for finding in found] == (["broken"] if told else [])
+    assert all(told and told in finding.sentence for finding in found)

@@ -5,7 +5,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -135,6 +135,24 @@ def test_other_bytes_than_those_of_the_list_are_refused(server: Server) -> None:
     with pytest.raises(Unavailable, match="not the bytes of its commit"):
         weights.pull("toy-model", hub_url=server.url)
     assert not weights.exists("toy-model")
+
+
+def test_a_lora_is_one_file_held_to_the_catalogues_hash(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "transformer/diffusion_pytorch_model.safetensors"
+    sha256 = hashlib.sha256(server.files[name]).hexdigest()
+    whole = weights.entry("toy-model")
+    for fixed in (sha256, "0" * 64):
+        one = Repository("toys/whole", "main", ("transformer",), {name: fixed}, (name,))
+        use_catalogue(monkeypatch, {"toy-lora": replace(whole, name="toy-lora", hub=(one,), parts={})})
+        if fixed == sha256:
+            weights.pull("toy-lora", hub_url=server.url)
+            assert weights.path("toy-lora").read_bytes() == server.files[name]
+            continue
+        with pytest.raises(Unavailable, match="expected 0000"):
+            weights.pull_into(tmp_path / "disk", "toy-lora", hub_url=server.url)
+    assert server.asked == [(name, 0)]
 
 
 def test_a_repository_that_is_not_there_is_told_with_the_way_by_hand(server: Server) -> None:

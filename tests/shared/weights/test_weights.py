@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from services.creation.engines.wan.models import MODELS
 from shared import weights
 from shared.cli.weights import app
 from shared.errors import JobFailed, Rejected, Unavailable
@@ -106,7 +107,7 @@ def test_every_entry_says_what_a_user_must_know() -> None:
         assert entry.licence
         assert entry.origin
         assert entry.size > 0
-        assert entry.files or entry.is_model
+        assert entry.files or entry.hub
         for file in entry.files:
             assert len(file.sha256) == 64 or (
                 not file.sha256 and file.crc32
@@ -117,7 +118,7 @@ def test_every_entry_says_what_a_user_must_know() -> None:
 
 def test_a_whole_model_says_where_it_comes_from_and_what_makes_it_whole() -> None:
     models = [entry for entry in weights.entries().values() if entry.is_model]
-    assert {entry.name for entry in models} == {"wan-vace-1.3b", "wan-vace-14b", "wan-draft-1.3b"}
+    assert {entry.name for entry in models} == set(MODELS)
     for entry in models:
         assert not entry.default
         assert entry.licence == "Apache-2.0"
@@ -133,7 +134,7 @@ def test_what_the_defaults_need_may_be_used_commercially_and_comes_without_a_url
             assert all(file.sources[0].wheel for file in entry.files)
 
 
-def test_weights_that_are_not_for_commercial_use_need_consent() -> None:
+def test_what_may_not_be_used_commercially_needs_consent() -> None:
     assert {entry.name for entry in weights.entries().values() if entry.needs_consent} == {
         "inswapper-128",
         "inswapper-128-fp16",
@@ -147,7 +148,20 @@ def test_weights_that_are_not_for_commercial_use_need_consent() -> None:
         "codeformer",
         "gpen-bfr-512",
         "gpen-bfr-256",
+        "wan-fast-1.3b",
     }
+
+
+def test_a_lora_of_few_steps_is_one_file_of_a_fixed_hash() -> None:
+    loras = [entry for entry in weights.entries().values() if entry.hub and not entry.is_model]
+    named = {entry.few_steps for entry in weights.entries().values() if entry.few_steps}
+    assert {entry.name for entry in loras} == named == {"wan-fast-1.3b", "wan-fast-14b"}
+    for entry in loras:
+        (repository,) = entry.hub
+        assert repository.files == tuple(repository.sha256) == (entry.main_file,)
+        assert all(len(sha256) == 64 for sha256 in repository.sha256.values())
+    consent = "kinora weights pull wan-fast-1.3b --accept-licence 'CC-BY-NC-SA-4.0'"
+    assert weights.entry("wan-fast-1.3b").pull_command == consent
 
 
 def test_importing_the_room_loads_neither_torch_nor_bentoml() -> None:

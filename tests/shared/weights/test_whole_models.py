@@ -375,6 +375,76 @@ def test_a_model_is_pulled_without_a_companion_that_no_source_delivers(
     assert CliRunner().invoke(app, ["pull", "toy-companion"]).exit_code == 1
 
 
+# A LoRA
+
+
+@pytest.fixture
+def lora(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One file of a repository that has two, the only entry of the catalogue: `toy-lora`."""
+    file = tmp_path / "published" / "a.safetensors"
+    file.parent.mkdir()
+    save_file({"x": np.arange(600_000, dtype=np.float32)}, file)
+    hub.repositories["toys/loras"] = {"a.safetensors": file.read_bytes(), "other.safetensors": b"", "README.md": b"#"}
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    repository = Repository("toys/loras", "main", ("",), {file.name: sha256}, (file.name,))
+    toy = weights.Entry(
+        name="toy-lora",
+        kind="weights",
+        purpose="a test",
+        licence="CC-BY-NC-SA-4.0",
+        origin="this test",
+        commercial=False,
+        default=False,
+        hub=(repository,),
+        about_bytes=2_400_000,
+    )
+    use_catalogue(monkeypatch, {"toy-lora": toy})
+    return file
+
+
+def test_a_lora_is_one_file_of_its_repository_and_goes_on_after_an_interruption(
+    hub: HubServer, store: Path, lora: Path
+) -> None:
+    with pytest.raises(Rejected, match=r"--accept-licence CC-BY-NC-SA-4\.0"):
+        weights.pull("toy-lora", hub_url=hub.url)
+    consent = {"accepted_licences": ("CC-BY-NC-SA-4.0",), "hub_url": hub.url}
+    hub.breaks_after = 1_500_000
+    with pytest.raises(Unavailable):
+        weights.pull("toy-lora", **consent)  # type: ignore[arg-type]  # both of them
+    hub.breaks_after = None
+    weights.pull("toy-lora", **consent)  # type: ignore[arg-type]  # likewise
+    assert hub.fetched == ["a.safetensors", "a.safetensors"]
+    stored = weights.path("toy-lora")
+    assert stored.is_relative_to(store)
+    assert stored.read_bytes() == lora.read_bytes()
+    assert weights.verify("toy-lora") == []
+    stored.write_bytes(b"?" + lora.read_bytes()[1:])
+    with pytest.raises(JobFailed, match=r"a\.safetensors .* damaged"):
+        weights.path("toy-lora")
+
+
+def test_a_lora_whose_bytes_are_not_the_published_ones_is_refused(
+    hub: HubServer, store: Path, lora: Path, tmp_path: Path
+) -> None:
+    hub.repositories["toys/loras"][lora.name] = lora.read_bytes()[:-1] + b"!"
+    with pytest.raises(Unavailable, match=r"what the hub delivered is not toy-lora: a\.safetensors: sha256 is"):
+        weights.pull_into(tmp_path / "x", "toy-lora", accepted_licences=("CC-BY-NC-SA-4.0",), hub_url=hub.url)
+    assert store.exists()
+    assert hub.fetched == []
+
+
+def test_a_lora_is_added_by_hand_as_a_file_or_its_folder(store: Path, lora: Path, tmp_path: Path) -> None:
+    for source in (lora, lora.parent):
+        weights.add("toy-lora", source)
+        assert weights.path("toy-lora").read_bytes() == lora.read_bytes()
+    other = tmp_path / "b.safetensors"
+    other.write_bytes(b"another")
+    for wrong in (other, tmp_path):
+        with pytest.raises(Rejected, match="is not the published LoRA toy-lora"):
+            weights.add("toy-lora", wrong)
+    assert store.exists()
+
+
 # By hand
 
 

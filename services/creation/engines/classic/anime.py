@@ -18,9 +18,11 @@ from services.creation.effects.stabilise import Plane, temporal_denoise
 from services.creation.memory import Memory
 from shared.arrays import Image
 
-WASHES = 3  # iterations of the bilateral filter, at half size
-WASH_COLOUR, WASH_SPACE = 26, 3.5  # its sigmas: levels of 255, pixels of the half size
-GUIDE_EPSILON = 0.0035  # squared contrast, 0-1, below which the guide's texture is smoothed away
+CLEANING = 5, 26, 2.5  # of a bilateral filter at half size: diameter, levels of 255, pixels
+WASHES = 3  # iterations of the one that flattens
+WASHING = 7, 20, 3.0  # of that: the same in pixels of a copy
+WASH_AREA = 341 * 192  # pixels of that copy, which has half the sides at most
+GUIDE_EPSILON = 0.002  # squared contrast, 0-1, below which the guide's texture is smoothed away
 TONES, TONE_EDGE = 6, 3.8  # levels of luminance, and how hard the edges between them are
 EDGE, EDGE_LIMIT = 0.8, 8.0  # unsharp mask between the washes and its bound in L
 LIFT = 0.10  # how much the darker middle tones are lightened
@@ -51,10 +53,14 @@ def _wash(picture: Plane) -> Plane:
     """Flatten texture into washes of colour; contours stay as sharp as in the picture."""
     height, width = picture.shape[:2]
     guide = cv2.resize(picture, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    flat = cv2.convertScaleAbs(guide, alpha=255)
+    clean = cv2.bilateralFilter(cv2.convertScaleAbs(guide, alpha=255), *CLEANING)
+    scale = min(0.5, math.sqrt(WASH_AREA / (width * height)))
+    flat = cv2.resize(clean, (round(scale * width), round(scale * height)), interpolation=cv2.INTER_AREA)
     for _ in range(WASHES):
-        flat = cv2.bilateralFilter(flat, 7, WASH_COLOUR, WASH_SPACE)
-    target = flat.astype(np.float32) * np.float32(1 / 255)
+        flat = cv2.bilateralFilter(flat, *WASHING)
+    target = cv2.resize(flat, guide.shape[1::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32) * np.float32(
+        1 / 255
+    )
 
     mean_guide, mean_target = _mean(guide), _mean(target)
     covariance = _mean(guide * target) - mean_guide * mean_target

@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from services.creation.aspect import STEP
 from services.creation.effects.camera_path import camera_path, drift_path
-from services.creation.effects.pixel_art import Lab, choose_palette, pixelate
+from services.creation.effects.grade import Lab
+from services.creation.effects.pixel_art import choose_palette, pixelate
 from services.creation.effects.viewport import Viewport, cover, trim
 from services.creation.engine import ClipSpec, OnProgress, SourceFrames, Windows, not_default
 from services.creation.engines.classic.anime import draw_anime
@@ -22,6 +24,7 @@ class ClassicEngine:
 
     name = "classic"
     area = FRAME_AREA
+    multiple = STEP
     reports_progress = False
     made_with = "classic"
 

@@ -3,18 +3,17 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from services.creation.engines.wan.plans import Size
+from services.creation.engines.wan.models import FROM_PICTURE, MODELS, PLAIN, VACE, Model, named, recognise
 from shared import weights
 from shared.errors import JobFailed
 from shared.settings import Settings
 from shared.weights.diffusers_layout import Parts, missing_of
 
-VACE, PLAIN = "WanVACEPipeline", "WanPipeline"  # the pipeline that the index of a folder in diffusers layout names
+__all__ = ["FROM_PICTURE", "INDEX", "PLAIN", "VACE", "Checkpoint", "find", "find_any"]
+
 INDEX = "model_index.json"
-LARGE_WIDTH = 4096  # of the transformer's features: the 1.3B model has 1536, the 14B one 5120
-AREAS: dict[Size, int] = {"1.3b": 832 * 480, "14b": 1280 * 720}  # pixels that each model was trained for
 
 Where = Literal["store", "folder", "hub"]
 
@@ -26,6 +25,7 @@ class Checkpoint:
     name: str
     where: Where
     may_download: bool = False
+    otherwise: str = "wan-vace-1.3b"  # the row of a repository whose name tells nothing
 
     def location(self) -> str:
         """Return what `from_pretrained` loads.
@@ -42,13 +42,15 @@ class Checkpoint:
         return self.name
 
     @property
-    def size(self) -> Size:
-        """The size of the model: by its name, or by the transformer's config in the folder."""
-        if self.where == "folder":
-            config = json.loads((Path(self.name) / "transformer/config.json").read_text(encoding="utf-8"))
-            width = config["num_attention_heads"] * config["attention_head_dim"]
-            return "14b" if width >= LARGE_WIDTH else "1.3b"
-        return "14b" if "14b" in self.name.lower() else "1.3b"
+    def model(self) -> Model:
+        """Its row of the table: by the files of a folder, otherwise by its name.
+
+        A repository of an unknown name counts as the one that its setting has by default.
+        """
+        if self.where == "store":
+            return MODELS[self.name]
+        found = _row_of(Path(self.name)) if self.where == "folder" else named(self.name)
+        return found or MODELS[self.otherwise]
 
     @property
     def title(self) -> str:
@@ -57,17 +59,23 @@ class Checkpoint:
 
 
 def find(wanted: str, pipeline: str, settings: Settings) -> Checkpoint | None:
-    """Return the checkpoint that a setting names, None where it is not here or holds another pipeline.
+    """Return the checkpoint that a setting names, None where it is not here or holds another pipeline."""
+    found = find_any(wanted, settings, otherwise="wan-draft-1.3b" if pipeline == PLAIN else "wan-vace-1.3b")
+    return found if found and found.model.pipeline == pipeline else None
+
+
+def find_any(wanted: str, settings: Settings, *, otherwise: str = "wan-vace-1.3b") -> Checkpoint | None:
+    """Return the checkpoint that a setting names, None where it is not here or is none of the table's models.
 
     `wanted` is a name of the catalogue, a folder (it begins with / or .) or a repository of the hub, which counts as
     here when it lies in the hub's cache or may be downloaded.
     """
     if wanted in weights.entries():
-        return Checkpoint(wanted, "store") if weights.exists(wanted) else None
+        return Checkpoint(wanted, "store") if wanted in MODELS and weights.exists(wanted) else None
     if wanted.startswith(("/", ".")):
-        return Checkpoint(wanted, "folder") if _holds(Path(wanted), pipeline) else None
+        return Checkpoint(wanted, "folder") if _row_of(Path(wanted)) and _is_whole(Path(wanted)) else None
     here = settings.creation.download or _is_cached(wanted)
-    return Checkpoint(wanted, "hub", may_download=settings.creation.download) if here else None
+    return Checkpoint(wanted, "hub", settings.creation.download, otherwise) if here else None
 
 
 def _parts_of(folder: Path) -> Parts:
@@ -77,14 +85,24 @@ def _parts_of(folder: Path) -> Parts:
     return {name: kind if (folder / name / "config.json").exists() else "" for name, kind in named.items()}
 
 
-def _holds(folder: Path, pipeline: str) -> bool:
-    """Whether the folder holds the wanted pipeline and every part that its index names."""
+def _row_of(folder: Path) -> Model | None:
+    """Return the row of the table that a folder holds."""
+    return recognise(_read(folder / INDEX), _read(folder / "transformer/config.json"))
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether the folder has every part that its index names."""
+    index = _read(folder / INDEX)
+    return all((folder / name).is_dir() for name, kind in index.items() if isinstance(kind, list) and kind[0])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what a file of JSON holds; nothing where it cannot be read."""
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    parts = [name for name, kind in index.items() if isinstance(kind, list) and kind[0]]
-    return index.get("_class_name") == pipeline and all((folder / part).is_dir() for part in parts)
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _is_cached(repository: str) -> bool:

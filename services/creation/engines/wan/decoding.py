@@ -19,10 +19,11 @@ from shared.settings import Settings
 class Decoding:
     """The VAE's own decoder, or the tiny one, which also shows the clip on the way where its weights are here."""
 
-    def __init__(self, plan: Plan, settings: Settings, compute: Compute) -> None:
-        is_here = weights.exists(NAME)
+    def __init__(self, plan: Plan, settings: Settings, compute: Compute, *, tiny: str | None = NAME) -> None:
+        """`tiny` is the entry of the small decoder for the model's latents; None: there is none, the VAE decodes."""
+        is_here = tiny == NAME and weights.exists(NAME)
         wanted = settings.creation.decoder
-        self.is_tiny = wanted == "tiny" or (wanted == "auto" and plan.tiny_decoder and is_here)
+        self.is_tiny = (wanted == "tiny" and tiny == NAME) or (wanted == "auto" and plan.tiny_decoder and is_here)
         self._shows = settings.creation.previews and is_here
         self._compute = compute
 

@@ -1,9 +1,12 @@
 """The scheduler of a distilled model: predict the picture, add less noise than before, a fixed number of times."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
 from torch import Tensor
+
+from services.creation.engines.wan.models import Solver
 
 TRAINING_STEPS = 1000  # the model is given sigma in thousandths
 
@@ -45,6 +48,7 @@ class DMDScheduler:
         if count != self.count:
             raise ValueError(f"{count} steps are asked for, the model was distilled to {self.count}")
         self.timesteps = self.timesteps.to(device)
+        self._next = 0
 
     def set_begin_index(self, index: int) -> None:
         self._next = index
@@ -57,8 +61,21 @@ class DMDScheduler:
         picture = self.predicted = noisy.float() - sigma * velocity.float()
         if next_sigma == 0:
             return (picture,)
+        return (self._noised(picture, velocity, next_sigma),)
+
+    def _noised(self, picture: Tensor, _velocity: Tensor, sigma: float) -> Tensor:
         noise = torch.randn(picture.shape, generator=self._generator, dtype=torch.float32).to(picture.device)
-        return ((1 - next_sigma) * picture + next_sigma * noise,)
+        return (1 - sigma) * picture + sigma * noise
+
+
+class EulerScheduler(DMDScheduler):
+    """Euler's method over the same kind of steps: the picture goes back along the velocity, no noise is new."""
+
+    def _noised(self, picture: Tensor, velocity: Tensor, sigma: float) -> Tensor:
+        return picture + sigma * velocity.float()
+
+
+SCHEDULERS: Mapping[Solver, type[DMDScheduler]] = {"dmd": DMDScheduler, "euler": EulerScheduler}
 
 
 def sigmas_for(*, adapter: bool) -> tuple[float, ...]:

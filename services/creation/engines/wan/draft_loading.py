@@ -9,7 +9,7 @@ from torch import nn
 
 from services.creation.engines.wan.dmd_scheduler import DMDScheduler, sigmas_for
 from services.creation.engines.wan.gates import add_gates
-from services.creation.engines.wan.loras import fuse_loras
+from services.creation.engines.wan.loras import check_loras, fuse_loras
 from shared.networks.compute import Compute, choose_compute
 from shared.settings import Settings
 
@@ -29,6 +29,7 @@ def load_denoiser(
     folder: Path, compute: Compute, *, with_vae: bool = True, loras: Sequence[tuple[Path, float]] = ()
 ) -> WanPipeline:
     """Load the transformer and the VAE, if that is needed, without a text encoder."""
+    check_loras(loras)
     transformer = WanTransformer3DModel.from_pretrained(
         folder, subfolder="transformer", dtype=torch.bfloat16, local_files_only=True
     )

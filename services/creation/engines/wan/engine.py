@@ -6,6 +6,7 @@ from fractions import Fraction
 from itertools import chain, islice
 from typing import Any
 
+from services.creation.aspect import STEP
 from services.creation.effects.camera_path import camera_path
 from services.creation.effects.pixel_art import choose_palette, pixelate
 from services.creation.effects.viewport import cover
@@ -13,7 +14,6 @@ from services.creation.engine import ClipSpec, OnProgress, SourceFrames, Windows
 from services.creation.engines.wan.camera_motion import measure_motion, missing_motion, warp
 from services.creation.engines.wan.control import control_frame_for
 from services.creation.engines.wan.generation_request import (
-    FRAME_RATE,
     Control,
     GenerationRequest,
     longest_run,
@@ -40,9 +40,22 @@ class WanEngine:
     name = "wan"
     reports_progress = True
 
-    def __init__(self, model: MemoryFallback, interpolate: Interpolate, *, area: int, guidance: float) -> None:
-        """`area` is in pixels, `guidance` the model's own optimum; `interpolate` makes frames for rates above 16."""
+    def __init__(
+        self,
+        model: MemoryFallback,
+        interpolate: Interpolate,
+        *,
+        area: int,
+        guidance: float,
+        frame_rate: int = 16,
+        multiple: int = STEP,
+    ) -> None:
+        """`area` is in pixels and `multiple` too, `guidance` and `frame_rate` are the model's own; `interpolate` makes
+        frames for rates above that.
+        """
         self.area = area
+        self.multiple = multiple
+        self._rate = frame_rate
         self._model = model
         self._guidance = guidance
         self._interpolate = interpolate
@@ -51,7 +64,7 @@ class WanEngine:
     def made_with(self) -> str:
         """The model as the next window finds it. Of the plan only what changes a picture: steps, window, decoder."""
         model, steps, decoder, loras = (self.details.get(name) for name in ("model", "steps", "decoder", "loras"))
-        return f"wan, {model}, {steps} steps, windows of {self._model.window}, {decoder}, {loras}"
+        return f"wan, {model}, {steps} steps, windows of {self._window}, {decoder}, {loras}"
 
     @property
     def details(self) -> dict[str, Any]:
@@ -77,11 +90,11 @@ class WanEngine:
     ) -> Iterator[Image]:
         """Begin with the picture, let the model continue, and end with `last` where it is given."""
         self._check_length(spec)
-        length = native_length(spec.frame_count, spec.frame_rate)
+        length = self._native_length(spec)
         control_frames = [cover(picture, spec.size), *[None] * (length - 1)]
         strength, at_end = MOTION_STRENGTH[spec.movement], 0
         if last is not None:  # both ends are given: how far the clip departs from the first is not free any more
-            at_end = length - (spec.frame_count - 1) * FRAME_RATE // spec.frame_rate  # frames that the last one shows
+            at_end = length - (spec.frame_count - 1) * self._rate // spec.frame_rate  # frames that the last one shows
             control_frames[-at_end:] = [cover(last, spec.size)] * at_end
             strength = 1.0
         control = Control(tuple(control_frames), kept=1, kept_at_end=at_end, motion_strength=strength)
@@ -90,7 +103,7 @@ class WanEngine:
 
     def windows(self, spec: ClipSpec) -> Windows:
         """Return those of the plan at hand."""
-        return _windows(min(self._model.window, native_length(spec.frame_count, spec.frame_rate)))
+        return self._windows(min(self._window, self._native_length(spec)))
 
     def from_video(
         self, spec: ClipSpec, source: SourceFrames, on_progress: OnProgress, memory: Memory | None = None
@@ -100,7 +113,7 @@ class WanEngine:
         part = Part(memory, "generated", lambda: source.ends)
         size = memory.count("window") or self.windows(spec).size  # a plan that falls back meanwhile does not change it
         memory.keep("window", size)
-        count = _windows(size).count(native_length(spec.frame_count, spec.frame_rate))
+        count = self._windows(size).count(self._native_length(spec))
 
         def generate(framed: Sequence[Image], before: Sequence[Image]) -> Sequence[Image]:
             kept = before or self._first_colours(spec, framed)
@@ -111,7 +124,7 @@ class WanEngine:
             memory.keep("windows", done + 1)
             return frames
 
-        framed = (cover(frame, spec.size) for frame in source.frames(FRAME_RATE))
+        framed = (cover(frame, spec.size) for frame in source.frames(self._rate))
         generated = in_windows(framed, size, generate, part)
         images = to_length(self._at_rate(generated, spec, part), spec.frame_count, part)
         if spec.camera:  # the source's own camera controlled the model: the asked move is added to it
@@ -130,7 +143,7 @@ class WanEngine:
 
     def _check_length(self, spec: ClipSpec) -> None:
         """Raise JobFailed for a clip that is longer than a run under the present plan."""
-        longest = longest_run(self._model.window, spec.frame_count, spec.frame_rate)
+        longest = longest_run(self._window, spec.frame_count, spec.frame_rate, self._rate)
         if longest is not None:
             seconds = spec.frame_count / spec.frame_rate
             raise JobFailed("creation_too_long_a_run", plan=self._model.details["plan"], limit=longest, seconds=seconds)
@@ -143,7 +156,7 @@ class WanEngine:
             guidance=model_guidance(spec.guidance, self._guidance),
             seed=spec.seed,
             size=spec.size,
-            frame_count=len(control.control_frames) if control else native_length(spec.frame_count, spec.frame_rate),
+            frame_count=len(control.control_frames) if control else self._native_length(spec),
             control=control,
             references=spec.references,
             on_picture=spec.on_picture,
@@ -157,14 +170,21 @@ class WanEngine:
             images = warp(images, missing_motion(path, measure_motion(frames), spec.camera), spec.size)
         yield from images
 
+    @property
+    def _window(self) -> int:
+        """Frames of one run at most, with the present plan."""
+        return self._model.window_at(self._rate)
+
+    def _windows(self, size: int) -> Windows:
+        """Return windows of `size` frames that overlap."""
+        return Windows(self._rate, size, max(1, size - OVERLAP))
+
+    def _native_length(self, spec: ClipSpec) -> int:
+        return native_length(spec.frame_count, spec.frame_rate, self._rate)
+
     def _at_rate(self, frames: Iterable[Image], spec: ClipSpec, part: Part | None = None) -> Iterator[Image]:
         timed = _timed(frames, (part or Part()).memory)
-        return resample(timed, Fraction(1, FRAME_RATE), spec.frame_rate, self._interpolate, part)
-
-
-def _windows(size: int) -> Windows:
-    """Return windows of `size` frames that overlap."""
-    return Windows(FRAME_RATE, size, max(1, size - OVERLAP))
+        return resample(timed, Fraction(1, self._rate), spec.frame_rate, self._interpolate, part)
 
 
 def _timed(frames: Iterable[Image], memory: Memory) -> Iterator[tuple[Image, Frame]]:

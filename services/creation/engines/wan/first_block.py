@@ -5,7 +5,7 @@ stream, where VACE has already added its control hints; on a skipped step they a
 calls differ. Here each block's own contribution is summed, so that a skipped step adds its own hints, and once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,8 +30,11 @@ class FirstBlockCache:
         self._branches.clear()
 
     @contextmanager
-    def branch(self, name: str) -> Iterator[None]:
-        """Run the transformer once for a branch; the pipeline calls this as the transformer's `cache_context`."""
+    def branch(self, name: str, **_: object) -> Iterator[None]:
+        """Run the transformer once for a branch; the pipeline calls this as the transformer's `cache_context`.
+
+        Where the step stands among all steps, which some pipelines tell as well, is of no use here.
+        """
         self._branch = name
         yield
         if not self.skipping and self._first is not None and self._others is not None:
@@ -57,6 +60,18 @@ class FirstBlockCache:
     @staticmethod
     def _change(before: Tensor, now: Tensor) -> float:
         return float((now - before).abs().mean() / before.abs().mean())
+
+
+class Caches:
+    """Those of all transformers of a pipeline."""
+
+    def __init__(self, caches: Sequence[FirstBlockCache]) -> None:
+        self._caches = caches
+
+    def reset(self) -> None:
+        """Forget everything."""
+        for cache in self._caches:
+            cache.reset()
 
 
 class First(nn.Module):
@@ -88,7 +103,7 @@ class Later(nn.Module):
 
 
 def cache_first_block(transformer: Any, threshold: float) -> FirstBlockCache:
-    """Wrap the blocks of a `WanVACETransformer3DModel` in a cache, in place; they must not be compiled yet."""
+    """Wrap the blocks of a transformer of Wan's, VACE or not, in a cache, in place; they must not be compiled yet."""
     cache = FirstBlockCache(threshold)
     first, *later = transformer.blocks
     transformer.blocks = nn.ModuleList(

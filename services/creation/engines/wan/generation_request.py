@@ -8,7 +8,6 @@ from typing import Any, Protocol
 from services.creation.engine import OnPicture, OnProgress
 from shared.arrays import Image
 
-FRAME_RATE = 16  # frames a second: what Wan's models were trained at, and what every run gives
 GROUP = 4  # frames that share a latent; the first frame has one of its own
 
 
@@ -30,7 +29,7 @@ class GenerationRequest:
     negative_prompt: str
     guidance: float  # the model's own scale
     seed: int
-    size: tuple[int, int]  # width, height; multiples of 16
+    size: tuple[int, int]  # width, height; multiples of the model's
     frame_count: int  # 4k+1
     control: Control | None = None
     references: tuple[Image, ...] = ()  # who or what is to appear, in any size
@@ -52,7 +51,7 @@ class Generator(Protocol):
         """Load what the first request would load."""
 
     def __call__(self, request: GenerationRequest, on_progress: OnProgress) -> list[Image]:
-        """Return the frames, (height, width, 3), at 16 a second; `on_progress` gets the progress of this run, 0-1."""
+        """Return frames, (height, width, 3), at the model's rate; `on_progress` gets the progress of this run, 0-1."""
 
 
 def whole_groups(frames: float) -> int:
@@ -60,14 +59,14 @@ def whole_groups(frames: float) -> int:
     return GROUP * max(0, math.ceil((frames - 1) / GROUP)) + 1
 
 
-def native_length(frame_count: int, frame_rate: int) -> int:
-    """Return how many frames the model must make to fill `frame_count` at `frame_rate`."""
-    return whole_groups(math.ceil(Fraction(frame_count * FRAME_RATE, frame_rate)))
+def native_length(frame_count: int, frame_rate: int, native: int) -> int:
+    """Return how many frames a model with a rate of `native` must make to fill `frame_count` at `frame_rate`."""
+    return whole_groups(math.ceil(Fraction(frame_count * native, frame_rate)))
 
 
-def longest_run(window: int, frame_count: int, frame_rate: int) -> float | None:
+def longest_run(window: int, frame_count: int, frame_rate: int, native: int) -> float | None:
     """Return the seconds of a run of `window` frames where `frame_count` at `frame_rate` are more; otherwise None."""
-    return (window - 1) / FRAME_RATE if native_length(frame_count, frame_rate) > window else None
+    return (window - 1) / native if native_length(frame_count, frame_rate, native) > window else None
 
 
 def model_guidance(guidance: int, optimum: float) -> float:

@@ -1,7 +1,7 @@
-"""The VACE pipeline as a callable: a request in, its frames out."""
+"""A pipeline as a callable: a request in, its frames out."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property, partial
 from typing import Any
 
@@ -13,7 +13,8 @@ from torch import Tensor
 from services.creation.engine import OnProgress
 from services.creation.engines.wan.checkpoints import Checkpoint
 from services.creation.engines.wan.decoding import Decoding
-from services.creation.engines.wan.first_block import FirstBlockCache
+from services.creation.engines.wan.few_steps import IGNORES, loras_for, named_plan
+from services.creation.engines.wan.first_block import Caches
 from services.creation.engines.wan.generation_request import Control, GenerationRequest
 from services.creation.engines.wan.loading import load_pipeline
 from services.creation.engines.wan.loras import named_loras
@@ -26,20 +27,23 @@ from shared.settings import Settings
 GREY = 0.5  # where there is no control frame: the model sees zero
 
 
-class VaceGenerator:
-    """Wan with VACE under a memory plan, loaded at the first request and kept. Not thread-safe."""
+class WanGenerator:
+    """A pipeline for texts under a memory plan, loaded at the first request and kept. Not thread-safe.
 
-    ignores: tuple[str, ...] = ()
+    What it is given besides words, another class adds: `_pipeline`, `_given` and `_motion_scaled`.
+    """
 
     def __init__(self, checkpoint: Checkpoint, plan: Plan, compute: Compute, settings: Settings) -> None:
+        self.ignores = IGNORES if plan.sigmas else ()
         self._plan, self._settings = plan, settings
         self._checkpoint, self._device, self._dtype = checkpoint, compute.device, compute.dtype
         self._encode = TextEncoder(checkpoint, plan.encoder, compute.device)
-        self._decoding = Decoding(plan, settings, compute)
+        self._decoding = Decoding(plan, settings, compute, tiny=checkpoint.model.tiny_decoder)
 
     @property
     def details(self) -> dict[str, Any]:
-        named = {"model": self._checkpoint.title, "plan": self._plan.name, "decoder": self._decoding.name}
+        plan = named_plan(self._checkpoint, self._plan)
+        named = {"model": self._checkpoint.title, **plan, "decoder": self._decoding.name}
         return {**named, **named_loras(self._settings), "steps": self._plan.steps}
 
     def warm(self) -> None:
@@ -49,10 +53,11 @@ class VaceGenerator:
     def __call__(self, request: GenerationRequest, on_progress: OnProgress) -> list[Image]:
         """Encode, denoise, decode. Raises what `on_progress` raises, and torch.OutOfMemoryError."""
         # Before the pipeline is loaded: the encoder needs its memory.
-        wanted, unwanted = self._encode(request.prompt, request.negative_prompt)
-        pipe, cache = self._loaded
+        guidance = self._guidance(request)
+        loaded, cache = self._loaded
         if cache:
             cache.reset()
+        pipe = self._pipeline(loaded, request)
 
         count = len(request.references)  # whose latents stand before those of the clip
         show = partial(self._decoding.show, references=count)
@@ -62,29 +67,67 @@ class VaceGenerator:
             show(pipe.scheduler, index, self._plan.steps, request.on_picture)
             return {}
 
+        generator = torch.Generator().manual_seed(request.seed)  # on the CPU: the same noise everywhere
+        if self._plan.sigmas:
+            pipe.scheduler.begin(generator)
         width, height = request.size
-        strength = request.control.motion_strength if request.control else 1.0
-        with _motion_scaled(pipe, strength, references=count):
+        with self._motion_scaled(pipe, request):
             made = pipe(
-                **self._conditions(request.control),
-                **_references(request),
-                prompt_embeds=wanted.to(self._device),
-                negative_prompt_embeds=unwanted.to(self._device),
-                guidance_scale=request.guidance,
+                **self._given(request),
+                **guidance,
                 width=width,
                 height=height,
                 num_frames=request.frame_count,
                 num_inference_steps=self._plan.steps,
-                generator=torch.Generator().manual_seed(request.seed),  # on the CPU: the same noise everywhere
+                generator=generator,
                 callback_on_step_end=on_step,
                 output_type=self._decoding.output_type,
             ).frames
         return self._decoding.images(made, references=count)
 
     @cached_property
-    def _loaded(self) -> tuple[WanVACEPipeline, FirstBlockCache | None]:
-        loras = self._settings.creation.loras
+    def _loaded(self) -> tuple[Any, Caches | None]:
+        loras = loras_for(self._checkpoint, self._plan, self._settings)
         return load_pipeline(self._checkpoint, self._plan, self._device, self._dtype, loras=loras)
+
+    def _pipeline(self, loaded: Any, _request: GenerationRequest) -> Any:
+        """Return the pipeline that serves a request, of the same parts as the one that was loaded."""
+        return loaded
+
+    def _given(self, _request: GenerationRequest) -> dict[str, Any]:
+        """Return what the pipeline is given besides words."""
+        return {}
+
+    def _motion_scaled(self, _pipe: Any, _request: GenerationRequest) -> AbstractContextManager[None]:
+        """Scale the pipeline's conditioning by the motion strength while one request runs."""
+        return nullcontext()
+
+    def _guidance(self, request: GenerationRequest) -> dict[str, Any]:
+        """Return the encoded texts with the guidance; a distilled model makes no pass for the unwanted one."""
+        if self._plan.sigmas:
+            (wanted,) = self._encode(request.prompt)
+            return {"prompt_embeds": wanted.to(self._device), "guidance_scale": 1.0}
+        wanted, unwanted = (text.to(self._device) for text in self._encode(request.prompt, request.negative_prompt))
+        texts = {"prompt_embeds": wanted, "negative_prompt_embeds": unwanted}
+        return {**texts, "guidance_scale": request.guidance, **self._second_guidance(request)}
+
+    def _second_guidance(self, request: GenerationRequest) -> dict[str, float]:
+        """Return the guidance of the second transformer, as far from its optimum as that of the first from its own."""
+        model = self._checkpoint.model
+        if model.guidance_2 is None:
+            return {}
+        return {"guidance_scale_2": model.guidance_2 * request.guidance / model.guidance}
+
+
+class VaceGenerator(WanGenerator):
+    """Wan with VACE: texts, pictures, videos and references in one pipeline."""
+
+    def _given(self, request: GenerationRequest) -> dict[str, Any]:
+        return {**self._conditions(request.control), **_references(request)}
+
+    def _motion_scaled(self, pipe: Any, request: GenerationRequest) -> AbstractContextManager[None]:
+        strength = request.control.motion_strength if request.control else 1.0
+        return _motion_scaled(pipe, strength, references=len(request.references))
 
     def _conditions(self, control: Control | None) -> dict[str, Tensor]:
         """Return video (1, frames, 3, height, width) and mask (1, frames, 1, height, width), both 0-1."""

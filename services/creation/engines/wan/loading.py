@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan, DiffusionPipeline, WanVACEPipeline
+from diffusers import AutoencoderKLWan, DiffusionPipeline, WanImageToVideoPipeline, WanPipeline, WanVACEPipeline
 from diffusers.hooks import apply_layerwise_casting
 from diffusers.utils import logging as diffusers_logging
 from torch import nn
@@ -14,13 +14,16 @@ from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from services.creation.engines.wan.checkpoints import Checkpoint
-from services.creation.engines.wan.first_block import FirstBlockCache, cache_first_block
-from services.creation.engines.wan.loras import fuse_loras
-from services.creation.engines.wan.plans import Plan, Size
+from services.creation.engines.wan.dmd_scheduler import SCHEDULERS
+from services.creation.engines.wan.first_block import Caches, cache_first_block
+from services.creation.engines.wan.loras import check_loras, fuse_loras
+from services.creation.engines.wan.models import FROM_PICTURE, PLAIN, VACE, Model
+from services.creation.engines.wan.plans import Plan
+from services.creation.engines.wan.two_transformers import alternate
 from shared.networks.compute import choose_compute, cpu_multiplies_bfloat16
 from shared.settings import Settings
 
-FLOW_SHIFT = {"1.3b": 3.0, "14b": 5.0}  # 480p, 720p: larger pictures need more steps at high noise
+PIPELINES: dict[str, Any] = {VACE: WanVACEPipeline, PLAIN: WanPipeline, FROM_PICTURE: WanImageToVideoPipeline}
 KEEP_FP32 = ("norm", "relative_attention_bias")  # layers of the text encoder
 
 logger = logging.getLogger("bentoml.kinora.wan")
@@ -45,52 +48,74 @@ def load_pipeline(
     dtype: torch.dtype,
     *,
     loras: Sequence[tuple[Path, float]] = (),
-) -> tuple[WanVACEPipeline, FirstBlockCache | None]:
-    """Load transformer, VAE and scheduler and apply the plan; texts are encoded separately (`text_encoder.py`)."""
+) -> tuple[Any, Caches | None]:
+    """Load transformers, VAE and scheduler and apply the plan; texts are encoded separately (`text_encoder.py`)."""
     _silence_libraries()
-    location, offline = checkpoint.location(), not checkpoint.may_download
-    logger.info("loading %s on %s with plan %s", checkpoint.title, device, plan.name)
+    location, offline, model = checkpoint.location(), not checkpoint.may_download, checkpoint.model
+    check_loras(loras)
+    logger.info("loading %s on %s with plan %s, placed as %s", checkpoint.title, device, plan.title, plan.name)
     vae = AutoencoderKLWan.from_pretrained(location, subfolder="vae", dtype=torch.float32, local_files_only=offline)
-    pipe = WanVACEPipeline.from_pretrained(
+    pipe = PIPELINES[model.pipeline].from_pretrained(
         location, vae=vae, text_encoder=None, tokenizer=None, dtype=dtype, local_files_only=offline
     )
-    fuse_loras(pipe.transformer, loras)
-    return pipe, apply_plan(pipe, plan, checkpoint.size, device, dtype)
+    for part in model.transformers:
+        fuse_loras(getattr(pipe, part), loras_of(part, loras) if model.boundary_ratio else loras)
+    return pipe, apply_plan(pipe, plan, model, device, dtype)
 
 
-def apply_plan(
-    pipe: WanVACEPipeline, plan: Plan, size: Size, device: torch.device, dtype: torch.dtype
-) -> FirstBlockCache | None:
-    """Place and configure a pipeline as the plan says, in place; return its first-block cache, if the plan has one."""
+def loras_of(part: str, loras: Sequence[tuple[Path, float]]) -> list[tuple[Path, float]]:
+    """Return those LoRAs that are for one of two transformers: by `high` or `low` in a file's name, or for both."""
+    others = "low" if part == "transformer" else "high"
+    wanted = "high" if part == "transformer" else "low"
+    return [(path, weight) for path, weight in loras if wanted in path.name.lower() or others not in path.name.lower()]
+
+
+def apply_plan(pipe: Any, plan: Plan, model: Model, device: torch.device, dtype: torch.dtype) -> Caches | None:
+    """Place and configure a pipeline as the plan says, in place; return its first-block caches, if the plan has them.
+
+    Of two transformers each is treated as one alone, but only the one that denoises is on the GPU.
+    """
     pipe.set_progress_bar_config(disable=True)
-    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, flow_shift=FLOW_SHIFT[size])
+    if plan.sigmas and model.few_steps:
+        pipe.scheduler = SCHEDULERS[model.few_steps.solver](plan.sigmas)
+    else:
+        pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, flow_shift=model.flow_shift)
+    if model.boundary_ratio and pipe.config.boundary_ratio is None:  # without it the second one would never denoise
+        pipe.register_to_config(boundary_ratio=model.boundary_ratio)
     if plan.tiling:
         pipe.vae.enable_tiling()
+    transformers = [getattr(pipe, part) for part in model.transformers]
     storage = _storage_dtype(plan, device, dtype)
-    if storage != dtype:
-        pipe.transformer.enable_layerwise_casting(storage_dtype=storage, compute_dtype=dtype)
-    cache = cache_first_block(pipe.transformer, plan.cache_threshold) if plan.cache_threshold else None
+    caches = []
+    for transformer in transformers:
+        if storage != dtype:
+            transformer.enable_layerwise_casting(storage_dtype=storage, compute_dtype=dtype)
+        if plan.cache_threshold:
+            caches.append(cache_first_block(transformer, plan.cache_threshold))
     if device.type == "cuda":
-        _place_on_gpu(pipe, plan, device)
-    return cache
+        _place_on_gpu(pipe, transformers, plan, device)
+    return Caches(caches) if caches else None
 
 
-def _place_on_gpu(pipe: WanVACEPipeline, plan: Plan, device: torch.device) -> None:
+def _place_on_gpu(pipe: Any, transformers: list[Any], plan: Plan, device: torch.device) -> None:
     """Apply what only a GPU has: offloading, its attention kernels, compiling."""
-    if plan.offload:
-        pipe.transformer.enable_group_offload(
-            onload_device=device,
-            offload_type=plan.offload,
-            num_blocks_per_group=1 if plan.offload == "block_level" else None,
-            use_stream=True,  # the next block arrives while this one computes
-        )
-        pipe.vae.to(device)
-    else:
-        pipe.to(device)
-    if plan.attention:
-        pipe.transformer.set_attention_backend(plan.attention)
-    if plan.compiled:
-        pipe.transformer.compile_repeated_blocks(fullgraph=True)
+    pipe.vae.to(device)
+    for transformer in transformers:
+        if plan.offload:
+            transformer.enable_group_offload(
+                onload_device=device,
+                offload_type=plan.offload,
+                num_blocks_per_group=1 if plan.offload == "block_level" else None,
+                use_stream=True,  # the next block arrives while this one computes
+            )
+        elif len(transformers) == 1:
+            transformer.to(device)
+        if plan.attention:
+            transformer.set_attention_backend(plan.attention)
+        if plan.compiled:
+            transformer.compile_repeated_blocks(fullgraph=True)
+    if len(transformers) > 1 and not plan.offload:
+        alternate(transformers, device)
 
 
 def load_encoder(checkpoint: Checkpoint, device: torch.device) -> Any:
@@ -100,7 +125,12 @@ def load_encoder(checkpoint: Checkpoint, device: torch.device) -> Any:
     # As published: with its own class, transformers 5 would rebuild it from the vocabulary by other rules.
     tokenizer = PreTrainedTokenizerFast.from_pretrained(location, subfolder="tokenizer", local_files_only=offline)
     encoder = DiffusionPipeline.from_pretrained(
-        location, tokenizer=tokenizer, transformer=None, vae=None, dtype=torch.bfloat16, local_files_only=offline
+        location,
+        tokenizer=tokenizer,
+        vae=None,
+        **dict.fromkeys(checkpoint.model.transformers),
+        dtype=torch.bfloat16,
+        local_files_only=offline,
     )
     if device.type == "cpu" and not cpu_multiplies_bfloat16():
         _compute_in_fp32(encoder.text_encoder)

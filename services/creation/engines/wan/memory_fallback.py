@@ -32,10 +32,9 @@ class MemoryFallback:
     def ignores(self) -> tuple[str, ...]:
         return self._generator.ignores
 
-    @property
-    def window(self) -> int:
-        """How many frames a request may have with the present plan."""
-        return self._plan.window
+    def window_at(self, frame_rate: int) -> int:
+        """Return how many frames a request may have with the present plan, of a model with this rate."""
+        return self._plan.window_at(frame_rate)
 
     def warm(self) -> None:
         if not _fits(self._generator.warm):

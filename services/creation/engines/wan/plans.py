@@ -1,15 +1,17 @@
 """Memory plans as data: how a model is loaded and run with how much memory, and which plan a machine gets.
 
-Nothing here loads anything: `loading.py` applies a plan.
+How much memory a model needs under each stands in the table of models. Nothing here loads anything: `loading.py`
+applies a plan.
 """
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from services.creation.engines.wan.models import Model
+
 PlanName = Literal["speed", "balanced", "low", "draft"]
-Size = Literal["1.3b", "14b"]  # parameters of the model
 
 GIB = 1 << 30
 
@@ -24,17 +26,26 @@ class Plan:
     """
 
     name: PlanName
-    needs: Mapping[Size, float]  # GiB of free GPU memory for a clip of three seconds; absent: not for this model
-    steps: int = 30  # of denoising
+    steps: int = 30  # of denoising, where the model has no number of its own
     encoder: Literal["resident", "on_demand", "on_cpu"] = "on_demand"  # 11 GB that only a new prompt needs
     offload: Literal["block_level", "leaf_level"] | None = None  # weights are in host memory and fetched ahead of use
     storage: Literal["float8_e4m3fn"] | None = None  # of the transformer's weights; computed in bf16
     tiling: bool = True  # the VAE decodes in tiles
     tiny_decoder: bool = False  # decodes instead of the VAE, where its weights are here
-    window: int = 81  # frames of one run at most, 4k+1; a longer video takes several
+    window: int = 81  # frames of one run at most, 4k+1, at 16 a second; a longer video takes several
     attention: str | None = None  # a backend of diffusers that needs no download
+    sigmas: tuple[float, ...] = ()  # shares of noise, 0-1, of a step distillation: its exact steps, without guidance
     compiled: bool = False  # the repeated blocks of the transformer
     cache_threshold: float | None = None  # relative change of the first block below which the others are skipped
+
+    def window_at(self, frame_rate: int) -> int:
+        """Return the frames of one run at most, 4k+1, of a model that makes so many a second: 81 are 121 at 24."""
+        return (self.window - 1) * frame_rate // 16 // 4 * 4 + 1
+
+    @property
+    def title(self) -> str:
+        """What a task's details call it: `fast` wherever its parts are."""
+        return "fast" if self.sigmas else self.name
 
 
 PLANS: Mapping[PlanName, Plan] = {
@@ -42,17 +53,15 @@ PLANS: Mapping[PlanName, Plan] = {
     for plan in (
         Plan(
             name="speed",
-            needs={"1.3b": 22, "14b": 66},
             encoder="resident",
             tiling=False,
             attention="_native_cudnn",
             compiled=True,
             cache_threshold=0.05,
         ),
-        Plan(name="balanced", needs={"1.3b": 13, "14b": 20}, offload="block_level"),
+        Plan(name="balanced", offload="block_level"),
         Plan(
             name="low",
-            needs={"1.3b": 6, "14b": 10},
             encoder="on_cpu",
             offload="leaf_level",
             storage="float8_e4m3fn",
@@ -60,13 +69,13 @@ PLANS: Mapping[PlanName, Plan] = {
             window=49,
         ),
         # The distilled text-to-video transformer on a CPU: `draft.py`.
-        Plan(name="draft", needs={}, steps=4, tiling=False, tiny_decoder=True, window=49),
+        Plan(name="draft", steps=4, tiling=False, tiny_decoder=True, window=49),
     )
 }
 FALLBACK_ORDER: tuple[PlanName, ...] = ("speed", "balanced", "low")  # what follows when a plan runs out of memory
 
 
-def choose_plan(wanted: Literal["auto"] | PlanName, size: Size, free_gpu_bytes: int | None) -> Plan:
+def choose_plan(wanted: Literal["auto"] | PlanName, model: Model, free_gpu_bytes: int | None) -> Plan:
     """Return the wanted plan; for `auto` the fastest whose memory is free, and `low` where there is no GPU (None)."""
     if wanted != "auto":
         return PLANS[wanted]
@@ -75,18 +84,17 @@ def choose_plan(wanted: Literal["auto"] | PlanName, size: Size, free_gpu_bytes: 
         return PLANS["low"]
     free = free_gpu_bytes / GIB
     for name in FALLBACK_ORDER:
-        plan = PLANS[name]
-        if plan.needs[size] <= free:
-            logger.info(
-                "plan %s: %.1f GiB are free, %g GiB are needed by the %s model", name, free, plan.needs[size], size
-            )
-            return plan
-    logger.warning("plan low: only %.1f GiB are free, %g GiB are needed by the %s model", free, plan.needs[size], size)
+        needed = model.needs[name]
+        if needed <= free:
+            logger.info("plan %s: %.1f GiB are free, %g GiB are needed by %s", name, free, needed, model.title)
+            return PLANS[name]
+    logger.warning("plan low: only %.1f GiB are free, %g GiB are needed by %s", free, needed, model.title)
     return PLANS["low"]
 
 
 def smaller_plan(plan: Plan) -> Plan | None:
-    """Return the plan to fall back to, which needs less memory; None where there is none."""
+    """Return the plan to fall back to, which needs less memory and makes the same steps; None where there is none."""
     if plan.name not in FALLBACK_ORDER[:-1]:
         return None
-    return PLANS[FALLBACK_ORDER[FALLBACK_ORDER.index(plan.name) + 1]]
+    smaller = PLANS[FALLBACK_ORDER[FALLBACK_ORDER.index(plan.name) + 1]]
+    return replace(smaller, sigmas=plan.sigmas, steps=plan.steps, cache_threshold=None) if plan.sigmas else smaller

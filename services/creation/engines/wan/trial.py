@@ -7,17 +7,23 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
+from PIL import Image as Pillow
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from services.creation.engines.wan.checkpoints import Checkpoint
+from services.creation.engines.wan.dmd_scheduler import DMDScheduler
 from services.creation.engines.wan.draft_loading import choose_precision, load_denoiser
+from services.creation.engines.wan.few_steps import loras_for, plan_for
 from services.creation.engines.wan.loading import choose_device, free_gpu_bytes, load_pipeline
-from services.creation.engines.wan.plans import PLANS, Plan, choose_plan
+from services.creation.engines.wan.models import FROM_PICTURE, Model
+from services.creation.engines.wan.plans import PLANS
 from services.creation.engines.wan.text_encoder import TextEncoder
 from shared.settings import Settings
 
 PROMPTS = ("a cat", "海边的猫")
-WIDTH, HEIGHT, FRAMES = 256, 144, 5
+WIDTH, HEIGHT, FRAMES = 256, 160, 5
+STEPS_OF_TWO = 4  # until the second of two transformers has had one
 T = TypeVar("T")
 PLAINEST = 1 / 255  # standard deviation of a decoded picture, 0-1, below which it is of one colour
 
@@ -66,8 +72,8 @@ def try_model(checkpoint: Checkpoint, settings: Settings, *, draft: bool) -> Tri
         device, dtype, plan = compute.device, compute.dtype, PLANS["draft"]
     else:
         device, dtype = choose_device(settings)
-        plan = choose_plan(settings.creation.plan, checkpoint.size, free_gpu_bytes(device))
-    trial = Trial(device, plan.name)
+        plan = plan_for(checkpoint, settings, free_gpu_bytes(device))
+    trial = Trial(device, plan.title)
     embeddings = trial.timed("text encoder", lambda: TextEncoder(checkpoint, plan.encoder, device)(*PROMPTS))
     _look_at_embeddings(trial, embeddings)
 
@@ -76,10 +82,10 @@ def try_model(checkpoint: Checkpoint, settings: Settings, *, draft: bool) -> Tri
             from services.creation.engines.wan.draft import model_folder  # noqa: PLC0415
 
             return load_denoiser(model_folder(checkpoint), compute, loras=settings.creation.loras)
-        return load_pipeline(checkpoint, plan, device, dtype, loras=settings.creation.loras)[0]
+        return load_pipeline(checkpoint, plan, device, dtype, loras=loras_for(checkpoint, plan, settings))[0]
 
     pipe = trial.timed("loading", load)
-    latents = trial.timed("one step", lambda: _one_step(trial, pipe, embeddings, plan))
+    latents = trial.timed("one step", lambda: _one_step(trial, pipe, embeddings, checkpoint.model))
     if latents is not None:
         _look_at_frames(trial, trial.timed("decoding", lambda: _decoded(pipe, latents)))
     return trial
@@ -92,34 +98,50 @@ def _look_at_embeddings(trial: Trial, embeddings: list[Tensor]) -> None:
         trial.problems.append("text encoder: it has no word embeddings, every prompt is the same to it")
 
 
-def _one_step(trial: Trial, pipe: Any, embeddings: list[Tensor], plan: Plan) -> Tensor:
-    """Return the latents after one step, having looked at what the transformer makes, and where."""
+def _one_step(trial: Trial, pipe: Any, embeddings: list[Tensor], model: Model) -> Tensor:
+    """Return the latents after some steps, having looked at what each transformer makes, and where."""
+    idle = list(model.transformers)
 
-    def on_output(_module: nn.Module, _inputs: object, output: Any) -> None:
-        made: Tensor = output[0] if isinstance(output, tuple) else output.sample
-        trial.look_at("transformer", made)
-        if made.device.type != trial.device.type:
-            trial.problems.append(f"transformer: it computes on {made.device}, not on {trial.device}")
+    def watch(name: str) -> RemovableHandle:
+        def on_output(_module: nn.Module, _inputs: object, output: Any) -> None:
+            made: Tensor = output[0] if isinstance(output, tuple) else output.sample
+            if name in idle:
+                idle.remove(name)
+            trial.look_at(name, made)
+            if made.device.type != trial.device.type:
+                trial.problems.append(f"{name}: it computes on {made.device}, not on {trial.device}")
 
-    handle = pipe.transformer.register_forward_hook(on_output)
+        return getattr(pipe, name).register_forward_hook(on_output)  # type: ignore[no-any-return]  # of a pipeline
+
+    handles = [watch(name) for name in model.transformers]
     generator = torch.Generator().manual_seed(0)
-    if plan.name == "draft":
+    is_distilled = isinstance(pipe.scheduler, DMDScheduler)  # to steps of which none can be left out
+    usual = STEPS_OF_TWO if len(model.transformers) > 1 else 1
+    if is_distilled:
         pipe.scheduler.begin(generator)
     try:
         latents: Tensor = pipe(
+            **({"image": _gradient()} if model.pipeline == FROM_PICTURE else {}),
             prompt_embeds=embeddings[0].to(trial.device),
             negative_prompt_embeds=embeddings[1].to(trial.device),
             guidance_scale=1.0,
             width=WIDTH,
             height=HEIGHT,
             num_frames=FRAMES,
-            num_inference_steps=1 if plan.name != "draft" else pipe.scheduler.count,
+            num_inference_steps=pipe.scheduler.count if is_distilled else usual,
             generator=generator,
             output_type="latent",
         ).frames
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
+    trial.problems.extend(f"{name}: no step was its own" for name in idle)
     return latents
+
+
+def _gradient() -> Pillow.Image:
+    """Return a picture to begin with: dark on the left, bright on the right."""
+    return Pillow.linear_gradient("L").rotate(90).resize((WIDTH, HEIGHT)).convert("RGB")
 
 
 def _decoded(pipe: Any, latents: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from peft.utils import get_peft_model_state_dict
 
 from services.creation.effects.viewport import cover
 from services.creation.engines.wan.checkpoints import Checkpoint
-from services.creation.engines.wan.dmd_scheduler import FAST_WAN, LORA, DMDScheduler
+from services.creation.engines.wan.dmd_scheduler import FAST_WAN, LORA, SCHEDULERS, DMDScheduler
 from services.creation.engines.wan.draft import DraftGenerator
 from services.creation.engines.wan.draft_loading import load_denoiser, store_blocks_in_bf16
 from services.creation.engines.wan.draft_size import AREA, draft_size, enlarge
@@ -74,9 +74,10 @@ def run(made_by: DraftGenerator, **changes: Any) -> Image:
 
 
 @pytest.mark.parametrize("sigmas", [FAST_WAN, LORA])
-def test_a_model_that_knows_the_picture_reaches_it(sigmas: tuple[float, ...]) -> None:
+@pytest.mark.parametrize("kind", SCHEDULERS.values())
+def test_a_model_that_knows_the_picture_reaches_it(sigmas: tuple[float, ...], kind: type[DMDScheduler]) -> None:
     picture = torch.linspace(-1, 1, 60).reshape(1, 3, 1, 4, 5)
-    scheduler = DMDScheduler(sigmas)
+    scheduler = kind(sigmas)
     scheduler.begin(torch.Generator().manual_seed(1))
     scheduler.set_timesteps(len(sigmas))
     scheduler.set_begin_index(0)
@@ -98,6 +99,14 @@ def test_between_two_steps_there_is_new_noise_of_the_next_sigma() -> None:
     (noisy,) = scheduler.step(torch.zeros_like(picture), scheduler.timesteps[0], picture)
     assert float(noisy.mean()) == pytest.approx(1.5, abs=0.02)
     assert float(noisy.std()) == pytest.approx(0.5, abs=0.02)
+
+
+def test_eulers_method_keeps_to_the_line_between_noise_and_picture() -> None:
+    scheduler = SCHEDULERS["euler"]((1.0, 0.5))
+    scheduler.set_timesteps(2)
+    noise, picture = torch.full((1, 2), 4.0), torch.full((1, 2), 2.0)
+    (halfway,) = scheduler.step(noise - picture, scheduler.timesteps[0], noise)
+    assert torch.equal(halfway, torch.full((1, 2), 3.0))
 
 
 def test_another_number_of_steps_than_it_was_distilled_to_is_refused() -> None:

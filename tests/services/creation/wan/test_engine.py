@@ -255,7 +255,7 @@ def test_a_request_that_does_not_fit_runs_again_with_the_smaller_plan_which_is_k
     assert len(model(REQUEST, lambda _progress: None)) == 5
     assert loaded == ["speed", "balanced"]
     assert model.details["plan"] == "balanced"
-    assert model.window == PLANS["balanced"].window
+    assert model.window_at(16) == PLANS["balanced"].window
     model(REQUEST, lambda _progress: None)
     assert loaded == ["speed", "balanced"]
 

@@ -112,10 +112,10 @@ def test_a_folder_counts_only_when_it_is_whole_and_of_the_right_kind(vace: str, 
 
 
 def test_a_folders_size_is_that_of_its_transformer(tmp_path: Path) -> None:
-    for heads, size in ((12, "1.3b"), (40, "14b")):
-        found = find(str(model(tmp_path / size, VACE, heads=heads)), VACE, Settings())
+    for heads, name in ((12, "wan-vace-1.3b"), (40, "wan-vace-14b")):
+        found = find(str(model(tmp_path / name, VACE, heads=heads)), VACE, Settings())
         assert found
-        assert found.size == size
+        assert found.model.name == name
 
 
 def test_a_repository_of_the_hub_is_offered_only_where_it_is_cached_or_may_be_fetched() -> None:
@@ -124,7 +124,7 @@ def test_a_repository_of_the_hub_is_offered_only_where_it_is_cached_or_may_be_fe
     assert find("no such/name/at all", VACE, Settings()) is None
     found = find(name, VACE, Settings(creation=CreationSettings(download=True)))
     assert found
-    assert (found.where, found.size, found.may_download) == ("hub", "14b", True)
+    assert (found.where, found.model.name, found.may_download) == ("hub", "wan-vace-14b", True)
 
 
 @pytest.mark.parametrize(("plan", "limit"), [("auto", 5), ("speed", 5), ("balanced", 5), ("low", 3)])

@@ -1,5 +1,6 @@
 """LoRAs change exactly the layers that they name, by exactly what they hold; one for another model is refused whole."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import WanPipeline, WanTransformer3DModel
+from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel, WanVACETransformer3DModel
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from services.creation.engines.wan.checkpoints import Checkpoint
 from services.creation.engines.wan.draft import DraftGenerator
+from services.creation.engines.wan.draft_loading import load_denoiser
 from services.creation.engines.wan.generation_request import GenerationRequest
 from services.creation.engines.wan.generator import VaceGenerator
 from services.creation.engines.wan.loras import fuse_loras
@@ -23,6 +25,7 @@ from services.creation.engines.wan.plans import PLANS
 from shared.errors import JobFailed
 from shared.networks.compute import Compute
 from shared.settings import CreationSettings, Settings
+from tests.support.tiny_loras import published_lora
 from tests.support.tiny_wan import build_plain, build_vace
 
 RANK, WIDTH = 2, 24
@@ -91,6 +94,73 @@ def test_the_names_of_wans_own_code_mean_the_same_layers(transformer: WanTransfo
     assert torch.allclose(changed[f"{TO_Q}.bias"], bias, atol=1e-6)
 
 
+def test_the_names_of_musubi_tuner_mean_the_same_layers(transformer: WanTransformer3DModel, tmp_path: Path) -> None:
+    before, (down, up) = state_of(transformer), matrices()
+    own = {
+        "lora_unet_blocks_1_cross_attn_o.lora_down.weight": down,
+        "lora_unet_blocks_1_cross_attn_o.lora_up.weight": up,
+        "lora_unet_blocks_1_cross_attn_o.alpha": torch.tensor(0.5 * RANK),
+    }
+    fuse_loras(transformer, [(saved(tmp_path / "musubi.safetensors", own), 1.0)])
+    changed = changes(before, transformer)
+    assert set(changed) == {"blocks.1.attn2.to_out.0.weight"}
+    assert torch.allclose(changed["blocks.1.attn2.to_out.0.weight"], 0.5 * up @ down, atol=1e-5)
+
+
+def test_every_tensor_of_a_step_distillation_acts_and_the_blocks_of_vace_are_not_in_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = build_vace(tmp_path / "vace")
+    transformer = WanVACETransformer3DModel.from_pretrained(folder, subfolder="transformer")
+    before, state = state_of(transformer), published_lora(blocks=4)
+    with caplog.at_level(logging.INFO):
+        fuse_loras(transformer, [(saved(tmp_path / "fast.safetensors", state), 1.0)])
+    assert "fast.safetensors changes 67 layers; 0 of 2 VACE blocks" in caplog.text
+    changed = changes(before, transformer)
+    covered = {name for name in before if not name.startswith("vace_") and not name.endswith("scale_shift_table")}
+    assert set(changed) == covered
+
+    def held(name: str) -> Tensor:
+        return state[f"diffusion_model.{name}"].float()
+
+    def product(name: str) -> Tensor:
+        return held(f"{name}.lora_up.weight") @ held(f"{name}.lora_down.weight")
+
+    for layer, name in {
+        "blocks.0.attn1.to_q": "blocks.0.self_attn.q",
+        "blocks.3.attn2.to_out.0": "blocks.3.cross_attn.o",
+        "blocks.2.ffn.net.0.proj": "blocks.2.ffn.0",
+        "blocks.1.ffn.net.2": "blocks.1.ffn.2",
+        "condition_embedder.text_embedder.linear_1": "text_embedding.0",
+        "condition_embedder.time_embedder.linear_2": "time_embedding.2",
+        "condition_embedder.time_proj": "time_projection.1",
+        "proj_out": "head.head",
+    }.items():
+        assert torch.allclose(changed[f"{layer}.weight"], product(name), atol=1e-5), layer
+        assert torch.allclose(changed[f"{layer}.bias"], held(f"{name}.diff_b"), atol=1e-5), layer
+    for parameter, name in {
+        "blocks.1.norm2.weight": "blocks.1.norm3.diff",
+        "blocks.1.norm2.bias": "blocks.1.norm3.diff_b",
+        "blocks.0.attn1.norm_q.weight": "blocks.0.self_attn.norm_q.diff",
+        "blocks.3.attn2.norm_k.weight": "blocks.3.cross_attn.norm_k.diff",
+        "patch_embedding.weight": "patch_embedding.diff",
+    }.items():
+        assert torch.allclose(changed[parameter], held(name), atol=1e-5), parameter
+
+
+def test_a_table_of_modulations_and_a_bias_alone_can_be_changed(
+    transformer: WanTransformer3DModel, tmp_path: Path
+) -> None:
+    before = state_of(transformer)
+    shift, bias = torch.ones(1, 6, WIDTH), torch.ones(6 * WIDTH)
+    own = {"blocks.1.modulation.diff": shift, "time_projection.1.diff_b": bias, "head.modulation.diff": shift[:, :2]}
+    path = saved(tmp_path / "own.safetensors", {f"diffusion_model.{name}": tensor for name, tensor in own.items()})
+    fuse_loras(transformer, [(path, 0.5)])
+    changed = changes(before, transformer)
+    assert set(changed) == {"blocks.1.scale_shift_table", "condition_embedder.time_proj.bias", "scale_shift_table"}
+    assert all(torch.allclose(change, torch.full_like(change, 0.5), atol=1e-5) for change in changed.values())
+
+
 def test_one_that_diffusers_saved_acts_as_diffusers_fuses_it(
     plain: Path, transformer: WanTransformer3DModel, tmp_path: Path
 ) -> None:
@@ -121,7 +191,17 @@ def test_one_that_diffusers_saved_acts_as_diffusers_fuses_it(
         (lambda a, _b: {f"transformer.{TO_Q}.lora_A.weight": a}, f"{TO_Q} has one of its two matrices only"),
         (lambda a, b: {f"transformer.{TO_Q}.lora_A.weight": a, f"transformer.{TO_Q}.lora_B.weight": b, "text.extra": a},
          "text.extra is nothing that can be fused"),
-        (lambda a, _b: {"diffusion_model.blocks.0.self_attn.q.unheard_of": a}, ""),
+        (lambda a, _b: {"diffusion_model.blocks.0.self_attn.q.unheard_of": a},
+         "diffusion_model.blocks.0.self_attn.q.unheard_of is nothing that can be fused"),
+        (lambda a, b: {"diffusion_model.vace_blocks.0.self_attn.q.lora_down.weight": a,
+                       "diffusion_model.vace_blocks.0.self_attn.q.lora_up.weight": b},
+         "the model has no layer vace_blocks.0.self_attn.q"),
+        (lambda a, b: {f"transformer.{TO_Q}.lora_A.weight": a, f"transformer.{TO_Q}.lora_B.weight": b / 0},
+         f"{TO_Q} has values that are not numbers"),
+        (lambda _a, _b: {"diffusion_model.blocks.0.norm3.diff": torch.ones(WIDTH + 1)},
+         "blocks.0.norm2 has another size"),
+        (lambda _a, _b: {"diffusion_model.blocks.0.self_attn.q.alpha": torch.tensor(1.0)},
+         f"{TO_Q} has a scale only"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name_and_changes_nothing(
@@ -144,8 +224,23 @@ def test_a_file_that_is_missing_or_no_safetensors_is_said_to_be_so(
     with pytest.raises(JobFailed, match=r"gone\.safetensors cannot be used: there is no such file"):
         fuse_loras(transformer, [(tmp_path / "gone.safetensors", 1.0)])
     (tmp_path / "odd.safetensors").write_bytes(b"a pickle")
-    with pytest.raises(JobFailed, match=r"odd\.safetensors cannot be used"):
+    with pytest.raises(JobFailed, match=r"odd\.safetensors cannot be used: it is cut off, or no safetensors file"):
         fuse_loras(transformer, [(tmp_path / "odd.safetensors", 1.0)])
+
+
+def test_a_file_that_is_cut_off_is_named_before_any_model_is_loaded(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lora = plain_lora(tmp_path / "half.safetensors")
+    lora.write_bytes(lora.read_bytes()[:-7])
+    settings = Settings(device="cpu", creation=CreationSettings(loras=str(lora), decoder="full"))
+    monkeypatch.setattr(AutoencoderKLWan, "from_pretrained", lambda *_args, **_kwargs: pytest.fail("loaded"))
+    vace = Checkpoint(str(build_vace(tmp_path / "vace")), "folder")
+    compute = Compute(torch.device("cpu"), torch.float32)
+    with pytest.raises(JobFailed, match=r"half\.safetensors cannot be used: it is cut off"):
+        VaceGenerator(vace, PLANS["low"], compute, settings)(REQUEST, lambda _progress: None)
+    with pytest.raises(JobFailed, match=r"half\.safetensors cannot be used: it is cut off"):
+        load_denoiser(plain, compute, loras=settings.creation.loras)
 
 
 def test_they_act_in_both_generators_and_are_named(plain: Path, tmp_path: Path) -> None:

@@ -94,4 +94,4 @@ def test_a_run_is_never_shorter_than_what_it_must_fill(frames: float, length: in
 
 @pytest.mark.parametrize("fps", range(8, 25))
 def test_three_seconds_are_49_frames_at_any_rate(fps: int) -> None:
-    assert native_length(3 * fps, fps) == 49
+    assert native_length(3 * fps, fps, 16) == 49

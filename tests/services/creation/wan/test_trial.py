@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from services.creation.check import main
-from services.creation.engines.wan.checkpoints import INDEX, Checkpoint
+from services.creation.engines.wan.checkpoints import INDEX, Checkpoint, find_any
 from services.creation.engines.wan.loading import load_encoder
 from services.creation.engines.wan.trial import Trial, try_model
 from shared import weights
@@ -21,8 +21,8 @@ from shared.settings import Settings
 from shared.weights.diffusers_layout import missing_of
 from tests.support.published_layout import build_published
 
-VACE, PLAIN = "WanVACETransformer3DModel", "WanTransformer3DModel"
-MODELS = [name for name, entry in weights.entries().items() if entry.is_model]
+VACE, PLAIN = "wan-vace-1.3b", "wan-draft-1.3b"
+NAMES = [name for name, entry in weights.entries().items() if entry.is_model]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -36,7 +36,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("published")
-    return {kind: build_published(folder / kind, kind) for kind in (VACE, PLAIN)}
+    return {name: build_published(folder / name, name) for name in NAMES}
 
 
 @pytest.fixture
@@ -63,15 +63,25 @@ def change(folder: Path, part: str, tensor: str, factor: float) -> None:
     raise AssertionError(tensor)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_published_layout_of_every_model_loads_and_makes_a_step(published: dict[str, Path], name: str) -> None:
-    parts = weights.entry(name).parts
-    folder = published[parts["transformer"]]
-    assert missing_of(folder, parts) == []
-    trial = tried(folder, draft=parts["transformer"] == PLAIN)
+    folder = published[name]
+    assert missing_of(folder, weights.entry(name).parts) == []
+    found = find_any(str(folder), Settings())
+    assert found
+    assert found.model.name == name, "a folder is recognised by its files"
+    trial = tried(folder, draft=found.model.is_draft)
     assert trial.problems == []
     assert list(trial.seconds) == ["text encoder", "loading", "one step", "decoding"]
     assert trial.figures.startswith("works on cpu with plan ")
+
+
+def test_a_second_transformer_that_makes_no_numbers_is_told(published: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(published["wan2.2-t2v-a14b"], tmp_path / "pair"))
+    change(folder, "transformer_2", "proj_out.bias", float("nan"))
+    told = tried(folder, draft=False).problems
+    assert "transformer_2: values that are not numbers (NaN or infinite)" in told
+    assert not [problem for problem in told if problem.startswith("transformer:")]
 
 
 def test_an_encoder_whose_config_denies_it_still_shares_its_embeddings(published: dict[str, Path]) -> None:
