@@ -38,7 +38,7 @@ def test_every_variable_has_its_row_with_a_sentence() -> None:
         ("KINORA_DEVICE", "`auto`, `cpu`, `cuda`", "`auto`"),
         ("KINORA_PRELOAD", "`true`, `false`", "`false`"),
         ("KINORA_MEDIA_ROOTS", "folders, separated by colons", "`media`"),
-        ("KINORA_CREATION_STEPS", "a whole number above 0", "the plan's"),
+        ("KINORA_CREATION_STEPS", "a whole number above 0", "the model's"),
         ("KINORA_DATABASE_URL", "`postgresql://USER:PASSWORD@HOST/NAME`", "embedded"),
         ("KINORA_VERSION", "at most 20 letters, digits and `._+-`", "the installed release"),
     ],
