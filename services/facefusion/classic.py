@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from services.facefusion import grain, occlusion
 from services.facefusion import mask as masks
-from services.facefusion import occlusion
 from services.facefusion.face import Float
-from services.facefusion.mesh import Mesh, Region, areas, bounds, from_atlas, rasterise, to_atlas
+from services.facefusion.mesh import Mesh, Region, areas, from_atlas, rasterise, to_atlas
 from services.facefusion.occlusion import OcclusionMemory
 from services.facefusion.swapper import Patch, Steps, View, at_once
 from shared.arrays import Image
@@ -71,12 +71,12 @@ class Appearance:
 
     occlusion: OcclusionMemory = field(default_factory=OcclusionMemory)
     colours: Float | None = None  # (4, 3): as `measured`, averaged
+    detail: Float | None = None  # (2,): as `grain.detail`, averaged
 
-    def average(self, now: Float) -> Float:
-        """Return the colours so far, those of one more frame among them."""
-        before = now if self.colours is None else self.colours
-        self.colours = np.asarray(COLOUR_MEMORY * before + (1 - COLOUR_MEMORY) * now, np.float32)
-        return self.colours
+    def average(self, colours: Float | None, detail: Float | None) -> None:
+        """Take what was measured in one more frame."""
+        self.colours = averaged(self.colours, colours)
+        self.detail = averaged(self.detail, detail)
 
 
 @dataclass
@@ -92,9 +92,10 @@ class ClassicRenderer:
 
     def steps(self, image: Image, view: View) -> Steps:
         """Do so in steps: what is in front, the masks and colours of this frame, those of the track, the picture."""
-        shape = (image.shape[0], image.shape[1])
-        if bounds(view.landmarks, shape) is None:
+        near = grain.Reduced.of(image, view)
+        if near is None:
             return None
+        image, view, shape = near.image, near.view, (near.image.shape[0], near.image.shape[1])
         if view.fresh:
             self.remembered = Appearance()
         remembered = self.remembered
@@ -109,11 +110,17 @@ class ClassicRenderer:
         shown = from_atlas(np.ascontiguousarray(np.minimum(clear, self.source.usable)), region)
         blend = masks.blend(region, view.landmarks, shown * self.detail(region))
         now = measured(skin, target, region, blend)
+        detail = grain.detail(skin[..., 0], target[..., 0], blend, near.sigma)
         yield
-        colours = None if now is None else remembered.average(now)
+        remembered.average(now, detail)
+        colours = remembered.colours
+        more = grain.surplus(remembered.detail, 1 if colours is None else float(contrast(colours)[0]))
         yield
-        matched = skin if colours is None else lit(skin, target, blend, colours)
-        return Patch(region.x, region.y, to_rgb(matched), blend * view.opacity)
+        matched = skin if now is None or colours is None else lit(skin, target, blend, colours)
+        beside = (~region.covered).view(np.uint8)
+        matched = np.asarray(cv2.copyTo(target, beside, matched))  # so that no blur brings in what lies beside the mesh
+        patch = Patch(region.x, region.y, to_rgb(matched), blend * view.opacity)
+        return near.enlarged(patch, from_atlas(grain.features(), region), more)
 
     def level(self, region: Region) -> Float:
         """Choose the atlas whose pixels are not much finer than the frame's."""
@@ -135,6 +142,13 @@ class ClassicRenderer:
         return np.asarray(cv2.resize(coarse, region.size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
+def averaged(before: Float | None, now: Float | None) -> Float | None:
+    """Average what a track showed so far with what it shows now, where it shows something."""
+    if before is None or now is None:
+        return before if now is None else now
+    return np.asarray(COLOUR_MEMORY * before + (1 - COLOUR_MEMORY) * now, np.float32)
+
+
 def measured(skin: Float, target: Float, region: Region, blend: Float) -> Float | None:
     """Return (4, 3) in Lab: source mean, source spread, target mean, target spread; None for too little skin."""
     weight = blend * (from_atlas(occlusion.plain_skin(), region) > MIN_SKIN)
@@ -147,10 +161,14 @@ def measured(skin: Float, target: Float, region: Region, blend: Float) -> Float 
 
 def lit(skin: Float, target: Float, blend: Float, colours: Float) -> Float:
     """Give the source's skin the target's colours and light."""
-    source_mean, source_spread, target_mean, target_spread = colours
-    ratio = np.clip(target_spread / np.maximum(source_spread, 1e-3), LEAST_RATIO, MOST_RATIO)
-    moved = (skin - source_mean) * ratio + target_mean
+    source_mean, _, target_mean, _ = colours
+    moved = (skin - source_mean) * contrast(colours) + target_mean
     return np.asarray(moved + LIGHT_STRENGTH * slow_difference(target - moved, blend), np.float32)
+
+
+def contrast(colours: Float) -> Float:
+    """Return the factors (3,) by which the source's Lab is spread."""
+    return np.asarray(np.clip(colours[3] / np.maximum(colours[1], 1e-3), LEAST_RATIO, MOST_RATIO), np.float32)
 
 
 def usable_skin(lab: Float) -> Float:
