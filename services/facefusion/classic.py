@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from services.facefusion import grain, occlusion
+from services.facefusion import grain, occlusion, shading
 from services.facefusion import mask as masks
 from services.facefusion.face import Float
 from services.facefusion.mesh import Mesh, Region, areas, from_atlas, rasterise, to_atlas
@@ -24,8 +24,6 @@ ATLAS_SIDES = (256, 512, 1024)
 COLOUR_MEMORY = 0.85  # share of the colour statistics that is kept from frame to frame of a track
 LEAST_RATIO: Float = np.array([0.6, 0.35, 0.35], np.float32)  # factor limits of the contrast (L) and the colour (a, b)
 MOST_RATIO = 1.5
-LIGHT_SCALE = 0.16  # of the face's height: the sigma of the blur that keeps the light and removes the face
-LIGHT_STRENGTH = 0.85  # share of the target's light that replaces the source's
 MIN_SKIN = 0.5  # share of a pixel that must be plain skin for its colour to be measured
 FULL_DETAIL, NO_DETAIL = 0.45, 0.15  # source pixels per target pixel over the usual: all of the source, none
 
@@ -116,7 +114,8 @@ class ClassicRenderer:
         colours = remembered.colours
         more = grain.surplus(remembered.detail, 1 if colours is None else float(contrast(colours)[0]))
         yield
-        matched = skin if now is None or colours is None else lit(skin, target, blend, colours)
+        matched = skin if now is None or colours is None else moved(skin, colours)
+        matched += shading.light(target - matched, blend, shown, region)
         beside = (~region.covered).view(np.uint8)
         matched = np.asarray(cv2.copyTo(target, beside, matched))  # so that no blur brings in what lies beside the mesh
         patch = Patch(region.x, region.y, to_rgb(matched), blend * view.opacity)
@@ -159,11 +158,9 @@ def measured(skin: Float, target: Float, region: Region, blend: Float) -> Float 
     return np.stack(found).astype(np.float32)
 
 
-def lit(skin: Float, target: Float, blend: Float, colours: Float) -> Float:
-    """Give the source's skin the target's colours and light."""
-    source_mean, _, target_mean, _ = colours
-    moved = (skin - source_mean) * contrast(colours) + target_mean
-    return np.asarray(moved + LIGHT_STRENGTH * slow_difference(target - moved, blend), np.float32)
+def moved(skin: Float, colours: Float) -> Float:
+    """Give the source's skin the target's colours: mean and spread."""
+    return np.asarray((skin - colours[0]) * contrast(colours) + colours[2], np.float32)
 
 
 def contrast(colours: Float) -> Float:
@@ -181,20 +178,6 @@ def statistics(lab: Float, weight: Float) -> tuple[Float, Float]:
     share = (weight / weight.sum())[..., None]
     mean = (lab * share).sum((0, 1))
     return mean, np.sqrt(((lab - mean) ** 2 * share).sum((0, 1)))
-
-
-def slow_difference(difference: Float, weight: Float) -> Float:
-    """Keep what changes slowly across the face, measured where `weight` is high; computed at a quarter of the size."""
-    height, width = weight.shape
-    small = (max(width // 4, 2), max(height // 4, 2))
-    sigma = max(small[1] * LIGHT_SCALE, 1.0)
-    small_weight = cv2.resize(weight, small, interpolation=cv2.INTER_AREA)
-    sums = cv2.GaussianBlur(
-        cv2.resize(difference * weight[..., None], small, interpolation=cv2.INTER_AREA), (0, 0), sigma
-    )
-    share = cv2.GaussianBlur(small_weight, (0, 0), sigma)
-    slow = sums / np.maximum(share, 1e-3)[..., None]
-    return np.asarray(cv2.resize(slow, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def to_lab(image: npt.NDArray[np.uint8]) -> Float:
