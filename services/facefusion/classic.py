@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from services.facefusion import grain, occlusion, shading
 from services.facefusion import mask as masks
+from services.facefusion.expression import ExpressionMemory
 from services.facefusion.face import Float
 from services.facefusion.mesh import Mesh, Region, areas, from_atlas, rasterise, to_atlas
 from services.facefusion.occlusion import OcclusionMemory
@@ -68,6 +69,7 @@ class Appearance:
     """How a track has looked so far."""
 
     occlusion: OcclusionMemory = field(default_factory=OcclusionMemory)
+    expression: ExpressionMemory = field(default_factory=ExpressionMemory)
     colours: Float | None = None  # (4, 3): as `measured`, averaged
     detail: Float | None = None  # (2,): as `grain.detail`, averaged
 
@@ -97,7 +99,9 @@ class ClassicRenderer:
         if view.fresh:
             self.remembered = Appearance()
         remembered = self.remembered
-        clear = remembered.occlusion.update(to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE)))
+        seen = to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE))
+        clear = remembered.occlusion.update(seen)
+        folds = remembered.expression.update(seen, clear)
         yield
         region = rasterise(view.landmarks, shape)
         if region is None or not region.covered.any():
@@ -116,6 +120,7 @@ class ClassicRenderer:
         yield
         matched = skin if now is None or colours is None else moved(skin, colours)
         matched += shading.light(target - matched, blend, shown, region)
+        matched[..., 0] += from_atlas(folds, region)
         beside = (~region.covered).view(np.uint8)
         matched = np.asarray(cv2.copyTo(target, beside, matched))  # so that no blur brings in what lies beside the mesh
         patch = Patch(region.x, region.y, to_rgb(matched), blend * view.opacity)
