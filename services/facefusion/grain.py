@@ -32,6 +32,7 @@ LEAST_FINE = 0.4  # pixels
 TARGET_WIDER = 1.6  # width of the target's blur over that of the source's
 PIXELS_A_SIGMA = 2.4  # how many frame pixels a painted pixel may cover, for each pixel of the sigma
 OVER_FEATURES = 2.0  # over the mean size of the grain: what is larger is a line of the target's face
+FINER = 2.5  # how much larger grain is in the frame than in a picture that is several times smaller
 BAND = 0.013  # over sigma^2: f^2 where the energy of a face's detail lies in the measured band
 NOSE = (5, 115, 48, 64, 98, 97, 2, 326, 327, 294, 278, 344)  # landmarks around its tip and its wings
 MOST_BLUR = 4.0  # over the sigma: a source is blurred no further
@@ -79,20 +80,27 @@ class Reduced:
         """
         height, width = patch.mask.shape
         covered = self.image[patch.y : patch.y + height, patch.x : patch.x + width].astype(np.float32)
-        change, mask = self._of_source(patch.pixels, features, extra_blur(surplus)), patch.mask
-        change -= covered
-        change += self._grain(covered, patch.mask, features)
+        grain, limit = self._grain(covered, patch.mask, features)
+        pixels, mask = self._of_source(patch.pixels, features, extra_blur(surplus)) + grain, patch.mask
+        x, y = self.corner[0] + patch.x * self.factor, self.corner[1] + patch.y * self.factor
         if self.factor > 1:
             size = (width * self.factor, height * self.factor)
-            change, mask = (
+            pixels, mask, covered, limit = (
                 np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), np.float32)
-                for part in (change, mask)
+                for part in (pixels, mask, covered, limit)
             )
-        x, y = self.corner[0] + patch.x * self.factor, self.corner[1] + patch.y * self.factor
-        part = self.frame[y : y + mask.shape[0], x : x + mask.shape[1]]
-        inside = np.s_[: part.shape[0], : part.shape[1]]  # `image` may have been continued beyond the frame
-        pixels = np.clip(cv2.add(change[inside], part, dtype=cv2.CV_32F), 0, 255)
-        return Patch(x, y, np.asarray(pixels, np.float32), np.asarray(mask[inside], np.float32))
+            part = self.frame[y : y + mask.shape[0], x : x + mask.shape[1]]
+            inside = np.s_[: part.shape[0], : part.shape[1]]  # `image` may have been continued beyond the frame
+            limit, mask = limit[inside][..., None], mask[inside]
+            pixels = pixels[inside] + np.clip(
+                part - covered[inside], -FINER * limit, FINER * limit
+            )  # what is finer than `image`
+        height, width = (min(side, whole) for side, whole in zip(mask.shape, self._room(x, y), strict=True))
+        return Patch(x, y, np.clip(pixels[:height, :width], 0, 255), mask[:height, :width])
+
+    def _room(self, x: int, y: int) -> tuple[int, int]:
+        """Return (height, width) of the frame from a place on."""
+        return self.frame.shape[0] - y, self.frame.shape[1] - x
 
     def _of_source(self, pixels: Float, features: Float, blur: float) -> Float:
         """Return what is the source's: of its skin what is coarser than grain, of its features all."""
@@ -100,13 +108,16 @@ class Reduced:
         crisp = blurred(pixels, self._small(self.sigma * blur))
         return np.asarray(soft + (crisp - soft) * features[..., None], np.float32)
 
-    def _grain(self, covered: Float, mask: Float, features: Float) -> Float:
-        """Return what is the target's: of its skin what is finer, of its features no more than the grain over them."""
+    def _grain(self, covered: Float, mask: Float, features: Float) -> tuple[Float, Float]:
+        """Return what is the target's: of its skin what is finer, of its features no more than the grain over them.
+
+        And how much more of them may be added to a pixel (h, w).
+        """
         found = cv2.subtract(covered, blurred(covered, self._small(self.sigma * TARGET_WIDER)))
         weight = mask * (1 - features)
         usual = float((np.abs(found).mean(2) * weight).sum() / max(float(weight.sum()), 1.0))
-        limit = (usual * OVER_FEATURES / np.maximum(features, 1e-3))[..., None]
-        return np.asarray(np.clip(found, -limit, limit), np.float32)
+        limit = np.asarray(usual * OVER_FEATURES / np.maximum(features, 1e-3), np.float32)
+        return np.asarray(np.clip(found, -limit[..., None], limit[..., None]), np.float32), limit
 
     def _small(self, sigma: float) -> float:
         """Return the blur that is missing to `sigma`: enlarging blurs, too, by the variance of its box and triangle."""
