@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from services.facefusion import mask as masks
-from services.facefusion import occlusion
+from services.facefusion import occluder, occlusion
 from services.facefusion.face import Float
 from services.facefusion.mesh import Mesh, Region, areas, bounds, from_atlas, rasterise, to_atlas
+from services.facefusion.occluder import Occluder
 from services.facefusion.occlusion import OcclusionMemory
 from services.facefusion.swapper import Patch, Steps, View, at_once
 from shared.arrays import Image
@@ -37,6 +38,7 @@ class ClassicSource:
     levels: tuple[Float, ...]  # Lab (side, side, 3) float32, largest first
     usable: Float  # (128, 128) 0-1: where the source shows skin, not hair or a hand
     detail: Float  # (T,) atlas area per source pixel
+    parser: Occluder | None = None
 
     def renderer(self, remembered: "Appearance | None" = None) -> "ClassicRenderer":
         """Return a renderer for one track."""
@@ -47,6 +49,9 @@ class ClassicSwapper:
     """The `Swapper` of this module; needs no weights of its own."""
 
     name = "classic"
+
+    def __init__(self, parser: Occluder | None = None) -> None:
+        self._parser = parser  # a further network for what is in front of a face
 
     def prepare(self, image: Image, view: View) -> ClassicSource:
         """Flatten the source's face into the atlas."""
@@ -62,7 +67,7 @@ class ClassicSwapper:
         whole = areas(mesh.points[mesh.triangles])
         detail = np.where(signed > 0, np.maximum(signed, 0) / whole, 0).astype(np.float32)
         small = to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE))
-        return ClassicSource(tuple(levels), usable_skin(small), detail)
+        return ClassicSource(tuple(levels), usable_skin(small), detail, self._parser)
 
 
 @dataclass
@@ -98,7 +103,11 @@ class ClassicRenderer:
         if view.fresh:
             self.remembered = Appearance()
         remembered = self.remembered
-        clear = remembered.occlusion.update(to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE)))
+        lab = to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE))
+        covered = occluder.covering(lab)
+        if self.source.parser:
+            covered = np.maximum(covered, self.source.parser(image, view))
+        clear = remembered.occlusion.update(lab, covered)
         yield
         region = rasterise(view.landmarks, shape)
         if region is None or not region.covered.any():
@@ -154,8 +163,8 @@ def lit(skin: Float, target: Float, blend: Float, colours: Float) -> Float:
 
 
 def usable_skin(lab: Float) -> Float:
-    """1 where a source (128, 128, 3 Lab) shows skin, 0 where its hair covers the face."""
-    return np.asarray(np.clip(1 - occlusion.hair(lab), 0, 1), np.float32)
+    """1 where a source (128, 128, 3 Lab) shows skin, 0 where hair, a hand or glasses cover the face."""
+    return np.asarray(np.clip(1 - np.maximum(occlusion.hair(lab), occluder.covering(lab)), 0, 1), np.float32)
 
 
 def statistics(lab: Float, weight: Float) -> tuple[Float, Float]:

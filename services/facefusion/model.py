@@ -14,6 +14,7 @@ from services.facefusion.face import Face, Float
 from services.facefusion.inswapper import ArcFace, InSwapper
 from services.facefusion.landmarks import LandmarkFinder, crop_of_landmarks, crop_of_landmarks5
 from services.facefusion.nsfw import NsfwScorer
+from services.facefusion.parsers import PARSERS, FaceParser
 from services.facefusion.scrfd import ScrfdDetector
 from services.facefusion.swapper import Swapper, View
 from shared import weights
@@ -77,7 +78,7 @@ def load(settings: Settings) -> FaceModel:
         landmarks=landmarks,
         attributes=attributes,
         nsfw=nsfw,
-        swapper=ClassicSwapper(),
+        swapper=ClassicSwapper(parser_of(settings, cuda=cuda)),
         at_once=at_once,
     )
 
@@ -87,6 +88,12 @@ def wants_inswapper(settings: Settings, *, cuda: bool) -> bool:
     if settings.facefusion.swapper == "auto":
         return cuda and weights.exists("inswapper-128") and weights.exists("buffalo-l")
     return settings.facefusion.swapper == "inswapper"
+
+
+def parser_of(settings: Settings, *, cuda: bool) -> FaceParser | None:
+    """Load the further network for what is in front of a face, if the settings name one."""
+    wanted = PARSERS.get(settings.facefusion.occluder)
+    return None if wanted is None else FaceParser(wanted, weights.path(wanted.weights), cuda=cuda)
 
 
 def sharpener(settings: Settings) -> Callable[[Float], Float]:

@@ -95,6 +95,9 @@ class FaceFusionSettings(Group):
     sharpen: bool = False
     """Whether faces of inswapper are repaired with Real-ESRGAN x4plus, which takes 50 s a face on a busy CPU."""
 
+    occluder: Literal["none", "xseg-1", "xseg-2", "xseg-3", "bisenet-34"] = "none"
+    """A published network that looks for what is in front of a face, beside our own; its weights are pulled by name."""
+
     nsfw_check: Annotated[bool, Field(validation_alias="KINORA_NSFW_CHECK")] = True
     """Whether the source and one frame a second of the target are searched for nudity."""
 

@@ -45,6 +45,7 @@ def test_the_variables_are_these_and_no_others() -> None:
         MAX_TASK_MEGAPIXELS CONSOLE CONSOLE_SESSION_HOURS UPLOAD_MAX_MB OWN_RUNNERS
         FETCH_HOSTS FETCH_PRIVATE FETCH_MAX_MB
         FETCH_TIMEOUT_SECONDS RESULT_STORE RESULT_STORE_SECONDS CREATION_DECODER CREATION_LORAS CREATION_PREVIEWS
+        FACEFUSION_OCCLUDER
     """
     standard = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
     assert {f"KINORA_{name}" for name in documented.split()} | standard == set(Settings.variables())
@@ -61,6 +62,7 @@ def test_the_variables_are_these_and_no_others() -> None:
         ("CRF", "20", lambda settings: settings.encoding.crf == 20),
         ("CREATION_STEPS", "9", lambda settings: settings.creation.steps == 9),
         ("FACEFUSION_SHARPEN", "true", lambda settings: settings.facefusion.sharpen),
+        ("FACEFUSION_OCCLUDER", "xseg-2", lambda settings: settings.facefusion.occluder == "xseg-2"),
         ("NSFW_SHARE", "0", lambda settings: settings.facefusion.nsfw_share == 0),
         ("UPSCALE_MODEL", "x4plus", lambda settings: settings.upscale.model == "x4plus"),
         ("UPSCALE_MODEL", "/models/4x.pth", lambda settings: settings.upscale.model == "/models/4x.pth"),
