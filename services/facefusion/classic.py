@@ -163,8 +163,8 @@ def lit(skin: Float, target: Float, blend: Float, colours: Float) -> Float:
 
 
 def usable_skin(lab: Float) -> Float:
-    """1 where a source (128, 128, 3 Lab) shows skin, 0 where hair, a hand or glasses cover the face."""
-    return np.asarray(np.clip(1 - np.maximum(occlusion.hair(lab), occluder.covering(lab)), 0, 1), np.float32)
+    """1 where a source (128, 128, 3 Lab) shows skin, 0 where its hair covers the face."""
+    return np.asarray(np.clip(1 - occlusion.hair(lab), 0, 1), np.float32)
 
 
 def statistics(lab: Float, weight: Float) -> tuple[Float, Float]:

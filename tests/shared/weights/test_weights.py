@@ -123,10 +123,11 @@ def test_what_the_defaults_need_may_be_used_commercially_and_comes_without_a_url
             assert all(file.sources[0].wheel for file in entry.files)
 
 
-def test_weights_of_insightface_need_consent() -> None:
+def test_weights_without_commercial_use_need_consent() -> None:
     assert {entry.name for entry in weights.entries().values() if entry.needs_consent} == {
         "inswapper-128",
         "buffalo-l",
+        "bisenet-34",
     }
 
 
