@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from services.facefusion import grain, occlusion, shading
+from services.facefusion import grain, occluder, occlusion, shading
 from services.facefusion import mask as masks
 from services.facefusion.expression import ExpressionMemory
 from services.facefusion.face import Float
 from services.facefusion.mesh import Mesh, Region, areas, from_atlas, rasterise, sample, to_atlas
+from services.facefusion.occluder import Occluder
 from services.facefusion.occlusion import OcclusionMemory
 from services.facefusion.swapper import Patch, Steps, View, at_once
 from shared.arrays import Image
@@ -38,6 +39,7 @@ class ClassicSource:
     levels: tuple[Float, ...]  # Lab (side, side, 3) float32, largest first
     usable: Float  # (128, 128) 0-1: where the source shows skin, not hair or a hand
     detail: Float  # (T,) atlas area per source pixel
+    parser: Occluder | None = None
 
     def renderer(self, remembered: "Appearance | None" = None) -> "ClassicRenderer":
         """Return a renderer for one track."""
@@ -48,6 +50,9 @@ class ClassicSwapper:
     """The `Swapper` of this module; needs no weights of its own."""
 
     name = "classic"
+
+    def __init__(self, parser: Occluder | None = None) -> None:
+        self._parser = parser  # a further network for what is in front of a face
 
     def prepare(self, image: Image, view: View) -> ClassicSource:
         """Flatten the source's face into the atlas."""
@@ -63,7 +68,7 @@ class ClassicSwapper:
         whole = areas(mesh.points[mesh.triangles])
         detail = np.where(signed > 0, np.maximum(signed, 0) / whole, 0).astype(np.float32)
         small = to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE))
-        return ClassicSource(tuple(levels), usable_skin(small), detail)
+        return ClassicSource(tuple(levels), usable_skin(small), detail, self._parser)
 
 
 @dataclass
@@ -97,12 +102,16 @@ class ClassicRenderer:
         near = grain.Reduced.of(image, view)
         if near is None:
             return None
+        whole = (image, view)
         image, view, shape = near.image, near.view, (near.image.shape[0], near.image.shape[1])
         if view.fresh:
             self.remembered = Appearance()
         remembered = self.remembered
         seen = to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE))
-        clear = remembered.occlusion.update(seen)
+        covered = occluder.covering(seen)
+        if self.source.parser:
+            covered = np.maximum(covered, self.source.parser(*whole))
+        clear = remembered.occlusion.update(seen, covered)
         folds = remembered.expression.update(seen, clear)
         yield
         region = rasterise(view.landmarks, shape)

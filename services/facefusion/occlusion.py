@@ -9,7 +9,7 @@ Detected in the atlas, where a face that moves and speaks hardly moves. Two meas
 
 On a clip with hands in front of the face 96 % of the hand's pixels are found, with a quarter of the face beside it; of
 a talking face without a hand 0.02 % are taken for one (docs/facefusion.md). What is there from a track's first frame on
-is taken for the face.
+is taken for the face, unless a network (services/facefusion/occluder.py) sees it.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,10 @@ LIGHT_SIGMA = 12.0  # pixels: slower changes of lightness than this are light, n
 DIFFERENT, STRANGE = 0.75, 1.6  # difference over noise: may be an occluder, needed where it crosses the rim
 LEAST_AREA = 0.02  # of the oval, for an object
 LEARN, LEARN_DOUBTFUL, LEARN_HIDDEN = 0.08, 0.06, 0.002  # share of a new frame that the memory takes
-MASK_LEARN = 0.5  # share of a new mask that is taken: occluders appear and disappear within two or three frames
+MASK_LEARN, MASK_LEARN_NETWORK = 0.5, 0.75  # share of a new mask that is taken: occluders come and go in some frames
+NEAR, SUSPICION = 13, 0.12  # pixels around in which the network's mean must be over this for others to count
+DOUBT, MIDDLE, CERTAINTY = 0.3, 0.4, 0.6  # the network's output: up to the first nothing, from the last on all
+LEAST_SPECK = 0.002  # of the oval, for a patch of the network's
 
 Mask = npt.NDArray[np.bool_]
 
@@ -58,11 +61,14 @@ class OcclusionMemory:
     hidden: Float | None = None  # the mask so far
     frames: int = 0
 
-    def update(self, lab: Float) -> Float:
-        """Take one frame's face (ATLAS_SIDE, ATLAS_SIDE, 3 Lab); return 0-1, 1 where nothing covers the face."""
+    def update(self, lab: Float, covered: Float | None = None) -> Float:
+        """Take one frame's face (ATLAS_SIDE, ATLAS_SIDE, 3 Lab); return 0-1, 1 where nothing covers the face.
+
+        `covered`, 0-1 in the atlas, is what a network takes for covered in this frame alone.
+        """
         now = texture(lab)
-        if self.usual is None or self.spread is None or self.hidden is None:
-            self.usual, self.spread, self.hidden = now.copy(), np.zeros_like(now), hair(lab)
+        if self.usual is None or self.spread is None:
+            self.usual, self.spread = now.copy(), np.zeros_like(now)
         distance = np.abs(now - self.usual)
         strangeness = np.sqrt(((distance / (NOISE + 1.5 * self.spread)) ** 2).sum(-1)) * compared()
         strangeness = cv2.GaussianBlur(strangeness, (0, 0), 4) / share_compared()
@@ -73,8 +79,25 @@ class OcclusionMemory:
         self.usual += rate * (now - self.usual)
         self.spread += rate * (distance - self.spread)
         soft = cv2.GaussianBlur(objects.astype(np.float32), (0, 0), 2.0)
-        self.hidden += MASK_LEARN * (np.maximum(soft, hair(lab)) - self.hidden)
+        found = np.maximum(soft, hair(lab))
+        if covered is not None:
+            found = together(found, covered)
+        before = found if self.hidden is None else self.hidden
+        share = MASK_LEARN if covered is None else MASK_LEARN_NETWORK
+        self.hidden = np.asarray(before + share * (found - before), np.float32)
         return np.clip(1 - self.hidden, 0, 1)
+
+
+def together(found: Float, covered: Float) -> Float:
+    """Combine what colours and memory find with what a network does, both 0-1 in the atlas.
+
+    The network counts by itself, for patches that enter over the rim or lie at the eyes. The others, which take shadows
+    and quick smiles for objects, count where the network has at least a suspicion.
+    """
+    suspected = np.clip((cv2.blur(covered, (NEAR, NEAR)) - SUSPICION) / SUSPICION, 0, 1)
+    certain = np.clip((covered - DOUBT) / (CERTAINTY - DOUBT), 0, 1)
+    certain *= cv2.dilate(entered(covered > MIDDLE, entrance(), least=LEAST_SPECK).astype(np.float32), ellipse(5))
+    return np.asarray(np.maximum(found * suspected, certain), np.float32)
 
 
 def texture(lab: Float) -> Float:
@@ -114,6 +137,13 @@ def oval() -> Mask:
 def rim() -> Mask:
     """Return the band of the oval over which objects enter."""
     return oval() & ~(cv2.erode(oval().astype(np.uint8), np.ones((2 * RIM + 1, 2 * RIM + 1), np.uint8)) > 0)
+
+
+@cache
+def entrance() -> Mask:
+    """Where something in front of a face begins: at the rim, and at the eyes, where lenses are."""
+    eyes = cv2.dilate(contour_mask(ATLAS_SIDE, LEFT_EYE, RIGHT_EYE), ellipse(9)) > 0
+    return rim() | eyes
 
 
 @cache

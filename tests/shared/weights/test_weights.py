@@ -147,6 +147,7 @@ def test_weights_that_are_not_for_commercial_use_need_consent() -> None:
         "codeformer",
         "gpen-bfr-512",
         "gpen-bfr-256",
+        "bisenet-34",
     }
 
 
