@@ -35,6 +35,7 @@ OVER_FEATURES = 2.0  # over the mean size of the grain: what is larger is a line
 FINER = 2.5  # how much larger grain is in the frame than in a picture that is several times smaller
 BAND = 0.013  # over sigma^2: f^2 where the energy of a face's detail lies in the measured band
 NOSE = (5, 115, 48, 64, 98, 97, 2, 326, 327, 294, 278, 344)  # landmarks around its tip and its wings
+MEAN: Float = np.full((1, 3), 1 / 3, np.float32)  # of the three channels
 MOST_BLUR = 4.0  # over the sigma: a source is blurred no further
 
 
@@ -81,7 +82,8 @@ class Reduced:
         height, width = patch.mask.shape
         covered = self.image[patch.y : patch.y + height, patch.x : patch.x + width].astype(np.float32)
         grain, limit = self._grain(covered, patch.mask, features)
-        pixels, mask = self._of_source(patch.pixels, features, extra_blur(surplus)) + grain, patch.mask
+        crisp = self._of_source(patch.pixels, features, extra_blur(surplus))
+        pixels, mask = np.asarray(cv2.add(crisp, grain), np.float32), patch.mask
         x, y = self.corner[0] + patch.x * self.factor, self.corner[1] + patch.y * self.factor
         if self.factor > 1:
             size = (width * self.factor, height * self.factor)
@@ -91,10 +93,8 @@ class Reduced:
             )
             part = self.frame[y : y + mask.shape[0], x : x + mask.shape[1]]
             inside = np.s_[: part.shape[0], : part.shape[1]]  # `image` may have been continued beyond the frame
-            limit, mask = limit[inside][..., None], mask[inside]
-            pixels = pixels[inside] + np.clip(
-                part - covered[inside], -FINER * limit, FINER * limit
-            )  # what is finer than `image`
+            finer = limited(cv2.subtract(part, covered[inside], dtype=cv2.CV_32F), limit[inside] * FINER)
+            pixels, mask = np.asarray(cv2.add(pixels[inside], finer), np.float32), mask[inside]
         height, width = (min(side, whole) for side, whole in zip(mask.shape, self._room(x, y), strict=True))
         return Patch(x, y, np.clip(pixels[:height, :width], 0, 255), mask[:height, :width])
 
@@ -106,7 +106,8 @@ class Reduced:
         """Return what is the source's: of its skin what is coarser than grain, of its features all."""
         soft = blurred(pixels, self._small(self.sigma * float(np.hypot(1, blur))))
         crisp = blurred(pixels, self._small(self.sigma * blur))
-        return np.asarray(soft + (crisp - soft) * features[..., None], np.float32)
+        more = cv2.multiply(cv2.subtract(crisp, soft), cv2.merge([features] * 3))
+        return np.asarray(cv2.add(soft, more, dst=more), np.float32)
 
     def _grain(self, covered: Float, mask: Float, features: Float) -> tuple[Float, Float]:
         """Return what is the target's: of its skin what is finer, of its features no more than the grain over them.
@@ -115,13 +116,21 @@ class Reduced:
         """
         found = cv2.subtract(covered, blurred(covered, self._small(self.sigma * TARGET_WIDER)))
         weight = mask * (1 - features)
-        usual = float((np.abs(found).mean(2) * weight).sum() / max(float(weight.sum()), 1.0))
+        size = cv2.transform(np.abs(found), MEAN)
+        usual = float(size.ravel() @ weight.ravel()) / max(float(weight.sum()), 1.0)
         limit = np.asarray(usual * OVER_FEATURES / np.maximum(features, 1e-3), np.float32)
-        return np.asarray(np.clip(found, -limit[..., None], limit[..., None]), np.float32), limit
+        return limited(found, limit), limit
 
     def _small(self, sigma: float) -> float:
         """Return the blur that is missing to `sigma`: enlarging blurs, too, by the variance of its box and triangle."""
         return float(np.sqrt(max(sigma**2 - (0 if self.factor == 1 else 0.25), 0)))
+
+
+def limited(picture: Float, limit: Float) -> Float:
+    """Keep a picture (h, w, 3) within plus and minus a limit (h, w)."""
+    most = cv2.merge([limit] * 3)
+    kept = cv2.min(picture, most, dst=picture)
+    return np.asarray(cv2.max(kept, cv2.subtract(0, most), dst=kept), np.float32)
 
 
 def fine(height: float) -> float:

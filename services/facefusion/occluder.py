@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from services.facefusion import network
 from services.facefusion.face import Float
-from services.facefusion.occlusion import ATLAS_SIDE, features, oval, plain_skin
+from services.facefusion.occlusion import ATLAS_SIDE, features, oval, skin_median
 from services.facefusion.swapper import View
 from shared.arrays import Image
 
@@ -67,11 +67,15 @@ def covering(lab: Float) -> Float:
 
 def planes(lab: Float) -> Float:
     """Return what the network sees of a face in the atlas: (PLANES, HALF, HALF)."""
-    usual = np.median(lab[plain_skin() > 0], 0)
-    colours = np.clip((lab - usual) / COLOUR_SCALE, -4, 4).transpose(2, 0, 1)
-    both = np.concatenate([colours, colours[:, :, ::-1]])
-    cells = both.reshape(6, HALF, 2, HALF, 2).transpose(0, 2, 4, 1, 3).reshape(24, HALF, HALF)
-    return np.concatenate([cells, _place()]).astype(np.float32)
+    found = np.empty((PLANES, HALF, HALF), np.float32)
+    cells = found[:24].reshape(2, 3, 2, 2, HALF, HALF)
+    for channel, (plane, scale) in enumerate(zip(cv2.split(lab), COLOUR_SCALE, strict=True)):
+        colour = np.clip((plane - skin_median(plane)) / scale, -4, 4)
+        for side, one in enumerate((colour, colour[:, ::-1])):
+            for row, column in np.ndindex(2, 2):
+                cells[side, channel, row, column] = one[row::2, column::2]
+    found[24:] = _place()
+    return found
 
 
 @cache

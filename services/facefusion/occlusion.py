@@ -27,6 +27,7 @@ ATLAS_SIDE = 128  # pixels of the atlas in which occlusion is detected
 RIM = 7  # pixels: the band of the oval that an object from outside crosses
 DARK, BLACK = 0.42, 0.60  # darker than the skin by this share: perhaps hair, certainly hair
 NOISE: Float = np.array([5.0, 1.6, 1.6], np.float32)  # Lab differences without meaning
+SUM: Float = np.ones((1, 3), np.float32)  # of the three channels
 LIGHT_SIGMA = 12.0  # pixels: slower changes of lightness than this are light, not objects
 DIFFERENT, STRANGE = 0.75, 1.6  # difference over noise: may be an occluder, needed where it crosses the rim
 LEAST_AREA = 0.02  # of the oval, for an object
@@ -41,14 +42,12 @@ Mask = npt.NDArray[np.bool_]
 
 def hair(lab: Float) -> Float:
     """0-1 in the atlas, 1 where hair covers the face of one frame (ATLAS_SIDE, ATLAS_SIDE, 3 Lab)."""
-    skin = float(np.median(lab[..., 0][plain_skin() > 0]))
+    skin = float(skin_median(lab[..., 0]))
     darkness = 1 - lab[..., 0] / max(skin, 1.0)
     candidates = (darkness > DARK) & oval() & ~features(around=3)
     found = entered(candidates, (darkness > BLACK) & rim(), least=0.004)
     # Hair may reach the tip of a brow but not cut it off.
-    grown = cv2.dilate(found.astype(np.float32), ellipse(7)) * (
-        1 - cv2.erode(features(around=1).astype(np.float32), ellipse(5))
-    )
+    grown = cv2.dilate(found.astype(np.float32), ellipse(7)) * beside_brows()
     return np.asarray(cv2.GaussianBlur(grown, (0, 0), 1.5), np.float32)
 
 
@@ -70,14 +69,16 @@ class OcclusionMemory:
         if self.usual is None or self.spread is None:
             self.usual, self.spread = now.copy(), np.zeros_like(now)
         distance = np.abs(now - self.usual)
-        strangeness = np.sqrt(((distance / (NOISE + 1.5 * self.spread)) ** 2).sum(-1)) * compared()
+        ratio = cv2.divide(distance, cv2.scaleAdd(self.spread, 1.5, noise()))
+        strangeness = np.sqrt(cv2.transform(cv2.multiply(ratio, ratio), SUM)) * compared()
         strangeness = cv2.GaussianBlur(strangeness, (0, 0), 4) / share_compared()
         objects = entered((strangeness > DIFFERENT) & oval(), (strangeness > STRANGE) & rim(), least=LEAST_AREA)
         self.frames += 1
         visible = np.where(strangeness < DIFFERENT, LEARN, LEARN_DOUBTFUL)
-        rate = np.where(objects, LEARN_HIDDEN, np.maximum(visible, 1 / self.frames)).astype(np.float32)[..., None]
-        self.usual += rate * (now - self.usual)
-        self.spread += rate * (distance - self.spread)
+        rate = np.where(objects, LEARN_HIDDEN, np.maximum(visible, 1 / self.frames)).astype(np.float32)
+        rates = cv2.merge([rate] * 3)
+        self.usual += cv2.multiply(rates, cv2.subtract(now, self.usual))
+        self.spread += cv2.multiply(rates, cv2.subtract(distance, self.spread))
         soft = cv2.GaussianBlur(objects.astype(np.float32), (0, 0), 2.0)
         found = np.maximum(soft, hair(lab))
         if covered is not None:
@@ -102,11 +103,9 @@ def together(found: Float, covered: Float) -> Float:
 
 def texture(lab: Float) -> Float:
     """Lightness minus its slow change, a and b minus their median: the same under another light."""
-    inside = oval().astype(np.float32)
-    light = cv2.GaussianBlur(lab[..., 0] * inside, (0, 0), LIGHT_SIGMA) / np.maximum(
-        cv2.GaussianBlur(inside, (0, 0), LIGHT_SIGMA), 1e-3
-    )
-    found = np.dstack([lab[..., 0] - light, lab[..., 1:] - np.median(lab[..., 1:][plain_skin() > 0], 0)])
+    lightness, *colours = cv2.split(lab)
+    light = cv2.GaussianBlur(lightness * oval(), (0, 0), LIGHT_SIGMA) / share_lit()
+    found = cv2.merge([lightness - light, *(plane - skin_median(plane) for plane in colours)])
     return np.asarray(cv2.GaussianBlur(found, (0, 0), 1.0), np.float32)
 
 
@@ -125,6 +124,34 @@ def entered(candidates: Mask, entrance: Mask, *, least: float) -> Mask:
 def ellipse(side: int) -> npt.NDArray[np.uint8]:
     """Return a round structuring element."""
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
+
+
+def skin_median(plane: npt.NDArray[np.floating]) -> np.float32:
+    """Return the median of the plain skin in one channel (ATLAS_SIDE, ATLAS_SIDE) of the atlas."""
+    return np.float32(np.median(plane.ravel()[_skin_places()]))
+
+
+@cache
+def _skin_places() -> npt.NDArray[np.intp]:
+    return np.flatnonzero(plain_skin() > 0)
+
+
+@cache
+def share_lit() -> Float:
+    """Return what the blur that finds the light leaves of the oval, to divide by."""
+    return np.maximum(cv2.GaussianBlur(oval().astype(np.float32), (0, 0), LIGHT_SIGMA), 1e-3)
+
+
+@cache
+def noise() -> Float:
+    """Return `NOISE` for each pixel of the atlas: OpenCV adds pictures faster than NumPy adds three numbers to one."""
+    return np.broadcast_to(NOISE, (ATLAS_SIDE, ATLAS_SIDE, 3)).copy()
+
+
+@cache
+def beside_brows() -> Float:
+    """1 where hair may be found: not inside of brows, eyes and lips."""
+    return np.asarray(1 - cv2.erode(features(around=1).astype(np.float32), ellipse(5)), np.float32)
 
 
 @cache
