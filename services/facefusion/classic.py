@@ -130,7 +130,8 @@ class ClassicRenderer:
         more = grain.surplus(remembered.detail, 1 if colours is None else float(contrast(colours)[0]))
         yield
         matched = skin if now is None or colours is None else moved(skin, colours)
-        matched = np.asarray(cv2.add(matched, shading.light(cv2.subtract(target, matched), blend, shown, region)))
+        away = np.asarray(cv2.subtract(target, matched), np.float32)
+        matched = np.asarray(cv2.add(matched, shading.light(away, blend, shown, region)), np.float32)
         matched[..., 0] += from_atlas(folds, region)
         beside = (~region.covered).view(np.uint8)
         matched = np.asarray(cv2.copyTo(target, beside, matched))  # so that no blur brings in what lies beside the mesh

@@ -93,7 +93,9 @@ class Reduced:
             )
             part = self.frame[y : y + mask.shape[0], x : x + mask.shape[1]]
             inside = np.s_[: part.shape[0], : part.shape[1]]  # `image` may have been continued beyond the frame
-            finer = limited(cv2.subtract(part, covered[inside], dtype=cv2.CV_32F), limit[inside] * FINER)
+            finer = limited(
+                np.asarray(cv2.subtract(part, covered[inside], dtype=cv2.CV_32F), np.float32), limit[inside] * FINER
+            )
             pixels, mask = np.asarray(cv2.add(pixels[inside], finer), np.float32), mask[inside]
         height, width = (min(side, whole) for side, whole in zip(mask.shape, self._room(x, y), strict=True))
         return Patch(x, y, np.clip(pixels[:height, :width], 0, 255), mask[:height, :width])
@@ -114,7 +116,8 @@ class Reduced:
 
         And how much more of them may be added to a pixel (h, w).
         """
-        found = cv2.subtract(covered, blurred(covered, self._small(self.sigma * TARGET_WIDER)))
+        coarse = blurred(covered, self._small(self.sigma * TARGET_WIDER))
+        found = np.asarray(cv2.subtract(covered, coarse), np.float32)
         weight = mask * (1 - features)
         size = cv2.transform(np.abs(found), MEAN)
         usual = float(size.ravel() @ weight.ravel()) / max(float(weight.sum()), 1.0)
@@ -128,9 +131,9 @@ class Reduced:
 
 def limited(picture: Float, limit: Float) -> Float:
     """Keep a picture (h, w, 3) within plus and minus a limit (h, w)."""
-    most = cv2.merge([limit] * 3)
+    most = np.asarray(cv2.merge([limit] * 3), np.float32)
     kept = cv2.min(picture, most, dst=picture)
-    return np.asarray(cv2.max(kept, cv2.subtract(0, most), dst=kept), np.float32)
+    return np.asarray(cv2.max(kept, -most, dst=kept), np.float32)
 
 
 def fine(height: float) -> float:

@@ -69,7 +69,8 @@ def planes(lab: Float) -> Float:
     """Return what the network sees of a face in the atlas: (PLANES, HALF, HALF)."""
     found = np.empty((PLANES, HALF, HALF), np.float32)
     cells = found[:24].reshape(2, 3, 2, 2, HALF, HALF)
-    for channel, (plane, scale) in enumerate(zip(cv2.split(lab), COLOUR_SCALE, strict=True)):
+    for channel, (one_colour, scale) in enumerate(zip(cv2.split(lab), COLOUR_SCALE, strict=True)):
+        plane = np.asarray(one_colour, np.float32)
         colour = np.clip((plane - skin_median(plane)) / scale, -4, 4)
         for side, one in enumerate((colour, colour[:, ::-1])):
             for row, column in np.ndindex(2, 2):

@@ -103,7 +103,7 @@ def together(found: Float, covered: Float) -> Float:
 
 def texture(lab: Float) -> Float:
     """Lightness minus its slow change, a and b minus their median: the same under another light."""
-    lightness, *colours = cv2.split(lab)
+    lightness, *colours = (np.asarray(plane, np.float32) for plane in cv2.split(lab))
     light = cv2.GaussianBlur(lightness * oval(), (0, 0), LIGHT_SIGMA) / share_lit()
     found = cv2.merge([lightness - light, *(plane - skin_median(plane) for plane in colours)])
     return np.asarray(cv2.GaussianBlur(found, (0, 0), 1.0), np.float32)

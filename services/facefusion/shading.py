@@ -34,7 +34,9 @@ def light(difference: Float, blend: Float, shown: Float, region: Region) -> Floa
     away, inner, around = (reduced(part) for part in (difference, blend, shown * region.covered))
     rows, columns = inner.shape
     slope = plane(away, inner)
-    wide = cv2.scaleAdd(average(cv2.subtract(away, slope), inner, max(rows * WIDE, 1.0)), STRENGTH, slope)
+    wide = cv2.scaleAdd(
+        average(np.asarray(cv2.subtract(away, slope), np.float32), inner, max(rows * WIDE, 1.0)), STRENGTH, slope
+    )
     narrow = average(away, around, max(rows * NARROW, 0.7))
     middle = region.atlas[:, REDUCTION // 2 :: REDUCTION, REDUCTION // 2 :: REDUCTION][:, :rows, :columns]
     at_rim = sample(rim(), np.ascontiguousarray(middle) * ATLAS_SIDE - 0.5)
