@@ -23,6 +23,7 @@ import PIL.Image
 
 from benchmarks.report import Report
 from services.facefusion import model as models
+from services.facefusion.classic import ClassicSwapper
 from services.facefusion.face import Face
 from services.facefusion.landmarks import INNER_LIPS, LEFT_EYE, RIGHT_EYE, opening
 from services.facefusion.model import FaceModel
@@ -76,6 +77,7 @@ def measure() -> Report:
                 rows.append(speed(setup, faces, size))
         rows.append(preview(setup))
         rows += fidelity(setup)
+        rows += in_front(setup)
     describe = dlib_descriptor()
     if describe is None:
         notes.append("Identity was not measured: dlib-face or dlib-bin is not installed.")
@@ -276,6 +278,35 @@ def largest(model: FaceModel, image: Image) -> Face:
     face = model.largest(image)
     assert face is not None, "no face in a frame that has one"
     return face
+
+
+# What is in front
+
+
+def in_front(setup: Setup) -> Iterator[list[str]]:
+    """Measure what is found of things with known masks, what is lost of clear faces, and the pixels of a hand."""
+    from benchmarks.occluders import measure as occluders  # noqa: PLC0415  # it uses the pictures of this module
+
+    model, people = setup.model, occluders.people(setup.model)
+    counted = setup.figures["in_front"] = {}
+    found = occluders.table(model, people)
+    for name, now in found["now"].items():
+        before = found["before"][name]
+        counted[name] = {"recall": round(now.recall, 3), "precision": round(now.precision, 3)}
+        value = f"recall {now.recall:.2f} at precision {now.precision:.2f}"
+        yield [
+            f"in front: {name}",
+            f"{value}; by colour and memory alone {before.recall:.2f} at {before.precision:.2f}",
+        ]
+    for person in people:
+        lost = occluders.clean(person, model, occluders.METHODS["now"])
+        counted[f"lost, {person.name}"] = round(lost, 4)
+        yield [f"in front: nothing, {person.name}", f"{lost * 100:.1f} % of the face taken for covered"]
+    portrait = picture("picture-single-face")
+    source = ClassicSwapper().prepare(portrait, model.view(portrait, largest(model, portrait)))
+    whole, inner = occluders.decibels_at(people[1], "hand", model, source)
+    counted["hand_db"] = [round(whole, 1), round(inner, 1)]
+    yield ["in front: pixels of a hand after the swap", f"{whole:.1f} dB, {inner:.1f} where it is before the face"]
 
 
 # Identity

@@ -12,10 +12,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from services.facefusion import grain, occluder, occlusion, shading
 from services.facefusion import mask as masks
-from services.facefusion import occlusion
+from services.facefusion.expression import ExpressionMemory
 from services.facefusion.face import Float
-from services.facefusion.mesh import Mesh, Region, areas, bounds, from_atlas, rasterise, sample, to_atlas
+from services.facefusion.mesh import Mesh, Region, areas, from_atlas, rasterise, sample, to_atlas
+from services.facefusion.occluder import Occluder
 from services.facefusion.occlusion import OcclusionMemory
 from services.facefusion.swapper import Patch, Steps, View, at_once
 from shared.arrays import Image
@@ -24,12 +26,9 @@ ATLAS_SIDES = (256, 512, 1024)
 COLOUR_MEMORY = 0.85  # share of the colour statistics that is kept from frame to frame of a track
 LEAST_RATIO: Float = np.array([0.6, 0.35, 0.35], np.float32)  # factor limits of the contrast (L) and the colour (a, b)
 MOST_RATIO = 1.5
-LIGHT_SCALE = 0.16  # of the face's height: the sigma of the blur that keeps the light and removes the face
-LIGHT_STRENGTH = 0.85  # share of the target's light that replaces the source's
 MIN_SKIN = 0.5  # share of a pixel that must be plain skin for its colour to be measured
 STATISTICS_SIDE = 128  # pixels: of a larger face, every second, third, … row and column gives the same statistics
 LEAST_SKIN = 16  # pixels: with less the colours are left alone
-LIGHT_STEP = 4  # the light is computed at this part of the size
 FULL_DETAIL, NO_DETAIL = 0.45, 0.15  # source pixels per target pixel over the usual: all of the source, none
 
 
@@ -40,6 +39,7 @@ class ClassicSource:
     levels: tuple[Float, ...]  # Lab (side, side, 3) float32, largest first
     usable: Float  # (128, 128) 0-1: where the source shows skin, not hair or a hand
     detail: Float  # (T,) atlas area per source pixel
+    parser: Occluder | None = None
 
     def renderer(self, remembered: "Appearance | None" = None) -> "ClassicRenderer":
         """Return a renderer for one track."""
@@ -50,6 +50,9 @@ class ClassicSwapper:
     """The `Swapper` of this module; needs no weights of its own."""
 
     name = "classic"
+
+    def __init__(self, parser: Occluder | None = None) -> None:
+        self._parser = parser  # a further network for what is in front of a face
 
     def prepare(self, image: Image, view: View) -> ClassicSource:
         """Flatten the source's face into the atlas."""
@@ -65,7 +68,7 @@ class ClassicSwapper:
         whole = areas(mesh.points[mesh.triangles])
         detail = np.where(signed > 0, np.maximum(signed, 0) / whole, 0).astype(np.float32)
         small = to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE))
-        return ClassicSource(tuple(levels), usable_skin(small), detail)
+        return ClassicSource(tuple(levels), usable_skin(small), detail, self._parser)
 
 
 @dataclass
@@ -73,13 +76,14 @@ class Appearance:
     """How a track has looked so far."""
 
     occlusion: OcclusionMemory = field(default_factory=OcclusionMemory)
+    expression: ExpressionMemory = field(default_factory=ExpressionMemory)
     colours: Float | None = None  # (4, 3): as `measured`, averaged
+    detail: Float | None = None  # (2,): as `grain.detail`, averaged
 
-    def average(self, now: Float) -> Float:
-        """Return the colours so far, those of one more frame among them."""
-        before = now if self.colours is None else self.colours
-        self.colours = np.asarray(COLOUR_MEMORY * before + (1 - COLOUR_MEMORY) * now, np.float32)
-        return self.colours
+    def average(self, colours: Float | None, detail: Float | None) -> None:
+        """Take what was measured in one more frame."""
+        self.colours = averaged(self.colours, colours)
+        self.detail = averaged(self.detail, detail)
 
 
 @dataclass
@@ -95,13 +99,20 @@ class ClassicRenderer:
 
     def steps(self, image: Image, view: View) -> Steps:
         """Do so in steps: what is in front, the masks and colours of this frame, those of the track, the picture."""
-        shape = (image.shape[0], image.shape[1])
-        if bounds(view.landmarks, shape) is None:
+        near = grain.Reduced.of(image, view)
+        if near is None:
             return None
+        whole = (image, view)
+        image, view, shape = near.image, near.view, (near.image.shape[0], near.image.shape[1])
         if view.fresh:
             self.remembered = Appearance()
         remembered = self.remembered
-        clear = remembered.occlusion.update(to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE)))
+        seen = to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE))
+        covered = occluder.covering(seen)
+        if self.source.parser:
+            covered = np.maximum(covered, self.source.parser(*whole))
+        clear = remembered.occlusion.update(seen, covered)
+        folds = remembered.expression.update(seen, clear)
         yield
         region = rasterise(view.landmarks, shape)
         if region is None or not region.covered.any():
@@ -112,11 +123,20 @@ class ClassicRenderer:
         shown = from_atlas(np.ascontiguousarray(np.minimum(clear, self.source.usable)), region)
         blend = masks.blend(region, view.landmarks, shown * self.detail(region))
         now = measured(skin, target, region, blend)
+        detail = grain.detail(skin[..., 0], target[..., 0], blend, near.sigma)
         yield
-        colours = None if now is None else remembered.average(now)
+        remembered.average(now, detail)
+        colours = remembered.colours
+        more = grain.surplus(remembered.detail, 1 if colours is None else float(contrast(colours)[0]))
         yield
-        matched = skin if colours is None else lit(skin, target, blend, colours)
-        return Patch(region.x, region.y, to_rgb(matched), blend * view.opacity)
+        matched = skin if now is None or colours is None else moved(skin, colours)
+        away = np.asarray(cv2.subtract(target, matched), np.float32)
+        matched = np.asarray(cv2.add(matched, shading.light(away, blend, shown, region)), np.float32)
+        matched[..., 0] += from_atlas(folds, region)
+        beside = (~region.covered).view(np.uint8)
+        matched = np.asarray(cv2.copyTo(target, beside, matched))  # so that no blur brings in what lies beside the mesh
+        patch = Patch(region.x, region.y, to_rgb(matched), blend * view.opacity)
+        return near.enlarged(patch, from_atlas(grain.features(), region), more)
 
     def level(self, region: Region) -> Float:
         """Choose the atlas whose pixels are not much finer than the frame's."""
@@ -138,6 +158,13 @@ class ClassicRenderer:
         return np.asarray(cv2.resize(coarse, region.size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
+def averaged(before: Float | None, now: Float | None) -> Float | None:
+    """Average what a track showed so far with what it shows now, where it shows something."""
+    if before is None or now is None:
+        return before if now is None else now
+    return np.asarray(COLOUR_MEMORY * before + (1 - COLOUR_MEMORY) * now, np.float32)
+
+
 def measured(skin: Float, target: Float, region: Region, blend: Float) -> Float | None:
     """Return (4, 3) in Lab: source mean, source spread, target mean, target spread; None for too little skin."""
     step = max(1, max(region.size) // STATISTICS_SIDE)
@@ -149,16 +176,16 @@ def measured(skin: Float, target: Float, region: Region, blend: Float) -> Float 
     return np.stack([*statistics(skin[sparse], weight), *statistics(target[sparse], weight)]).astype(np.float32)
 
 
-def lit(skin: Float, target: Float, blend: Float, colours: Float) -> Float:
-    """Give the source's skin the target's colours and light."""
-    source_mean, source_spread, target_mean, target_spread = colours
-    ratio = np.clip(target_spread / np.maximum(source_spread, 1e-3), LEAST_RATIO, MOST_RATIO)
-    to_target = np.column_stack([np.diag(ratio), target_mean - source_mean * ratio])
-    moved = np.asarray(cv2.transform(skin, to_target), np.float32)
-    small_moved, small_target, small_weight = (reduced(plane) for plane in (moved, target, blend))
-    light = slow_part(small_target - small_moved, small_weight) * LIGHT_STRENGTH
-    whole_size = cv2.resize(light, (skin.shape[1], skin.shape[0]), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.add(moved, whole_size, dst=moved), np.float32)
+def moved(skin: Float, colours: Float) -> Float:
+    """Give the source's skin the target's colours: mean and spread."""
+    ratio = contrast(colours)
+    to_target = np.column_stack([np.diag(ratio), colours[2] - colours[0] * ratio])
+    return np.asarray(cv2.transform(skin, to_target), np.float32)
+
+
+def contrast(colours: Float) -> Float:
+    """Return the factors (3,) by which the source's Lab is spread."""
+    return np.asarray(np.clip(colours[3] / np.maximum(colours[1], 1e-3), LEAST_RATIO, MOST_RATIO), np.float32)
 
 
 def usable_skin(lab: Float) -> Float:
@@ -171,21 +198,6 @@ def statistics(lab: Float, weight: Float) -> tuple[Float, Float]:
     share, pixels = (weight / weight.sum()).reshape(-1), lab.reshape(-1, 3)
     mean = share @ pixels
     return mean, np.sqrt(share @ (pixels - mean) ** 2)
-
-
-def reduced(plane: Float) -> Float:
-    """Reduce (h, w[, C]) to the size in which the light is computed: the mean of each square of pixels."""
-    height, width = (max(side // LIGHT_STEP, 2) for side in plane.shape[:2])
-    whole = plane[: height * LIGHT_STEP, : width * LIGHT_STEP]  # a factor without a rest is several times as fast
-    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.float32)
-
-
-def slow_part(difference: Float, weight: Float) -> Float:
-    """Keep what changes slowly across the face, measured where `weight` is high; (h, w, 3) and (h, w), reduced."""
-    sigma = max(weight.shape[0] * LIGHT_SCALE, 1.0)
-    sums = cv2.GaussianBlur(difference * weight[..., None], (0, 0), sigma)
-    share = cv2.GaussianBlur(weight, (0, 0), sigma)
-    return np.asarray(sums / np.maximum(share, 1e-3)[..., None], np.float32)
 
 
 def to_lab(image: npt.NDArray[np.uint8]) -> Float:

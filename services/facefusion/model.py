@@ -13,6 +13,7 @@ from services.facefusion.embed import SFace
 from services.facefusion.face import Face, Float
 from services.facefusion.landmarks import LandmarkFinder, crop_of_landmarks, crop_of_landmarks5
 from services.facefusion.nsfw import NsfwScorer
+from services.facefusion.parsers import PARSERS, FaceParser
 from services.facefusion.restoration.restorer import Restorer
 from services.facefusion.restoration.restorers import restorers_of
 from services.facefusion.swapper import Swapper, View
@@ -79,7 +80,7 @@ def load(settings: Settings) -> FaceModel:
         landmarks=landmarks,
         attributes=attributes,
         nsfw=nsfw,
-        swapper=ClassicSwapper(),
+        swapper=ClassicSwapper(parser_of(settings, cuda=cuda)),
         at_once=at_once,
         restorer=restorers_of(settings, cuda=cuda),
     )
@@ -96,3 +97,9 @@ def neural_swapper(settings: Settings, *, cuda: bool) -> str:
         here = all(weights.exists(entry) for entry in swappers.needed_by("inswapper"))
         wanted = "inswapper" if cuda and here and find_spec("insightface") else "classic"
     return "" if wanted == "classic" else swappers.ALIASES.get(wanted, wanted)
+
+
+def parser_of(settings: Settings, *, cuda: bool) -> FaceParser | None:
+    """Load the further network for what is in front of a face, if the settings name one."""
+    wanted = PARSERS.get(settings.facefusion.occluder)
+    return None if wanted is None else FaceParser(wanted, weights.path(wanted.weights), cuda=cuda)

@@ -8,6 +8,7 @@ from typing import Any
 
 from services.facefusion.attributes import Attributes
 from services.facefusion.classic import Appearance
+from services.facefusion.expression import ExpressionMemory
 from services.facefusion.face import Face
 from services.facefusion.face_analysis import SwapContext, eight_bits, gallery_of
 from services.facefusion.face_selector import FaceSelector, TrackMatch
@@ -30,11 +31,11 @@ from shared.pipeline.state_bytes import from_bytes, to_bytes
 from shared.process.ordered_map import ordered_map
 
 FIRST_FACE_FRAMES = 300  # without a preview the reference is in the first of these frames that shows a face
-STATE = "faces 1"  # names the form of what `VideoSwapper.state` returns: another form, another name
+STATE = "faces 2"  # names the form of what `VideoSwapper.state` returns: another form, another name
 _BYTES_A_PIXEL = 120  # for each frame at a time, all that wait included; measured: 107 where a face fills the frame
 _MOST_BYTES = 4 << 30  # of all frames under way
 _REMEMBERED = (
-    *(Appearance, Attributes, DetailMemory, Face, OcclusionMemory, OneEuro),
+    *(Appearance, Attributes, DetailMemory, ExpressionMemory, Face, OcclusionMemory, OneEuro),
     *(Reference, Restored, Track, TrackMatch, TrackSpan),
 )
 

@@ -134,6 +134,9 @@ class FaceFusionSettings(Group):
     enhance_blend: Annotated[int, Field(ge=0, le=100)] = 80
     """How much of a restored face is taken, in percent, where a task sends no `face_enhance`."""
 
+    occluder: Literal["none", "xseg-1", "xseg-2", "xseg-3", "bisenet-34"] = "none"
+    """A published network that looks for what is in front of a face, beside our own; its weights are pulled by name."""
+
     nsfw_check: Annotated[bool, Field(validation_alias="KINORA_NSFW_CHECK")] = True
     """Whether the source and one frame a second of the target are searched for nudity."""
 

@@ -47,6 +47,7 @@ def test_the_variables_are_these_and_no_others() -> None:
         MAX_TASK_MEGAPIXELS CONSOLE CONSOLE_SESSION_HOURS UPLOAD_MAX_MB OWN_RUNNERS
         FETCH_HOSTS FETCH_PRIVATE FETCH_MAX_MB
         FETCH_TIMEOUT_SECONDS RESULT_STORE RESULT_STORE_SECONDS CREATION_DECODER CREATION_LORAS CREATION_PREVIEWS
+        FACEFUSION_OCCLUDER
     """
     standard = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
     assert {f"KINORA_{name}" for name in documented.split()} | standard == set(Settings.variables())
@@ -66,6 +67,7 @@ def test_the_variables_are_these_and_no_others() -> None:
         ("FACEFUSION_PIXEL_BOOST", "2", lambda settings: settings.facefusion.pixel_boost == "2"),
         ("FACEFUSION_ENHANCE", "gfpgan-1.4", lambda settings: settings.facefusion.enhance == "gfpgan-1.4"),
         ("FACEFUSION_ENHANCE_BLEND", "45", lambda settings: settings.facefusion.enhance_blend == 45),
+        ("FACEFUSION_OCCLUDER", "xseg-2", lambda settings: settings.facefusion.occluder == "xseg-2"),
         ("NSFW_SHARE", "0", lambda settings: settings.facefusion.nsfw_share == 0),
         ("UPSCALE_MODEL", "x4plus", lambda settings: settings.upscale.model == "x4plus"),
         ("UPSCALE_MODEL", "/models/4x.pth", lambda settings: settings.upscale.model == "/models/4x.pth"),

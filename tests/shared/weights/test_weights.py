@@ -149,6 +149,7 @@ def test_what_may_not_be_used_commercially_needs_consent() -> None:
         "gpen-bfr-512",
         "gpen-bfr-256",
         "wan-fast-1.3b",
+        "bisenet-34",
     }
 
 

@@ -1,0 +1,81 @@
+"""What is in front of a face, in single pictures and from the first frame on: composites with known masks."""
+
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from benchmarks.occluders.composites import composite
+from benchmarks.occluders.measure import METHODS, Person, Tally, clean, decibels_at, filmed, followed, tallied
+from services.facefusion.classic import ClassicSwapper, to_lab
+from services.facefusion.mesh import to_atlas
+from services.facefusion.occluder import covering, planes
+from services.facefusion.occlusion import ATLAS_SIDE, oval
+from tests.support.faces import frames_of, largest, man, model, woman
+
+# Somewhat below what was measured on these frames: another processor rounds otherwise.
+# Precision counts the woman's hair at the temples, a twelfth of her oval, as wrongly found.
+LEAST_RECALL = {"hand": 0.65, "microphone": 0.75, "sunglasses": 0.75, "cup": 0.55}
+LEAST_PRECISION = {"hand": 0.35, "microphone": 0.4, "sunglasses": 0.5, "cup": 0.5}
+
+
+@cache
+def people() -> tuple[Person, Person]:
+    """Eight frames of the man and of the woman, spread over two seconds."""
+    his = frames_of("clip-single-face", 64)[::8]
+    hers = frames_of("clip-woman-hands", 60, 250)[::8]
+    return filmed("man", his, model()), filmed("woman", hers, model())
+
+
+def found(kind: str, *, stills: bool) -> Tally:
+    """Count a thing that is there from the first frame on, in a clip or in every frame by itself."""
+    tally = Tally()
+    for person in people():
+        faces = followed(person, composite(kind, person.frames, person.landmarks, enters=False), model())
+        for part in [[face] for face in faces] if stills else [faces]:
+            tally += tallied(part, METHODS["now"])
+    return tally
+
+
+@pytest.mark.parametrize("kind", sorted(LEAST_RECALL))
+@pytest.mark.parametrize("stills", [False, True])
+def test_what_is_in_front_from_the_first_frame_on_is_found(kind: str, stills: bool) -> None:  # noqa: FBT001
+    tally = found(kind, stills=stills)
+
+    assert tally.recall > LEAST_RECALL[kind]
+    assert tally.precision > LEAST_PRECISION[kind]
+
+
+def test_a_clear_face_is_hardly_taken_for_covered() -> None:
+    his, hers = (clean(person, model(), METHODS["now"]) for person in people())
+
+    assert his < 0.01
+    assert hers < 0.12  # hair at the temples
+
+
+def test_most_of_a_hand_in_a_single_picture_stays_as_it_is() -> None:
+    source = ClassicSwapper().prepare(man(), largest(man()))
+    her = people()[1]
+    still = Person("woman", her.frames[4:5], her.landmarks[4:5])
+
+    whole, _ = decibels_at(still, "hand", model(), source)
+
+    assert whole > 27
+
+
+def test_the_network_is_the_one_that_was_trained() -> None:
+    torch = pytest.importorskip("torch")
+    from benchmarks.occluders.train import Network  # noqa: PLC0415  # needs torch
+
+    with (files("services.facefusion") / "occluder.npz").open("rb") as file:
+        stored = {name: torch.from_numpy(value.astype(np.float32)) for name, value in np.load(file).items()}
+    network = Network()
+    network.layers.load_state_dict(stored)
+    network.normal = torch.nn.ModuleDict({name: torch.nn.Identity() for name in network.normal})  # is in the weights
+    lab = to_lab(to_atlas(woman(), largest(woman()).landmarks, ATLAS_SIDE))
+
+    with torch.no_grad():
+        expected = torch.sigmoid(network(torch.from_numpy(planes(lab))[None]))[0, 0].numpy() * oval()
+
+    assert np.abs(covering(lab) - expected).max() < 1e-3  # float32 in another order, through a steep sigmoid
