@@ -14,9 +14,16 @@ from shared.process.lifetime import die_with_parent
 from shared.settings import Settings
 
 if TYPE_CHECKING:
+    from shared.media.media_info import MediaKind
     from shared.serving.acceptance import ValidatedRequest
 
 routes = TaskRoutes("facefusion")
+
+
+def inputs_of(request: FaceFusionRequest) -> dict[str, "MediaKind"]:
+    """Return the inputs that a request uses: its own source only where an entry of `faces` has none."""
+    own: dict[str, MediaKind] = {"source_file": "portrait"} if request.uses_its_own_source else {}
+    return {**own, "faces.source_file": "portrait", "target_file": "picture_or_video"}
 
 
 @bentoml.asgi_app(routes.app)
@@ -61,7 +68,7 @@ class FaceFusion:
         previews = request.programe == PREVIEW
         return await self.service.accept(
             request,
-            inputs={"source_file": "image", "target_file": "picture_or_video"},
+            inputs=inputs_of(request),
             kind="preview" if previews else "generate",
             prepare=prepare,
             work=None if previews else request.work,

@@ -13,7 +13,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from shared.cli.spoken import spoken
-from shared.contract.fields import FieldType, LocalPath, UsedWhen
+from shared.contract.fields import FieldType, LocalPath, RequiredUnless, UsedWhen
 from shared.contract.path_lists import LocalPaths
 from shared.contract.request import TaskRequest
 from shared.fetching.web_address import is_web_address
@@ -124,7 +124,11 @@ def _fields(model: type[TaskRequest]) -> list[tuple[str, FieldInfo]]:
 
 
 def _required_paths(model: type[TaskRequest]) -> list[str]:
-    return [name for name, field in _fields(model) if _is_path(field) and field.is_required()]
+    return [name for name, field in _fields(model) if _is_path(field) and _is_needed(field)]
+
+
+def _is_needed(field: FieldInfo) -> bool:
+    return field.is_required() or any(isinstance(item, RequiredUnless) for item in field.metadata)
 
 
 def _is_path(field: FieldInfo) -> bool:
