@@ -46,6 +46,7 @@ $(VENV)/.ready: pyproject.toml requirements.lock $(ANEW)
 	echo $(TORCH) > $(VENV)/.torch
 	$(if $(filter cpu,$(TORCH)),$(PIP) --no-deps --index-url $(CPU_WHEELS) torch)
 	$(PIP) --editable '.[all,dev]'
+	$(PIP) --no-deps insightface
 	touch $@
 
 weights: setup ## Fetch the models and clips that the demo and the tests need, verified

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from services.facefusion import mask as masks
 from services.facefusion import occlusion
 from services.facefusion.face import Float
-from services.facefusion.mesh import Mesh, Region, areas, bounds, from_atlas, rasterise, to_atlas
+from services.facefusion.mesh import Mesh, Region, areas, bounds, from_atlas, rasterise, sample, to_atlas
 from services.facefusion.occlusion import OcclusionMemory
 from services.facefusion.swapper import Patch, Steps, View, at_once
 from shared.arrays import Image
@@ -27,6 +27,9 @@ MOST_RATIO = 1.5
 LIGHT_SCALE = 0.16  # of the face's height: the sigma of the blur that keeps the light and removes the face
 LIGHT_STRENGTH = 0.85  # share of the target's light that replaces the source's
 MIN_SKIN = 0.5  # share of a pixel that must be plain skin for its colour to be measured
+STATISTICS_SIDE = 128  # pixels: of a larger face, every second, third, … row and column gives the same statistics
+LEAST_SKIN = 16  # pixels: with less the colours are left alone
+LIGHT_STEP = 4  # the light is computed at this part of the size
 FULL_DETAIL, NO_DETAIL = 0.45, 0.15  # source pixels per target pixel over the usual: all of the source, none
 
 
@@ -137,20 +140,25 @@ class ClassicRenderer:
 
 def measured(skin: Float, target: Float, region: Region, blend: Float) -> Float | None:
     """Return (4, 3) in Lab: source mean, source spread, target mean, target spread; None for too little skin."""
-    weight = blend * (from_atlas(occlusion.plain_skin(), region) > MIN_SKIN)
-    if float(weight.sum()) < 16:  # noqa: PLR2004  # leave the colours alone
+    step = max(1, max(region.size) // STATISTICS_SIDE)
+    sparse = np.s_[::step, ::step]
+    spots = region.atlas[:, ::step, ::step] * occlusion.ATLAS_SIDE - 0.5
+    weight = blend[sparse] * (sample(occlusion.plain_skin(), np.ascontiguousarray(spots)) > MIN_SKIN)
+    if float(weight.sum()) * step**2 < LEAST_SKIN:
         return None
-    sparse = np.s_[::2, ::2]  # a quarter of the pixels gives the same statistics
-    found = [*statistics(skin[sparse], weight[sparse]), *statistics(target[sparse], weight[sparse])]
-    return np.stack(found).astype(np.float32)
+    return np.stack([*statistics(skin[sparse], weight), *statistics(target[sparse], weight)]).astype(np.float32)
 
 
 def lit(skin: Float, target: Float, blend: Float, colours: Float) -> Float:
     """Give the source's skin the target's colours and light."""
     source_mean, source_spread, target_mean, target_spread = colours
     ratio = np.clip(target_spread / np.maximum(source_spread, 1e-3), LEAST_RATIO, MOST_RATIO)
-    moved = (skin - source_mean) * ratio + target_mean
-    return np.asarray(moved + LIGHT_STRENGTH * slow_difference(target - moved, blend), np.float32)
+    to_target = np.column_stack([np.diag(ratio), target_mean - source_mean * ratio])
+    moved = np.asarray(cv2.transform(skin, to_target), np.float32)
+    small_moved, small_target, small_weight = (reduced(plane) for plane in (moved, target, blend))
+    light = slow_part(small_target - small_moved, small_weight) * LIGHT_STRENGTH
+    whole_size = cv2.resize(light, (skin.shape[1], skin.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.add(moved, whole_size, dst=moved), np.float32)
 
 
 def usable_skin(lab: Float) -> Float:
@@ -160,23 +168,24 @@ def usable_skin(lab: Float) -> Float:
 
 def statistics(lab: Float, weight: Float) -> tuple[Float, Float]:
     """Weighted mean and spread of the three Lab channels."""
-    share = (weight / weight.sum())[..., None]
-    mean = (lab * share).sum((0, 1))
-    return mean, np.sqrt(((lab - mean) ** 2 * share).sum((0, 1)))
+    share, pixels = (weight / weight.sum()).reshape(-1), lab.reshape(-1, 3)
+    mean = share @ pixels
+    return mean, np.sqrt(share @ (pixels - mean) ** 2)
 
 
-def slow_difference(difference: Float, weight: Float) -> Float:
-    """Keep what changes slowly across the face, measured where `weight` is high; computed at a quarter of the size."""
-    height, width = weight.shape
-    small = (max(width // 4, 2), max(height // 4, 2))
-    sigma = max(small[1] * LIGHT_SCALE, 1.0)
-    small_weight = cv2.resize(weight, small, interpolation=cv2.INTER_AREA)
-    sums = cv2.GaussianBlur(
-        cv2.resize(difference * weight[..., None], small, interpolation=cv2.INTER_AREA), (0, 0), sigma
-    )
-    share = cv2.GaussianBlur(small_weight, (0, 0), sigma)
-    slow = sums / np.maximum(share, 1e-3)[..., None]
-    return np.asarray(cv2.resize(slow, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+def reduced(plane: Float) -> Float:
+    """Reduce (h, w[, C]) to the size in which the light is computed: the mean of each square of pixels."""
+    height, width = (max(side // LIGHT_STEP, 2) for side in plane.shape[:2])
+    whole = plane[: height * LIGHT_STEP, : width * LIGHT_STEP]  # a factor without a rest is several times as fast
+    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def slow_part(difference: Float, weight: Float) -> Float:
+    """Keep what changes slowly across the face, measured where `weight` is high; (h, w, 3) and (h, w), reduced."""
+    sigma = max(weight.shape[0] * LIGHT_SCALE, 1.0)
+    sums = cv2.GaussianBlur(difference * weight[..., None], (0, 0), sigma)
+    share = cv2.GaussianBlur(weight, (0, 0), sigma)
+    return np.asarray(sums / np.maximum(share, 1e-3)[..., None], np.float32)
 
 
 def to_lab(image: npt.NDArray[np.uint8]) -> Float:

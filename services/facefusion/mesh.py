@@ -17,7 +17,7 @@ import numpy.typing as npt
 from services.facefusion.face import Float
 
 SUBPIXEL_BITS = 4  # triangles are drawn to a sixteenth of a pixel
-PADDING = 0.12  # of the face's longer side: what a region adds around the landmarks
+PADDING = 2.0  # pixels that a region adds around the landmarks: every step's cost grows with the region
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Region:
     x: int
     y: int
     covered: npt.NDArray[np.bool_]  # (h, w): pixels of the visible mesh
-    atlas: Float  # (h, w, 2) in 0-1, meaningful where covered
+    atlas: Float  # (2, h, w): x and y in 0-1, meaningful where covered
     detail: Float  # (T,) atlas area a triangle has per pixel of it in the frame, 0 when hidden
     triangle: npt.NDArray[np.int32]  # (h, w): number of the triangle, -1 outside
 
@@ -60,9 +60,8 @@ def areas(corners: Float) -> Float:
 
 def bounds(landmarks: Float, shape: tuple[int, int]) -> tuple[npt.NDArray[np.int_], tuple[int, int]] | None:
     """Return the corner (x, y) and the size (width, height) of the region of a mesh; None outside the frame."""
-    margin = PADDING * float(np.ptp(landmarks[:, :2], axis=0).max()) + 2
-    low = np.maximum(np.floor(landmarks[:, :2].min(0) - margin), 0).astype(int)
-    high = np.minimum(np.ceil(landmarks[:, :2].max(0) + margin), [shape[1], shape[0]]).astype(int)
+    low = np.maximum(np.floor(landmarks[:, :2].min(0) - PADDING), 0).astype(int)
+    high = np.minimum(np.ceil(landmarks[:, :2].max(0) + PADDING), [shape[1], shape[0]]).astype(int)
     width, height = (high - low).tolist()
     if width < 8 or height < 8:  # noqa: PLR2004  # too small for a face to be seen
         return None
@@ -94,15 +93,26 @@ def rasterise(landmarks: Float, shape: tuple[int, int]) -> Region | None:
 
 
 def place(numbers: npt.NDArray[np.int32], corners: Float, wanted: Float) -> Float:
-    """Return for each pixel of `numbers` (h, w) where its triangle's affine map takes it: (h, w, 2)."""
+    """Return for each pixel of `numbers` (h, w) where its triangle's affine map takes it: x and y, (2, h, w).
+
+    `corners` and `wanted` are the triangles (T, 3, 2) here and there. The six numbers of the maps are looked up as six
+    planes: rows of six in one table take seven times as long.
+    """
     square = np.concatenate([corners, np.ones((*corners.shape[:2], 1), np.float32)], 2)
     flat = np.abs(areas(corners)) < 1e-3  # noqa: PLR2004  # collapsed to a line: any finite map is good enough
     square[flat] = np.eye(3, dtype=np.float32)
-    maps = np.linalg.solve(square, wanted)  # (T, 3, 2)
+    maps = np.linalg.solve(square, wanted).astype(np.float32)  # (T, 3, 2)
     height, width = numbers.shape
-    spot = maps[np.maximum(numbers, 0)]
-    x, y = np.arange(width, dtype=np.float32)[None, :, None], np.arange(height, dtype=np.float32)[:, None, None]
-    return np.asarray(spot[:, :, 0] * x + spot[:, :, 1] * y + spot[:, :, 2], np.float32)
+    triangle = np.maximum(numbers, 0).astype(np.intp)  # once: otherwise each lookup converts it again
+    x, y = np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
+    spots = np.empty((2, height, width), np.float32)
+    for axis in range(2):
+        by_x, by_y, start = (np.ascontiguousarray(maps[:, part, axis])[triangle] for part in range(3))
+        np.multiply(by_x, x, out=by_x)
+        np.multiply(by_y, y, out=by_y)
+        np.add(by_x, by_y, out=by_x)
+        np.add(by_x, start, out=spots[axis])
+    return spots
 
 
 @cache
@@ -132,9 +142,8 @@ def from_atlas(content: npt.NDArray[Any], region: Region) -> npt.NDArray[Any]:
 
 
 def sample(image: npt.NDArray[Any], spots: Float) -> npt.NDArray[Any]:
-    """Sample (H, W[, C]) bilinearly at (h, w, 2) pixel positions; positions outside take the edge."""
-    x, y = np.ascontiguousarray(spots[..., 0]), np.ascontiguousarray(spots[..., 1])
-    return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    """Sample (H, W[, C]) bilinearly at pixel positions (2, h, w), x and y; positions outside take the edge."""
+    return np.asarray(cv2.remap(image, spots[0], spots[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 @cache

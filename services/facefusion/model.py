@@ -2,24 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
-import numpy as np
 import onnxruntime
 
-from services.facefusion.attributes import AttributeReader
+from services.facefusion.attributes import AttributeReader, Attributes
 from services.facefusion.classic import ClassicSwapper
 from services.facefusion.detect import Detector
 from services.facefusion.embed import SFace
 from services.facefusion.face import Face, Float
-from services.facefusion.inswapper import ArcFace, InSwapper
 from services.facefusion.landmarks import LandmarkFinder, crop_of_landmarks, crop_of_landmarks5
 from services.facefusion.nsfw import NsfwScorer
-from services.facefusion.scrfd import ScrfdDetector
+from services.facefusion.restoration.restorer import Restorer
+from services.facefusion.restoration.restorers import restorers_of
 from services.facefusion.swapper import Swapper, View
 from shared import weights
 from shared.arrays import Image
 from shared.process.cores import usable_cores
 from shared.settings import Settings
+from shared.weights import swappers
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,12 @@ class FaceModel:
     embed: Callable[[Image, Float], Float]
     embedder: str  # embeddings of different embedders cannot be compared
     landmarks: LandmarkFinder
-    attributes: AttributeReader
+    attributes: Callable[[Image, Float], Attributes]
     nsfw: Callable[[Image], float] | None
     swapper: Swapper
     at_once: int = 1  # frames that are best worked on side by side
+    restorer: Callable[[bool], Restorer | None] = lambda _asked: None  # of a task, which may have asked for one
+    rounds: int = 2  # pairs of the renderers' steps: one in the order of the frames, one side by side
 
     def view(self, image: Image, face: Face) -> View:
         """Find the 468 landmarks in a single image: two passes, the second on the crop that the first one found."""
@@ -53,22 +56,21 @@ def load(settings: Settings) -> FaceModel:
     landmarks = LandmarkFinder(weights.path("face-landmarks-468"))
     attributes = AttributeReader(weights.path("age-v1"), weights.path("gender-v1"))
     nsfw = NsfwScorer(weights.path("open-nsfw")) if settings.facefusion.nsfw_check else None
-    if wants_inswapper(settings, cuda=cuda):
-        embed = ArcFace(weights.path("buffalo-l", "w600k_r50.onnx"), cuda=cuda)
+    if name := neural_swapper(settings, cuda=cuda):
+        from services.facefusion.neural.load import EMBEDDER  # noqa: PLC0415  # insightface is imported only for these
+        from services.facefusion.neural.load import load as load_neural  # noqa: PLC0415
+
+        parts = load_neural(name, settings.facefusion, cuda=cuda)
         return FaceModel(
-            detect=ScrfdDetector(weights.path("buffalo-l", "det_10g.onnx"), cuda=cuda),
-            embed=embed,
-            embedder="arcface-w600k-r50",
+            detect=parts.detect,
+            embed=parts.embed,
+            embedder=EMBEDDER,
             landmarks=landmarks,
-            attributes=attributes,
+            attributes=parts.attributes or attributes,
             nsfw=nsfw,
+            swapper=parts.swapper,
             at_once=at_once,
-            swapper=InSwapper(
-                weights.path("inswapper-128"),
-                embed,
-                cuda=cuda,
-                sharpen=sharpener(settings) if settings.facefusion.sharpen else None,
-            ),
+            restorer=restorers_of(settings, cuda=cuda),
         )
     return FaceModel(
         detect=Detector(weights.path("yunet"), cuda=cuda),
@@ -79,22 +81,18 @@ def load(settings: Settings) -> FaceModel:
         nsfw=nsfw,
         swapper=ClassicSwapper(),
         at_once=at_once,
+        restorer=restorers_of(settings, cuda=cuda),
     )
 
 
-def wants_inswapper(settings: Settings, *, cuda: bool) -> bool:
-    """`auto` takes the neural swapper where its weights were pulled, which accepts their licence, and a GPU runs it."""
-    if settings.facefusion.swapper == "auto":
-        return cuda and weights.exists("inswapper-128") and weights.exists("buffalo-l")
-    return settings.facefusion.swapper == "inswapper"
+def neural_swapper(settings: Settings, *, cuda: bool) -> str:
+    """Return the row of the table of neural swappers that is wanted, "" for the classic swapper.
 
-
-def sharpener(settings: Settings) -> Callable[[Float], Float]:
-    """Return a callable that repairs a swapped chip with the upscaling network, four times as large."""
-    from shared.networks.compute import choose_compute  # noqa: PLC0415  # torch only where it is asked for
-    from shared.networks.rrdb import RRDB  # noqa: PLC0415
-    from shared.networks.upscaler import Upscaler  # noqa: PLC0415
-
-    network = RRDB.from_weights(weights.load_safetensors("realesrgan-x4plus"))
-    upscale = Upscaler(network, choose_compute(settings.device), name="realesrgan-x4plus")
-    return lambda chip: upscale(np.rint(chip).astype(np.uint8), 4).astype(np.float32)
+    `auto` takes inswapper where its weights were pulled, which accepts their licence, where insightface is installed,
+    and a GPU runs it.
+    """
+    wanted = settings.facefusion.swapper
+    if wanted == "auto":
+        here = all(weights.exists(entry) for entry in swappers.needed_by("inswapper"))
+        wanted = "inswapper" if cuda and here and find_spec("insightface") else "classic"
+    return "" if wanted == "classic" else swappers.ALIASES.get(wanted, wanted)

@@ -21,7 +21,12 @@ def paste_alike(frame: Picture, patch: Patch) -> None:
 
 
 def as_colourful(frame: Picture, patch: Patch) -> Patch:
-    """Return a patch that is grey where the frame under it is grey; between grey and coloured it fades."""
+    """Return a patch that is grey where the frame under it is grey; between grey and coloured it fades.
+
+    One whose pixels are added stays as it is: it changes the frame's own colours and brings none.
+    """
+    if patch.added:
+        return patch
     share = colour_share(frame, patch)
     if share >= 1:
         return patch

@@ -19,15 +19,25 @@ THREADS = 2  # per network on the CPU
 
 def session(model: onnx.ModelProto, *, cuda: bool = False, threads: int = THREADS) -> onnxruntime.InferenceSession:
     """Start a session; without the CUDA provider it runs on the CPU, each call in so many threads."""
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), session_options(threads), providers=providers(cuda=cuda)
+    )
+
+
+def session_options(threads: int = THREADS) -> onnxruntime.SessionOptions:
+    """Return what every session of the service is started with."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors only: the zoo's files contain unused initializers
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to the encoder
+    return options
+
+
+def providers(*, cuda: bool) -> list[str]:
+    """Return onnxruntime's providers, the CPU's last: CUDA's only where it is wanted and installed."""
     wanted = ["CUDAExecutionProvider"] if cuda else []
     available = [name for name in wanted if name in onnxruntime.get_available_providers()]
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=[*available, "CPUExecutionProvider"]
-    )
+    return [*available, "CPUExecutionProvider"]
 
 
 def read(path: Path) -> onnx.ModelProto:

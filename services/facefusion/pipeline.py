@@ -8,6 +8,7 @@ from services.facefusion.face_selector import LEAST_SIZE, TOO_SMALL
 from services.facefusion.model import FaceModel
 from services.facefusion.portrait import open_sources, prepare_sources
 from services.facefusion.request import FaceFusionRequest
+from services.facefusion.restoration.enhancement import enhanced
 from services.facefusion.safety import audit_request, nsfw_gate
 from services.facefusion.still import references_for, swap_still
 from services.facefusion.turned import found_at_any_angle
@@ -24,6 +25,7 @@ from shared.pipeline.video_work import VideoWork
 
 def swap_faces(job: Job, request: FaceFusionRequest, model: FaceModel) -> Result:
     """Put the sources' faces on the wanted faces of the whole target."""
+    model = enhanced(job, request, model)
     with ExitStack() as stack:
         files, target = open_sources(job, request, stack), stack.enter_context(job.input(request.target_file))
         audit_request(job, request, files, target)
@@ -66,11 +68,12 @@ def swap_video(context: SwapContext, video: VideoSource) -> Result:
     limits = partial(
         request.work(video.width, video.height, video.frame_rate).limited, name=video.file.name, limits=settings.limits
     )
+    enhancement = str(job.details.get("face_enhance"))
     work = VideoWork(
         lambda frames, _tally: swapper.swap(frames),
         (video.width, video.height),
         f"{context.model.swapper.name}, {context.model.embedder}",
-        basis=(STATE, *source_hashes(job), settings.facefusion.model_dump_json()),
+        basis=(STATE, *source_hashes(job), settings.facefusion.model_dump_json(), enhancement),
         memory=swapper,
         limited=limits,
     )

@@ -4,7 +4,7 @@ A frame's face is judged by how sure the detector is of it, how large it is, how
 sharp it is: the product of the four, each 0-1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +17,7 @@ from services.facefusion.face_analysis import eight_bits
 from services.facefusion.model import FaceModel
 from services.facefusion.nsfw import NsfwGate
 from services.facefusion.request import FaceFusionRequest
+from services.facefusion.restoration.kept_face import nobody
 from services.facefusion.safety import nsfw_gate
 from services.facefusion.swapper import PreparedSource
 from services.facefusion.turned import TurnedFaces, found_at_any_angle
@@ -48,9 +49,12 @@ def prepare_sources(
 ) -> tuple[PreparedSource, ...]:
     """Prepare the source of each entry of a request, a file that several of them name once.
 
-    `files` are the opened sources by their paths. The job's details get the frames that were taken of videos. Raises
-    JobFailed for a source without a face, or with too small a one.
+    `files` are the opened sources by their paths. The job's details get the frames that were taken of videos. Where
+    faces are only restored, the swapper is one that needs nobody. Raises JobFailed for a source without a face, or with
+    too small a one.
     """
+    if request.only_restores:
+        return (model.swapper.prepare(*nobody()),) * len(request.entries)
     prepared: dict[str, PreparedSource] = {}
     frames: dict[str, int] = {}
     for entry in request.entries:
@@ -66,7 +70,9 @@ def prepare_sources(
 
 
 def open_sources(job: Job, request: FaceFusionRequest, stack: ExitStack) -> dict[str, InputFile]:
-    """Open each source of a request once, by its path, until the stack ends."""
+    """Open each source of a request once, by its path, until the stack ends; none where faces are only restored."""
+    if request.only_restores:
+        return {}
     paths = dict.fromkeys(entry.source_file for entry in request.entries)
     return {path: stack.enter_context(job.input(path)) for path in paths}
 
@@ -126,7 +132,7 @@ def frontality(landmarks5: Float) -> float:
     return max(0.0, 1 - abs(2 * place - 1))
 
 
-def frames_of(file: InputFile) -> Iterator[Image]:
+def frames_of(file: InputFile) -> Generator[Image, None, None]:
     """Yield the frames of a video or an animation as a viewer sees them, with 8 bits a channel."""
     if is_animation(file):  # Pillow shows all of them, libav not every frame without a duration
         for picture in read_pictures(file):

@@ -12,6 +12,7 @@ from services.facefusion.model import FaceModel
 from services.facefusion.portrait import open_sources, prepare_sources
 from services.facefusion.reference_face import Reference, faces_at, key_of
 from services.facefusion.request import FaceFusionRequest
+from services.facefusion.restoration.enhancement import enhanced
 from services.facefusion.safety import audit_request, nsfw_gate
 from services.facefusion.still import frame_of, references_for, swap_still
 from services.facefusion.turned import found_at_any_angle
@@ -27,6 +28,7 @@ TOLD_FACES, COMPARED_FACES = 100, 20  # the most in the details
 
 def preview_swap(job: Job, request: FaceFusionRequest, model: FaceModel) -> Result:
     """Swap one frame and cut out the faces in it; the faces are stored for the requests that follow."""
+    model = enhanced(job, request, model)
     with ExitStack() as stack:
         files, target = open_sources(job, request, stack), stack.enter_context(job.input(request.target_file))
         audit_request(job, request, files, target)

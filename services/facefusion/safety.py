@@ -26,10 +26,11 @@ def nsfw_gate(job: Job, model: FaceModel, *, samples: int | None = 1) -> NsfwGat
 def audit_request(job: Job, request: FaceFusionRequest, sources: Mapping[str, InputFile], target: InputFile) -> None:
     """Write which sources are put on which target and when, by hash, into the audit log and the task's details.
 
-    `sources` are the opened ones by path. With `faces` the details also have `source_sha256s`, one an entry.
+    `sources` are the opened ones by path. With `faces` the details also have `source_sha256s`, one an entry. Without
+    a source, where faces are only restored, its hash is "".
     """
     hashes = {path: sha256_of(Path(source.url)) for path, source in sources.items()}
-    found = [hashes[entry.source_file] for entry in request.entries]
+    found = [hashes.get(entry.source_file, "") for entry in request.entries]
     entry: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "source_sha256": found[0],

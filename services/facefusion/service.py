@@ -21,7 +21,12 @@ routes = TaskRoutes("facefusion")
 
 
 def inputs_of(request: FaceFusionRequest) -> dict[str, "MediaKind"]:
-    """Return the inputs that a request uses: its own source only where an entry of `faces` has none."""
+    """Return the inputs that a request uses: its own source only where an entry of `faces` has none.
+
+    Where faces are only restored, there is no source at all.
+    """
+    if request.only_restores:
+        return {"target_file": "picture_or_video"}
     own: dict[str, MediaKind] = {"source_file": "portrait"} if request.uses_its_own_source else {}
     return {**own, "faces.source_file": "portrait", "target_file": "picture_or_video"}
 

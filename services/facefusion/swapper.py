@@ -7,6 +7,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -32,6 +33,7 @@ class Patch:
     y: int
     pixels: Float  # (h, w, 3) RGB 0-255
     mask: Float  # (h, w) 0-1; 0 leaves the frame's pixel as it is, bit for bit
+    added: bool = False  # the pixels are added to the frame's own, in levels of 255, and do not replace them
 
 
 Steps = Generator[None, None, Patch | None]
@@ -48,10 +50,10 @@ class FaceRenderer(Protocol):
         """Return what to paste over the (H, W, 3) RGB frame; None when nothing of the face can be seen."""
 
     def steps(self, image: Image, view: View) -> Steps:
-        """Do the same in up to four steps, between which it yields.
+        """Do the same in up to four steps, between which it yields; in six where faces are restored as well.
 
-        The first and the third step of each frame follow those of the frame before, one frame after another; the second
-        and the fourth of several frames may run side by side, in any threads.
+        The first, the third and the fifth step of each frame follow those of the frame before, one frame after another;
+        the steps between of several frames may run side by side, in any threads.
         """
 
 
@@ -101,7 +103,11 @@ def paste(frame: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], patch: Patch) -
     """Blend a patch into a frame of 8 or 16 bits, in place; pixels under a mask of 0 keep their exact value."""
     height, width = patch.mask.shape
     part = frame[patch.y : patch.y + height, patch.x : patch.x + width]
-    full = float(np.iinfo(frame.dtype).max)
-    mask = patch.mask[..., None]
-    blended = part * (1 - mask) + patch.pixels * (mask * (full / 255))
-    part[...] = np.where(mask > 0, np.clip(np.rint(blended), 0, full), part).astype(frame.dtype)
+    white = float(np.iinfo(frame.dtype).max)
+    now = part.astype(np.float32)
+    step = cv2.addWeighted(patch.pixels, white / 255, now, 0 if patch.added else -1, 0)
+    cv2.multiply(step, cv2.merge([patch.mask] * 3), dst=step)
+    cv2.add(now, step, dst=now)  # where the mask is 0 this adds 0
+    np.rint(now, out=now)
+    np.clip(now, 0, white, out=now)
+    part[...] = now

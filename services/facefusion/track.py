@@ -11,7 +11,7 @@ from services.facefusion.face import Face, Float, iou
 from services.facefusion.landmarks import LandmarkFinder, crop_of_landmarks, crop_of_landmarks5
 from services.facefusion.smoothing import OneEuro
 from services.facefusion.swapper import View
-from shared.arrays import Image
+from shared.arrays import Image, Picture
 from shared.media.shot_boundary import CutDetector, reduced
 
 SAME_FACE_IOU = 0.25  # of a track's box with a detection's: from here on it may be the same face
@@ -109,7 +109,7 @@ class Tracker:
     ended: list[TrackSpan] = field(default_factory=list)
     started: int = 0
     cuts: CutDetector = field(default_factory=CutDetector)
-    before: Image | None = None
+    before: Picture | None = None  # the last picture, reduced: whoever has that picture may paint on it
 
     def __call__(self, image: Image, index: int, faces: list[Face] | None = None) -> list[Track]:
         """Detect faces, end all tracks at a cut, and give every face to the track that it continues."""
@@ -147,7 +147,7 @@ class Tracker:
             "ended": self.ended,
             "started": self.started,
             "usual": self.cuts.usual,
-            "before": None if self.before is None else reduced(self.before),
+            "before": self.before,
         }
 
     def recall(self, remembered: dict[str, Any]) -> None:
@@ -161,8 +161,8 @@ class Tracker:
         self.tracks = [track for track in self.tracks if all(track is not other for other in ending)]
 
     def _is_cut(self, image: Image) -> bool:
-        before, self.before = self.before, image
-        return before is not None and self.cuts.is_cut(before, image)
+        before, self.before = self.before, reduced(image)
+        return before is not None and self.cuts.is_cut(before, self.before)
 
 
 def assign(tracks: list[Track], faces: list[Face]) -> list[tuple[Track, Face]]:

@@ -16,6 +16,8 @@ from services.facefusion.monochrome import paste_alike
 from services.facefusion.occlusion import OcclusionMemory
 from services.facefusion.reference_face import Reference
 from services.facefusion.request import FaceFusionRequest
+from services.facefusion.restoration.detail_memory import DetailMemory
+from services.facefusion.restoration.restoring import Restored
 from services.facefusion.safety import nsfw_gate
 from services.facefusion.smoothing import OneEuro
 from services.facefusion.swapper import FaceRenderer, Rendering
@@ -30,12 +32,13 @@ from shared.pipeline.state_bytes import from_bytes, to_bytes
 from shared.process.ordered_map import ordered_map
 
 FIRST_FACE_FRAMES = 300  # without a preview the reference is in the first of these frames that shows a face
-STATE = "faces 2"  # names the form of what `VideoSwapper.state` returns: another form, another name
+STATE = "faces 3"  # names the form of what `VideoSwapper.state` returns: another form, another name
 _BYTES_A_PIXEL = 120  # for each frame at a time, all that wait included; measured: 107 where a face fills the frame
 _MOST_BYTES = 4 << 30  # of all frames under way
 _REMEMBERED = (
-    Appearance, Attributes, Face, OcclusionMemory, OneEuro, Reference, Track, TrackMatch, TrackSpan, TurnedFaces,
-)  # fmt: skip
+    *(Appearance, Attributes, DetailMemory, Face, OcclusionMemory, OneEuro),
+    *(Reference, Restored, Track, TrackMatch, TrackSpan, TurnedFaces),
+)
 
 
 class VideoSwapper:
@@ -89,7 +92,7 @@ class VideoSwapper:
         )
 
     def swap(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """Pass frames on, changed where a wanted face is; a frame without one stays the very same object.
+        """Pass frames on, painted where a wanted face is; a frame without one stays the very same object.
 
         Faces are detected and painted in several frames side by side; what depends on the frame before comes in order.
         """
@@ -97,6 +100,8 @@ class VideoSwapper:
         threads = max(1, min(self.model.at_once, _MOST_BYTES // (_BYTES_A_PIXEL * pixels)))
         seen = ordered_map(self._see, frames, threads)
         measured = ordered_map(_advanced, map(self._planned, seen), threads)
+        for _ in range(self.model.rounds - 2):
+            measured = ordered_map(_advanced, map(_advanced, measured), threads)
         painted = ordered_map(_painted, map(_advanced, measured), threads)
         for done in painted:
             if not done.patches:
@@ -186,10 +191,8 @@ def _advanced(seen: _Seen) -> _Seen:
 
 
 def _painted(seen: _Seen) -> _Seen:
-    """Make the last step; leave the patches that there are, and a copy of the picture with all of them."""
+    """Make the last step; leave the patches that there are, and paint them on the picture, which is nobody else's."""
     seen.patches = [found for found in _advanced(seen).patches if found[1].patch]
-    if seen.patches:
-        seen.picture = seen.picture.copy()
     for _, rendering in seen.patches:
         if rendering.patch:
             paste_alike(seen.picture, rendering.patch)

@@ -75,14 +75,18 @@ def new_task_id() -> int:
 
 
 def with_files(model: type[TaskRequest], files: Sequence[str | Path], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields with the command's files in them: in the order of the fields that must name one.
+    """Return the fields with the command's files in them: in the order of the fields that must name one, those that
+    another given field replaces only if there is a file for each.
 
     Where none must, the file's type decides: creation makes a clip of a picture or of a video, and `category` follows.
     """
     body = dict(given)
     left = list(files)
-    for name in _required_paths(model):
-        if left and name not in body:
+    names = [name for name in _required_paths(model) if name not in body]
+    if len(left) < len(names):
+        names = [name for name in names if not _is_replaced(model.model_fields[name], body)]
+    for name in names:
+        if left:
             body[name] = _of_a_file(left.pop(0))
     if left and not _required_paths(model):
         file = left.pop(0)
@@ -129,6 +133,13 @@ def _required_paths(model: type[TaskRequest]) -> list[str]:
 
 def _is_needed(field: FieldInfo) -> bool:
     return field.is_required() or any(isinstance(item, RequiredUnless) for item in field.metadata)
+
+
+def _is_replaced(field: FieldInfo, body: Mapping[str, Any]) -> bool:
+    """Whether another field that is given makes this one unnecessary."""
+    return any(
+        isinstance(item, RequiredUnless) and any(name in body for name in item.others) for item in field.metadata
+    )
 
 
 def _is_path(field: FieldInfo) -> bool:

@@ -43,7 +43,7 @@ def pull(
     names: Names = None,
     *,
     everything: Annotated[
-        bool, typer.Option("--all", help="Every entry that needs no consent, except whole models.")
+        bool, typer.Option("--all", help="Every entry that needs no consent and has a sha256, except whole models.")
     ] = False,
     accept_licence: Annotated[
         list[str] | None, typer.Option(help="A non-commercial licence that you have read and may use.")
@@ -58,7 +58,7 @@ def pull(
     What a model brings along is pulled with it, always into the store.
     """
     entries = list(weights.entries().values())
-    free = [entry for entry in entries if not entry.needs_consent and not entry.is_model]
+    free = [entry for entry in entries if not entry.needs_consent and not entry.is_model and entry.has_sha256]
     chosen = names or [entry.name for entry in entries if entry.default or (everything and entry in free)]
     if into and len(chosen) != 1:
         raise typer.BadParameter("--into takes one name")

@@ -1,16 +1,15 @@
 """Weights: which the settings need, whether they are undamaged, and what their licences allow."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from shared import weights
 from shared.doctor.finding import Finding
 from shared.errors import Problem
 from shared.settings import Settings
-from shared.weights import by_hand
+from shared.weights import by_hand, swappers
 from shared.weights.interpolators import INTERPOLATORS
 from shared.weights.upscalers import KEEPS_NOISE, UPSCALERS
-
-SWAPPER = ("inswapper-128", "buffalo-l")
 
 
 def weights_here(settings: Settings) -> Iterator[Finding]:
@@ -23,6 +22,10 @@ def weights_here(settings: Settings) -> Iterator[Finding]:
     if "upscale" in settings.services and own not in {"auto", *UPSCALERS} and not by_hand.is_here(own):
         missing.append(own)
         yield Finding("weights", "broken", f"KINORA_UPSCALE_MODEL: there is no file and no stored model {own}")
+    neural = "facefusion" in settings.services and swappers.needed_by(settings.facefusion.swapper)
+    if neural and not find_spec("insightface"):
+        missing.append("insightface")
+        yield Finding("weights", "broken", Problem("facefusion_no_insightface").sentence("en"))
     damaged = list(_damaged(name for name in needed if name not in missing))
     for problem in damaged:
         yield Finding("weights", "broken", f"{problem}: run `kinora weights pull` again")
@@ -66,8 +69,10 @@ def needed_by(settings: Settings) -> list[str]:
             needed.append(KEEPS_NOISE)
     if "interpo" in settings.services:
         needed.append(INTERPOLATORS[settings.interpo.model])
-    if "facefusion" in settings.services and settings.facefusion.swapper == "inswapper":
-        needed += [name for name in SWAPPER if name in weights.entries()]
+    if "facefusion" in settings.services:
+        needed += swappers.needed_by(settings.facefusion.swapper)
+        if settings.facefusion.enhance in weights.entries():
+            needed.append(settings.facefusion.enhance)
     return list(dict.fromkeys(needed))
 
 

@@ -27,10 +27,12 @@ _OPAQUE = 255
 _LIMITED, _FULL = 1, 2  # AVColorRange
 
 # Measured on Big Buck Bunny, RGB to 4:2:0 and back: bilinear both ways 45.8 dB, averaged down and bicubic up 51.3 dB.
+# Bilinear up takes half of bicubic's time (4 ms against 8 a picture of 1280x720) for 0.25 dB less there and 0.15 dB
+# more on filmed clips.
 # Without ACCURATE_RND and FULL_CHR_H_INT libswscale takes a path that replicates chroma and darkens by 1/255. In 48-bit
 # RGB FULL_CHR_H_INT breaks the picture (FFmpeg 8.1), and the plain path is exact to 0.4/255.
 _TO_RGB_8 = int(
-    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+    Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 )
 _TO_RGB_16 = int(Interpolation.BICUBIC)
 _TO_YUV = int(Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP)

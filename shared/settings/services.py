@@ -84,16 +84,41 @@ class CreationSettings(Group):
     """The longest source of video-to-video, in seconds."""
 
 
+RestorerName = Literal[
+    "none", "auto", "gfpgan-1.4", "restoreformer-plus-plus", "codeformer", "gpen-bfr-512", "gpen-bfr-256"
+]
+
+
 class FaceFusionSettings(Group):
     """Face fusion"""
 
     model_config = named_after("KINORA_FACEFUSION_{}")
 
-    swapper: Literal["auto", "classic", "inswapper"] = "auto"
-    """How a face is replaced. `auto` takes inswapper where its non-commercial weights were pulled and a GPU runs it."""
+    swapper: Literal[
+        "auto",
+        "classic",
+        "inswapper",
+        "inswapper-128",
+        "inswapper-128-fp16",
+        "ghost-1-256",
+        "ghost-2-256",
+        "ghost-3-256",
+        "hyperswap-1a-256",
+        "hyperswap-1b-256",
+        "hyperswap-1c-256",
+        "simswap-unofficial-512",
+    ] = "auto"
+    """How a face is replaced: by geometry (`classic`) or by a network. `auto` is inswapper on a GPU if it is here."""
 
-    sharpen: bool = False
-    """Whether faces of inswapper are repaired with Real-ESRGAN x4plus, which takes 50 s a face on a busy CPU."""
+    pixel_boost: Literal["auto", "1", "2", "4"] = "1"
+    """Times the network's side at which a face is swapped, in interleaved runs. `auto` follows the face's size."""
+
+    enhance: RestorerName = "none"
+    """What restores the faces of every task. With `none` only a task that sends `face_enhance` gets that, by the first
+    of the named ones that was pulled; `auto` takes that one for every task where a GPU runs it."""
+
+    enhance_blend: Annotated[int, Field(ge=0, le=100)] = 80
+    """How much of a restored face is taken, in percent, where a task sends no `face_enhance`."""
 
     nsfw_check: Annotated[bool, Field(validation_alias="KINORA_NSFW_CHECK")] = True
     """Whether the source and one frame a second of the target are searched for nudity."""

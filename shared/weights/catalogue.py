@@ -55,9 +55,14 @@ class Entry:
         return self.kind == "weights" and not self.commercial
 
     @property
+    def has_sha256(self) -> bool:
+        """Whether the catalogue fixes every byte of its files; of a whole model the commit does."""
+        return all(file.sha256 for file in self.files)
+
+    @property
     def tag(self) -> str:
         """`name:version` in the model store; the version follows from the content, and changes only with it."""
-        content: list[object] = [file.sha256 for file in self.files]
+        content: list[object] = [file.sha256 or file.crc32 for file in self.files]
         content += [self.convert or "", CONVERTER_VERSION if self.convert else 0]
         content += [[part.name, part.revision, part.folders] for part in self.hub]
         return f"{self.name}:{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}"
@@ -79,8 +84,9 @@ def entries() -> Mapping[str, Entry]:
                 RemoteFile(
                     name=file["name"],
                     size=file["size"],
-                    sha256=file["sha256"],
+                    sha256=file.get("sha256", ""),
                     sources=tuple(Source(**source) for source in file["sources"]),
+                    crc32=file.get("crc32", ""),
                 )
                 for file in table.pop("files", ())
             ),

@@ -4,11 +4,13 @@ A package is downloaded and unpacked by name, never installed or imported. What 
 folder until the entry is stored, so an interrupted pull continues instead of starting again.
 """
 
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from shared.files.hashing import sha256_of
 CHUNK = 1 << 20  # bytes
 PACKAGE_TIMEOUT_SECONDS = 1800
 URL_TIMEOUT_SECONDS = 30  # without a single byte
+CRC32 = re.compile("[0-9a-f]{8}")
 
 OnBytes = Callable[[int], None]
 
@@ -47,12 +50,26 @@ class Source:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file with the size in bytes and the sha256 that it must have."""
+    """A file with the size in bytes and the sha256 that it must have.
+
+    Of a file whose sha256 nobody has published that is empty: then `crc32` has eight hexadecimal digits, or the URL at
+    which the publisher keeps them. They find a damaged download, not a changed file.
+    """
 
     name: str
     size: int
     sha256: str
     sources: tuple[Source, ...]
+    crc32: str = ""
+
+    @property
+    def has_exact_size(self) -> bool:
+        """Whether `size` is known to the byte and not rounded."""
+        return "://" not in self.crc32
+
+    def is_at(self, path: Path) -> bool:
+        """Whether that file holds exactly the bytes of the sha256; False where there is none."""
+        return path.exists() and sha256_of(path) == self.sha256
 
 
 class Fetcher:
@@ -65,7 +82,7 @@ class Fetcher:
     def fetch(self, file: RemoteFile, on_bytes: OnBytes) -> Path:
         """Return the verified file, from an earlier attempt or from the first source that has it."""
         target = self._folder / file.name
-        if target.exists() and sha256_of(target) == file.sha256:
+        if file.is_at(target):
             on_bytes(file.size)
             return target
         failures = []
@@ -85,13 +102,13 @@ class Fetcher:
     def _bring(self, source: Source, file: RemoteFile, on_bytes: OnBytes) -> None:
         partial = self._folder / f"{file.name}.part"
         if source.url and not source.member:
-            download(source.url, partial, size=file.size, on_bytes=on_bytes)
+            download(source.url, partial, size=file.size if file.has_exact_size else None, on_bytes=on_bytes)
         else:
             take_member(self._archive(source), source.member, partial)
-        actual = sha256_of(partial)
-        if actual != file.sha256:
+        kind, actual, expected = _sums(file, partial)
+        if actual != expected:
             partial.unlink()
-            raise SourceFailed(f"sha256 is {actual[:16]}…, expected {file.sha256[:16]}…")
+            raise SourceFailed(f"{kind} is {actual[:16]}…, expected {expected[:16]}…")
         partial.rename(self._folder / file.name)
         on_bytes(file.size)
 
@@ -106,6 +123,29 @@ class Fetcher:
                 partial.rename(archive)
             return archive
         return download_package(source, self._packages)
+
+
+def _sums(file: RemoteFile, path: Path) -> tuple[str, str, str]:
+    """Return which checksum decides, what it is of the file at `path`, and what it must be."""
+    if file.sha256:
+        return "sha256", sha256_of(path), file.sha256
+    crc32 = 0
+    with path.open("rb") as content:
+        while chunk := content.read(CHUNK):
+            crc32 = zlib.crc32(chunk, crc32)
+    return "crc32", f"{crc32:08x}", file.crc32 if file.has_exact_size else _published(file.crc32)
+
+
+def _published(url: str) -> str:
+    """Read the checksum that a publisher keeps beside a file."""
+    try:
+        answer = httpx.get(url, follow_redirects=True, timeout=URL_TIMEOUT_SECONDS).raise_for_status()
+    except httpx.HTTPError as error:
+        raise SourceFailed(f"{url}: {error}") from error
+    found = answer.text.strip().lower()
+    if not CRC32.fullmatch(found):
+        raise SourceFailed(f"{url} has no crc32")
+    return found
 
 
 def download(url: str, target: Path, *, size: int | None, on_bytes: OnBytes) -> None:

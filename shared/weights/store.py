@@ -79,6 +79,7 @@ def problems_of(found: Entry, stored: Path) -> list[str]:
     if StoredModel(found.tag).complete() is None:
         return [f"{found.name}: incomplete in the store"]
     hashes = {name: facts["sha256"] for name, facts in record(stored).items()}
-    # Of weights that were brought by hand only the conversion is stored, and has no hash but the recorded one.
-    expected = {**hashes, **{file.name: file.sha256 for file in found.files if file.name in hashes}}
+    # Of weights that were brought by hand only the conversion is stored, and has no hash but the recorded one; no more
+    # has a file whose sha256 nobody has published.
+    expected = {**hashes, **{file.name: file.sha256 for file in found.files if file.name in hashes and file.sha256}}
     return [f"{name}: another sha256" for name, sha256 in expected.items() if sha256_of(stored / name) != sha256]

@@ -42,10 +42,11 @@ def build(venv: Path, torch: str, *, finished: bool = True) -> None:
 
 
 def test_torch_for_the_cpu_comes_from_pytorchs_index_and_everything_else_from_where_it_always_comes(venv: Path) -> None:
-    first, second = [line for line in dry_run("setup", venv, "TORCH=cpu").splitlines() if "pip install" in line]
+    first, second, alone = [line for line in dry_run("setup", venv, "TORCH=cpu").splitlines() if "pip install" in line]
     assert first.endswith(CPU_WHEELS)
-    assert "--index-url" not in second
-    assert all("--constraint requirements.lock" in line for line in (first, second))
+    assert "--index-url" not in second + alone
+    assert alone.endswith("--no-deps insightface")  # its dependencies would bring a second OpenCV
+    assert all("--constraint requirements.lock" in line for line in (first, second, alone))
 
 
 def test_without_a_word_torch_is_pypis(venv: Path) -> None:

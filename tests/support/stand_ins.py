@@ -82,6 +82,8 @@ def provide_wheels(engine: Engine, folder: Path, requirements: Iterable[Path]) -
     _pip("wheel", "--constraint", str(ROOT / "requirements.lock"), "--wheel-dir", str(folder), *files)
     [runtime] = folder.glob("onnxruntime-*.whl")
     _pip("download", "--no-deps", "--dest", str(folder), f"onnxruntime-gpu=={runtime.name.split('-')[1]}")
+    alone = ["--no-deps", "--constraint", str(ROOT / "requirements.lock"), "insightface"]  # gpu.sh
+    _pip("wheel", "--wheel-dir", str(folder), *alone)
     (folder / "uv.toml").write_text(f'offline = true\nno-index = true\nfind-links = ["{LENT}"]\n')
     engine.lend({folder: LENT})
 

@@ -126,7 +126,9 @@ def test_an_input_is_fetched_and_its_result_is_in_the_bucket_too(
     open_stack: Stack, backend: Receiver, files: FileServer, bucket: BucketServer, media_here: Path,
     *, task_id: int, path: str, fields: dict[str, Any],
 ) -> None:  # fmt: skip
-    body = {name: signed(files, value) if value.startswith("/") else value for name, value in texts(fields)}
+    body: dict[str, Any] = {
+        name: signed(files, value) if value.startswith("/") else value for name, value in texts(fields)
+    }
     body |= {name: value for name, value in fields.items() if not isinstance(value, str)}
     if "faces" in fields:
         body["faces"] = [{"source_file": signed(files, entry["source_file"])} for entry in fields["faces"]]

@@ -1,5 +1,6 @@
 """Black-and-white targets."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,7 @@ import pytest
 
 from services.facefusion.monochrome import as_colourful, colour_share
 from services.facefusion.swapper import Patch
-from shared.arrays import Image
+from shared.arrays import Image, Picture
 from tests.services.facefusion.test_pipeline import decode, write_video
 from tests.support.faces import difference, man, read, run, save, woman
 
@@ -26,13 +27,15 @@ def spread(image: Image) -> int:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_patch_has_the_colour_of_what_it_covers(dtype: type) -> None:
+def test_a_patch_has_the_colour_of_what_it_covers(dtype: type[np.uint8 | np.uint16]) -> None:
     most = np.iinfo(dtype).max
-    plain = np.full((80, 80, 3), most // 2, dtype)
+    plain: Picture = np.full((80, 80, 3), most // 2, dtype)
     coloured = plain.copy()
     coloured[..., 0] = most // 3 * 2
     assert colour_share(coloured, PATCH) == 1
     assert as_colourful(coloured, PATCH) is PATCH
+    added = replace(PATCH, added=True)
+    assert as_colourful(plain, added) is added
     assert colour_share(plain, PATCH) == 0
     assert np.ptp(as_colourful(plain, PATCH).pixels, axis=2).max() < 0.01
     faint = plain.copy()

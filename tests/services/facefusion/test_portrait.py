@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -59,7 +60,7 @@ def test_a_video_that_a_player_turns_is_seen_as_it_is_shown(tmp_path: Path) -> N
 
 def save_animation(path: Path, images: list[Image]) -> Path:
     pictures = [Pillow.fromarray(image) for image in images]
-    how = {"lossless": True} if path.suffix == ".webp" else {}
+    how: dict[str, Any] = {"lossless": True} if path.suffix == ".webp" else {}
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=40, **how)
     return path
 

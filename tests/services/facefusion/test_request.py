@@ -83,3 +83,40 @@ def test_the_http_face_loads_no_vision_library() -> None:
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() in {"[]", "['numpy']"}  # BentoML itself may bring numpy
+
+
+def test_faces_are_restored_as_the_settings_say_unless_a_percentage_is_sent() -> None:
+    assert read().face_enhance is None
+    assert read(face_enhance=0).face_enhance == 0
+    assert read(face_enhance="55").face_enhance == 55
+    for wrong in (101, -1, 5.5, "much"):
+        with pytest.raises(Rejected, match="face_enhance must be a whole number from 0 to 100"):
+            read(face_enhance=wrong)
+
+
+def test_only_restoring_needs_no_source_and_everything_else_does() -> None:
+    nobody = {name: value for name, value in BODY.items() if name != "source_file"}
+    request = FaceFusionRequest.model_validate(nobody | {"enhance_only": 1, "source_file": ""})
+    assert request.only_restores
+    assert request.source_file == ""
+    assert not read(enhance_only=0).only_restores  # Go's zero value
+    for unset in ({}, {"enhance_only": 0}, {"enhance_only": ""}):
+        with pytest.raises(Rejected, match="source_file"):
+            FaceFusionRequest.model_validate(nobody | unset)
+    with pytest.raises(Rejected, match="enhance_only must be one of 1"):
+        read(enhance_only=2)
+    with pytest.raises(Rejected, match="face_enhance must be a whole number from 1 to 100"):
+        FaceFusionRequest.model_validate(nobody | {"enhance_only": 1, "face_enhance": 0})
+
+
+def test_what_was_not_asked_is_not_stored() -> None:
+    assert {"face_enhance", "enhance_only"}.isdisjoint(read().model_dump(mode="json"))
+    asked = read(face_enhance=0, enhance_only=0)
+    assert FaceFusionRequest.model_validate(asked.model_dump(mode="json")) == asked
+
+
+def test_the_document_still_requires_a_source() -> None:
+    described = FaceFusionRequest.model_json_schema()
+    assert described["required"] == ["task_id", "dist_dir", "source_file", "target_file"]
+    assert described["properties"]["enhance_only"]["enum"] == [1]
+    assert described["properties"]["face_enhance"]["maximum"] == 100

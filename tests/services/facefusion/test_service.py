@@ -165,6 +165,22 @@ def test_what_is_wrong_is_refused_at_once(ask: Ask, media: Path, fields: dict[st
     assert said in answer["err_msg"]
 
 
+@pytest.mark.parametrize("programe", [0, 1])
+def test_a_task_without_a_source_is_accepted_and_told_that_no_restorer_was_pulled(
+    *, client: httpx.Client, receiver: Receiver, task_id: int, dist_dir: Path, people: dict[str, Path], programe: int
+) -> None:
+    body = {"task_id": task_id, "dist_dir": str(dist_dir), "target_file": str(people["pair"]), "programe": programe}
+    refused = client.post("/api/ai/facefusion", json=body).json()
+    assert "source_file" in refused["err_msg"]
+    assert client.post("/api/ai/facefusion", json=body | {"enhance_only": 1}).json() == ACCEPTED
+
+    result = outcome(receiver, task_id)
+
+    assert result["err_code"] == -1
+    assert "kinora weights pull gfpgan-1.4" in result["err_msg"]
+    assert list(dist_dir.iterdir()) == []
+
+
 def test_a_frame_past_the_end_is_the_last_one(ask: Ask, receiver: Receiver, task_id: int, dist_dir: Path) -> None:
     assert ask(target_file="clip", frame_number=10_000, reference_face_distance=0) == ACCEPTED
     result = outcome(receiver, task_id)

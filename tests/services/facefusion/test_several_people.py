@@ -50,8 +50,8 @@ def swapped(
         entry | ({"source_file": str(people[entry["source_file"]])} if "source_file" in entry else {})
         for entry in faces
     ]
-    fields = {"programe": 1, "faces": entries} | fields
-    return run(folder, Path(str(fields.pop("source", ""))), people[target], **fields)
+    given: dict[str, Any] = {"programe": 1, "faces": entries} | fields
+    return run(folder, Path(str(given.pop("source", ""))), people[target], **given)
 
 
 def likeness(image: Image, face: Face, source: Image) -> float:

@@ -178,6 +178,14 @@ def test_a_url_is_passed_on_as_it_is_and_its_result_goes_here() -> None:
     assert _beside(request_type("upscale"), {"video_url": url}) == Path.cwd()
 
 
+def test_a_file_that_another_field_replaces_is_the_targets() -> None:
+    only = with_files(request_type("facefusion"), ["b.mp4"], {"enhance_only": "1"})
+    assert only == {"enhance_only": "1", "target_file": str(Path("b.mp4").resolve())}
+    both = with_files(request_type("facefusion"), ["a.png", "b.mp4"], {"enhance_only": "1"})
+    assert Path(both["source_file"]).name == "a.png"
+    assert set(with_files(request_type("facefusion"), ["a.png"], {})) == {"source_file"}
+
+
 @pytest.mark.parametrize(
     ("host", "url"),
     [("127.0.0.1", "http://127.0.0.1:5000"), ("0.0.0.0", "http://127.0.0.1:5000"), ("::1", "http://[::1]:5000")],

@@ -355,6 +355,9 @@ def test_models_by_name_are_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert "kinora weights pull realesr-general-x4v3" in general
     assert "kinora weights pull realesr-general-wdn-x4v3" in general
     assert "kinora weights pull rife-4.25-lite" in sentences(interpo=InterpoSettings(model="4.25-lite"))
+    gated = "kinora weights pull codeformer --accept-licence 'S-Lab-1.0'"
+    assert gated in sentences(facefusion=FaceFusionSettings(enhance="codeformer"))
+    assert "verified" in sentences(facefusion=FaceFusionSettings(enhance="auto"))
     own = tmp_path / "own.pth"
     assert f"no stored model {own}" in sentences(upscale=UpscaleSettings(model=str(own)))
     own.write_bytes(b"")

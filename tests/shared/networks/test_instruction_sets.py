@@ -19,7 +19,7 @@ PICTURES = (
     "tests/services/creation/test_effects.py",
     "tests/services/creation/wan/test_camera_motion.py",
     "tests/services/facefusion/test_classic.py",
-    "tests/services/facefusion/test_inswapper.py",
+    "tests/services/facefusion/neural/test_swap.py",
     "tests/services/facefusion/test_landmarks.py",
     "tests/services/facefusion/test_occlusion.py",
     "tests/shared/media/test_shot_boundary.py",

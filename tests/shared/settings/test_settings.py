@@ -39,7 +39,9 @@ def test_the_variables_are_these_and_no_others() -> None:
         SEGMENT_SECONDS HELPERS
         DRAIN_SECONDS DEVICE GPU_EXCLUSIVE PRELOAD UPSCALE_MODEL ENCODER PRESET CRF CREATION_MAX_SECONDS KEEP_DAYS
         FACES_KEEP_DAYS LANGUAGE PATH_MAP ALLOWED_HOSTS VISIBLE_LABEL CONTENT_PRODUCER CREATION_URL FACEFUSION_URL
-        INTERPO_URL UPSCALE_URL VERSION SERVICES MASTER_PID LOG_FORMAT HUB_URL FACEFUSION_SWAPPER FACEFUSION_SHARPEN
+        INTERPO_URL UPSCALE_URL VERSION SERVICES MASTER_PID LOG_FORMAT HUB_URL FACEFUSION_SWAPPER
+        FACEFUSION_PIXEL_BOOST FACEFUSION_ENHANCE
+        FACEFUSION_ENHANCE_BLEND
         CREATION_ENGINE CREATION_PLAN CREATION_MODEL CREATION_DRAFT_MODEL CREATION_DOWNLOAD CREATION_STEPS
         CREATION_PIXELS NSFW_CHECK NSFW_THRESHOLD NSFW_SHARE STATE_REQUIRED UPSCALE_DENOISE INTERPO_MODEL
         MAX_TASK_MEGAPIXELS CONSOLE CONSOLE_SESSION_HOURS UPLOAD_MAX_MB OWN_RUNNERS
@@ -60,7 +62,10 @@ def test_the_variables_are_these_and_no_others() -> None:
         ("KEEP_DAYS", "1.5", lambda settings: settings.limits.keep_days == 1.5),
         ("CRF", "20", lambda settings: settings.encoding.crf == 20),
         ("CREATION_STEPS", "9", lambda settings: settings.creation.steps == 9),
-        ("FACEFUSION_SHARPEN", "true", lambda settings: settings.facefusion.sharpen),
+        ("FACEFUSION_SWAPPER", "ghost-1-256", lambda settings: settings.facefusion.swapper == "ghost-1-256"),
+        ("FACEFUSION_PIXEL_BOOST", "2", lambda settings: settings.facefusion.pixel_boost == "2"),
+        ("FACEFUSION_ENHANCE", "gfpgan-1.4", lambda settings: settings.facefusion.enhance == "gfpgan-1.4"),
+        ("FACEFUSION_ENHANCE_BLEND", "45", lambda settings: settings.facefusion.enhance_blend == 45),
         ("NSFW_SHARE", "0", lambda settings: settings.facefusion.nsfw_share == 0),
         ("UPSCALE_MODEL", "x4plus", lambda settings: settings.upscale.model == "x4plus"),
         ("UPSCALE_MODEL", "/models/4x.pth", lambda settings: settings.upscale.model == "/models/4x.pth"),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ from tests.support.weights import use_catalogue
 
 CONTENT = np.random.default_rng(7).bytes(3 << 20)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+CRC32 = f"{zlib.crc32(CONTENT):08x}"
 
 
 @dataclass
@@ -38,6 +40,7 @@ class StoredModel:
     content: bytes = CONTENT
     breaks_after: int | None = None  # bytes
     knows_ranges: bool = True
+    published: bytes = f"{CRC32}\n".encode()  # what it says of its content where asked for a .hash
     ranges: list[str] = field(default_factory=list)
 
 
@@ -49,6 +52,11 @@ def shelf() -> Iterator[StoredModel]:
         def do_GET(self) -> None:
             if "missing" in self.path:
                 self.send_error(404)
+                return
+            if self.path.endswith(".hash"):
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(shelf.published)
                 return
             asked = self.headers.get("Range", "")
             shelf.ranges.append(asked)
@@ -100,7 +108,9 @@ def test_every_entry_says_what_a_user_must_know() -> None:
         assert entry.size > 0
         assert entry.files or entry.is_model
         for file in entry.files:
-            assert len(file.sha256) == 64
+            assert len(file.sha256) == 64 or (
+                not file.sha256 and file.crc32
+            )  # nobody has published a sha256 of ghost's
             assert file.sources
             assert all(source.url.startswith(("https://", "")) for source in file.sources)
 
@@ -123,10 +133,20 @@ def test_what_the_defaults_need_may_be_used_commercially_and_comes_without_a_url
             assert all(file.sources[0].wheel for file in entry.files)
 
 
-def test_weights_of_insightface_need_consent() -> None:
+def test_weights_that_are_not_for_commercial_use_need_consent() -> None:
     assert {entry.name for entry in weights.entries().values() if entry.needs_consent} == {
         "inswapper-128",
+        "inswapper-128-fp16",
         "buffalo-l",
+        "genderage",
+        "hyperswap-1a-256",
+        "hyperswap-1b-256",
+        "hyperswap-1c-256",
+        "simswap-unofficial-512",
+        "crossface-simswap",
+        "codeformer",
+        "gpen-bfr-512",
+        "gpen-bfr-256",
     }
 
 
@@ -157,6 +177,48 @@ def test_a_second_pull_asks_nobody(shelf: StoredModel, store: Path, monkeypatch:
     assert weights.pull("toy") == weights.pull("toy")
     assert len(shelf.ranges) == 1
     assert list((store / "kinora-downloads" / "toy").iterdir()) == [store / "kinora-downloads" / "toy" / "lock"]
+
+
+def without_sha256(shelf: StoredModel, crc32: str, size: int = len(CONTENT)) -> RemoteFile:
+    return RemoteFile("toy.bin", size, "", (Source(url=f"{shelf.url}/toy.bin"),), crc32)
+
+
+@pytest.mark.parametrize("written_down", [True, False])
+def test_a_file_whose_sha256_nobody_published_is_checked_by_its_crc32_and_recorded(
+    shelf: StoredModel, store: Path, monkeypatch: pytest.MonkeyPatch, *, written_down: bool
+) -> None:
+    file = without_sha256(shelf, CRC32) if written_down else without_sha256(shelf, f"{shelf.url}/toy.hash", 3_000_000)
+    offer(monkeypatch, file)
+    weights.pull("toy")
+    assert weights.path("toy").is_relative_to(store)
+    assert weights.path("toy").read_bytes() == CONTENT
+    assert weights.verify("toy") == []
+    weights.path("toy").write_bytes(CONTENT[:-1] + b"x")
+    assert weights.verify("toy") == ["toy.bin: another sha256"]
+
+
+@pytest.mark.parametrize("published", [b"00000000", b"<html>", None])
+def test_a_file_with_another_crc32_is_not_taken(
+    shelf: StoredModel, store: Path, monkeypatch: pytest.MonkeyPatch, published: bytes | None
+) -> None:
+    assert store.exists()
+    shelf.published = published or b""
+    crc32 = "12345678" if published is None else f"{shelf.url}/toy.hash"
+    offer(monkeypatch, without_sha256(shelf, crc32))
+    with pytest.raises(Unavailable, match="crc32"):
+        weights.pull("toy")
+    assert not weights.exists("toy")
+
+
+def test_what_has_no_sha256_is_pulled_by_its_name_alone(
+    shelf: StoredModel, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.exists()
+    offer(monkeypatch, without_sha256(shelf, CRC32), default=False)
+    assert CliRunner().invoke(app, ["pull", "--all"]).exit_code == 0
+    assert shelf.ranges == []
+    assert CliRunner().invoke(app, ["pull", "toy"]).exit_code == 0
+    assert weights.exists("toy")
 
 
 def test_two_pulls_at_once_fetch_once(shelf: StoredModel, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""Restoring a face: a network repairs what was swapped, or only what is there."""
