@@ -83,6 +83,7 @@ def measure() -> Report:
         notes.append("Identity was not measured: dlib-face or dlib-bin is not installed.")
     else:
         rows += identity(setup, describe)
+        rows += two_sources(setup, describe)
     return Report("facefusion", "Face fusion", ("figure", "value"), rows, setup.figures, notes)
 
 
@@ -364,4 +365,47 @@ def identity(setup: Setup, describe: FaceDescriptor) -> Iterator[list[str]]:
         yield [
             f"identity, {one} onto {other}",
             f"cosine {near:.2f} to the source, {own:.2f} to the own face ({near - own:+.2f})",
+        ]
+
+
+def two_sources(setup: Setup, describe: FaceDescriptor) -> Iterator[list[str]]:
+    """Put two people's faces on each other in one run: how near each result is to its own source and to the other one.
+
+    The man stands on the left, the woman on the right; position 0 gets the woman's face, position 1 the man's.
+    """
+    model, folder, figures = setup.model, setup.folder, setup.figures
+    target = write(folder / "couple.mp4", people(2, SIZES[0]))
+    portraits = {"woman": frames_of("clip-woman-hands", 1, 242)[0], "man": picture("picture-single-face")}
+    for name, portrait in portraits.items():
+        PIL.Image.fromarray(portrait).save(folder / f"{name}.png")
+    faces = [{"source_file": str(folder / f"{name}.png")} for name in portraits]
+    result = decode(folder / setup.run(swap_faces, request(folder, target, programe=1, faces=faces)).video)
+    crowd = [
+        (image, face) for image in (*portraits.values(), picture("picture-multi-face")) for face in model.detect(image)
+    ]
+    common = np.mean([describe(image, face) for image, face in crowd], 0)
+
+    def seen(image: Image, face: Face) -> Vector:
+        vector = describe(image, face) - common
+        return np.asarray(vector / np.linalg.norm(vector))
+
+    sources = [seen(portrait, largest(model, portrait)) for portrait in portraits.values()]
+    stills = [(image, sorted(model.detect(image), key=lambda face: float(face.centre[0]))) for image in result[::6]]
+    for place, (name, side) in enumerate(zip(portraits, ("left", "right"), strict=True)):
+        found = [seen(image, faces_of_it[place]) for image, faces_of_it in stills if len(faces_of_it) == len(sources)]
+        own, other = (
+            statistics.mean(float(vector @ source) for vector in found)
+            for source in (sources[place], sources[1 - place])
+        )
+        nearer = sum(float(vector @ sources[place]) > float(vector @ sources[1 - place]) for vector in found)
+        figures[f"two_sources_{name}"] = {
+            "own": round(own, 3),
+            "other": round(other, 3),
+            "nearer": nearer,
+            "of": len(found),
+        }
+        nearness = f"cosine {own:.2f} to the own source, {other:.2f} to the other's"
+        yield [
+            f"two sources in one run, {name} on the {side}",
+            f"{nearness}; nearer to its own in {nearer} of {len(found)} stills",
         ]

@@ -1,23 +1,20 @@
-"""What is known before the first frame is rendered: the source's face, the faces of a frame, the reference."""
+"""What is known before the first frame is rendered: the sources, the faces of a frame, the references."""
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from services.facefusion.face import Face, Float
-from services.facefusion.face_selector import SelectionCriteria
+from services.facefusion.face_selector import EntryCriteria, SelectionCriteria
 from services.facefusion.model import FaceModel
 from services.facefusion.order_and_filters import Filters, ordered
-from services.facefusion.reference_face import Reference, last_or
+from services.facefusion.reference_face import Reference, faces_at
 from services.facefusion.request import FaceFusionRequest
-from services.facefusion.restoration.kept_face import nobody
-from services.facefusion.safety import nsfw_gate
 from services.facefusion.swapper import PreparedSource
+from services.facefusion.turned import found_at_any_angle
 from shared.arrays import Image, Picture
 from shared.errors import JobFailed
-from shared.files.handles import InputFile
-from shared.media.image import read_picture
 from shared.pipeline.job import Job
 
 
@@ -28,37 +25,73 @@ class SwapContext:
     job: Job
     request: FaceFusionRequest
     model: FaceModel
-    source: PreparedSource
-    reference: Reference | None  # None: mode "one" or "many", or not known before the target has been read
+    sources: tuple[PreparedSource, ...]  # of the request's entries: one, unless it has `faces`
+    # Of the entries; None in it: nobody is at an entry's position. None: mode "one" or "many", or not known before the
+    # target has been read.
+    references: tuple[Reference | None, ...] | None
 
     @property
-    def needs_reference(self) -> bool:
-        """Whether the reference must still be found in the target itself."""
-        return self.reference is None and self.request.face_selector_mode == "reference"
+    def needs_references(self) -> bool:
+        """Whether the references must still be found in the target itself."""
+        return self.references is None and self.request.face_selector_mode == "reference"
 
-    def with_reference(self, reference: Reference) -> "SwapContext":
-        """Return the same context with this reference."""
-        return replace(self, reference=reference)
+    def with_references(self, references: tuple[Reference | None, ...]) -> "SwapContext":
+        """Return the same context with these references."""
+        return replace(self, references=references)
+
+    @property
+    def reference(self) -> Reference | None:
+        """The first reference that is known: the only one, unless the request has `faces`."""
+        return next(filter(None, self.references or ()), None)
+
+    def check_references(self) -> None:
+        """Raise JobFailed when the references are known and there is none."""
+        if self.references and self.reference is None:
+            raise JobFailed("facefusion_entries_past_gallery")
 
     @property
     def position_details(self) -> dict[str, int]:
         """What the task's details say of the reference's position: nothing where it is the one that was asked for."""
-        taken = None if self.reference is None else self.reference.position
-        if taken is None or taken == self.request.reference_face_position:
+        if self.request.faces or self.reference is None:
             return {}
-        return {"reference_face_position": taken}
+        taken = self.reference.position
+        return {} if taken == self.request.reference_face_position else {"reference_face_position": taken}
+
+    def entry_details(self, tracks: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return what the task's details say of each entry of `faces`, from the match report; nothing without them."""
+        if not self.request.faces:
+            return {}
+        return {"entries": [self._entry_details(number, tracks) for number in range(len(self.request.entries))]}
+
+    def _entry_details(self, number: int, tracks: list[dict[str, Any]]) -> dict[str, Any]:
+        on = [track["track"] for track in tracks if track["entry"] == number and track["swapped_frames"]]
+        said: dict[str, Any] = {"entry": number, "tracks": on}
+        if self.references is not None:
+            said["reference_face_position"] = self.request.entries[number].position
+        if self.references and self.references[number] is None:
+            said["reason"] = "no face at this position"
+        elif not on:
+            said["reason"] = "nobody matched"
+        return said
 
     @property
     def criteria(self) -> SelectionCriteria:
         """What the request asks of the face selector."""
-        request, reference = self.request, self.reference
+        request = self.request
+        references = self.references or (None,) * len(request.entries)
         return SelectionCriteria(
             mode=request.face_selector_mode,
             order=request.face_analyse_order,
-            filters=Filters(request.face_analyse_age, request.face_analyse_gender),
-            max_distance=request.reference_face_distance,
-            embedding=None if reference is None else np.array(reference.embedding, np.float32),
-            centre=None if reference is None else relative_centre(reference),
+            entries=tuple(
+                EntryCriteria(
+                    filters=Filters(entry.age, entry.gender),
+                    max_distance=entry.distance,
+                    embedding=None if reference is None else np.array(reference.embedding, np.float32),
+                    centre=None if reference is None else relative_centre(reference),
+                )
+                for entry, reference in zip(request.entries, references, strict=True)
+            ),
+            names_entries=bool(request.faces),
         )
 
 
@@ -71,9 +104,13 @@ class Gallery:
     faces: tuple[Face, ...]
     filtered: int  # how many faces the filters left out
 
+    def references(self, request: FaceFusionRequest, model: FaceModel) -> tuple[Reference | None, ...]:
+        """Embed the faces that the request's entries mean; None where nobody is there."""
+        places = faces_at(request, range(len(self.faces)))
+        return tuple(None if place is None else self.reference(place, model) for place in places)
+
     def reference(self, position: int, model: FaceModel) -> Reference:
-        """Embed the face at a position; past the end it is the last face. There must be one."""
-        position = last_or(position, len(self.faces))
+        """Embed the face at a position, which must exist."""
         face = self.faces[position]
         return Reference(
             frame=self.frame,
@@ -86,50 +123,23 @@ class Gallery:
         )
 
 
-def portrait_of(job: Job, request: FaceFusionRequest) -> AbstractContextManager[InputFile | None]:
-    """Open the source picture; None where nobody is swapped in."""
-    return nullcontext() if request.only_restores else job.input(request.source_file)
-
-
-def prepare_source(job: Job, file: InputFile | None, model: FaceModel) -> PreparedSource:
-    """Read the source picture and prepare its largest face; raise JobFailed when there is none.
-
-    Without a file the faces are only restored: the swapper is one that needs nobody.
-    """
-    if file is None:
-        return model.swapper.prepare(*nobody())
-    image = read_picture(file)
-    nsfw_gate(job, model).check(image)
-    face = model.largest(image)
-    if face is None:
-        raise JobFailed("facefusion_no_source_face", field="source_file")
-    return model.swapper.prepare(image, model.view(image, face))
-
-
-def gallery_of(image: Image, frame: int, request: FaceFusionRequest, model: FaceModel) -> Gallery:
-    """Find the faces of a frame that pass the filters, in the request's order."""
+def gallery_of(
+    image: Image, frame: int, request: FaceFusionRequest, model: FaceModel, found: list[Face] | None = None
+) -> Gallery:
+    """Return the faces of a frame that pass the request's own filters, in its order; `found` ones are not sought."""
     filters = Filters(request.face_analyse_age, request.face_analyse_gender)
-    faces = ordered(model.detect(image), request.face_analyse_order, lambda face: face)
+    found = found_at_any_angle(model.detect, image) if found is None else found
+    faces = ordered(found, request.face_analyse_order, lambda face: face)
     passing = [
         face for face in faces if not filters.active or not filters.refusal(model.attributes(image, face.landmarks5))
     ]
     return Gallery(image, frame, tuple(passing), len(faces) - len(passing))
 
 
-def known_reference(job: Job, model: FaceModel) -> Reference | None:
-    """Return the reference that was resolved when the job was accepted; None when the run must find it itself.
-
-    Also None for one of another embedder (the operator changed the swapper in between): such embeddings cannot be
-    compared.
-    """
-    if "reference" not in job.context:
-        return None
-    found = Reference.from_json(job.context["reference"])
-    return found if found.embedder == model.embedder else None
-
-
 def embedded_again(reference: Reference, image: Image, model: FaceModel) -> Reference:
-    """Embed the same face with this model, from the frame in which it was seen."""
+    """Return a reference embedded with this model: the same, or its face again, from the frame in which it was seen."""
+    if reference.embedder == model.embedder:
+        return reference
     embedding = model.embed(image, np.array(reference.landmarks5, np.float32))
     return replace(reference, embedding=tuple(float(value) for value in embedding), embedder=model.embedder)
 

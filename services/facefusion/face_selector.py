@@ -16,19 +16,35 @@ from shared.arrays import Image
 BORDERLINE = 0.08  # so near to the allowed distance one embedding does not decide
 MOST_RECOGNITIONS = 5  # per track in a borderline case
 RECOGNITION_INTERVAL = 5  # frames between two recognitions of a track
+LEAST_SIZE = 16  # pixels of a face that is replaced, the longer side of its box: below it a swap is a smear
+SHRUNK = 0.8  # share of that size below which a face that was replaced before is not any more: no flicker in between
+TOO_SMALL = "too small"
 SAME_PERSON = 0.25  # distance below which two faces of one frame are one person twice: a mirror, a screen
 
 
 @dataclass(frozen=True)
+class EntryCriteria:
+    """Whom one source is put on."""
+
+    filters: Filters
+    max_distance: float = 0.5  # cosine distance to the reference, matched when strictly below
+    embedding: Float | None = None  # (n,) of length 1, of the reference; without one nobody is near in mode "reference"
+    centre: Float | None = None  # (x, y) of the reference in its frame, 0-1: tells a person from their mirror image
+
+
+@dataclass(frozen=True)
 class SelectionCriteria:
-    """What the request asks for."""
+    """What the request asks for: one entry for each source, in the order in which they come first.
+
+    In mode "reference" a face goes to the entry whose reference is nearest among those that want it, of equally near
+    ones to the first. In mode "many" it goes to the first entry whose filters it passes. In mode "one" each entry has
+    one face: the first in the order that passes its filters and that no entry before it has.
+    """
 
     mode: Mode
     order: Order
-    filters: Filters
-    max_distance: float = 0.5  # cosine distance to the reference, matched when strictly below
-    embedding: Float | None = None  # (n,) of length 1, of the reference; needed for mode "reference"
-    centre: Float | None = None  # (x, y) of the reference in its frame, 0-1: tells a person from their mirror image
+    entries: tuple[EntryCriteria, ...]
+    names_entries: bool = False  # in the report
 
 
 @dataclass
@@ -37,8 +53,10 @@ class TrackMatch:
 
     swapped_frames: int = 0
     selected: bool = False  # in any frame
-    distance: float | None = None  # cosine distance to the reference
+    distance: float | None = None  # cosine distance to its entry's reference, before it has one to the nearest
     reason: str = ""
+    entry: int | None = None  # whose source is put on it
+    distances: tuple[float, ...] = ()  # to the references of all entries, infinite to one that nobody is
 
 
 @dataclass
@@ -48,7 +66,7 @@ class FaceSelector:
     criteria: SelectionCriteria
     model: FaceModel
     matches: dict[int, TrackMatch] = field(default_factory=dict)  # by track number
-    chosen: int | None = None  # mode "one": number of the track that was chosen and stays
+    chosen: dict[int, int] = field(default_factory=dict)  # mode "one": by entry, the track that was chosen and stays
     nearest_forgotten: float | None = None  # the smallest distance of all whose match was forgotten
 
     def __call__(self, image: Image, tracks: list[Track], index: int) -> list[Track]:
@@ -59,18 +77,34 @@ class FaceSelector:
         candidates = [track for track in tracks if self._passes(track)]
         match self.criteria.mode:
             case "many":
+                for track in candidates:
+                    self.matches[track.number].entry = self._open_to(track)[0]
                 return self._select(candidates, candidates, "")
             case "one":
-                return self._select(candidates, self._first(candidates), "another face comes first")
+                return self._select(candidates, self._firsts(candidates), "another face comes first")
             case "reference":
                 near = [track for track in candidates if self._is_near(track)]
                 return self._select(near, self._without_duplicates(near, image), "a double of a nearer face")
+
+    def entry_of(self, track: Track) -> int:
+        """Return which entry a selected track has."""
+        entry = self.matches[track.number].entry
+        if entry is None:
+            message = f"track {track.number} is not selected"
+            raise ValueError(message)
+        return entry
 
     @property
     def nearest(self) -> float | None:
         """The smallest distance of any track to the reference."""
         distances = (self.nearest_forgotten, *(match.distance for match in self.matches.values()))
         return min((distance for distance in distances if distance is not None), default=None)
+
+    @property
+    def only_small(self) -> bool:
+        """Whether faces were found and all of them were too small."""
+        reasons = {match.reason for match in self.matches.values()}
+        return reasons == {TOO_SMALL}
 
     def count_swapped(self, track: Track) -> None:
         """Count a frame in which a track's face was really replaced."""
@@ -103,6 +137,7 @@ class FaceSelector:
                 "distance": None if match.distance is None else round(match.distance, 3),
                 "swapped_frames": match.swapped_frames,
                 "reason": match.reason,
+                **({"entry": match.entry if match.selected else None} if self.criteria.names_entries else {}),
             }
             for track in tracks
             if (match := self.matches.get(track.number))
@@ -113,37 +148,69 @@ class FaceSelector:
             return True
         if self.criteria.mode != "reference":
             return False
-        distance = self.matches[track.number].distance
-        borderline = distance is not None and abs(distance - self.criteria.max_distance) < BORDERLINE
         again = index - track.recognised_at >= RECOGNITION_INTERVAL
-        return again and (track.doubtful or (borderline and track.recognitions < MOST_RECOGNITIONS))
+        if not again or track.doubtful:
+            return again
+        return track.recognitions < MOST_RECOGNITIONS and self._is_borderline(self.matches[track.number].distances)
+
+    def _is_borderline(self, distances: tuple[float, ...]) -> bool:
+        """Whether a distance is about the allowed one, or two entries want a face that is about as near to both."""
+        limits = [entry.max_distance for entry in self.criteria.entries]
+        if any(abs(distance - limit) < BORDERLINE for distance, limit in zip(distances, limits, strict=False)):
+            return True
+        wanting = sorted(distance for distance, limit in zip(distances, limits, strict=False) if distance < limit)
+        return len(wanting) > 1 and wanting[1] - wanting[0] < BORDERLINE
 
     def _recognise(self, image: Image, track: Track, index: int) -> None:
         """Read attributes and embedding; a track's embeddings are averaged, after a doubt only the new one counts."""
-        if self.criteria.filters.active and track.attributes is None:
+        entries = self.criteria.entries
+        if any(entry.filters.active for entry in entries) and track.attributes is None:
             track.attributes = self.model.attributes(image, track.face.landmarks5)
         match = self.matches.setdefault(track.number, TrackMatch())
-        if self.criteria.embedding is not None:
+        if any(entry.embedding is not None for entry in entries):
             found = self.model.embed(image, track.face.landmarks5)
             if track.embedding is not None and not track.doubtful:
                 found = found + track.embedding * track.recognitions
-            track.embedding = normalised(found)
-            match.distance = cosine_distance(track.embedding, self.criteria.embedding)
+            track.embedding = embedding = normalised(found)
+            match.distances = tuple(
+                np.inf if entry.embedding is None else cosine_distance(embedding, entry.embedding) for entry in entries
+            )
+            match.distance = min(match.distances)
         track.recognitions, track.recognised_at, track.doubtful = track.recognitions + 1, index, False
 
+    def _open_to(self, track: Track) -> list[int]:
+        """Return the entries whose filters a track passes."""
+        return [
+            number
+            for number, entry in enumerate(self.criteria.entries)
+            if track.attributes is None or not entry.filters.refusal(track.attributes)
+        ]
+
     def _passes(self, track: Track) -> bool:
-        """Whether a track was recognised and no filter leaves it out."""
+        """Whether a track was recognised, is large enough, and not every filter leaves it out."""
         if track.recognitions == 0:
             return False
-        refusal = self.criteria.filters.refusal(track.attributes) if track.attributes else ""
-        if refusal:
-            self.matches[track.number].reason = f"filtered: {refusal}"
-        return not refusal
+        match = self.matches[track.number]
+        if float(track.face.size.max()) < LEAST_SIZE * (SHRUNK if match.selected else 1):
+            match.reason = match.reason if match.selected else TOO_SMALL
+            return False
+        if self._open_to(track):
+            return True
+        if track.attributes:
+            refusal = self.criteria.entries[0].filters.refusal(track.attributes)
+            match.reason = f"filtered: {refusal}"
+        return False
 
     def _is_near(self, track: Track) -> bool:
-        near = self._distance(track) < self.criteria.max_distance
-        self.matches[track.number].reason = "matched" if near else "too far from the reference"
-        return near
+        """Give a track to the nearest of the entries that want it; False when none does."""
+        match, entries = self.matches[track.number], self.criteria.entries
+        numbers = self._open_to(track) if match.distances else []
+        wanting = [number for number in numbers if match.distances[number] < entries[number].max_distance]
+        if wanting:
+            match.entry = min(wanting, key=lambda number: match.distances[number])
+            match.distance = match.distances[match.entry]
+        match.reason = "matched" if wanting else "too far from the reference"
+        return bool(wanting)
 
     def _distance(self, track: Track) -> float:
         found = self.matches[track.number].distance
@@ -152,28 +219,43 @@ class FaceSelector:
     def _without_duplicates(self, near: list[Track], image: Image) -> list[Track]:
         """Leave out a face that looks just like a nearer one of the same frame: nobody is in a frame twice.
 
-        Of duplicates that are equally near, the one at the reference's place is the person.
+        Of duplicates that are equally near, the one at the reference's place is the person. Where two entries have two
+        of them, both mean what they say.
         """
         size = np.array(image.shape[1::-1], np.float32)
-        place = self.criteria.centre
 
         def cost(track: Track) -> float:
+            place = self.criteria.entries[self.entry_of(track)].centre
             shift = 0.0 if place is None else float(np.linalg.norm(track.face.centre / size - place))
             return self._distance(track) + SAME_PERSON * shift
 
         kept: list[Track] = []
         for track in sorted(near, key=cost):
-            found, others = track.embedding, (other.embedding for other in kept)
+            found, entry = track.embedding, self.entry_of(track)
+            others = (other.embedding for other in kept if self.entry_of(other) == entry)
             if found is None or all(one is None or cosine_distance(found, one) >= SAME_PERSON for one in others):
                 kept.append(track)
         return kept
 
-    def _first(self, candidates: list[Track]) -> list[Track]:
-        """Return the first in the order; it stays until it is gone, so that people who cross do not alternate."""
-        staying = [track for track in candidates if track.number == self.chosen]
-        first = staying or ordered(candidates, self.criteria.order, lambda track: track.face)[:1]
-        self.chosen = first[0].number if first else None
-        return first
+    def _firsts(self, candidates: list[Track]) -> list[Track]:
+        """Return each entry's first in the order; it stays until it is gone: people who cross do not alternate."""
+        given = {
+            entry: track
+            for entry, number in self.chosen.items()
+            for track in candidates
+            if track.number == number and entry in self._open_to(track)
+        }
+        free = [track for track in candidates if all(track is not other for other in given.values())]
+        for entry in range(len(self.criteria.entries)):
+            open_ones = [track for track in free if entry in self._open_to(track)]
+            if entry in given or not open_ones:
+                continue
+            given[entry] = ordered(open_ones, self.criteria.order, lambda track: track.face)[0]
+            free = [track for track in free if track is not given[entry]]
+        self.chosen = {entry: track.number for entry, track in given.items()}
+        for entry, track in given.items():
+            self.matches[track.number].entry = entry
+        return [given[entry] for entry in sorted(given)]
 
     def _select(self, candidates: list[Track], selected: list[Track], why_not: str) -> list[Track]:
         """Note for the report why each candidate was selected or not; return the selected ones."""

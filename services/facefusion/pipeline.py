@@ -1,13 +1,17 @@
 """Face fusion: a whole video (or picture), frame by frame, in constant memory."""
 
+from contextlib import ExitStack
 from functools import partial
 
-from services.facefusion.face_analysis import SwapContext, gallery_of, portrait_of, prepare_source
+from services.facefusion.face_analysis import SwapContext, gallery_of
+from services.facefusion.face_selector import LEAST_SIZE, TOO_SMALL
 from services.facefusion.model import FaceModel
+from services.facefusion.portrait import open_sources, prepare_sources
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.restoration.enhancement import enhanced
-from services.facefusion.safety import nsfw_gate, write_audit_entry
-from services.facefusion.still import reference_for, swap_still
+from services.facefusion.safety import audit_request, nsfw_gate
+from services.facefusion.still import references_for, swap_still
+from services.facefusion.turned import found_at_any_angle
 from services.facefusion.video_swapper import STATE, VideoSwapper
 from shared.errors import JobFailed
 from shared.files.handles import InputFile
@@ -20,12 +24,14 @@ from shared.pipeline.video_work import VideoWork
 
 
 def swap_faces(job: Job, request: FaceFusionRequest, model: FaceModel) -> Result:
-    """Put the source's face on the wanted faces of the whole target."""
+    """Put the sources' faces on the wanted faces of the whole target."""
     model = enhanced(job, request, model)
-    with portrait_of(job, request) as portrait, job.input(request.target_file) as target:
-        write_audit_entry(job, portrait, target)
-        source = prepare_source(job, portrait, model)
-        context = SwapContext(job, request, model, source, reference_for(job, request, target, model))
+    with ExitStack() as stack:
+        files, target = open_sources(job, request, stack), stack.enter_context(job.input(request.target_file))
+        audit_request(job, request, files, target)
+        sources = prepare_sources(job, request, model, files)
+        context = SwapContext(job, request, model, sources, references_for(job, request, target, model))
+        context.check_references()
         if is_picture(target):
             return swap_picture(context, target)
         with open_video(target) as video:
@@ -39,14 +45,17 @@ def swap_picture(context: SwapContext, target: InputFile) -> Result:
     gate = nsfw_gate(job, model)
     gate.check(image)
     job.details["nsfw"] = gate.report()
-    if context.needs_reference:
-        gallery = gallery_of(image, 0, request, model)
+    faces = found_at_any_angle(model.detect, image)
+    if context.needs_references:
+        gallery = gallery_of(image, 0, request, model, faces)
         if not gallery.faces:
             raise JobFailed("facefusion_filtered" if gallery.filtered else "facefusion_no_face", frame=0)
-        context = context.with_reference(gallery.reference(request.reference_face_position, model))
-    swapped = swap_still(context, image)
+        context = context.with_references(gallery.references(request, model))
+        context.check_references()
+    swapped = swap_still(context, image, faces)
     if not job.details["swapped_frames"]:
-        raise nothing_matched(job.details["match"]["nearest_distance"])
+        reasons = {track["reason"] for track in job.details["match"]["tracks"]}
+        raise nothing_matched(job.details["match"]["nearest_distance"], only_small=reasons == {TOO_SMALL})
     with job.output(picture_suffix(target)) as output:
         write_picture(swapped, output, label=Label.of(job.settings, output))
     return Result(video=output.name)
@@ -64,7 +73,7 @@ def swap_video(context: SwapContext, video: VideoSource) -> Result:
         lambda frames, _tally: swapper.swap(frames),
         (video.width, video.height),
         f"{context.model.swapper.name}, {context.model.embedder}",
-        basis=(STATE, job.details["audit"]["source_sha256"], settings.facefusion.model_dump_json(), enhancement),
+        basis=(STATE, *source_hashes(job), settings.facefusion.model_dump_json(), enhancement),
         memory=swapper,
         limited=limits,
     )
@@ -74,12 +83,20 @@ def swap_video(context: SwapContext, video: VideoSource) -> Result:
         job.details |= swapper.report()
         job.details |= {"frames": written.frames, "encoder": written.encoder, "lost": written.lost}
         if not swapper.swapped:
-            raise nothing_matched(swapper.selector.nearest)
+            raise nothing_matched(swapper.selector.nearest, only_small=swapper.selector.only_small)
     return Result(video=target.name)
 
 
-def nothing_matched(nearest: float | None) -> JobFailed:
+def source_hashes(job: Job) -> list[str]:
+    """Return the hashes of the sources, one an entry, as the audit entry of this run has them."""
+    audit = job.details["audit"]
+    return audit.get("source_sha256s") or [audit["source_sha256"]]
+
+
+def nothing_matched(nearest: float | None, *, only_small: bool = False) -> JobFailed:
     """Why no frame of a whole generation was changed; `nearest` is the smallest distance to the reference."""
+    if only_small:
+        return JobFailed("facefusion_small_faces", least=LEAST_SIZE)
     if nearest is None:
         return JobFailed("facefusion_nobody")
     return JobFailed("facefusion_no_match", nearest=f"{nearest:.3f}")

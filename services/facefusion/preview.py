@@ -1,18 +1,21 @@
 """Face fusion: one frame as a preview, and the faces to choose from."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 
 from services.facefusion.face import Face
-from services.facefusion.face_analysis import Gallery, SwapContext, gallery_of, portrait_of, prepare_source
+from services.facefusion.face_analysis import Gallery, SwapContext, gallery_of
 from services.facefusion.model import FaceModel
-from services.facefusion.reference_face import Reference, key_of, last_or
+from services.facefusion.portrait import open_sources, prepare_sources
+from services.facefusion.reference_face import Reference, faces_at, key_of
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.restoration.enhancement import enhanced
-from services.facefusion.safety import nsfw_gate, write_audit_entry
-from services.facefusion.still import frame_of, reference_for, swap_still
+from services.facefusion.safety import audit_request, nsfw_gate
+from services.facefusion.still import frame_of, references_for, swap_still
+from services.facefusion.turned import found_at_any_angle
 from shared.arrays import Image
 from shared.errors import JobFailed
 from shared.media.image import write_picture
@@ -26,25 +29,27 @@ TOLD_FACES, COMPARED_FACES = 100, 20  # the most in the details
 def preview_swap(job: Job, request: FaceFusionRequest, model: FaceModel) -> Result:
     """Swap one frame and cut out the faces in it; the faces are stored for the requests that follow."""
     model = enhanced(job, request, model)
-    with portrait_of(job, request) as portrait, job.input(request.target_file) as target:
-        write_audit_entry(job, portrait, target)
-        source = prepare_source(job, portrait, model)
+    with ExitStack() as stack:
+        files, target = open_sources(job, request, stack), stack.enter_context(job.input(request.target_file))
+        audit_request(job, request, files, target)
+        sources = prepare_sources(job, request, model, files)
         job.report(0.3)
         image, frame = frame_of(target, request.frame_number)
         key = key_of(target)
-        context = SwapContext(job, request, model, source, reference_for(job, request, target, model))
+        context = SwapContext(job, request, model, sources, references_for(job, request, target, model))
     gate = nsfw_gate(job, model)
     gate.check(image)
     job.details["nsfw"] = gate.report()
-    gallery = gallery_of(image, frame, request, model)
+    faces = found_at_any_angle(model.detect, image)
+    gallery = gallery_of(image, frame, request, model, faces)
     if not gallery.faces:
         raise JobFailed("facefusion_filtered" if gallery.filtered else "facefusion_no_face", frame=frame)
     job.check()
     known = [gallery.reference(position, model) for position in range(len(gallery.faces))]
     job.details["faces"] = faces_told(known)
-    if context.needs_reference:
-        context = context.with_reference(known[last_or(request.reference_face_position, len(known))])
-    swapped = swap_still(context, image)
+    if context.needs_references:
+        context = context.with_references(tuple(faces_at(request, known)))
+    swapped = swap_still(context, image, faces)
     job.report(0.8)
     with job.output(".jpg") as output:
         write_picture(swapped, output, label=Label.of(job.settings, output))

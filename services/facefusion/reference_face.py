@@ -1,19 +1,21 @@
-"""The faces that a user was shown, and the one that was picked.
+"""The faces that a user was shown, and those that were picked.
 
 A preview stores the faces of its crops as an artifact under the key of its target. When a later request is accepted,
-the HTTP face takes the picked one from the newest artifact and stores it with the job (`job.context`). This module
+the HTTP face takes the picked ones from the newest artifact and stores them with the job (`job.context`). This module
 imports no vision library, because both sides use it.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from services.facefusion.request import FaceFusionRequest
 from shared.files.handles import InputFile
+
+T = TypeVar("T")
 
 Artifact = dict[str, Any]
 NewestArtifact = Callable[..., Awaitable[Artifact | None]]
@@ -69,27 +71,33 @@ def url_key(url: str) -> str:
 async def resolve_reference(
     request: FaceFusionRequest, target: Path | str, newest_artifact: NewestArtifact
 ) -> dict[str, Any]:
-    """Return the job's context: the face that the user means by a position, as far as it is known now.
+    """Return the job's context: the faces that the user means by positions, as far as they are known now.
 
     `target` is a local file, or the URL of one that is to be fetched.
 
-    It comes from the newest succeeded preview of this task and target, else from the newest of this target; a position
-    past the end of that gallery is its last face. Without a preview the run finds the face in the target itself.
+    They come from the newest succeeded preview of this task and target, else from the newest of this target. Without a
+    preview the run finds them in the target itself.
     """
     if request.face_selector_mode != "reference":
         return {}
     if isinstance(target, Path):
-        found = await asyncio.to_thread(target.stat)
-        key = target_key(target.name, found.st_size, found.st_mtime_ns)
+        stat = await asyncio.to_thread(target.stat)
+        key = target_key(target.name, stat.st_size, stat.st_mtime_ns)
     else:
         key = url_key(target)
     artifact = await newest_artifact(key, task_id=request.task_id) or await newest_artifact(key)
     if artifact is None:
         return {}
-    faces: list[dict[str, Any]] = artifact["faces"]
-    return {"reference": faces[last_or(request.reference_face_position, len(faces))]}
+    faces = faces_at(request, artifact["faces"])
+    return {"references": faces} if request.faces else {"reference": faces[0]}
 
 
-def last_or(position: int, count: int) -> int:
-    """Return a position in a gallery of `count` faces: past its end the last one, as backends know it."""
-    return min(position, count - 1)
+def faces_at(request: FaceFusionRequest, gallery: Sequence[T]) -> list[T | None]:
+    """Return the face of a gallery that each of the request's entries means; there is at least one in the gallery.
+
+    Past its end the request's own position is the last face, as backends know it. That of an entry of `faces` is
+    nobody: two entries would mean the last face.
+    """
+    if not request.faces:
+        return [gallery[min(request.reference_face_position, len(gallery) - 1)]]
+    return [gallery[entry.position] if entry.position < len(gallery) else None for entry in request.entries]

@@ -1,11 +1,14 @@
 """What protects the people whose faces these are: the nudity check and an entry in the audit log."""
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from services.facefusion.model import FaceModel
 from services.facefusion.nsfw import NsfwGate
+from services.facefusion.request import FaceFusionRequest
 from shared.files.handles import InputFile
 from shared.files.hashing import sha256_of
 from shared.pipeline.job import Job
@@ -20,14 +23,18 @@ def nsfw_gate(job: Job, model: FaceModel, *, samples: int | None = 1) -> NsfwGat
     )
 
 
-def write_audit_entry(job: Job, source: InputFile | None, target: InputFile) -> None:
-    """Write which source is put on which target and when, by hash, into the audit log and the task's details.
+def audit_request(job: Job, request: FaceFusionRequest, sources: Mapping[str, InputFile], target: InputFile) -> None:
+    """Write which sources are put on which target and when, by hash, into the audit log and the task's details.
 
-    Without a source, where faces are only restored, its hash is "".
+    `sources` are the opened ones by path. With `faces` the details also have `source_sha256s`, one an entry. Without
+    a source, where faces are only restored, its hash is "".
     """
-    entry = {
+    hashes = {path: sha256_of(Path(source.url)) for path, source in sources.items()}
+    found = [hashes.get(entry.source_file, "") for entry in request.entries]
+    entry: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "source_sha256": "" if source is None else sha256_of(Path(source.url)),
+        "source_sha256": found[0],
+        **({"source_sha256s": found} if request.faces else {}),
         "target_sha256": sha256_of(Path(target.url)),
     }
     job.details["audit"] = entry
@@ -36,6 +43,6 @@ def write_audit_entry(job: Job, source: InputFile | None, target: InputFile) -> 
         job.kind,
         job.task_id,
         entry["at"],
-        entry["source_sha256"],
+        ", ".join(found),
         entry["target_sha256"],
     )

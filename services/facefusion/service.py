@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 routes = TaskRoutes("facefusion")
 
 
+def inputs_of(request: FaceFusionRequest) -> dict[str, "MediaKind"]:
+    """Return the inputs that a request uses: its own source only where an entry of `faces` has none.
+
+    Where faces are only restored, there is no source at all.
+    """
+    if request.only_restores:
+        return {"target_file": "picture_or_video"}
+    own: dict[str, MediaKind] = {"source_file": "portrait"} if request.uses_its_own_source else {}
+    return {**own, "faces.source_file": "portrait", "target_file": "picture_or_video"}
+
+
 @bentoml.asgi_app(routes.app)
 @bentoml.service(
     name="facefusion", workers=1, traffic={"timeout": 30}, service_class=ContractService, **needs_of_a_service()
@@ -60,10 +71,9 @@ class FaceFusion:
             return await resolve_reference(request, target, self.service.newest_artifact)
 
         previews = request.programe == PREVIEW
-        source: dict[str, MediaKind] = {} if request.only_restores else {"source_file": "image"}
         return await self.service.accept(
             request,
-            inputs={**source, "target_file": "picture_or_video"},
+            inputs=inputs_of(request),
             kind="preview" if previews else "generate",
             prepare=prepare,
             work=None if previews else request.work,

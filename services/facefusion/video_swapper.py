@@ -13,6 +13,7 @@ from services.facefusion.face import Face
 from services.facefusion.face_analysis import SwapContext, eight_bits, gallery_of
 from services.facefusion.face_selector import FaceSelector, TrackMatch
 from services.facefusion.model import FaceModel
+from services.facefusion.monochrome import paste_alike
 from services.facefusion.occlusion import OcclusionMemory
 from services.facefusion.reference_face import Reference
 from services.facefusion.request import FaceFusionRequest
@@ -20,8 +21,9 @@ from services.facefusion.restoration.detail_memory import DetailMemory
 from services.facefusion.restoration.restoring import Restored
 from services.facefusion.safety import nsfw_gate
 from services.facefusion.smoothing import OneEuro
-from services.facefusion.swapper import FaceRenderer, Rendering, paste
+from services.facefusion.swapper import FaceRenderer, Rendering
 from services.facefusion.track import Track, Tracker, TrackSpan
+from services.facefusion.turned import TurnedFaces
 from shared.arrays import Image, Picture
 from shared.errors import JobFailed
 from shared.media.decode import VideoSource
@@ -31,12 +33,12 @@ from shared.pipeline.state_bytes import from_bytes, to_bytes
 from shared.process.ordered_map import ordered_map
 
 FIRST_FACE_FRAMES = 300  # without a preview the reference is in the first of these frames that shows a face
-STATE = "faces 2"  # names the form of what `VideoSwapper.state` returns: another form, another name
+STATE = "faces 4"  # names the form of what `VideoSwapper.state` returns: another form, another name
 _BYTES_A_PIXEL = 120  # for each frame at a time, all that wait included; measured: 107 where a face fills the frame
 _MOST_BYTES = 4 << 30  # of all frames under way
 _REMEMBERED = (
     *(Appearance, Attributes, DetailMemory, ExpressionMemory, Face, OcclusionMemory, OneEuro),
-    *(Reference, Restored, Track, TrackMatch, TrackSpan),
+    *(Reference, Restored, Track, TrackMatch, TrackSpan, TurnedFaces),
 )
 
 
@@ -55,8 +57,9 @@ class VideoSwapper:
         self.tracker = Tracker(context.model.detect)
         seconds = video.duration_seconds  # 0.0 where nobody knows
         self.gate = nsfw_gate(context.job, context.model, samples=max(int(seconds), 1) if seconds else None)
-        self.renderers: dict[int, FaceRenderer] = {}  # by track number
-        self.audit: dict[str, str] | None = context.job.details.get("audit")
+        self.renderers: dict[tuple[int, int], FaceRenderer] = {}  # by track number and entry
+        self.turned = TurnedFaces()
+        self.audit: dict[str, Any] | None = context.job.details.get("audit")
         self.swapped = 0  # frames
         self._index = 0  # of the next frame
         self._next_sample = 0.0  # seconds of the video, from which on a frame is checked
@@ -68,14 +71,15 @@ class VideoSwapper:
         Raises JobFailed there when the reference must be found in the video and is not.
         """
         self._recall(from_bytes(state or self._nothing_yet, _REMEMBERED))
-        if self.context.needs_reference:
-            self._take(first_reference(self.video, self.context.request, self.model))
+        if self.context.needs_references:
+            self._take(first_references(self.video, self.context.request, self.model))
+            self.context.check_references()
 
     def state(self) -> bytes:
         """Return all that later frames and the report depend on, beside request, source and model."""
         return to_bytes(
             {
-                "reference": self.context.reference,
+                "references": self.context.references,
                 "audit": self.audit,
                 "index": self._index,
                 "next_sample": self._next_sample,
@@ -83,7 +87,8 @@ class VideoSwapper:
                 "gate": self.gate.remembered(),
                 "tracker": self.tracker.remembered(),
                 "selector": self.selector.remembered(),
-                "renderers": {number: renderer.remembered for number, renderer in self.renderers.items()},
+                "turned": self.turned,
+                "renderers": {key: renderer.remembered for key, renderer in self.renderers.items()},
             }
         )
 
@@ -111,31 +116,35 @@ class VideoSwapper:
     def report(self) -> dict[str, Any]:
         """Return the task's details: which faces were found, which were swapped, and why the others were not."""
         reference = self.context.reference
+        tracks = self.selector.report(self.tracker.all())
         return {
             "swapper": self.model.swapper.name,
             "reference_frame": None if reference is None else reference.frame,
-            "match": {"tracks": self.selector.report(self.tracker.all()), "nearest_distance": self.selector.nearest},
+            "match": {"tracks": tracks, "nearest_distance": self.selector.nearest},
             "swapped_frames": self.swapped,
             "nsfw": self.gate.report(),
             **({} if self.audit is None else {"audit": self.audit}),
             **self.context.position_details,
+            **self.context.entry_details(tracks),
         }
 
     def _recall(self, remembered: dict[str, Any]) -> None:
-        self._take(remembered["reference"])
+        self._take(remembered["references"])
         self.audit = remembered["audit"]
         self.swapped, self._index = remembered["swapped"], remembered["index"]
         self._next_sample = remembered["next_sample"]
         self.gate.recall(remembered["gate"])
         self.tracker.recall(remembered["tracker"])
         self.selector.recall(remembered["selector"])
+        self.turned = remembered["turned"]
         self.renderers = {
-            number: self.context.source.renderer(kept) for number, kept in remembered["renderers"].items()
+            (number, entry): self.context.sources[entry].renderer(kept)
+            for (number, entry), kept in remembered["renderers"].items()
         }
 
-    def _take(self, reference: Reference | None) -> None:
-        """Look for this reference from now on."""
-        self.context = replace(self.context, reference=reference)
+    def _take(self, references: tuple[Reference | None, ...] | None) -> None:
+        """Look for these references from now on."""
+        self.context = replace(self.context, references=references)
         self.selector = FaceSelector(self.context.criteria, self.model)
 
     def _see(self, frame: Frame) -> "_Seen":
@@ -151,15 +160,16 @@ class VideoSwapper:
         if now >= self._next_sample:
             self.gate.check(image)
             self._next_sample = now + 1
-        for track in self.selector(image, self.tracker(image, index, seen.faces), index):
+        faces = self.turned(self.model.detect, image, seen.faces)
+        for track in self.selector(image, self.tracker(image, index, faces), index):
             view = track.locate(image, self.model.landmarks, seconds)
-            renderer = self.renderers.setdefault(track.number, self.context.source.renderer())
+            entry = self.selector.entry_of(track)
+            renderer = self.renderers.setdefault((track.number, entry), self.context.sources[entry].renderer())
             if view:
                 seen.patches.append((self.selector.matches[track.number], Rendering(renderer.steps(image, view))))
         live = {track.number for track in self.tracker.tracks}
         self.selector.forget(live)
-        for number in self.renderers.keys() - live:
-            del self.renderers[number]
+        self.renderers = {key: renderer for key, renderer in self.renderers.items() if key[0] in live}
         return _advanced(seen)
 
 
@@ -186,17 +196,19 @@ def _painted(seen: _Seen) -> _Seen:
     seen.patches = [found for found in _advanced(seen).patches if found[1].patch]
     for _, rendering in seen.patches:
         if rendering.patch:
-            paste(seen.picture, rendering.patch)
+            paste_alike(seen.picture, rendering.patch)
     return seen
 
 
-def first_reference(video: VideoSource, request: FaceFusionRequest, model: FaceModel) -> Reference:
-    """Return the reference without a preview: the position counts in the first frame that shows a face."""
-    filtered = 0
+def first_references(video: VideoSource, request: FaceFusionRequest, model: FaceModel) -> tuple[Reference | None, ...]:
+    """Return the references without a preview: positions count in the first frame that shows a face."""
+    filtered, turned = 0, TurnedFaces()
     with closing(video.frames()) as frames:
         for index, frame in enumerate(islice(frames, FIRST_FACE_FRAMES)):
-            gallery = gallery_of(eight_bits(upright(frame.image, video.orientation)), index, request, model)
+            image = eight_bits(upright(frame.image, video.orientation))
+            faces = turned(model.detect, image, model.detect(image))
+            gallery = gallery_of(image, index, request, model, faces)
             filtered += gallery.filtered
             if gallery.faces:
-                return gallery.reference(request.reference_face_position, model)
+                return gallery.references(request, model)
     raise JobFailed("facefusion_filtered" if filtered else "facefusion_no_face", frame=0)

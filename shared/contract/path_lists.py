@@ -1,6 +1,7 @@
 """A field that names several files."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -46,12 +47,23 @@ class LocalPaths(FieldType):
 
 
 def named_paths(field: str, value: object) -> dict[str, str]:
-    """Return the paths of a field that has been read, each under the name that a message gives it."""
+    """Return the texts of a field as it is stored, each under the name that a message gives it.
+
+    Of a list's objects these are the texts that are not empty, such as `faces[0].source_file`.
+    """
     if isinstance(value, str):
         return {field: value}
     if isinstance(value, list | tuple):
-        return {f"{field}[{index}]": str(path) for index, path in enumerate(value)}
+        return {
+            name: text for index, item in enumerate(value) for name, text in _texts(f"{field}[{index}]", item).items()
+        }
     return {}
+
+
+def _texts(name: str, item: object) -> dict[str, str]:
+    if isinstance(item, Mapping):
+        return {f"{name}.{key}": text for key, text in item.items() if isinstance(text, str) and text}
+    return {name: str(item)}
 
 
 def all_named_paths(fields: Mapping[str, object]) -> dict[str, str]:
@@ -60,5 +72,5 @@ def all_named_paths(fields: Mapping[str, object]) -> dict[str, str]:
 
 
 def field_of(name: str) -> str:
-    """Return the field of a name that `named_paths` gave."""
-    return name.partition("[")[0]
+    """Return the field of a name that `named_paths` gave, without places: `reference_images`, `faces.source_file`."""
+    return re.sub(r"\[[0-9]+\]", "", name)

@@ -12,6 +12,7 @@ from shared.contract.request import TaskRequest
 from shared.http.task_routes import CANCEL_PATH, TASK_PATH, TASKS_PATH
 from shared.vocabulary import SERVICES, TASK_KINDS, TASK_STATES
 
+_A_PATH = str(LocalPath().schema()["description"])
 OR_A_URL = ", or an http or https URL on a host of KINORA_FETCH_HOSTS"
 DOCUMENT_PATH = "/docs.json"
 Document = dict[str, Any]
@@ -62,10 +63,14 @@ def merge(documents: Iterable[Document]) -> Document:
 
 
 def _offer_urls(model: type[TaskRequest], properties: Document) -> None:
-    """Say of each input that it may be a URL; results go to a folder."""
+    """Say of each input that it may be a URL, also of those in lists and in their objects; results go to a folder."""
     for name, field in model.model_fields.items():
         if name != "dist_dir" and any(isinstance(item, LocalPath) for item in field.metadata):
             properties[name]["description"] += OR_A_URL
+        items = properties[name].get("items", {})
+        for described in (items, *items.get("properties", {}).values()):
+            if described.get("description") == _A_PATH:
+                described["description"] += OR_A_URL
 
 
 def _submit(model: type[TaskRequest]) -> Document:

@@ -1,6 +1,7 @@
 """Still pictures: read as a viewer shows them, written with their provenance."""
 
 import io
+from collections.abc import Iterator
 from typing import Final
 from xml.sax.saxutils import escape
 
@@ -41,9 +42,20 @@ def is_picture(file: InputFile) -> bool:
         return True
 
 
-def picture_header(file: InputFile) -> MediaHeader:
-    """Return what the header says, with the size as a viewer shows it; raise UnreadableMedia, also for an animation."""
-    with _opened(file) as image:
+def is_animation(file: InputFile) -> bool:
+    """Whether `read_pictures` finds a second picture to be shown after the first; False for what it cannot read."""
+    try:
+        with _opened(file, animated=True) as image:
+            return _is_animated(image)
+    except UnreadableMedia:
+        return False
+
+
+def picture_header(file: InputFile, *, animated: bool = False) -> MediaHeader:
+    """Return what the header says, with the size as a viewer shows it; raise UnreadableMedia, also for an animation
+    unless it may be one.
+    """  # fmt: skip
+    with _opened(file, animated=animated) as image:
         width, height = image.size
         if image.getexif().get(0x0112, 1) in {5, 6, 7, 8}:  # orientations that are turned by 90 degrees
             width, height = height, width
@@ -66,6 +78,18 @@ def read_picture(file: InputFile) -> Picture:
             return np.array(_as_rgb(ImageOps.exif_transpose(image)))
         except Exception as problem:  # Pillow raises almost anything for a damaged file
             raise UnreadableMedia("media_not_a_picture", name=file.name) from problem
+
+
+def read_pictures(file: InputFile) -> Iterator[Picture]:
+    """Yield the pictures of an animation as `read_picture` reads one; a file without a second one has one."""
+    with _opened(file, animated=True) as image:
+        for index in range(getattr(image, "n_frames", 1)):
+            try:
+                image.seek(index)
+                picture = np.array(_as_rgb(ImageOps.exif_transpose(image)))
+            except Exception as problem:  # as above
+                raise UnreadableMedia("media_not_a_picture", name=file.name) from problem
+            yield picture
 
 
 def write_picture(image: Picture, target: OutputFile, *, label: Label | None) -> None:
@@ -99,8 +123,8 @@ def write_picture(image: Picture, target: OutputFile, *, label: Label | None) ->
         raise write_problem(problem, target.name) from problem
 
 
-def _opened(file: InputFile) -> PillowImage:
-    """Open lazily, formats and size checked."""
+def _opened(file: InputFile, *, animated: bool = False) -> PillowImage:
+    """Open lazily, formats and size checked; an animation is refused unless it may be `animated`."""
     try:
         image = Image.open(file.url, formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
@@ -110,7 +134,7 @@ def _opened(file: InputFile) -> PillowImage:
     if image.width * image.height > MAX_PICTURE_PIXELS:
         image.close()
         raise UnreadableMedia("picture_too_large", name=file.name, limit=MAX_PICTURE_PIXELS)
-    if _is_animated(image):
+    if _is_animated(image) and not animated:
         image.close()
         raise UnreadableMedia("picture_animated", name=file.name)
     return image

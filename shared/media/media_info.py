@@ -4,7 +4,9 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any, Literal, Self
 
-MediaKind = Literal["video", "image", "picture_or_video"]
+# What a field takes. "portrait": a picture, or an animation or a video of which one picture will be used; what is known
+# of any of them is a picture's header, because its other frames are no work.
+MediaKind = Literal["video", "image", "picture_or_video", "portrait"]
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,8 @@ def read_header(file: InputFile, kind: MediaKind) -> MediaHeader:
     """Read enough to know that the file is of that kind and can be decoded: for a video its first picture."""
     if kind == "image" or (kind == "picture_or_video" and is_picture(file)):
         return picture_header(file)
+    if kind == "portrait":
+        return portrait_header(file)
     with open_video(file, patience=_PATIENCE) as source:
         return MediaHeader(
             kind="video",
@@ -75,6 +77,14 @@ def read_header(file: InputFile, kind: MediaKind) -> MediaHeader:
             duration_seconds=source.duration_seconds,
             has_audio=source.has_audio,
         )
+
+
+def portrait_header(file: InputFile) -> MediaHeader:
+    """Read the header of the picture that a picture, an animation or a video is, or has."""
+    if is_picture(file):
+        return picture_header(file, animated=True)
+    with open_video(file, patience=_PATIENCE) as source:
+        return MediaHeader(kind="image", width=source.width, height=source.height, bit_depth=source.bit_depth)
 
 
 if __name__ == "__main__":

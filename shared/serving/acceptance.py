@@ -40,7 +40,8 @@ class ValidatedRequest:
     """A request whose paths lead where they may and whose media has a readable header."""
 
     request: TaskRequest
-    paths: Mapping[str, Path]  # field, with its place in a list (`reference_images[0]`) -> resolved input
+    # Field, with its place in a list (`reference_images[0]`, `faces[0].source_file`) -> resolved input.
+    paths: Mapping[str, Path]
     addresses: Mapping[str, WebAddress]  # an input that is to be fetched, of which nothing more is known
     headers: Mapping[str, MediaHeader]  # of the resolved ones
     dist_dir: Path
@@ -128,7 +129,7 @@ class Acceptance:
         """Return the inputs that are to be fetched; raise Rejected. Nothing is looked up: that is the runner's part."""
         if not self._hosts.any:
             return {}
-        named = all_named_paths({field: getattr(request, field) for field in inputs})
+        named = _paths_of(request.model_dump(mode="json"), inputs)
         fetched = {name: text for name, text in named.items() if is_web_address(text) and not self._roots.maps(text)}
         return {name: self._hosts.address(name, text) for name, text in fetched.items()}
 
@@ -151,7 +152,7 @@ class Acceptance:
     ) -> tuple[dict[str, Path], Path, str]:
         """Look at the file system, which may be slow: return the inputs, the output folder, and the fingerprint."""
         fields = request.model_dump(mode="json")
-        named = all_named_paths({field: fields.get(field) for field in inputs})
+        named = _paths_of(fields, inputs)
         paths = {name: self._roots.input(name, path) for name, path in named.items() if name not in addresses}
         dist_dir = self._roots.dist_dir("dist_dir", request.dist_dir)
         stats = [_stat(field, path) for field, path in paths.items()]
@@ -215,6 +216,12 @@ async def _prepared(prepare: Prepare | None, checked: ValidatedRequest) -> tuple
         return (await prepare(checked) if prepare else {}), None
     except Rejected as refusal:
         return {}, refusal
+
+
+def _paths_of(fields: Mapping[str, Any], inputs: Iterable[str]) -> dict[str, str]:
+    """Return the paths of a stored request's inputs under their names; `inputs` are called as `field_of` does."""
+    named = all_named_paths(fields)
+    return {name: text for field in inputs for name, text in named.items() if field_of(name) == field}
 
 
 def _remembered(work: WorkOf | None, header: MediaHeader) -> int:

@@ -8,14 +8,16 @@ from urllib.parse import quote
 from uuid import UUID
 
 from shared.contract.messages import TaskView
-from shared.contract.path_lists import named_paths
+from shared.contract.path_lists import field_of, named_paths
 from shared.database.pool import Connection
 from shared.fetching.web_address import is_web_address
 from shared.tasks import tries, views
 from shared.tasks.rows import COLUMNS, TaskRow
 from shared.vocabulary import ServiceName, TaskKind, TaskState
 
-INPUT_FIELDS = ("video_url", "image_url", "last_image_url", "reference_images", "source_file", "target_file")
+INPUT_FIELDS = (
+    "video_url", "image_url", "last_image_url", "reference_images", "source_file", "faces.source_file", "target_file",
+)  # fmt: skip
 MOST_CHANGED = 500
 MOST_SEGMENTS, MOST_RUNS, MOST_CALLBACKS = 2000, 50, 20  # of one task
 _THUMBNAILS = ("preview_image", "video_url")  # of a result
@@ -118,8 +120,8 @@ def _record(row: TaskRow, view: TaskView) -> dict[str, Any]:
     inputs = [
         {"field": field, "path": path}
         for field in INPUT_FIELDS
-        for path in named_paths(field, row.request.get(field)).values()
-        if path
+        for name, path in named_paths(field.partition(".")[0], row.request.get(field.partition(".")[0])).items()
+        if path and field_of(name) == field
     ]
     results = list(_results(row))
     paths = {result["field"]: result["path"] for result in results}

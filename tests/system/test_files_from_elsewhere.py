@@ -103,6 +103,10 @@ def made(stack: Stack, backend: Receiver, folder: Path, path: str, task_id: int,
     return callback
 
 
+def texts(fields: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in fields.items() if isinstance(value, str)]
+
+
 @pytest.mark.parametrize(
     ("task_id", "path", "fields"),
     [
@@ -113,13 +117,21 @@ def made(stack: Stack, backend: Receiver, folder: Path, path: str, task_id: int,
         (5, "/api/ai/tracking_creation",
          {"image_url": "/picture.png", "tracking_points": [[[100, 90], [120, 90]]], "duration": 1}),
         (6, "/api/ai/facefusion", {"source_file": "/portrait.png", "target_file": "/pair.png"}),
+        (60, "/api/ai/facefusion",
+         {"faces": [{"source_file": "/clip.mp4"}, {"source_file": "/portrait.png"}], "face_selector_mode": "many",
+          "target_file": "/pair.png"}),
     ],
 )  # fmt: skip
 def test_an_input_is_fetched_and_its_result_is_in_the_bucket_too(
     open_stack: Stack, backend: Receiver, files: FileServer, bucket: BucketServer, media_here: Path,
     *, task_id: int, path: str, fields: dict[str, Any],
 ) -> None:  # fmt: skip
-    body = {name: signed(files, value) if isinstance(value, str) else value for name, value in fields.items()}
+    body: dict[str, Any] = {
+        name: signed(files, value) if value.startswith("/") else value for name, value in texts(fields)
+    }
+    body |= {name: value for name, value in fields.items() if not isinstance(value, str)}
+    if "faces" in fields:
+        body["faces"] = [{"source_file": signed(files, entry["source_file"])} for entry in fields["faces"]]
     folder = media_here / str(task_id)
     callback = made(open_stack, backend, folder, path, task_id, **body)
     names = sorted(filter(None, [callback["video_url"], callback["preview_image"], *callback["reference_images"]]))

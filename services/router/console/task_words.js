@@ -12,7 +12,7 @@ export const idOf = (task) => task.task_id_text ?? String(task.task_id);
 export const result = (task) => task.results.find((one) => one.field !== "reference_images") ?? null;
 
 /** The medium that the result is to be compared with, or null: a portrait is none. */
-export const compared = (task) => task.inputs.find((one) => one.field !== "source_file") ?? null;
+export const compared = (task) => task.inputs.find((one) => !one.field.endsWith("source_file")) ?? null;
 
 export function title(task) {
   const input = compared(task);

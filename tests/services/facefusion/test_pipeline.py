@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from services.facefusion.face_analysis import SwapContext, gallery_of, prepare_source
+from services.facefusion.face_analysis import SwapContext, gallery_of
 from services.facefusion.pipeline import swap_faces
+from services.facefusion.portrait import prepare_sources
 from services.facefusion.preview import preview_swap
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.video_swapper import VideoSwapper
@@ -316,7 +317,8 @@ def test_a_frame_without_a_match_stays_the_very_same_object(tmp_path: Path, sour
     request = FaceFusionRequest.model_validate(body | {"programe": 1})
     with job.input(str(source)) as portrait_file, job.input(str(target)) as file, open_video(file) as video:
         reference = gallery_of(man(), 0, request, model()).reference(0, model())
-        context = SwapContext(job, request, model(), prepare_source(job, portrait_file, model()), reference)
+        sources = prepare_sources(job, request, model(), {request.source_file: portrait_file})
+        context = SwapContext(job, request, model(), sources, (reference,))
         frames = list(video.frames())
         swapped = list(VideoSwapper(context, video).swap(iter(frames)))
 
@@ -426,11 +428,36 @@ def test_a_position_past_the_end_of_the_requests_own_frame_is_its_last_face_and_
     assert beyond.details["match"] == last.details["match"]
 
 
-def test_an_animation_has_no_one_face_to_take(tmp_path: Path) -> None:
-    path = moving(tmp_path / "in" / "moving.gif", [woman(), man()])
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_of_an_animation_one_frame_is_the_source(tmp_path: Path, suffix: str) -> None:
+    path = moving(tmp_path / "in" / f"moving{suffix}", [np.zeros_like(man()), woman()])
     target = save(tmp_path / "in" / "man.png", man())
+    _, job = run(tmp_path / "out", path, target, programe=1)
+    assert job.details["source_frames"] == {"source_file": 1}
+
+
+def test_an_animation_that_is_no_video_is_no_target(tmp_path: Path, source: Path) -> None:
+    path = moving(tmp_path / "in" / "moving.webp", [woman(), man()])
     with pytest.raises(UnreadableMedia, match="is an animation"):
-        run(tmp_path / "out", path, target, programe=1)
+        run(tmp_path / "out", source, path, programe=1)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_lying_face_is_swapped_in_a_picture_and_in_a_film(tmp_path: Path, quarters: int) -> None:
+    source = save(tmp_path / "in" / "woman.png", np.ascontiguousarray(np.rot90(woman(), quarters)))
+    upright = save(tmp_path / "in" / "man.png", man())
+    lying = np.ascontiguousarray(np.rot90(man(), quarters))
+    picture = save(tmp_path / "in" / "lying.png", lying)
+    film = write_video(tmp_path / "in" / "lying.mp4", [lying] * 3)
+
+    expected, _ = run(tmp_path / "out", source, upright, programe=1)
+    result, _ = run(tmp_path / "out", source, picture, programe=1)
+    _, job = run(tmp_path / "out", source, film, programe=1)
+
+    swapped = np.rot90(read(tmp_path / "out" / result.video), -quarters)
+    assert difference(swapped, man()).mean() > 0.5
+    assert difference(swapped, read(tmp_path / "out" / expected.video)).mean() < 1
+    assert job.details["swapped_frames"] == 3
 
 
 def test_an_animated_target_is_a_video(tmp_path: Path, source: Path) -> None:

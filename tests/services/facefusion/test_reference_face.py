@@ -69,6 +69,13 @@ def test_the_other_modes_need_no_reference(target: Path, mode: str) -> None:
     assert resolve(target, {5: MINE}, face_selector_mode=mode, reference_face_position=99) == {}
 
 
+def test_each_entry_has_the_face_at_its_position_and_past_the_end_nobody(target: Path) -> None:
+    faces = [{"reference_face_position": 1}, {"reference_face_position": 2}, {"reference_face_position": 0}]
+    assert resolve(target, {5: MINE}, faces=faces) == {"references": [MINE[1], None, MINE[0]]}
+    assert resolve(target, {}, faces=faces) == {}
+    assert resolve(target, {5: MINE}, faces=faces, face_selector_mode="many") == {}
+
+
 async def test_a_target_that_is_fetched_is_known_by_its_url() -> None:
     url = "https://cdn.example.com/target.mp4?signature=1"
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from services.facefusion.face import Face
-from services.facefusion.face_analysis import SwapContext, gallery_of, prepare_source
+from services.facefusion.face_analysis import SwapContext, gallery_of
 from services.facefusion.model import FaceModel
 from services.facefusion.pipeline import swap_faces
+from services.facefusion.portrait import prepare_sources
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.video_swapper import VideoSwapper
 from shared.arrays import Image
@@ -92,6 +93,12 @@ class Counting:
 def one_by_one(detector: Counting) -> FaceModel:
     """A model whose detector sees one frame after another, so that their number is the frame's."""
     return replace(model(), detect=detector, at_once=1)
+
+
+@pytest.fixture(autouse=True)
+def upright_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the detector see each picture once, so that their number is the frame's: here nobody lies."""
+    monkeypatch.setattr("services.facefusion.turned.TURNS", ())
 
 
 @pytest.fixture(scope="module")
@@ -306,7 +313,8 @@ def test_frames_with_a_state_between_each_two_are_those_without(tmp_path: Path, 
     request = FaceFusionRequest.model_validate(body | {"programe": 1, "face_selector_mode": "many"})
     with job.input(str(source)) as portrait_file, job.input(str(film)) as file, open_video(file) as video:
         reference = gallery_of(man(), 0, request, model()).reference(0, model())
-        context = SwapContext(job, request, model(), prepare_source(job, portrait_file, model()), reference)
+        sources = prepare_sources(job, request, model(), {request.source_file: portrait_file})
+        context = SwapContext(job, request, model(), sources, (reference,))
         one, other = VideoSwapper(context, video), VideoSwapper(context, video)
         states: list[bytes] = []
         for frame in video.frames():

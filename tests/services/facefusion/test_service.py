@@ -1,5 +1,6 @@
 """Face fusion as a backend meets it: through the router, on real people, to the callback."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,11 +151,15 @@ def test_what_cannot_be_done_ends_with_its_reason_and_leaves_nothing(
         ({"face_selector_mode": "everybody"}, "reference, one, many"),
         ({"reference_face_distance": 2}, "1.5"),
         ({"frame_number": -1}, "frame_number"),
-        ({"source_file": "clip"}, "说话 clip.mp4"),
+        ({"faces": "everybody"}, "faces must be a list of objects"),
+        ({"faces": [{"source_file": "/nowhere/else.png"}]}, "faces[0].source_file"),
+        ({"faces": [{"source_file": "{media}/missing.png"}]}, "faces[0].source_file"),
+        ({"faces": [{}, {"source_file": "{media}/faces/notes.txt"}]}, "notes.txt"),
     ],
 )
-def test_what_is_wrong_is_refused_at_once(ask: Ask, fields: dict[str, Any], said: str) -> None:
-    answer = ask(**fields)
+def test_what_is_wrong_is_refused_at_once(ask: Ask, media: Path, fields: dict[str, Any], said: str) -> None:
+    (media / "faces" / "notes.txt").write_text("no picture")
+    answer = ask(**json.loads(json.dumps(fields).replace("{media}", str(media))))
 
     assert answer["err_code"] == -1
     assert said in answer["err_msg"]
@@ -183,3 +188,27 @@ def test_a_frame_past_the_end_is_the_last_one(ask: Ask, receiver: Receiver, task
     last = frames_of("clip-single-face", count=1, start=71)[0]
     assert difference(read(dist_dir / result["preview_image"]), last).mean() < 3
     assert difference(read(dist_dir / result["preview_image"]), man()).mean() > 3
+
+
+def test_two_people_get_two_sources_whose_positions_the_preview_told(
+    *, ask: Ask, receiver: Receiver, client: httpx.Client, task_id: int, dist_dir: Path, people: dict[str, Path]
+) -> None:
+    """The gallery was seen from right to left: position 0 is the woman on the right."""
+    assert ask(face_analyse_order="right-left") == ACCEPTED
+    assert outcome(receiver, task_id)["err_code"] == 0
+
+    faces = [
+        {"source_file": str(people["clip"]), "reference_face_position": 0},
+        {"source_file": str(people["woman"]), "reference_face_position": 7},
+    ]
+    assert ask(programe=1, source_file="nobody", faces=faces) == ACCEPTED
+    result = outcome(receiver, task_id, count=2)
+
+    assert result["err_code"] == 0, result["err_msg"]
+    assert changed(read(dist_dir / result["video_url"])) == [False, True]
+    tasks = client.get(f"/api/ai/tasks/{task_id}", params={"service": "facefusion"}).json()["tasks"]
+    details = next(task["details"] for task in tasks if task["kind"] == "generate")
+    assert [row.get("reason", "") for row in details["entries"]] == ["", "no face at this position"]
+    assert set(details["source_frames"]) == {"faces[0].source_file"}
+    assert len(set(details["audit"]["source_sha256s"])) == 2
+    assert "work" not in details or details["work"]["frames"] == 1

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from services.facefusion.face import Face
-from services.facefusion.face_analysis import SwapContext, gallery_of, prepare_source
+from services.facefusion.face_analysis import SwapContext, gallery_of
 from services.facefusion.model import FaceModel
+from services.facefusion.portrait import prepare_sources
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.video_swapper import VideoSwapper
 from shared.arrays import Image
@@ -40,7 +41,8 @@ def swapped(folder: Path, inputs: tuple[Path, Path], faces: FaceModel, **fields:
     request = FaceFusionRequest.model_validate(body | {"programe": 1} | fields)
     with job.input(str(inputs[0])) as picture, job.input(str(inputs[1])) as file, open_video(file) as video:
         reference = gallery_of(pair(), 0, request, faces).reference(0, faces)
-        swapper = VideoSwapper(SwapContext(job, request, faces, prepare_source(job, picture, faces), reference), video)
+        sources = prepare_sources(job, request, faces, {request.source_file: picture})
+        swapper = VideoSwapper(SwapContext(job, request, faces, sources, (reference,)), video)
         pictures = [np.asarray(frame.image, np.uint8) for frame in swapper.swap(video.frames())]
         return pictures, swapper.report()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.contract.path_lists import LocalPaths, named_paths
+from shared.contract.path_lists import LocalPaths, field_of, named_paths
 from shared.errors import Rejected
 
 FIELD = LocalPaths(3)
@@ -53,3 +53,11 @@ def test_each_path_has_the_name_that_a_message_gives_it() -> None:
     assert named_paths("image_url", "/a") == {"image_url": "/a"}
     assert named_paths("pictures", ["/a", "/b"]) == {"pictures[0]": "/a", "pictures[1]": "/b"}
     assert named_paths("pictures", None) == {}
+
+
+def test_of_a_lists_objects_the_texts_are_named_by_place_and_key_without_the_empty_ones() -> None:
+    faces = [{"source_file": "/a", "position": 1}, {"source_file": ""}, {"source_file": "/c", "gender": "male"}]
+    named = named_paths("faces", faces)
+    assert named == {"faces[0].source_file": "/a", "faces[2].source_file": "/c", "faces[2].gender": "male"}
+    assert {field_of(name) for name in named} == {"faces.source_file", "faces.gender"}
+    assert field_of("pictures[12]") == "pictures"

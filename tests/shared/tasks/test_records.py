@@ -132,6 +132,18 @@ async def test_a_record_has_each_path_of_a_list_and_the_pictures_on_the_way(task
     assert record["previews"] == ["/media/out/1_step1.jpg", "/media/out/1_step2.jpg"]
 
 
+async def test_a_record_has_the_source_of_each_entry_of_faces(task_store: TaskStore) -> None:
+    await many(task_store, 1)
+    await task_store.sql(
+        """UPDATE kinora_tasks SET request = request::jsonb || '{"faces": [{"source_file": "/media/a.png",
+        "face_analyse_gender": "male"}, {"source_file": ""}, {"source_file": "/media/b.mp4"}]}'"""
+    )
+    [record] = await page(task_store)
+    given = [one["path"] for one in record["inputs"] if one["field"] == "faces.source_file"]
+    assert given == ["/media/a.png", "/media/b.mp4"]
+    assert "male" not in str(record["inputs"])
+
+
 @pytest.mark.parametrize(
     ("folder", "path"),
     [

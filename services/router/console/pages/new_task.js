@@ -9,7 +9,7 @@ import { html, useEffect, useState } from "../vendor/htm-preact.js";
 
 const SERVICES = [["upscale", "scan"], ["interpo", "layers"], ["creation", "film"], ["facefusion", "scan-face"]];
 const LEFT_OUT = new Set(["prompt_en", "ng_prompt_en"]); // deprecated
-const RARE = new Set(["task_id", "width", "height", "ng_prompt_cn", "guidance", "seed", "reference_face_position", "last_image_url", "reference_images", "tracking_points", "face_enhance", "enhance_only"]);
+const RARE = new Set(["task_id", "width", "height", "ng_prompt_cn", "guidance", "seed", "reference_face_position", "last_image_url", "reference_images", "tracking_points", "faces", "face_enhance", "enhance_only"]);
 const LAST_FOLDER = "kinora-dist-dir";
 /** Which fields a request does not use, as the service ignores them. */
 const UNUSED = {

@@ -9,7 +9,7 @@ import { AspectRatio, Styles } from "./shapes.js";
 const WIDEST_SLIDER = 100; // a range with more values is typed
 const LONG_TEXT = 200;
 const KINDS = {
-  video_url: ["video"], image_url: ["picture"], last_image_url: ["picture"], reference_images: ["picture"], source_file: ["picture"], target_file: ["video", "picture"], dist_dir: ["folder"],
+  video_url: ["video"], image_url: ["picture"], last_image_url: ["picture"], reference_images: ["picture"], source_file: ["picture", "video"], target_file: ["video", "picture"], dist_dir: ["folder"],
 };
 const DRAWN = { camera: CameraPad, aspect_ratio: AspectRatio, video_style: Styles };
 const FAMILIES = { category: "category", face_selector_mode: "face_mode", face_analyse_order: "face_order", face_analyse_age: "face_age", face_analyse_gender: "face_gender", programe: "programe", enhance_only: "enhance_only" };

@@ -1,5 +1,6 @@
 """Whole requests with a restorer: who gets it, what is told, and what goes from segment to segment."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.facefusion.face_analysis import SwapContext, prepare_source
+from services.facefusion.face_analysis import SwapContext
 from services.facefusion.model import FaceModel
 from services.facefusion.pipeline import swap_faces
+from services.facefusion.portrait import open_sources, prepare_sources
 from services.facefusion.preview import preview_swap
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.restoration.enhancement import enhanced
@@ -126,10 +128,9 @@ def context_of(
     body = {"task_id": 1, "dist_dir": str(clip.parent), "source_file": str(source), "target_file": str(clip)}
     request = FaceFusionRequest.model_validate(body | {"programe": 1, "face_selector_mode": "many"} | fields)
     faces = enhanced(job, request, replace(model_with(restorer), at_once=at_once))
-    if request.only_restores:
-        return SwapContext(job, request, faces, prepare_source(job, None, faces), None)
-    with job.input(str(source)) as file:
-        return SwapContext(job, request, faces, prepare_source(job, file, faces), None)
+    with ExitStack() as stack:
+        files = open_sources(job, request, stack)
+        return SwapContext(job, request, faces, prepare_sources(job, request, faces, files), None)
 
 
 @pytest.mark.parametrize("fields", [{"face_enhance": 90}, {"enhance_only": 1}])
