@@ -13,6 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 from benchmarks.clips import write_clip
+from shared import weights
 from shared.testing.callback_receiver import Receiver
 from shared.testing.stack import Stack
 from tests.support.bucket import BUCKET, BucketServer, bucket_server
@@ -35,6 +36,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileServer]:
         "/clip.mp4": write_clip(folder / "clip.mp4", size=(48, 32), frames=12, sound=True).read_bytes(),
         "/picture.png": (folder / "picture.png").read_bytes(),
         "/portrait.png": portrait(folder).read_bytes(),
+        "/person.mp4": weights.path("clip-single-face").read_bytes(),
         "/pair.png": save(folder / "pair.png", pair()).read_bytes(),
         "/nobody.png": save(folder / "nobody.png", frames_of("clip-no-face", count=1)[0]).read_bytes(),
     }
@@ -118,7 +120,7 @@ def texts(fields: dict[str, Any]) -> list[tuple[str, str]]:
          {"image_url": "/picture.png", "tracking_points": [[[100, 90], [120, 90]]], "duration": 1}),
         (6, "/api/ai/facefusion", {"source_file": "/portrait.png", "target_file": "/pair.png"}),
         (60, "/api/ai/facefusion",
-         {"faces": [{"source_file": "/clip.mp4"}, {"source_file": "/portrait.png"}], "face_selector_mode": "many",
+         {"faces": [{"source_file": "/person.mp4"}, {"source_file": "/portrait.png"}], "face_selector_mode": "many",
           "target_file": "/pair.png"}),
     ],
 )  # fmt: skip
@@ -173,7 +175,7 @@ def test_a_face_picked_in_a_preview_of_a_url_is_found_again_and_what_was_fetched
     [
         (20, "/api/ai/upscale", {"video_url": "/missing.mp4", "ratio": 2}, "answered HTTP 404"),
         (21, "/api/ai/facefusion", {"source_file": "/nobody.png", "target_file": "/pair.png"}, "source_file shows no"),
-        (22, "/api/ai/facefusion", {"source_file": "/clip.mp4", "target_file": "/pair.png"}, "clip.mp4"),
+        (22, "/api/ai/creation", {"category": 2, "image_url": "/clip.mp4"}, "clip.mp4"),
     ],
 )
 def test_what_is_wrong_with_an_input_comes_with_the_callback(

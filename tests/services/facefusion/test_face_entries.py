@@ -136,3 +136,9 @@ def test_the_schema_names_the_fields_of_an_entry() -> None:
     assert faces["items"]["properties"]["face_analyse_gender"]["enum"] == ["female", "male"]
     assert "default" not in described["properties"]["source_file"]
     assert described["required"] == ["task_id", "dist_dir", "source_file", "target_file"]
+
+
+def test_where_faces_are_only_restored_no_entry_needs_a_source() -> None:
+    request = read([{}, {"source_file": "/media/b.jpg"}], enhance_only=1)
+    assert [entry.position for entry in request.entries] == [0, 1]
+    assert request.only_restores

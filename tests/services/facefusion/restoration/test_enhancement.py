@@ -34,7 +34,7 @@ def target(tmp_path: Path) -> Path:
     return save(tmp_path / "in" / "pair.png", pair())
 
 
-def run(folder: Path, faces: FaceModel, enhance_blend: int = 80, **fields: Any) -> tuple[Result, DirectJob]:
+def run(folder: Path, faces: FaceModel, enhance_blend: int = 80, /, **fields: Any) -> tuple[Result, DirectJob]:
     settings = SETTINGS.model_copy(
         update={"facefusion": FaceFusionSettings(swapper="classic", enhance_blend=enhance_blend)}
     )
@@ -105,6 +105,15 @@ def test_settings_restore_every_task_but_one_that_says_0(tmp_path: Path, target:
     only = run(tmp_path / "out", faces, 0, **files, enhance_only=1)[1].details
     assert only["face_enhance"]["blend"] == 100
     assert only["ignored_fields"] == ["source_file"]
+
+
+def test_entries_that_are_only_restored_choose_faces_and_need_no_source(tmp_path: Path, target: Path) -> None:
+    fields: dict[str, Any] = {"target_file": str(target), "programe": 1, "enhance_only": 1}
+    result, job = run(tmp_path / "out", model_with(lighter(tmp_path)), faces=[{"reference_face_position": 1}], **fields)
+    left, right = halves(read(tmp_path / "out" / result.video))
+    assert left < 0.01 < right
+    assert job.details["audit"]["source_sha256s"] == [""]
+    assert [len(row["tracks"]) for row in job.details["entries"]] == [1]
 
 
 @pytest.mark.parametrize("fields", [{"face_enhance": 1}, {"enhance_only": 1}])
