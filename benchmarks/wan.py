@@ -118,8 +118,8 @@ def draft_rows(rows: list[list[str]], figures: dict[str, Any], notes: list[str])
         f"The two drafts took turns, part by part, in two processes. FastWan's own transformer takes {len(FAST_WAN)} "
         f"of these steps, a four-step LoRA {len(LORA)}."
     )
-    if not torch.cpu.get_capabilities().get("amx_bf16"):
-        notes.append("This CPU has no AMX: drafts are computed in fp32 from bf16 weights.")
+    if made[0].get("compute") == "cpu float32":
+        notes.append("This CPU has no fast bf16: drafts are computed in fp32 from bf16 weights.")
 
 
 def draft_row(name: str, result: dict[str, Any], goal: str) -> list[str]:
