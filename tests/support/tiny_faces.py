@@ -43,8 +43,8 @@ def faces(seconds: float) -> FaceModel:
         time.sleep(seconds)
         height, width = image.shape[:2]
         low = np.array([width, height], np.float32) * (0.2 + 0.2 * image[::4, ::4].mean() / 255)
-        size = np.float32(height * 0.4)
-        return [Face(np.concatenate([low, low + size]), ARCFACE_112 / 112 * size + low, 0.9)]
+        size = np.float32(max(height * 0.4, 20))  # smaller ones are not swapped
+        return [Face(np.concatenate([low, low + size]), ARCFACE_112 / 112 * size + low, 0.95)]
 
     return FaceModel(
         detect=detect,

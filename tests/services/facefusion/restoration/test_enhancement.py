@@ -180,7 +180,10 @@ def test_a_film_is_restored_from_end_to_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_restored_film_that_was_stopped_in_the_middle_of_a_shot_is_the_undisturbed_one(tmp_path: Path) -> None:
+def test_a_restored_film_that_was_stopped_in_the_middle_of_a_shot_is_the_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.facefusion.turned.TURNS", ())  # one detection a frame, so that their number is its
     source, film = portrait(tmp_path / "source"), film_of(tmp_path / "film.mp4")
     restorer = noisy(tmp_path)
     undisturbed, stopped = (Attempts(tmp_path / name, source, film, face_enhance=70) for name in ("one", "two"))
