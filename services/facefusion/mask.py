@@ -16,9 +16,20 @@ FEATHER = 0.03  # of the face's height: the width over which the edge of the fac
 @cache
 def oval_fade() -> Float:
     """Return the soft edge in the atlas: 1 well inside the oval, 0 at its rim."""
+    return smooth_step((oval_depth() - 1) / (FEATHER * ATLAS_SIDE * 1.6))
+
+
+@cache
+def oval_depth() -> Float:
+    """Return how far inside the oval each pixel of the atlas lies, in pixels; 0 outside."""
     oval = contour_mask(ATLAS_SIDE, OVAL)
-    depth = cv2.distanceTransform(np.pad((oval > 0).astype(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    ramp = np.clip((depth - 1) / (FEATHER * ATLAS_SIDE * 1.6), 0, 1)
+    depth = cv2.distanceTransform(np.pad((oval > 0).astype(np.uint8), 1), cv2.DIST_L2, 5)
+    return np.asarray(depth[1:-1, 1:-1], np.float32)
+
+
+def smooth_step(values: Float) -> Float:
+    """Rise from 0 to 1 between 0 and 1, level at both ends."""
+    ramp = np.clip(values, 0, 1)
     return np.asarray(ramp * ramp * (3 - 2 * ramp), np.float32)
 
 
@@ -42,5 +53,4 @@ def blend(region: Region, landmarks: Float, shown: Float) -> Float:
 def soft_inside(covered: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], width: float) -> Float:
     """0 at the silhouette, 1 from `width` pixels inside it."""
     depth = cv2.distanceTransform(np.pad(covered.astype(np.uint8), 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    ramp = np.clip((depth - 1) / max(width, 1.0), 0, 1)
-    return np.asarray(ramp * ramp * (3 - 2 * ramp), np.float32)
+    return smooth_step(np.asarray((depth - 1) / max(width, 1.0), np.float32))

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from services.facefusion.face import Float
-from services.facefusion.landmarks import OVAL
-from services.facefusion.mesh import Region, contour_mask, sample
+from services.facefusion.mask import oval_depth, smooth_step
+from services.facefusion.mesh import Region, sample
 from services.facefusion.occlusion import ATLAS_SIDE
 
 WIDE = 0.16  # of the region's height: the sigma of the blur that keeps the light and removes the face
@@ -72,7 +72,4 @@ def average(values: Float, weight: Float, sigma: float) -> Float:
 @cache
 def rim() -> Float:
     """Return the share of the rim's light in the atlas: 1 at the oval's edge, 0 well inside it."""
-    oval = contour_mask(ATLAS_SIDE, OVAL)
-    depth = cv2.distanceTransform(np.pad((oval > 0).astype(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    ramp = np.clip(1 - depth / (RIM_WIDTH * ATLAS_SIDE), 0, 1)
-    return np.asarray(ramp * ramp * (3 - 2 * ramp), np.float32)
+    return smooth_step(1 - oval_depth() / (RIM_WIDTH * ATLAS_SIDE))
