@@ -1,5 +1,7 @@
 """How a command says a problem: one sentence on the error output, and an exit code."""
 
+import select
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +13,7 @@ from shared.errors import Problem
 from shared.settings import Settings
 
 REFUSED, UNREACHABLE, INTERRUPTED = 1, 3, 130  # exit codes; 2 is a wrong command line
+_LOOK_SECONDS = 0.25
 
 screen = Console(stderr=True)  # what a script reads from the standard output is the result's path alone
 
@@ -29,11 +32,15 @@ def spoken() -> Iterator[None]:
 
 
 def asked(question: str) -> str:
-    """Return the first letter of the answer, small; empty where none was given. Ctrl-C raises KeyboardInterrupt."""
-    try:
-        return screen.input(question).strip().lower()[:1]
-    except EOFError:
-        return ""
+    """Return the first letter of the answer, small; empty where none was given. Ctrl-C raises KeyboardInterrupt.
+
+    The wait is in short pieces: Python looks for a Ctrl-C between its steps and after an interrupted call, so that
+    one which falls between its last look and a read without limit would be seen only after the next key.
+    """
+    screen.print(question, end="")
+    while not select.select([sys.stdin], [], [], _LOOK_SECONDS)[0]:
+        pass
+    return sys.stdin.readline().strip().lower()[:1]
 
 
 def _end(sentence: str, code: int, cause: Exception) -> None:
