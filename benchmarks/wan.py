@@ -16,8 +16,8 @@ import torch
 
 from benchmarks.report import Report
 from benchmarks.turns import in_turns
-from services.creation.engines.wan.dmd_scheduler import FAST_WAN, LORA
-from services.creation.engines.wan.models import MODELS
+from services.creation.engines.wan.dmd_scheduler import FAST_WAN
+from services.creation.engines.wan.models import MODELS, SIGMAS
 from services.creation.engines.wan.plans import FALLBACK_ORDER, GIB, PLANS, Plan
 
 DRAFT = {"run": "draft", "shape": "1.3b", "size": [832, 480], "frames": 49}
@@ -116,7 +116,7 @@ def draft_rows(rows: list[list[str]], figures: dict[str, Any], notes: list[str])
         rows.append(draft_row(name, result, goal))
     notes.append(
         f"The two drafts took turns, part by part, in two processes. FastWan's own transformer takes {len(FAST_WAN)} "
-        f"of these steps, a four-step LoRA {len(LORA)}."
+        f"of these steps, a four-step LoRA {len(SIGMAS)}."
     )
     if made[0].get("compute") == "cpu float32":
         notes.append("This CPU has no fast bf16: drafts are computed in fp32 from bf16 weights.")

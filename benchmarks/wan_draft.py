@@ -11,12 +11,13 @@ from benchmarks.clocks import peak_gib
 from benchmarks.turns import Turns
 from benchmarks.wan_models import Shape
 from services.creation.engines.wan.decoding import Decoding
-from services.creation.engines.wan.dmd_scheduler import FAST_WAN, LORA, DMDScheduler
+from services.creation.engines.wan.dmd_scheduler import FAST_WAN, DMDScheduler
 from services.creation.engines.wan.draft import UPSCALER, denoise
 from services.creation.engines.wan.draft_loading import assemble, choose_precision
 from services.creation.engines.wan.draft_size import draft_size, enlarge
 from services.creation.engines.wan.gates import give_gates
 from services.creation.engines.wan.generation_request import GenerationRequest
+from services.creation.engines.wan.models import SIGMAS
 from services.creation.engines.wan.plans import PLANS
 from services.creation.engines.wan.tiny_decoder import TinyDecoder
 from shared import weights
@@ -80,7 +81,7 @@ def _pipeline(shape: Shape, compute: Compute, *, with_vae: bool, gates: bool) ->
     if gates:
         give_gates(transformer, wan_models.random_gates(transformer), shape)
     pipe = assemble(transformer, wan_models.vae(shape).to(compute.dtype) if with_vae else None, compute)
-    pipe.scheduler = DMDScheduler(LORA)
+    pipe.scheduler = DMDScheduler(SIGMAS)
     return pipe
 
 

@@ -35,7 +35,7 @@ def _distilled(models: list[Model]) -> list[Model]:
     """Return those with a step distillation that is here; else those that have one, whose refusal tells how to pull it;
     else all, whose refusal names those that have one.
     """
-    entries = [(model, model.few_steps.entry) for model in models if model.few_steps and model.few_steps.entry]
+    entries = [(model, model.few_steps.entry) for model in models if model.few_steps]
     return [model for model, entry in entries if weights.exists(entry)] or [model for model, _ in entries] or models
 
 

@@ -12,7 +12,7 @@ from shared.weights import catalogue
 from shared.weights.by_hand import add_file
 from shared.weights.catalogue import Entry, entry
 from shared.weights.convert import CONVERTED, convert
-from shared.weights.diffusers_layout import files_of, missing_of, wrong_components
+from shared.weights.diffusers_layout import files_of, missing_of, tensors_of, wrong_components
 from shared.weights.download import Fetcher, RemoteFile
 from shared.weights.hub import HUB_URL, Hub, HubFile, other_bytes
 from shared.weights.model_store import StoredModel, home
@@ -83,8 +83,8 @@ def add(name: str, source: Path) -> Path:
     """Store a folder in diffusers layout as the whole model of that name, or a file as its weights; return its folder.
 
     There is nothing to compare a model's content with, so it is checked for being complete and of the right classes,
-    and its hashes are recorded: from then on `verify` and `path` check it against them. A LoRA must be the published
-    one. Raises Rejected with the reasons.
+    and its hashes are recorded: from then on `verify` and `path` check it against them. LoRAs must be the published
+    ones, where their hashes are known. Raises Rejected with the reasons.
     """
     found = entry(name)
     if found.hub and not found.is_model:
@@ -103,25 +103,40 @@ def add(name: str, source: Path) -> Path:
     _check_room(sum((source / file).stat().st_size for file in files), home())
     with _pulling(found):
         return StoredModel(found.tag).fill(
-            lambda target: [_copied(source, file, target) for file in files],
+            lambda target: [_copied(source, file, target, file) for file in files],
             labels=_labels(found),
             origin=f"{found.origin}; added from a folder",
         )
 
 
 def _add_published(found: Entry, source: Path) -> Path:
-    """Store a file that was brought by hand, or the folder that has it, whose hash the catalogue fixes."""
+    """Store LoRAs that were brought by hand: the file, where it is one, or the folder that has them."""
     (repository,) = found.hub
-    (name,) = repository.files
-    file = source / name if source.is_dir() else source
-    if not file.is_file() or sha256_of(file) != repository.sha256[name]:
-        raise Rejected("weights_lora_other", file=file.name, name=found.name)
+    files = {name: _brought(source, name) if source.is_dir() else source for name in repository.files}
+    if source.is_file() and len(files) > 1:
+        raise Rejected("weights_lora_pair", name=found.name, files=", ".join(files))
+    for name, file in files.items():
+        if not _is_published(file, repository.sha256.get(name)):
+            raise Rejected("weights_lora_other", file=file.name, name=found.name)
     with _pulling(found):
         return StoredModel(found.tag).fill(
-            lambda target: [str(shutil.copyfile(file, target / name).relative_to(target))],
+            lambda target: [_copied(file.parent, file.name, target, name) for name, file in files.items()],
             labels=_labels(found),
-            origin=f"{found.origin}; added from {file.name}",
+            origin=f"{found.origin}; added from {source.name}",
         )
+
+
+def _brought(folder: Path, path: str) -> Path:
+    """Return a file of a repository in a copied folder: that of the repository, or of its own level."""
+    whole = folder / path
+    return whole if whole.exists() else folder / whole.name
+
+
+def _is_published(file: Path, sha256: str | None) -> bool:
+    """Whether a file is the published one; without a known hash, whether it is safetensors and complete."""
+    if not file.is_file():
+        return False
+    return sha256_of(file) == sha256 if sha256 else tensors_of(file) is not None
 
 
 def _labels(found: Entry) -> dict[str, str]:
@@ -174,10 +189,10 @@ def _moved(source: Path, name: str, target: Path) -> str:
     return name
 
 
-def _copied(source: Path, name: str, target: Path) -> str:
-    (target / name).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source / name, target / name)
-    return name
+def _copied(source: Path, name: str, target: Path, stored_name: str) -> str:
+    (target / stored_name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source / name, target / stored_name)
+    return stored_name
 
 
 def _consented(name: str, accepted_licences: Collection[str]) -> Entry:

@@ -18,7 +18,7 @@ from shared.weights.hub import Repository
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the catalogue: files that belong together, or a whole model, or a LoRA, of the hub."""
+    """One line of the catalogue: files that belong together, or a whole model, or LoRAs, of the hub."""
 
     name: str
     kind: Literal["weights", "media"]
@@ -33,7 +33,7 @@ class Entry:
     parts: Parts = field(default_factory=dict)  # of a whole model
     about_bytes: int = 0  # of what the hub has, whose commit knows the exact number
     brings: Sequence[str] = ()  # entries that are pulled with it
-    few_steps: str = ""  # of a whole model: the LoRA with which it needs few steps
+    few_steps: str = ""  # of a whole model: the LoRAs with which it needs few steps
 
     @property
     def is_model(self) -> bool:
@@ -80,6 +80,11 @@ class Entry:
         if self.convert:
             return CONVERTED
         return self.files[0].name if self.files else self.hub[0].files[0]
+
+    @property
+    def loras(self) -> tuple[str, ...]:
+        """Return the paths of the LoRAs that this is: one, or one for each transformer of a model with two."""
+        return () if self.is_model else tuple(path for repository in self.hub for path in repository.files)
 
 
 @cache

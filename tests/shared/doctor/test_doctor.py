@@ -391,8 +391,12 @@ def test_the_plan_fast_needs_its_lora_and_files_of_the_operators_must_be_whole(s
     ("here", "told"),
     [
         ((), None),
-        (("wan2.2-t2v-a14b",), "wan2.2-t2v-a14b has no LoRA; these have one: wan-vace-1.3b, wan-vace-14b"),
-        (("wan2.2-t2v-a14b", "wan-vace-14b"), "run `kinora weights pull wan-fast-14b`"),
+        (
+            ("wan2.2-ti2v-5b",),
+            "wan2.2-ti2v-5b has no LoRA; these have one: wan-vace-1.3b, wan-vace-14b, wan2.2-t2v-a14b",
+        ),
+        (("wan2.2-ti2v-5b", "wan-vace-14b"), "run `kinora weights pull wan-fast-14b`"),
+        (("wan2.2-i2v-a14b",), "run `kinora weights pull wan-fast-i2v-a14b`"),
         (("wan-vace-14b", "wan-vace-1.3b", "wan-fast-1.3b"), None),
     ],
 )

@@ -153,13 +153,16 @@ def test_what_may_not_be_used_commercially_needs_consent() -> None:
     }
 
 
-def test_a_lora_of_few_steps_is_one_file_of_a_fixed_hash() -> None:
-    loras = [entry for entry in weights.entries().values() if entry.hub and not entry.is_model]
+def test_loras_of_few_steps_are_files_of_a_fixed_hash_or_commit() -> None:
+    loras = {entry.name: entry for entry in weights.entries().values() if entry.loras}
     named = {entry.few_steps for entry in weights.entries().values() if entry.few_steps}
-    assert {entry.name for entry in loras} == named == {"wan-fast-1.3b", "wan-fast-14b"}
-    for entry in loras:
+    pairs = {"wan-fast-t2v-a14b", "wan-fast-i2v-a14b"}
+    assert loras.keys() == named == {"wan-fast-1.3b", "wan-fast-14b", *pairs}
+    for name, entry in loras.items():
         (repository,) = entry.hub
-        assert repository.files == tuple(repository.sha256) == (entry.main_file,)
+        assert len(entry.loras) == (2 if name in pairs else 1)
+        assert all(file.rpartition("/")[0] in repository.folders for file in entry.loras)
+        assert len(repository.revision) == 40 if name in pairs else repository.sha256.keys() == set(entry.loras)
         assert all(len(sha256) == 64 for sha256 in repository.sha256.values())
     consent = "kinora weights pull wan-fast-1.3b --accept-licence 'CC-BY-NC-SA-4.0'"
     assert weights.entry("wan-fast-1.3b").pull_command == consent

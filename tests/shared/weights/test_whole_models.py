@@ -445,6 +445,37 @@ def test_a_lora_is_added_by_hand_as_a_file_or_its_folder(store: Path, lora: Path
     assert store.exists()
 
 
+def test_a_pair_of_loras_is_pulled_by_its_commit_and_added_by_hand_as_a_folder(
+    hub: HubServer, store: Path, lora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("pair/high.safetensors", "pair/low.safetensors")
+    contents = {}
+    for seed, name in enumerate(names):
+        save_file({"x": np.full(4, seed, np.float32)}, tmp_path / Path(name).name)
+        contents[name] = (tmp_path / Path(name).name).read_bytes()
+    hub.repositories["toys/loras"] |= {**contents, "pair/workflow.json": b"{}"}
+    pair = replace(weights.entry("toy-lora"), name="toy-pair", commercial=True)
+    pair = replace(pair, hub=(Repository("toys/loras", "main", ("pair",), {}, names),))
+    use_catalogue(monkeypatch, {"toy-pair": pair})
+    weights.pull("toy-pair", hub_url=hub.url)
+    assert {name: weights.path("toy-pair", name).read_bytes() for name in pair.loras} == contents
+    assert hub.fetched == list(names)
+    (tmp_path / "copy" / "pair").mkdir(parents=True)
+    for folder in (tmp_path, tmp_path / "copy"):
+        for name in names:
+            place = folder / name if folder.name == "copy" else folder / Path(name).name
+            place.write_bytes(contents[name])
+        weights.add("toy-pair", folder)
+        assert {name: weights.path("toy-pair", name).read_bytes() for name in pair.loras} == contents
+    with pytest.raises(Rejected, match=r"more than one file: give the folder that holds pair/high"):
+        weights.add("toy-pair", tmp_path / "high.safetensors")
+    (tmp_path / "low.safetensors").write_bytes(contents[names[1]][:-1])
+    with pytest.raises(Rejected, match=r"low\.safetensors is not the published LoRA"):
+        weights.add("toy-pair", tmp_path)
+    assert lora.exists()
+    assert store.exists()
+
+
 # By hand
 
 

@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor
 
-from services.creation.engines.wan.models import Solver
+from services.creation.engines.wan.models import SIGMAS, Solver
 
 TRAINING_STEPS = 1000  # the model is given sigma in thousandths
 
-# The sigmas (shares of noise, 0-1) at which the models were distilled; they know no others.
-FAST_WAN = (1.0, 0.757, 0.522)  # FastVideo's transformer
-LORA = (1.0, 0.9375, 0.8333, 0.625)  # four-step LoRAs: 1, 3/4, 1/2, 1/4 under a shift of 5
+FAST_WAN = (1.0, 0.757, 0.522)  # sigmas (shares of noise, 0-1) at which FastVideo's transformer was distilled
 
 
 class DMDScheduler:
@@ -29,6 +28,9 @@ class DMDScheduler:
         self._sigmas = sigmas
         self.sigmas = torch.tensor([*sigmas, 0.0], dtype=torch.float32)
         self.timesteps = self.sigmas[:-1] * TRAINING_STEPS  # on the pipeline's device after `set_timesteps`
+        self.config = SimpleNamespace(
+            num_train_timesteps=TRAINING_STEPS
+        )  # a pipeline with two transformers asks for it
         self.predicted: Tensor | None = None  # what the last step took for the picture
         self._generator = torch.Generator()
         self._next = 0
@@ -79,5 +81,5 @@ SCHEDULERS: Mapping[Solver, type[DMDScheduler]] = {"dmd": DMDScheduler, "euler":
 
 
 def sigmas_for(*, adapter: bool) -> tuple[float, ...]:
-    """Return the sigmas of a distilled transformer, or those of an adapter where there is one."""
-    return LORA if adapter else FAST_WAN
+    """Return the sigmas of a distilled transformer, or those of an adapter where there is one: a four-step LoRA."""
+    return SIGMAS if adapter else FAST_WAN

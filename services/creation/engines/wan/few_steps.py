@@ -25,8 +25,8 @@ def few_steps_of(checkpoint: Checkpoint) -> tuple[str, tuple[float, ...]]:
     Raises Rejected, with the models that have one, where this one has none.
     """
     few_steps = checkpoint.model.few_steps
-    if few_steps is None or few_steps.entry is None:
-        allowed = ", ".join(model.name for model in MODELS.values() if model.few_steps and model.few_steps.entry)
+    if few_steps is None:
+        allowed = ", ".join(model.name for model in MODELS.values() if model.few_steps)
         raise Rejected("creation_never_few_steps", model=checkpoint.title, allowed=allowed)
     return few_steps.entry, few_steps.sigmas
 
@@ -70,7 +70,10 @@ def loras_for(checkpoint: Checkpoint, plan: Plan, settings: Settings) -> Sequenc
     Raises JobFailed, with the command that pulls it, where the first is missing or damaged.
     """
     own = settings.creation.loras
-    return [(weights.path(lora_of(checkpoint)), WEIGHT), *own] if plan.sigmas else own
+    if not plan.sigmas:
+        return own
+    name = lora_of(checkpoint)
+    return [*((weights.path(name, file), WEIGHT) for file in weights.entry(name).loras), *own]
 
 
 def named_plan(checkpoint: Checkpoint, plan: Plan) -> dict[str, Any]:

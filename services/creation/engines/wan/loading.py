@@ -1,6 +1,7 @@
 """From a checkpoint and a plan to a pipeline that is ready: the only module that applies a plan."""
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from shared.networks.compute import choose_compute, cpu_multiplies_bfloat16
 from shared.settings import Settings
 
 PIPELINES: dict[str, Any] = {VACE: WanVACEPipeline, PLAIN: WanPipeline, FROM_PICTURE: WanImageToVideoPipeline}
+NOISE = re.compile(r"(?<![a-z])(high|low)(?=[_-]?noise|n?(?![a-z]))")  # in a LoRA's name: which transformer it is for
 KEEP_FP32 = ("norm", "relative_attention_bias")  # layers of the text encoder
 
 logger = logging.getLogger("bentoml.kinora.wan")
@@ -64,10 +66,13 @@ def load_pipeline(
 
 
 def loras_of(part: str, loras: Sequence[tuple[Path, float]]) -> list[tuple[Path, float]]:
-    """Return those LoRAs that are for one of two transformers: by `high` or `low` in a file's name, or for both."""
-    others = "low" if part == "transformer" else "high"
+    """Return those LoRAs that are for one of two transformers: by `high` or `low` in a file's name, or for both.
+
+    As it is published: `high_noise_model`, `lora_LOW_fp16`, `HighNoise-Q8`; the name `slow` says neither.
+    """
     wanted = "high" if part == "transformer" else "low"
-    return [(path, weight) for path, weight in loras if wanted in path.name.lower() or others not in path.name.lower()]
+    found = {path: set(NOISE.findall(path.name.lower())) for path, _ in loras}
+    return [(path, weight) for path, weight in loras if wanted in found[path] or not found[path]]
 
 
 def apply_plan(pipe: Any, plan: Plan, model: Model, device: torch.device, dtype: torch.dtype) -> Caches | None:

@@ -30,16 +30,12 @@ SIGMAS = tuple(SHIFT * share / (1 + (SHIFT - 1) * share) for share in (1.0, 0.75
 class FewSteps:
     """Step distillation: a LoRA for each transformer, and the sigmas (shares of noise, 0-1) that it was trained for.
 
-    There is no unconditional pass: guidance is 1, and the negative prompt does not act. One that the weights' catalogue
-    has no entry for cannot be pulled, so that the plan `fast` refuses its model.
+    There is no unconditional pass: guidance is 1, and the negative prompt does not act.
     """
 
-    entry: str | None  # in the catalogue, which has the file, its licence and source
+    entry: str  # in the catalogue, which has the files, their licence and source
     solver: Solver
     sigmas: tuple[float, ...] = SIGMAS  # the shift is in them
-    files: tuple[str, ...] = ()  # without an entry: for the transformer, and for the second one where there are two
-    licence: str = ""  # without an entry
-    source: str = ""  # without an entry: repository and commit
 
 
 @dataclass(frozen=True)
@@ -79,18 +75,6 @@ class Model:
         return "draft" in self.needs
 
 
-def _lightning(kind: str, version: str) -> FewSteps:
-    """Return Wan2.2-Lightning's: Euler over 1, 3/4, 1/2, 1/4 under a shift of 5, two steps for each transformer."""
-    folder = f"Wan2.2-{kind}-A14B-4steps-lora-rank64-Seko-{version}"
-    return FewSteps(
-        entry=None,
-        files=(f"{folder}/high_noise_model.safetensors", f"{folder}/low_noise_model.safetensors"),
-        solver="euler",
-        licence=APACHE,
-        source="lightx2v/Wan2.2-Lightning@18bccf8884ec0a078eed79785eb4ef13ea16ce1e",
-    )
-
-
 # Sizes, rates, steps, shifts, guidance and boundaries are those of Wan's own configuration files, but for VACE's steps.
 # Memory is estimated from the sizes of the parts, not measured.
 MODELS: Mapping[str, Model] = {
@@ -110,7 +94,7 @@ MODELS: Mapping[str, Model] = {
             guidance_2=3.0,
             boundary_ratio=0.875,
             steps=40,
-            few_steps=_lightning("T2V", "V1.1"),
+            few_steps=FewSteps("wan-fast-t2v-a14b", "euler"),
             rank=1,
             because="the largest, and for texts alone",
         ),
@@ -129,7 +113,7 @@ MODELS: Mapping[str, Model] = {
             guidance_2=3.5,
             boundary_ratio=0.9,
             steps=40,
-            few_steps=_lightning("I2V", "V1"),
+            few_steps=FewSteps("wan-fast-i2v-a14b", "euler"),
             rank=2,
             because="the largest, and for pictures alone",
         ),

@@ -13,11 +13,12 @@ from peft.utils import get_peft_model_state_dict
 
 from services.creation.effects.viewport import cover
 from services.creation.engines.wan.checkpoints import Checkpoint
-from services.creation.engines.wan.dmd_scheduler import FAST_WAN, LORA, SCHEDULERS, DMDScheduler
+from services.creation.engines.wan.dmd_scheduler import FAST_WAN, SCHEDULERS, DMDScheduler
 from services.creation.engines.wan.draft import DraftGenerator
 from services.creation.engines.wan.draft_loading import load_denoiser, store_blocks_in_bf16
 from services.creation.engines.wan.draft_size import AREA, draft_size, enlarge
 from services.creation.engines.wan.generation_request import GenerationRequest
+from services.creation.engines.wan.models import SIGMAS
 from services.creation.engines.wan.plans import PLANS
 from services.creation.engines.wan.text_encoder import TextEncoder
 from shared.arrays import Image
@@ -73,7 +74,7 @@ def run(made_by: DraftGenerator, **changes: Any) -> Image:
 # The scheduler
 
 
-@pytest.mark.parametrize("sigmas", [FAST_WAN, LORA])
+@pytest.mark.parametrize("sigmas", [FAST_WAN, SIGMAS])
 @pytest.mark.parametrize("kind", SCHEDULERS.values())
 def test_a_model_that_knows_the_picture_reaches_it(sigmas: tuple[float, ...], kind: type[DMDScheduler]) -> None:
     picture = torch.linspace(-1, 1, 60).reshape(1, 3, 1, 4, 5)

@@ -16,9 +16,9 @@ from services.creation.engines.wan import generator as generator_module
 from services.creation.engines.wan import loading
 from services.creation.engines.wan.checkpoints import Checkpoint
 from services.creation.engines.wan.dmd_scheduler import DMDScheduler
-from services.creation.engines.wan.factory import open_engine
+from services.creation.engines.wan.factory import generator_of, open_engine
 from services.creation.engines.wan.few_steps import distilled, plan_for
-from services.creation.engines.wan.generation_request import GenerationRequest
+from services.creation.engines.wan.generation_request import Control, GenerationRequest
 from services.creation.engines.wan.generator import VaceGenerator
 from services.creation.engines.wan.models import SIGMAS
 from services.creation.engines.wan.plans import GIB, PLANS, smaller_plan
@@ -30,7 +30,8 @@ from shared.networks.compute import Compute
 from shared.settings import CreationSettings, Settings
 from tests.services.creation.wan.test_loras import plain_lora
 from tests.support.tiny_creation import mixed
-from tests.support.tiny_loras import pulled_loras
+from tests.support.tiny_loras import PAIR_BLOCKS, lightning_lora, pulled_loras
+from tests.support.tiny_models import build_model
 from tests.support.tiny_wan import build_vace
 
 FP32 = Compute(torch.device("cpu"), torch.float32)
@@ -119,6 +120,52 @@ def test_a_step_is_one_pass_and_neither_guidance_nor_the_unwanted_text_acts(
     assert (details["plan"], details["placement"], details["steps"]) == ("fast", "low", 4)
     assert details["distilled_by"] == "wan-fast-1.3b"
     assert "loras" not in details
+
+
+@pytest.mark.parametrize("name", ["wan2.2-t2v-a14b", "wan2.2-i2v-a14b"])
+def test_of_two_transformers_each_has_its_own_lora_and_two_of_the_steps(
+    name: str, tmp_path: Path, loras: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert loras.exists()
+    pair = Checkpoint(str(build_model(name, tmp_path / name)), "folder")
+    times: dict[str, list[float]] = {"transformer": [], "transformer_2": []}
+    plain, _ = loading.load_pipeline(pair, PLANS["low"], FP32.device, FP32.dtype)
+    load = loading.load_pipeline
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        pipe, cache = load(*args, **kwargs)
+        for part, called in times.items():
+            getattr(pipe, part).register_forward_pre_hook(
+                lambda _module, _args, given, called=called: called.append(float(given["timestep"].max())),
+                with_kwargs=True,
+            )
+            added = _queries(getattr(pipe, part)) - _queries(getattr(plain, part))
+            assert [_alike(added, _product(seed)) > 0.9 for seed in range(2)] == [part == name for name in times]
+        return pipe, cache
+
+    monkeypatch.setattr(generator_module, "load_pipeline", watched)
+    generate = generator_of(pair.model)(pair, FAST, FP32, settings())
+    given = Control((np.zeros((64, 64, 3), np.uint8), *[None] * 4), kept=1) if "i2v" in name else None
+    generate(replace(REQUEST, size=(64, 64), control=given), ignore)
+    assert times["transformer"] == pytest.approx([1000, 937.5], abs=1e-2)
+    assert times["transformer_2"] == pytest.approx([2500 / 3, 625], abs=1e-2)
+    assert generate.details["distilled_by"] == f"wan-fast-{name.removeprefix('wan2.2-')}"
+
+
+def _queries(transformer: Any) -> torch.Tensor:
+    weight: torch.Tensor = transformer.blocks[1].attn1.to_q.weight
+    return weight.detach().float()
+
+
+def _product(seed: int) -> torch.Tensor:
+    """Return what one LoRA of the pair adds to the weights that `_queries` returns."""
+    state, layer = lightning_lora(PAIR_BLOCKS, seed), "diffusion_model.blocks.1.self_attn.q"
+    return state[f"{layer}.lora_up.weight"] @ state[f"{layer}.lora_down.weight"]
+
+
+def _alike(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Return the cosine between two changes: the weights are kept in bfloat16, so that they are never equal."""
+    return float(nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0))
 
 
 def test_the_operators_loras_come_on_top(checkpoint: Checkpoint, loras: Path, tmp_path: Path) -> None:

@@ -53,15 +53,13 @@ def test_every_boundary_comes_with_a_second_guidance_and_loras_in_pairs() -> Non
             thousandths = [1000 * sigma for sigma in model.few_steps.sigmas]
             high = [time for time in thousandths if time >= 1000 * model.boundary_ratio]
             assert len(high) == 2, "two of the four steps are the first transformer's"
-        if model.few_steps and model.few_steps.entry is None:
-            assert len(model.few_steps.files) == len(model.transformers)
-            assert model.few_steps.licence
-            assert model.few_steps.source
+        if model.few_steps:
+            assert len(weights.entry(model.few_steps.entry).loras) == len(model.transformers)
 
 
 def test_the_table_and_the_catalogue_name_the_same_loras() -> None:
-    named = {model.name: model.few_steps.entry or "" for model in MODELS.values() if model.few_steps}
-    assert {name for name, entry in named.items() if entry} == {"wan-vace-1.3b", "wan-vace-14b"}
+    named = {model.name: model.few_steps.entry for model in MODELS.values() if model.few_steps}
+    assert set(named) == {"wan-vace-1.3b", "wan-vace-14b", "wan2.2-t2v-a14b", "wan2.2-i2v-a14b"}
     for model in MODELS.values():
         assert weights.entry(model.name).few_steps == named.get(model.name, "")
 
@@ -70,11 +68,12 @@ def test_the_table_and_the_catalogue_name_the_same_loras() -> None:
 @pytest.mark.parametrize(
     ("here", "best"),
     [
-        (("wan2.2-t2v-a14b", "wan-vace-14b", "wan-vace-1.3b"), "wan-vace-14b"),
+        (("wan2.2-ti2v-5b", "wan-vace-14b", "wan-vace-1.3b"), "wan-vace-14b"),
         (("wan2.2-t2v-a14b", "wan-vace-14b", "wan-vace-1.3b", "wan-fast-1.3b"), "wan-vace-1.3b"),
-        (("wan2.2-t2v-a14b", "wan2.2-ti2v-5b"), "wan2.2-t2v-a14b"),
+        (("wan2.2-t2v-a14b", "wan-vace-14b", "wan-fast-t2v-a14b", "wan-fast-14b"), "wan2.2-t2v-a14b"),
+        (("wan2.2-ti2v-5b",), "wan2.2-ti2v-5b"),
     ],
-    ids=["one that has a LoRA", "one whose LoRA is here", "the best, which is refused"],
+    ids=["one that has a LoRA", "one whose LoRA is here", "a pair of LoRAs", "the only one, which is refused"],
 )
 def test_under_the_plan_fast_auto_takes_a_model_for_few_steps(
     here: tuple[str, ...], best: str, monkeypatch: pytest.MonkeyPatch
@@ -84,10 +83,11 @@ def test_under_the_plan_fast_auto_takes_a_model_for_few_steps(
     chosen = best_model(TEXT, frozenset(), settings)
     assert chosen
     assert chosen.name == best
-    if "wan-fast-1.3b" in here:
+    if any(name.startswith("wan-fast") for name in here):
         assert choose_engine(TEXT, settings).engine == "wan"
         return
-    told = "no LoRA; these models have one: wan-vace-14b, wan-vace-1.3b" if "a14b" in best else "pull wan-fast-14b"
+    allowed = "wan2.2-t2v-a14b, wan2.2-i2v-a14b, wan-vace-14b, wan-vace-1.3b"
+    told = f"no LoRA; these models have one: {allowed}" if "ti2v" in best else "pull wan-fast-14b"
     with pytest.raises(Rejected, match=told):
         choose_engine(TEXT, settings)
 

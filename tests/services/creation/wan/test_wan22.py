@@ -241,9 +241,12 @@ def test_every_plan_treats_both_transformers_alike(
 
 
 def test_loras_go_to_the_transformer_that_their_name_tells() -> None:
-    files = [(Path(f"/loras/{name}.safetensors"), 1.0) for name in ("high_noise_model", "ink", "low_noise_model")]
-    taken = {part: [path.stem for path, _ in loras_of(part, files)] for part in ("transformer", "transformer_2")}
-    assert taken == {"transformer": ["high_noise_model", "ink"], "transformer_2": ["ink", "low_noise_model"]}
+    of_high = ("high_noise_model", "Wan2.2_T2V_HIGH_fp16", "HighNoise-Q8")
+    of_low = ("low_noise_model", "4steps-lora_LOW_fp16", "wan22-lowN")
+    of_both = ("ink", "slow", "Flower", "highlands")
+    files = [(Path(f"/loras/{name}.safetensors"), 1.0) for name in (*of_high, *of_both, *of_low)]
+    taken = {part: tuple(path.stem for path, _ in loras_of(part, files)) for part in ("transformer", "transformer_2")}
+    assert taken == {"transformer": (*of_high, *of_both), "transformer_2": (*of_both, *of_low)}
 
 
 # Through the engine.
