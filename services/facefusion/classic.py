@@ -98,25 +98,30 @@ class ClassicRenderer:
         return at_once(self.steps(image, view))
 
     def steps(self, image: Image, view: View) -> Steps:
-        """Do so in steps: what is in front, the masks and colours of this frame, those of the track, the picture."""
+        """Do so in six steps: the beginning, then in turns what this frame shows by itself and with those before it.
+
+        That is what covers the face; then its colours; the last is the picture.
+        """
+        if view.fresh:
+            self.remembered = Appearance()
+        remembered = self.remembered
+        yield
         near = grain.Reduced.of(image, view)
         if near is None:
             return None
         whole = (image, view)
         image, view, shape = near.image, near.view, (near.image.shape[0], near.image.shape[1])
-        if view.fresh:
-            self.remembered = Appearance()
-        remembered = self.remembered
         seen = to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE))
         covered = occluder.covering(seen)
         if self.source.parser:
             covered = np.maximum(covered, self.source.parser(*whole))
+        region = rasterise(view.landmarks, shape)
+        yield
         clear = remembered.occlusion.update(seen, covered)
         folds = remembered.expression.update(seen, clear)
-        yield
-        region = rasterise(view.landmarks, shape)
         if region is None or not region.covered.any():
             return None
+        yield
         width, height = region.size
         target = to_lab(image[region.y : region.y + height, region.x : region.x + width])
         skin = from_atlas(self.level(region), region)

@@ -37,7 +37,6 @@ class FaceModel:
     swapper: Swapper
     at_once: int = 1  # frames that are best worked on side by side
     restorer: Callable[[bool], Restorer | None] = lambda _asked: None  # of a task, which may have asked for one
-    rounds: int = 2  # pairs of the renderers' steps: one in the order of the frames, one side by side
 
     def view(self, image: Image, face: Face) -> View:
         """Find the 468 landmarks in a single image: two passes, the second on the crop that the first one found."""

@@ -50,9 +50,9 @@ class FaceRenderer(Protocol):
         """Return what to paste over the (H, W, 3) RGB frame; None when nothing of the face can be seen."""
 
     def steps(self, image: Image, view: View) -> Steps:
-        """Do the same in up to four steps, between which it yields; in six where faces are restored as well.
+        """Do the same in steps, between which it yields: an even number of them, unless nothing is to be seen.
 
-        The first, the third and the fifth step of each frame follow those of the frame before, one frame after another;
+        The first, the third, the fifth … step of each frame follow those of the frame before, one frame after another;
         the steps between of several frames may run side by side, in any threads.
         """
 

@@ -30,7 +30,7 @@ from shared.media.decode import VideoSource
 from shared.media.frame import Frame
 from shared.media.orientation import as_stored, upright
 from shared.pipeline.state_bytes import from_bytes, to_bytes
-from shared.process.ordered_map import ordered_map
+from shared.process.in_turn import Place, in_turn
 
 FIRST_FACE_FRAMES = 300  # without a preview the reference is in the first of these frames that shows a face
 STATE = "faces 4"  # names the form of what `VideoSwapper.state` returns: another form, another name
@@ -99,12 +99,7 @@ class VideoSwapper:
         """
         pixels = self.video.width * self.video.height
         threads = max(1, min(self.model.at_once, _MOST_BYTES // (_BYTES_A_PIXEL * pixels)))
-        seen = ordered_map(self._see, frames, threads)
-        measured = ordered_map(_advanced, map(self._planned, seen), threads)
-        for _ in range(self.model.rounds - 2):
-            measured = ordered_map(_advanced, map(_advanced, measured), threads)
-        painted = ordered_map(_painted, map(_advanced, measured), threads)
-        for done in painted:
+        for done in in_turn(self._painted, frames, threads):
             if not done.patches:
                 yield done.frame
                 continue
@@ -147,13 +142,24 @@ class VideoSwapper:
         self.context = replace(self.context, references=references)
         self.selector = FaceSelector(self.context.criteria, self.model)
 
-    def _see(self, frame: Frame) -> "_Seen":
+    def _painted(self, frame: Frame, place: Place) -> "_Seen":
+        """Find and paint the wanted faces of a frame; what depends on the frame before is done in this one's turns."""
         picture = upright(frame.image, self.video.orientation)
         image = eight_bits(picture)
-        return _Seen(frame, picture, image, self.model.detect(image))
+        seen = _Seen(frame, picture, image, self.model.detect(image))
+        with place.turn():
+            self._plan(seen)
+            more = seen.advance()
+        while more:
+            more = seen.advance()
+            if more:
+                with place.turn():
+                    more = seen.advance()
+        seen.paint()
+        return seen
 
-    def _planned(self, seen: "_Seen") -> "_Seen":
-        """Find whose face is to be replaced, and where it is; make the first step of replacing it."""
+    def _plan(self, seen: "_Seen") -> None:
+        """Find whose face is to be replaced, and where it is."""
         image, index, seconds = seen.image, self._index, float(1 / self.video.frame_rate)
         self._index += 1
         now = float(seen.frame.pts * self.video.time_base)
@@ -170,7 +176,6 @@ class VideoSwapper:
         live = {track.number for track in self.tracker.tracks}
         self.selector.forget(live)
         self.renderers = {key: renderer for key, renderer in self.renderers.items() if key[0] in live}
-        return _advanced(seen)
 
 
 @dataclass
@@ -183,21 +188,16 @@ class _Seen:
     faces: list[Face]
     patches: list[tuple[TrackMatch, Rendering]] = field(default_factory=list)
 
+    def advance(self) -> bool:
+        """Make the next step of all patches; False when there is none after it."""
+        return sum(rendering.advance() for _, rendering in self.patches) > 0  # of all: `any` would stop at the first
 
-def _advanced(seen: _Seen) -> _Seen:
-    """Make the next step of all patches."""
-    for _, rendering in seen.patches:
-        rendering.advance()
-    return seen
-
-
-def _painted(seen: _Seen) -> _Seen:
-    """Make the last step; leave the patches that there are, and paint them on the picture, which is nobody else's."""
-    seen.patches = [found for found in _advanced(seen).patches if found[1].patch]
-    for _, rendering in seen.patches:
-        if rendering.patch:
-            paste_alike(seen.picture, rendering.patch)
-    return seen
+    def paint(self) -> None:
+        """Leave the patches that have been made, and paint them on the picture, which is nobody else's."""
+        self.patches = [found for found in self.patches if found[1].patch]
+        for _, rendering in self.patches:
+            if rendering.patch:
+                paste_alike(self.picture, rendering.patch)
 
 
 def first_references(video: VideoSource, request: FaceFusionRequest, model: FaceModel) -> tuple[Reference | None, ...]:

@@ -6,7 +6,7 @@ from services.facefusion.model import FaceModel
 from services.facefusion.request import FaceFusionRequest
 from services.facefusion.restoration.kept_face import KeptFace
 from services.facefusion.restoration.restorers import RESTORERS
-from services.facefusion.restoration.restoring import ROUNDS, RestoringSwapper
+from services.facefusion.restoration.restoring import RestoringSwapper
 from shared.errors import JobFailed
 from shared.pipeline.job import Job
 
@@ -28,4 +28,4 @@ def enhanced(job: Job, request: FaceFusionRequest, model: FaceModel) -> FaceMode
         return model
     job.details["face_enhance"] = {"model": restorer.name, "blend": percent}
     inner = KeptFace() if request.only_restores else model.swapper
-    return replace(model, swapper=RestoringSwapper(inner, restorer, percent / 100), rounds=ROUNDS)
+    return replace(model, swapper=RestoringSwapper(inner, restorer, percent / 100))

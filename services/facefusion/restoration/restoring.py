@@ -15,8 +15,6 @@ from services.facefusion.restoration.restorer import Restorer
 from services.facefusion.swapper import FaceRenderer, Patch, PreparedSource, Rendering, Steps, Swapper, View, at_once
 from shared.arrays import Image
 
-ROUNDS = 3  # pairs of steps: two of the swapper's, one of the restorer's
-
 
 class RestoringSwapper:
     """The `Swapper` of this module; its name is that of the swapper that it holds."""
@@ -72,23 +70,21 @@ class RestoringRenderer:
         return at_once(self.steps(image, view))
 
     def steps(self, image: Image, view: View) -> Steps:
-        """Do so in six steps: the swapper's four, with the restorer at the end, the smoothing, the patch."""
-        rendering = Rendering(self.renderer.steps(image, view))
-        for _ in range(2 * ROUNDS - 3):
-            rendering.advance()
-            yield
-        rendering.advance()
-        patch = rendering.patch
-        alignment = Alignment.of(view.face, self.restorer.interface)
-        if patch is not None:
-            chip = alignment.cut(image, None if patch.added else patch)
-            detail = self.restorer(chip) - chip
-        yield
+        """Do so in the swapper's steps, the restorer at the end of the last one; then the smoothing, then the patch."""
         if view.fresh:
             self.detail = DetailMemory()
+        memory = self.detail
+        rendering = Rendering(self.renderer.steps(image, view))
+        while rendering.advance():
+            yield
+        patch = rendering.patch
         if patch is None:
             return None
-        smoothed = self.detail.smooth(detail, chip)
+        alignment = Alignment.of(view.face, self.restorer.interface)
+        chip = alignment.cut(image, None if patch.added else patch)
+        detail = self.restorer(chip) - chip
+        yield
+        smoothed = memory.smooth(detail, chip)
         yield
         added = alignment.back(smoothed * np.float32(self.share), patch)
         return replace(patch, pixels=patch.pixels + added)
