@@ -103,6 +103,7 @@ class Gallery:
     frame: int
     faces: tuple[Face, ...]
     filtered: int  # how many faces the filters left out
+    unsteady: int = 0  # how many were left out because their landmarks do not hold
 
     def references(self, request: FaceFusionRequest, model: FaceModel) -> tuple[Reference | None, ...]:
         """Embed the faces that the request's entries mean; None where nobody is there."""
@@ -126,14 +127,25 @@ class Gallery:
 def gallery_of(
     image: Image, frame: int, request: FaceFusionRequest, model: FaceModel, found: list[Face] | None = None
 ) -> Gallery:
-    """Return the faces of a frame that pass the request's own filters, in its order; `found` ones are not sought."""
+    """Return the faces of a frame that can be swapped and pass the request's own filters, in its order.
+
+    `found` are its faces, if they have been detected.
+    """
     filters = Filters(request.face_analyse_age, request.face_analyse_gender)
     found = found_at_any_angle(model.detect, image) if found is None else found
-    faces = ordered(found, request.face_analyse_order, lambda face: face)
+    steady = [face for face in found if model.holds(image, face)]
+    faces = ordered(steady, request.face_analyse_order, lambda face: face)
     passing = [
         face for face in faces if not filters.active or not filters.refusal(model.attributes(image, face.landmarks5))
     ]
-    return Gallery(image, frame, tuple(passing), len(faces) - len(passing))
+    return Gallery(image, frame, tuple(passing), len(faces) - len(passing), len(found) - len(steady))
+
+
+def nobody_in(frame: int, filtered: int, unsteady: int) -> JobFailed:
+    """Why the gallery of a frame is empty, by how many faces were left out of it."""
+    if filtered:
+        return JobFailed("facefusion_filtered", frame=frame)
+    return JobFailed("facefusion_unsteady_faces") if unsteady else JobFailed("facefusion_no_face", frame=frame)
 
 
 def embedded_again(reference: Reference, image: Image, model: FaceModel) -> Reference:

@@ -10,6 +10,7 @@ from services.facefusion.face import Float
 from services.facefusion.literals import Mode, Order
 from services.facefusion.model import FaceModel
 from services.facefusion.order_and_filters import Filters, ordered
+from services.facefusion.steadiness import EVERY
 from services.facefusion.track import REPORTED_TRACKS, Track, TrackSpan
 from shared.arrays import Image
 
@@ -19,6 +20,7 @@ RECOGNITION_INTERVAL = 5  # frames between two recognitions of a track
 LEAST_SIZE = 16  # pixels of a face that is replaced, the longer side of its box: below it a swap is a smear
 SHRUNK = 0.8  # share of that size below which a face that was replaced before is not any more: no flicker in between
 TOO_SMALL = "too small"
+UNSTEADY = "landmarks do not hold"  # of a drawn or an animal's face, of a profile
 SAME_PERSON = 0.25  # distance below which two faces of one frame are one person twice: a mirror, a screen
 
 
@@ -57,6 +59,8 @@ class TrackMatch:
     reason: str = ""
     entry: int | None = None  # whose source is put on it
     distances: tuple[float, ...] = ()  # to the references of all entries, infinite to one that nobody is
+    holds: bool = False  # whether its landmarks have held once
+    examined_at: int | None = None  # frame in which that was last looked at
 
 
 @dataclass
@@ -74,6 +78,8 @@ class FaceSelector:
         for track in tracks:
             if track.detected and self._needs_recognition(track, index):
                 self._recognise(image, track, index)
+            if track.detected:
+                self._examine(image, track, index)
         candidates = [track for track in tracks if self._passes(track)]
         match self.criteria.mode:
             case "many":
@@ -105,6 +111,11 @@ class FaceSelector:
         """Whether faces were found and all of them were too small."""
         reasons = {match.reason for match in self.matches.values()}
         return reasons == {TOO_SMALL}
+
+    @property
+    def only_unsteady(self) -> bool:
+        """Whether faces were found and no landmarks hold on any of them that is large enough."""
+        return only_unsteady({match.reason for match in self.matches.values()})
 
     def count_swapped(self, track: Track) -> None:
         """Count a frame in which a track's face was really replaced."""
@@ -178,6 +189,13 @@ class FaceSelector:
             match.distance = min(match.distances)
         track.recognitions, track.recognised_at, track.doubtful = track.recognitions + 1, index, False
 
+    def _examine(self, image: Image, track: Track, index: int) -> None:
+        """Look whether the landmarks of a track hold, now and then until they have once."""
+        match = self.matches[track.number]
+        if match.holds or (match.examined_at is not None and index - match.examined_at < EVERY):
+            return
+        match.holds, match.examined_at = self.model.holds(image, track.face), index
+
     def _open_to(self, track: Track) -> list[int]:
         """Return the entries whose filters a track passes."""
         return [
@@ -187,12 +205,15 @@ class FaceSelector:
         ]
 
     def _passes(self, track: Track) -> bool:
-        """Whether a track was recognised, is large enough, and not every filter leaves it out."""
+        """Whether a track was recognised, is large enough, can be painted on, and not every filter leaves it out."""
         if track.recognitions == 0:
             return False
         match = self.matches[track.number]
         if float(track.face.size.max()) < LEAST_SIZE * (SHRUNK if match.selected else 1):
             match.reason = match.reason if match.selected else TOO_SMALL
+            return False
+        if not match.holds:
+            match.reason = UNSTEADY
             return False
         if self._open_to(track):
             return True
@@ -266,3 +287,8 @@ class FaceSelector:
             elif not match.selected:
                 match.reason = why_not
         return selected
+
+
+def only_unsteady(reasons: set[str]) -> bool:
+    """Whether landmarks that do not hold are why nobody was swapped, beside faces that are too small."""
+    return UNSTEADY in reasons and reasons <= {UNSTEADY, TOO_SMALL}

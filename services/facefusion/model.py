@@ -16,6 +16,7 @@ from services.facefusion.nsfw import NsfwScorer
 from services.facefusion.parsers import PARSERS, FaceParser
 from services.facefusion.restoration.restorer import Restorer
 from services.facefusion.restoration.restorers import restorers_of
+from services.facefusion.steadiness import Holds, examiner
 from services.facefusion.swapper import Swapper, View
 from shared import weights
 from shared.arrays import Image
@@ -37,6 +38,7 @@ class FaceModel:
     swapper: Swapper
     at_once: int = 1  # frames that are best worked on side by side
     restorer: Callable[[bool], Restorer | None] = lambda _asked: None  # of a task, which may have asked for one
+    holds: Holds = lambda _image, _face: True  # whether landmarks can be placed on a face
 
     def view(self, image: Image, face: Face) -> View:
         """Find the 468 landmarks in a single image: two passes, the second on the crop that the first one found."""
@@ -73,6 +75,7 @@ def load(settings: Settings) -> FaceModel:
             restorer=restorers_of(settings, cuda=cuda),
         )
     return FaceModel(
+        holds=examiner(landmarks),
         detect=Detector(weights.path("yunet"), cuda=cuda),
         embed=SFace(weights.path("sface"), cuda=cuda),
         embedder="sface",

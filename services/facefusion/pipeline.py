@@ -3,8 +3,8 @@
 from contextlib import ExitStack
 from functools import partial
 
-from services.facefusion.face_analysis import SwapContext, gallery_of
-from services.facefusion.face_selector import LEAST_SIZE, TOO_SMALL
+from services.facefusion.face_analysis import SwapContext, gallery_of, nobody_in
+from services.facefusion.face_selector import LEAST_SIZE, TOO_SMALL, only_unsteady
 from services.facefusion.model import FaceModel
 from services.facefusion.portrait import open_sources, prepare_sources
 from services.facefusion.request import FaceFusionRequest
@@ -49,13 +49,14 @@ def swap_picture(context: SwapContext, target: InputFile) -> Result:
     if context.needs_references:
         gallery = gallery_of(image, 0, request, model, faces)
         if not gallery.faces:
-            raise JobFailed("facefusion_filtered" if gallery.filtered else "facefusion_no_face", frame=0)
+            raise nobody_in(0, gallery.filtered, gallery.unsteady)
         context = context.with_references(gallery.references(request, model))
         context.check_references()
     swapped = swap_still(context, image, faces)
     if not job.details["swapped_frames"]:
         reasons = {track["reason"] for track in job.details["match"]["tracks"]}
-        raise nothing_matched(job.details["match"]["nearest_distance"], only_small=reasons == {TOO_SMALL})
+        nearest = job.details["match"]["nearest_distance"]
+        raise nothing_matched(nearest, only_small=reasons == {TOO_SMALL}, unsteady=only_unsteady(reasons))
     with job.output(picture_suffix(target)) as output:
         write_picture(swapped, output, label=Label.of(job.settings, output))
     return Result(video=output.name)
@@ -83,7 +84,8 @@ def swap_video(context: SwapContext, video: VideoSource) -> Result:
         job.details |= swapper.report()
         job.details |= {"frames": written.frames, "encoder": written.encoder, "lost": written.lost}
         if not swapper.swapped:
-            raise nothing_matched(swapper.selector.nearest, only_small=swapper.selector.only_small)
+            selector = swapper.selector
+            raise nothing_matched(selector.nearest, only_small=selector.only_small, unsteady=selector.only_unsteady)
     return Result(video=target.name)
 
 
@@ -93,10 +95,12 @@ def source_hashes(job: Job) -> list[str]:
     return audit.get("source_sha256s") or [audit["source_sha256"]]
 
 
-def nothing_matched(nearest: float | None, *, only_small: bool = False) -> JobFailed:
+def nothing_matched(nearest: float | None, *, only_small: bool = False, unsteady: bool = False) -> JobFailed:
     """Why no frame of a whole generation was changed; `nearest` is the smallest distance to the reference."""
     if only_small:
         return JobFailed("facefusion_small_faces", least=LEAST_SIZE)
+    if unsteady:
+        return JobFailed("facefusion_unsteady_faces")
     if nearest is None:
         return JobFailed("facefusion_nobody")
     return JobFailed("facefusion_no_match", nearest=f"{nearest:.3f}")

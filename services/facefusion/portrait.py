@@ -80,15 +80,18 @@ def open_sources(job: Job, request: FaceFusionRequest, stack: ExitStack) -> dict
 def portrait_of(file: InputFile, field: str, model: FaceModel, gate: NsfwGate) -> Portrait:
     """Find a source's face; `field` names the file in messages, the gate sees the picture that is used.
 
-    Raises JobFailed when there is no face, or only one of less than `LEAST_SIZE` pixels.
+    Raises JobFailed when there is no face, only one of less than `LEAST_SIZE` pixels, or none on which landmarks hold.
     """
     if is_picture(file) and not is_animation(file):
         image = read_picture(file)
         gate.check(image)
-        faces = found_at_any_angle(model.detect, image)
+        found = found_at_any_angle(model.detect, image)
+        faces = [face for face in found if model.holds(image, face)]
+        if found and not faces:
+            raise JobFailed("facefusion_unsteady_source", field=field)
         best = max((Portrait(image, face) for face in faces), key=lambda found: found.face.area, default=None)
     else:
-        best = best_of_frames(file, model)
+        best = best_of_frames(file, field, model)
         if best is not None:
             gate.check(best.image)
     if best is None:
@@ -99,15 +102,24 @@ def portrait_of(file: InputFile, field: str, model: FaceModel, gate: NsfwGate) -
     return best
 
 
-def best_of_frames(file: InputFile, model: FaceModel) -> Portrait | None:
-    """Return the best face of the first frames of a video or an animation; None when none of them shows a face."""
-    best, highest, turned = None, 0.0, TurnedFaces()
+def best_of_frames(file: InputFile, field: str, model: FaceModel) -> Portrait | None:
+    """Return the best face of the first frames of a video or an animation; None when none of them shows a face.
+
+    Raises JobFailed, which names the `field`, when landmarks hold on no face of any frame.
+    """
+    best, highest, unsteady, turned = None, 0.0, False, TurnedFaces()
     with closing(frames_of(file)) as frames:
         for number, image in enumerate(islice(frames, SOURCE_FRAMES)):
             for face in turned(model.detect, image, model.detect(image)):
                 found = quality(image, face)
-                if found > highest:
+                if found <= highest:
+                    continue
+                if model.holds(image, face):
                     best, highest = Portrait(image, face, number), found
+                else:
+                    unsteady = True
+    if best is None and unsteady:
+        raise JobFailed("facefusion_unsteady_source", field=field)
     return best
 
 

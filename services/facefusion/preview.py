@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from services.facefusion.face import Face
-from services.facefusion.face_analysis import Gallery, SwapContext, gallery_of
+from services.facefusion.face_analysis import Gallery, SwapContext, gallery_of, nobody_in
 from services.facefusion.model import FaceModel
 from services.facefusion.portrait import open_sources, prepare_sources
 from services.facefusion.reference_face import Reference, faces_at, key_of
@@ -17,7 +17,6 @@ from services.facefusion.safety import audit_request, nsfw_gate
 from services.facefusion.still import frame_of, references_for, swap_still
 from services.facefusion.turned import found_at_any_angle
 from shared.arrays import Image
-from shared.errors import JobFailed
 from shared.media.image import write_picture
 from shared.media.provenance import Label
 from shared.pipeline.job import Job, Result
@@ -43,7 +42,7 @@ def preview_swap(job: Job, request: FaceFusionRequest, model: FaceModel) -> Resu
     faces = found_at_any_angle(model.detect, image)
     gallery = gallery_of(image, frame, request, model, faces)
     if not gallery.faces:
-        raise JobFailed("facefusion_filtered" if gallery.filtered else "facefusion_no_face", frame=frame)
+        raise nobody_in(frame, gallery.filtered, gallery.unsteady)
     job.check()
     known = [gallery.reference(position, model) for position in range(len(gallery.faces))]
     job.details["faces"] = faces_told(known)

@@ -10,7 +10,7 @@ from services.facefusion.attributes import Attributes
 from services.facefusion.classic import Appearance
 from services.facefusion.expression import ExpressionMemory
 from services.facefusion.face import Face
-from services.facefusion.face_analysis import SwapContext, eight_bits, gallery_of
+from services.facefusion.face_analysis import SwapContext, eight_bits, gallery_of, nobody_in
 from services.facefusion.face_selector import FaceSelector, TrackMatch
 from services.facefusion.model import FaceModel
 from services.facefusion.monochrome import paste_alike
@@ -25,7 +25,6 @@ from services.facefusion.swapper import FaceRenderer, Rendering
 from services.facefusion.track import Track, Tracker, TrackSpan
 from services.facefusion.turned import TurnedFaces
 from shared.arrays import Image, Picture
-from shared.errors import JobFailed
 from shared.media.decode import VideoSource
 from shared.media.frame import Frame
 from shared.media.orientation import as_stored, upright
@@ -33,7 +32,7 @@ from shared.pipeline.state_bytes import from_bytes, to_bytes
 from shared.process.in_turn import Place, in_turn
 
 FIRST_FACE_FRAMES = 300  # without a preview the reference is in the first of these frames that shows a face
-STATE = "faces 4"  # names the form of what `VideoSwapper.state` returns: another form, another name
+STATE = "faces 5"  # names the form of what `VideoSwapper.state` returns: another form, another name
 _BYTES_A_PIXEL = 120  # for each frame at a time, all that wait included; measured: 107 where a face fills the frame
 _MOST_BYTES = 4 << 30  # of all frames under way
 _REMEMBERED = (
@@ -202,13 +201,14 @@ class _Seen:
 
 def first_references(video: VideoSource, request: FaceFusionRequest, model: FaceModel) -> tuple[Reference | None, ...]:
     """Return the references without a preview: positions count in the first frame that shows a face."""
-    filtered, turned = 0, TurnedFaces()
+    filtered, unsteady, turned = 0, 0, TurnedFaces()
     with closing(video.frames()) as frames:
         for index, frame in enumerate(islice(frames, FIRST_FACE_FRAMES)):
             image = eight_bits(upright(frame.image, video.orientation))
             faces = turned(model.detect, image, model.detect(image))
             gallery = gallery_of(image, index, request, model, faces)
             filtered += gallery.filtered
+            unsteady += gallery.unsteady
             if gallery.faces:
                 return gallery.references(request, model)
-    raise JobFailed("facefusion_filtered" if filtered else "facefusion_no_face", frame=0)
+    raise nobody_in(0, filtered, unsteady)

@@ -28,4 +28,6 @@ def enhanced(job: Job, request: FaceFusionRequest, model: FaceModel) -> FaceMode
         return model
     job.details["face_enhance"] = {"model": restorer.name, "blend": percent}
     inner = KeptFace() if request.only_restores else model.swapper
+    if request.only_restores:  # faces are aligned by the detector's five points, and poor ones are why it is asked for
+        model = replace(model, holds=lambda _image, _face: True)
     return replace(model, swapper=RestoringSwapper(inner, restorer, percent / 100))

@@ -65,6 +65,20 @@ def test_a_picture_is_restored_without_a_source_and_without_a_swap(tmp_path: Pat
     assert job.details["ignored_fields"] == []
 
 
+def test_a_face_that_no_swap_could_be_put_on_is_restored_all_the_same(tmp_path: Path) -> None:
+    """Old, blurred faces are what restoring is for: nobody is left out for landmarks that do not hold."""
+    animal = frames_of("clip-bigbuckbunny", count=1, start=18)[0]
+    assert not any(model().holds(animal, face) for face in model().detect(animal))
+    fields: dict[str, Any] = {
+        "programe": 1,
+        "target_file": str(save(tmp_path / "animal.png", animal)),
+        "enhance_only": 1,
+        "face_selector_mode": "many",
+    }
+    result, _ = run(tmp_path / "out", model_with(lighter(tmp_path)), **fields)
+    assert difference(read(tmp_path / "out" / result.video), animal).max() > 0.5 * EVEN * 127.5
+
+
 def test_a_preview_of_that_shows_the_chosen_face_restored(tmp_path: Path, target: Path) -> None:
     faces = model_with(lighter(tmp_path))
     fields: dict[str, Any] = {
