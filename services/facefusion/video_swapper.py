@@ -29,6 +29,7 @@ from shared.errors import JobFailed
 from shared.media.decode import VideoSource
 from shared.media.frame import Frame
 from shared.media.orientation import as_stored, upright
+from shared.media.shot_boundary import reduced
 from shared.pipeline.state_bytes import from_bytes, to_bytes
 from shared.process.in_turn import Place, in_turn
 
@@ -146,7 +147,7 @@ class VideoSwapper:
         """Find and paint the wanted faces of a frame; what depends on the frame before is done in this one's turns."""
         picture = upright(frame.image, self.video.orientation)
         image = eight_bits(picture)
-        seen = _Seen(frame, picture, image, self.model.detect(image))
+        seen = _Seen(frame, picture, image, reduced(image), self.model.detect(image))
         with place.turn():
             self._plan(seen)
             more = seen.advance()
@@ -167,7 +168,7 @@ class VideoSwapper:
             self.gate.check(image)
             self._next_sample = now + 1
         faces = self.turned(self.model.detect, image, seen.faces)
-        for track in self.selector(image, self.tracker(image, index, faces), index):
+        for track in self.selector(image, self.tracker(image, index, faces, seen.small), index):
             view = track.locate(image, self.model.landmarks, seconds)
             entry = self.selector.entry_of(track)
             renderer = self.renderers.setdefault((track.number, entry), self.context.sources[entry].renderer())
@@ -185,6 +186,7 @@ class _Seen:
     frame: Frame
     picture: Picture  # upright
     image: Image  # the same with 8 bits
+    small: Picture  # `reduced`
     faces: list[Face]
     patches: list[tuple[TrackMatch, Rendering]] = field(default_factory=list)
 
