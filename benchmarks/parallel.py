@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from unittest.mock import PropertyMock, patch
 
 from benchmarks.clips import clip_frames, write_frames
-from benchmarks.facefusion import CLIP_FRAMES, people, write
+from benchmarks.faces.media import CLIP_FRAMES, people, write
 from benchmarks.report import Report
 from services.facefusion.model import load as load_faces
 from services.facefusion.pipeline import swap_faces

@@ -17,7 +17,7 @@ import av
 import numpy as np
 
 from benchmarks.clips import clip_frames, write_frames
-from benchmarks.facefusion import frames_of
+from benchmarks.faces.media import frames_of
 from benchmarks.report import Report
 from services.creation.model import EnginePool
 from services.creation.pipeline import create_video

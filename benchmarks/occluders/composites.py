@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.facefusion import frames_of
+from benchmarks.faces.media import frames_of
 from services.facefusion.face import Float
 from services.facefusion.landmarks import LEFT_EYE, OVAL, RIGHT_EYE
 from shared.arrays import Image

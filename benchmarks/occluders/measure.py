@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.facefusion import frames_of, largest, picture
+from benchmarks.faces.media import frames_of, picture
+from benchmarks.faces.setup import largest
 from benchmarks.occluders.composites import KINDS, Composite, composite
 from services.facefusion.classic import ClassicSource, to_lab
 from services.facefusion.face import Face, Float

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from benchmarks.facefusion import frames_of, picture
+from benchmarks.faces.media import frames_of, picture
 from benchmarks.occluders.drawn import (
     SIDE,
     Random,

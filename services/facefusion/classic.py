@@ -172,7 +172,7 @@ def averaged(before: Float | None, now: Float | None) -> Float | None:
 
 def measured(skin: Float, target: Float, region: Region, blend: Float) -> Float | None:
     """Return (4, 3) in Lab: source mean, source spread, target mean, target spread; None for too little skin."""
-    step = max(1, max(region.size) // STATISTICS_SIDE)
+    step = -(-max(region.size) // STATISTICS_SIDE)
     sparse = np.s_[::step, ::step]
     spots = region.atlas[:, ::step, ::step] * occlusion.ATLAS_SIDE - 0.5
     weight = blend[sparse] * (sample(occlusion.plain_skin(), np.ascontiguousarray(spots)) > MIN_SKIN)

@@ -33,9 +33,10 @@ class Detector:
             interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,
         )
         rows, columns = (-(-side // 32) * 32 for side in small.shape[:2])
-        canvas = np.zeros((rows, columns, 3), np.float32)
-        canvas[: small.shape[0], : small.shape[1]] = small[..., ::-1]  # BGR 0-255, padded at the right and the bottom
-        found = self._session.run(self._outputs, {"input": canvas.transpose(2, 0, 1)[None]})
+        planes = np.zeros((1, 3, rows, columns), np.float32)  # BGR 0-255, padded at the right and the bottom
+        for plane, channel in zip(planes[0], reversed(cv2.split(small)), strict=True):
+            plane[: small.shape[0], : small.shape[1]] = channel
+        found = self._session.run(self._outputs, {"input": planes})
         per_stride = (found[index :: len(STRIDES)] for index in range(len(STRIDES)))
         boxes = np.concatenate(
             [decode(parts, stride, columns // stride) for parts, stride in zip(per_stride, STRIDES, strict=True)]

@@ -81,10 +81,12 @@ def rasterise(landmarks: Float, shape: tuple[int, int]) -> Region | None:
     corners = (landmarks[:, :2] - low)[mesh.triangles]
     signed = areas(corners)
     numbers = np.full((height, width), -1, np.int32)
-    fixed = np.round(corners * (1 << SUBPIXEL_BITS)).astype(np.int32)
-    for number in np.argsort(-landmarks[:, 2][mesh.triangles].mean(1)):
-        if signed[number] > 0:
-            cv2.fillConvexPoly(numbers, fixed[number], int(number), lineType=cv2.LINE_8, shift=SUBPIXEL_BITS)
+    order = np.argsort(-landmarks[:, 2][mesh.triangles].mean(1))
+    order = order[signed[order] > 0]
+    fixed = np.round(corners[order] * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    draw = cv2.fillConvexPoly  # some 800 calls: what each looks up by itself costs as much as what it draws
+    for number, spots in zip(order.tolist(), fixed, strict=True):
+        draw(numbers, spots, number, cv2.LINE_8, SUBPIXEL_BITS)
     covered = numbers >= 0
     whole = np.abs(areas(mesh.points[mesh.triangles]))
     detail = np.where(signed > 0, whole / np.maximum(signed, 1e-3), 0).astype(np.float32)
@@ -98,21 +100,37 @@ def place(numbers: npt.NDArray[np.int32], corners: Float, wanted: Float) -> Floa
     `corners` and `wanted` are the triangles (T, 3, 2) here and there. The six numbers of the maps are looked up as six
     planes: rows of six in one table take seven times as long.
     """
-    square = np.concatenate([corners, np.ones((*corners.shape[:2], 1), np.float32)], 2)
-    flat = np.abs(areas(corners)) < 1e-3  # noqa: PLR2004  # collapsed to a line: any finite map is good enough
-    square[flat] = np.eye(3, dtype=np.float32)
-    maps = np.linalg.solve(square, wanted).astype(np.float32)  # (T, 3, 2)
     height, width = numbers.shape
     triangle = np.maximum(numbers, 0).astype(np.intp)  # once: otherwise each lookup converts it again
     x, y = np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
     spots = np.empty((2, height, width), np.float32)
-    for axis in range(2):
-        by_x, by_y, start = (np.ascontiguousarray(maps[:, part, axis])[triangle] for part in range(3))
+    by_x, by_y = np.empty((2, height, width), np.float32)
+    for spot, maps in zip(spots, affine_maps(corners, wanted), strict=True):
+        for part, found in zip(maps, (by_x, by_y, spot), strict=True):
+            np.take(part, triangle, out=found, mode="clip")  # "raise" would fill a copy of `out`
         np.multiply(by_x, x, out=by_x)
         np.multiply(by_y, y, out=by_y)
         np.add(by_x, by_y, out=by_x)
-        np.add(by_x, start, out=spots[axis])
+        np.add(by_x, spot, out=spot)
     return spots
+
+
+def affine_maps(corners: npt.NDArray[np.floating], wanted: npt.NDArray[np.floating]) -> Float:
+    """Return the maps that take triangles (T, 3, 2) to wanted ones: for x and y the factors of x, y and 1, (2, 3, T).
+
+    Cramer's rule on two edges, in float64; a general solver takes twice as long. A triangle that is collapsed to a
+    line has a map to the wanted first corner: any finite one is good enough.
+    """
+    here, there = np.asarray(corners, np.float64), np.asarray(wanted, np.float64)
+    one, other = here[:, 1] - here[:, 0], here[:, 2] - here[:, 0]
+    area = one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
+    flat = np.abs(area) < 1e-3  # noqa: PLR2004  # square pixels
+    share = np.where(flat, 0, 1 / np.where(flat, 1, area))[:, None]
+    first, second = there[:, 1] - there[:, 0], there[:, 2] - there[:, 0]
+    by_x = (first * other[:, 1:] - second * one[:, 1:]) * share
+    by_y = (second * one[:, :1] - first * other[:, :1]) * share
+    start = there[:, 0] - by_x * here[:, 0, :1] - by_y * here[:, 0, 1:]
+    return np.ascontiguousarray(np.stack([by_x, by_y, start]).transpose(2, 0, 1), np.float32)
 
 
 @cache

@@ -107,7 +107,5 @@ def paste(frame: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], patch: Patch) -
     now = part.astype(np.float32)
     step = cv2.addWeighted(patch.pixels, white / 255, now, 0 if patch.added else -1, 0)
     cv2.multiply(step, cv2.merge([patch.mask] * 3), dst=step)
-    cv2.add(now, step, dst=now)  # where the mask is 0 this adds 0
-    np.rint(now, out=now)
-    np.clip(now, 0, white, out=now)
-    part[...] = now
+    # Where the mask is 0 this adds 0. It rounds to the nearest value, a half to the even one, and clips.
+    part[...] = cv2.add(now, step, dtype=cv2.CV_8U if frame.dtype == np.uint8 else cv2.CV_16U)

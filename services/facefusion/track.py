@@ -111,9 +111,14 @@ class Tracker:
     cuts: CutDetector = field(default_factory=CutDetector)
     before: Picture | None = None  # the last picture, reduced: whoever has that picture may paint on it
 
-    def __call__(self, image: Image, index: int, faces: list[Face] | None = None) -> list[Track]:
-        """Detect faces, end all tracks at a cut, and give every face to the track that it continues."""
-        if self._is_cut(image):
+    def __call__(
+        self, image: Image, index: int, faces: list[Face] | None = None, small: Picture | None = None
+    ) -> list[Track]:
+        """Detect faces, end all tracks at a cut, and give every face to the track that it continues.
+
+        `small` is the image `reduced`, where that is known.
+        """
+        if self._is_cut(reduced(image) if small is None else small):
             self._end(self.tracks)
         faces = self.detect(image) if faces is None else faces
         for track, face in assign(self.tracks, faces):
@@ -160,8 +165,8 @@ class Tracker:
         self.ended += [track.span for track in ending if track.number <= REPORTED_TRACKS]
         self.tracks = [track for track in self.tracks if all(track is not other for other in ending)]
 
-    def _is_cut(self, image: Image) -> bool:
-        before, self.before = self.before, reduced(image)
+    def _is_cut(self, small: Picture) -> bool:
+        before, self.before = self.before, small
         return before is not None and self.cuts.is_cut(before, self.before)
 
 

@@ -28,12 +28,13 @@ from shared.arrays import Image, Picture
 from shared.media.decode import VideoSource
 from shared.media.frame import Frame
 from shared.media.orientation import as_stored, upright
+from shared.media.shot_boundary import reduced
 from shared.pipeline.state_bytes import from_bytes, to_bytes
 from shared.process.in_turn import Place, in_turn
 
 FIRST_FACE_FRAMES = 300  # without a preview the reference is in the first of these frames that shows a face
 STATE = "faces 5"  # names the form of what `VideoSwapper.state` returns: another form, another name
-_BYTES_A_PIXEL = 120  # for each frame at a time, all that wait included; measured: 107 where a face fills the frame
+_BYTES_A_PIXEL = 64  # for each frame at a time, those that wait included; measured: 36 where a face fills the frame
 _MOST_BYTES = 4 << 30  # of all frames under way
 _REMEMBERED = (
     *(Appearance, Attributes, DetailMemory, ExpressionMemory, Face, OcclusionMemory, OneEuro),
@@ -145,7 +146,7 @@ class VideoSwapper:
         """Find and paint the wanted faces of a frame; what depends on the frame before is done in this one's turns."""
         picture = upright(frame.image, self.video.orientation)
         image = eight_bits(picture)
-        seen = _Seen(frame, picture, image, self.model.detect(image))
+        seen = _Seen(frame, picture, image, reduced(image), self.model.detect(image))
         with place.turn():
             self._plan(seen)
             more = seen.advance()
@@ -166,7 +167,7 @@ class VideoSwapper:
             self.gate.check(image)
             self._next_sample = now + 1
         faces = self.turned(self.model.detect, image, seen.faces)
-        for track in self.selector(image, self.tracker(image, index, faces), index):
+        for track in self.selector(image, self.tracker(image, index, faces, seen.small), index):
             view = track.locate(image, self.model.landmarks, seconds)
             entry = self.selector.entry_of(track)
             renderer = self.renderers.setdefault((track.number, entry), self.context.sources[entry].renderer())
@@ -184,6 +185,7 @@ class _Seen:
     frame: Frame
     picture: Picture  # upright
     image: Image  # the same with 8 bits
+    small: Picture  # `reduced`
     faces: list[Face]
     patches: list[tuple[TrackMatch, Rendering]] = field(default_factory=list)
 

@@ -3,7 +3,16 @@
 import numpy as np
 
 from services.facefusion.landmarks import INNER_LIPS, LEFT_EYE, OVAL, RIGHT_EYE
-from services.facefusion.mesh import Mesh, areas, atlas_numbers, contour_mask, from_atlas, rasterise, to_atlas
+from services.facefusion.mesh import (
+    Mesh,
+    affine_maps,
+    areas,
+    atlas_numbers,
+    contour_mask,
+    from_atlas,
+    rasterise,
+    to_atlas,
+)
 from tests.support.faces import largest, man, woman
 
 
@@ -52,3 +61,17 @@ def test_what_a_turned_head_hides_is_not_drawn() -> None:
 def test_a_face_outside_the_frame_has_no_region() -> None:
     away = largest(man()).landmarks + np.array([5000, 0, 0], np.float32)
     assert rasterise(away, man().shape[:2]) is None
+
+
+def test_the_maps_of_triangles_take_their_corners_there_and_those_of_collapsed_ones_are_finite() -> None:
+    rng = np.random.default_rng(3)
+    corners, wanted = rng.uniform(0, 400, (2, 50, 3, 2)).astype(np.float32)
+    corners[7] = [[10, 10], [20, 20], [40, 40]]
+    maps = affine_maps(corners, wanted)
+    points = np.concatenate([corners, np.ones((50, 3, 1), np.float32)], 2)
+    found = np.einsum("tcp,apt->tca", points, maps)
+    assert np.isfinite(found).all()
+    slim = np.abs(areas(corners)) < 2000  # square pixels: the slimmer, the steeper its map and the more float32 rounds
+    assert 0 < slim.sum() < 10
+    assert np.abs(found - wanted)[~slim].max() < 0.01
+    assert np.allclose(found[7], wanted[7, 0])

@@ -75,7 +75,7 @@ def test_large_frames_are_fewer_at_a_time(
 
     monkeypatch.setattr("services.facefusion.video_swapper.in_turn", noting)
     swapped(tmp_path, inputs, replace(model(), at_once=64))
-    monkeypatch.setattr("services.facefusion.video_swapper._MOST_BYTES", 120 * 960 * 360 * 5)
+    monkeypatch.setattr("services.facefusion.video_swapper._MOST_BYTES", 64 * 960 * 360 * 5)
     swapped(tmp_path, inputs, replace(model(), at_once=64))
     monkeypatch.setattr("services.facefusion.video_swapper._MOST_BYTES", 1)
     swapped(tmp_path, inputs, replace(model(), at_once=64))

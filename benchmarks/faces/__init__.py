@@ -1,0 +1,1 @@
+"""What the benchmark of face fusion measures, part by part."""
