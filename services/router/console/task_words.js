@@ -29,7 +29,8 @@ export function wish(task) {
   }
   if (service === "interpo") return request.fps ? t("wish.fps", { fps: request.fps }) : t("wish.rate", { rate: request.rate });
   if (service === "facefusion") {
-    return task.kind === "preview" ? t("wish.preview", { frame: request.frame_number ?? 0 }) : word("face_mode", request.face_selector_mode ?? "reference");
+    const mode = task.kind === "preview" ? t("wish.preview", { frame: request.frame_number ?? 0 }) : word("face_mode", request.face_selector_mode ?? "reference");
+    return request.faces?.length > 1 ? `${mode}, ${t("wish.people", { count: request.faces.length })}` : mode;
   }
   const style = request.category === 3 && request.video_style ? `, ${word("style", request.video_style)}` : "";
   const motions = (request.camera || "").split(",").map((one) => one.trim()).filter(Boolean);

@@ -1,4 +1,4 @@
-// The face studio: choose two people, look at one frame, choose who is replaced, then generate.
+// The face studio: choose a portrait and a target, look at one frame, choose who is replaced by whom, then generate.
 import { get } from "../api.js";
 import { rate as rateOf } from "../format.js";
 import { Bar, Empty, Icon, Notice, Slider, Thumbnail } from "../parts/basics.js";
@@ -10,32 +10,35 @@ import { go } from "../route.js";
 import { result } from "../task_words.js";
 import { t } from "../text.js";
 import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
-import { FaceChoice } from "./face_choice.js";
+import { asked, changed, person, personNamed } from "./people.js";
+import { PeopleCard } from "./people_card.js";
 import { previewed } from "./preview_wait.js";
 
 const CHANGE_MILLISECONDS = 250;
 const SELECTION = ["face_selector_mode", "face_analyse_order", "face_analyse_age", "face_analyse_gender"];
-const NEEDED = ["source_file", "target_file", "dist_dir"];
+const FILTERS = ["face_analyse_age", "face_analyse_gender"];
 const LAST_FOLDER = "kinora-dist-dir";
 
 export function Faces({ query }) {
   const [values, setValues] = useState({
-    task_id: newTaskId(), source_file: query.source_file ?? "", target_file: query.target_file ?? "",
+    task_id: newTaskId(), people: [person(1, query.source_file)], target_file: query.target_file ?? "",
     dist_dir: localStorage.getItem(LAST_FOLDER) ?? "", frame_number: 0, face_selector_mode: "reference",
-    reference_face_position: 0, reference_face_distance: 0.5, face_analyse_order: "left-right", face_analyse_age: "", face_analyse_gender: "",
+    face_analyse_order: "left-right", face_analyse_age: "", face_analyse_gender: "",
   });
   const schema = useSchema();
   const target = useInfo(values.target_file);
   const studio = usePreview(values);
   const change = (changes) => setValues((earlier) => ({ ...earlier, ...changes }));
-  const names = Object.keys(values);
-  const wrong = studio.problem && fieldNamed(studio.problem.message, names);
-  const missing = NEEDED.filter((name) => !values[name]);
-  const complete = !missing.length;
+  const { people } = values;
+  const several = people.length > 1;
+  const wrongPerson = studio.problem && personNamed(studio.problem.message, people);
+  const shown = [...(several ? [] : ["source_file"]), "target_file", ...usedOf(values), "dist_dir"];
+  const wrong = studio.problem && !wrongPerson && fieldNamed(studio.problem.message, shown);
+  const missing = missingOf(values);
   if (!schema) return null;
-  const field = (name) => html`<${Field} key=${name} name=${name} schema=${schema.properties[name]} value=${values[name]}
-    problem=${name === wrong ? studio.problem.message : null} onChange=${(value) => change({ [name]: value })} />`;
-  const referenced = values.face_selector_mode === "reference";
+  const field = (name, value = values[name], onChange = (given) => change({ [name]: given })) => html`<${Field} key=${name} name=${name}
+    schema=${schema.properties[name]} value=${value} problem=${name === wrong ? studio.problem.message : null} onChange=${onChange} />`;
+  const portrait = () => field("source_file", people[0].source_file, (source_file) => change({ people: changed(people, people[0].id, { source_file }) }));
 
   async function generate() {
     const task_id = newTaskId();
@@ -50,22 +53,21 @@ export function Faces({ query }) {
   }
   return html`
     <div class="head"><h1>${t("page.faces")}</h1>
-      <div class="actions"><button type="button" disabled=${!complete || studio.busy} onClick=${studio.preview}><${Icon} name="eye" />${t("faces.preview")}</button>
-        <button type="button" class="primary" disabled=${!complete} onClick=${generate}><${Icon} name="play" />${t("faces.generate")}</button></div></div>
-    ${missing.length > 0 && missing.length < NEEDED.length && html`<p class="soft missing">${t("faces.missing", { fields: missing.map(labelOf).join(", ") })}</p>`}
+      <div class="actions"><button type="button" disabled=${!previewable(values) || studio.busy} onClick=${studio.preview}><${Icon} name="eye" />${t("faces.preview")}</button>
+        <button type="button" class="primary" disabled=${missing.length > 0} onClick=${generate}><${Icon} name="play" />${t("faces.generate")}</button></div></div>
+    ${missing.length > 0 && begun(values) && html`<p class="soft missing">${t("faces.missing", { fields: missing.join(", ") })}</p>`}
     <div class="studio">
       <div class="studio-stage">
         <${Stage} values=${values} target=${target} studio=${studio} />
         ${target?.kind === "video" && html`<div class="field"><label for="field-frame_number">${t("field.frame_number")}</label>
           <${Slider} id="field-frame_number" value=${values.frame_number} min=${0} max=${Math.max((target.frame_count ?? 1) - 1, 1)}
             onInput=${(frame_number) => change({ frame_number })} /></div>`}
-        ${studio.problem && !wrong && html`<${Notice} problem=${studio.problem} />`}
-        <${FaceChoice} task=${studio.task} values=${values} onChange=${change} enabled=${referenced} />
+        ${studio.problem && !wrong && !(wrongPerson && several) && html`<${Notice} problem=${studio.problem} />`}
+        <${PeopleCard} task=${studio.task} people=${people} mode=${values.face_selector_mode} schema=${schema.properties}
+          wrong=${wrongPerson} problem=${studio.problem?.message} onChange=${(all) => change({ people: all })} />
       </div>
       <div class="card studio-side">
-        ${field("source_file")}${field("target_file")}
-        ${SELECTION.map(field)}
-        ${field("dist_dir")}
+        ${shown.map((name) => (name === "source_file" ? portrait() : field(name)))}
         <p class="soft">${t("faces.consent")}</p>
       </div>
     </div>`;
@@ -123,10 +125,24 @@ function usePreview(values) {
 
 /** What is posted: without the fields that a request of this kind does not use. */
 export function bodyOf(values, programe) {
-  const { frame_number, reference_face_position, reference_face_distance, ...shared } = values;
-  const reference = values.face_selector_mode === "reference" ? { reference_face_position, reference_face_distance } : {};
-  return { ...shared, ...reference, ...(programe ? {} : { frame_number }), programe };
+  const { task_id, people, target_file, dist_dir, frame_number } = values;
+  const selection = Object.fromEntries(usedOf(values).map((name) => [name, values[name]]));
+  return { task_id, ...asked(people, referenced(values)), target_file, dist_dir, ...selection, ...(programe ? {} : { frame_number }), programe };
 }
+
+const referenced = (values) => values.face_selector_mode === "reference";
+
+/** Of several people who are told apart by age and gender alone, each has filters of its own and the request none. */
+const usedOf = (values) => (values.people.length > 1 && !referenced(values) ? SELECTION.filter((name) => !FILTERS.includes(name)) : SELECTION);
+
+/** The labels of what a generation needs and nobody has chosen yet. */
+function missingOf({ people, target_file, dist_dir }) {
+  const portraits = people.map((one, place) => !one.source_file && (people.length > 1 ? t("people.portrait", { number: place + 1 }) : labelOf("source_file")));
+  return [...portraits, !target_file && labelOf("target_file"), !dist_dir && labelOf("dist_dir")].filter(Boolean);
+}
+
+const begun = ({ people, target_file, dist_dir }) => Boolean(target_file || dist_dir || people.some((one) => one.source_file));
+const previewable = ({ people, target_file, dist_dir }) => Boolean(target_file && dist_dir && people.some((one) => one.source_file));
 
 function useSchema() {
   const [schema, setSchema] = useState(null);

@@ -1,6 +1,6 @@
 // The lower half of a task's page: details, faces over time, deliveries, segments, runs, code.
 import { parse, stringify } from "../exact_json.js";
-import { ago, bytes, duration, moment, number, word } from "../format.js";
+import { ago, baseName, bytes, duration, moment, number, word } from "../format.js";
 import { Copy, Icon, State } from "../parts/basics.js";
 import { curl, goStruct } from "../parts/code.js";
 import { link } from "../route.js";
@@ -8,7 +8,7 @@ import { delivery } from "../task_words.js";
 import { known, t } from "../text.js";
 import { html, useState } from "../vendor/htm-preact.js";
 
-const SHOWN_ELSEWHERE = new Set(["match", "audit", "faces"]);
+const SHOWN_ELSEWHERE = new Set(["match", "audit", "faces", "entries"]);
 
 export function Details({ task }) {
   const [json, setJson] = useState(false);
@@ -27,7 +27,7 @@ export function Details({ task }) {
       <button type="button" class="quiet" aria-pressed=${json} onClick=${() => setJson(!json)}>JSON</button></header>
     ${json
       ? html`<div class="code"><${Copy} text=${stringify(task, 1)} /><pre tabindex="0">${stringify(task, 1)}</pre></div>`
-      : html`<dl class="facts">${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd><bdi>${String(value)}</bdi></dd></div>`)}</dl>`}
+      : html`<dl class="facts">${facts.map(([name, value], place) => html`<div key=${place}><dt>${name}</dt><dd><bdi>${String(value)}</bdi></dd></div>`)}</dl>`}
   </section>`;
 }
 
@@ -50,13 +50,19 @@ export function Tracks({ task }) {
   return html`<section class="card"><header><h2>${t("match.title")}</h2></header>
     <ul class="tracks">${tracks.map((track) => html`<li key=${track.track} class=${track.swapped_frames ? "is-swapped" : ""}>
       <span class="line"><strong>${t("match.track", { number: track.track })}</strong>
+        ${Number.isInteger(track.entry) && html`<span><bdi>${t("match.person", personOf(task, track.entry))}</bdi></span>`}
         <span class="soft">${track.distance === null ? "" : t("match.distance", { distance: track.distance.toFixed(3) })}</span></span>
       <svg class="span" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true"><rect class="ground" width="100" height="6" rx="1" />
         <rect class="life" x=${(100 * track.first_frame) / length} width=${Math.max((100 * (track.last_frame + 1 - track.first_frame)) / length, 0.6)} height="6" rx="1" /></svg>
       <span class="soft">${t("match.frames", { first: track.first_frame, last: track.last_frame, swapped: track.swapped_frames, frames: track.frames })}
         ${["matched", ""].includes(track.reason) ? "" : ` · ${whyNot(track.reason)}`}</span>
-    </li>`)}</ul></section>`;
+    </li>`)}</ul>
+    ${(task.details.entries ?? []).filter((one) => one.reason).map(({ entry, reason }) => html`<p key=${entry} class="wait">
+      <bdi>${t("match.nobody", { ...personOf(task, entry), reason: whyNot(reason) })}</bdi></p>`)}</section>`;
 }
+
+/** An entry of a request's `faces` as the studio numbers people, with its portrait. */
+const personOf = ({ request }, entry) => ({ number: entry + 1, name: baseName(request.faces?.[entry]?.source_file || request.source_file || "") });
 
 /** Why a face was left out; a filter names what it found, as in "filtered: age child". */
 function whyNot(reason) {

@@ -16,24 +16,23 @@ const FAMILIES = { category: "category", face_selector_mode: "face_mode", face_a
 
 export const labelOf = (name) => (known(`field.${name}`) ? t(`field.${name}`) : name);
 
-/** `schema` is the field's, `problem` the service's sentence about it or null. */
-export function Field({ name, schema, value, onChange, required, problem }) {
-  const id = `field-${name}`;
+/** `schema` is the field's, `problem` the service's sentence about it or null; `id` and `label` where there are several. */
+export function Field({ name, schema, value, onChange, required, problem, id = `field-${name}`, label = labelOf(name) }) {
   const help = known(`help.${name}`) ? t(`help.${name}`) : "";
   const describedBy = [help && `${id}-help`, problem && `${id}-problem`].filter(Boolean).join(" ") || null;
   return html`<div class=${`field is-${name} ${problem ? "is-wrong" : ""}`}>
-    <label for=${id}>${labelOf(name)}${required && html`<span class="soft" aria-hidden="true"> *</span>`}</label>
-    <${Control} ...${{ id, name, schema, value, onChange, describedBy, invalid: problem ? "true" : null }} />
+    <label for=${id}>${label}${required && html`<span class="soft" aria-hidden="true"> *</span>`}</label>
+    <${Control} ...${{ id, name, label, schema, value, onChange, describedBy, invalid: problem ? "true" : null }} />
     ${help && html`<p class="soft help" id=${`${id}-help`}>${help}</p>`}
     ${problem && html`<p class="bad" id=${`${id}-problem`} role="alert"><${Icon} name="circle-alert" /><bdi>${problem}</bdi></p>`}
   </div>`;
 }
 
-function Control({ id, name, schema, value, onChange, describedBy, invalid }) {
+function Control({ id, name, label, schema, value, onChange, describedBy, invalid }) {
   const shared = { id, value: value ?? "", onChange, describedBy, invalid };
-  if (name in KINDS) return html`<${FileField} ...${shared} kinds=${KINDS[name]} label=${labelOf(name)} />`;
+  if (name in KINDS) return html`<${FileField} ...${shared} kinds=${KINDS[name]} label=${label} />`;
   if (name in DRAWN) return html`<${DRAWN[name]} ...${shared} value=${value ?? schema.default ?? ""} />`;
-  if (schema.enum) return html`<${Enumeration} ...${shared} name=${name} schema=${schema} />`;
+  if (schema.enum) return html`<${Enumeration} ...${shared} name=${name} label=${label} schema=${schema} />`;
   if (name === "seed") return html`<${Seed} ...${shared} />`;
   if (schema.type !== "string" && Number(schema.maximum) - Number(schema.minimum) <= WIDEST_SLIDER) {
     return html`<${Slider} id=${id} value=${value ?? schema.default ?? schema.minimum} min=${schema.minimum} max=${schema.maximum}
@@ -48,13 +47,13 @@ function Control({ id, name, schema, value, onChange, describedBy, invalid }) {
     aria-describedby=${describedBy} aria-invalid=${invalid} onInput=${type} />`;
 }
 
-function Enumeration({ id, name, schema, value, onChange, describedBy }) {
+function Enumeration({ id, name, label, schema, value, onChange, describedBy }) {
   const family = FAMILIES[name];
   const shown = (option) => (family && known(`${family}.${option}`) ? t(`${family}.${option}`) : name === "ratio" || name === "rate" ? `${option}×` : String(option));
   const options = schema.enum.map((option) => [option, shown(option)]);
   if (schema.default === "") options.unshift(["", t("choice.any")]); // a filter
   const now = value === "" ? schema.default ?? "" : value;
-  if (options.length <= 4) return html`<${Choices} name=${id} label=${labelOf(name)} value=${now} options=${options} onChange=${onChange} />`;
+  if (options.length <= 4) return html`<${Choices} name=${id} label=${label} value=${now} options=${options} onChange=${onChange} />`;
   return html`<select id=${id} value=${now} aria-describedby=${describedBy} onChange=${(event) => onChange(event.target.value)}>
     ${options.map(([option, text]) => html`<option key=${option} value=${option}>${text}</option>`)}</select>`;
 }
