@@ -33,7 +33,7 @@ from shared.pipeline.state_bytes import from_bytes, to_bytes
 from shared.process.ordered_map import ordered_map
 
 FIRST_FACE_FRAMES = 300  # without a preview the reference is in the first of these frames that shows a face
-STATE = "faces 4"  # names the form of what `VideoSwapper.state` returns: another form, another name
+STATE = "faces 5"  # names the form of what `VideoSwapper.state` returns: another form, another name
 _BYTES_A_PIXEL = 120  # for each frame at a time, all that wait included; measured: 107 where a face fills the frame
 _MOST_BYTES = 4 << 30  # of all frames under way
 _REMEMBERED = (
