@@ -24,7 +24,7 @@ from shared.arrays import Image
 
 ATLAS_SIDES = (256, 512, 1024)
 COLOUR_MEMORY = 0.85  # share of the colour statistics that is kept from frame to frame of a track
-LEAST_RATIO: Float = np.array([0.6, 0.35, 0.35], np.float32)  # factor limits of the contrast (L) and the colour (a, b)
+LEAST_RATIO: Float = np.array([0.85, 0.35, 0.35], np.float32)  # factor limits of the contrast (L) and the colour (a, b)
 MOST_RATIO = 1.5
 MIN_SKIN = 0.5  # share of a pixel that must be plain skin for its colour to be measured
 STATISTICS_SIDE = 128  # pixels: of a larger face, every second, third, … row and column gives the same statistics
@@ -78,7 +78,7 @@ class Appearance:
     occlusion: OcclusionMemory = field(default_factory=OcclusionMemory)
     expression: ExpressionMemory = field(default_factory=ExpressionMemory)
     colours: Float | None = None  # (4, 3): as `measured`, averaged
-    detail: Float | None = None  # (2,): as `grain.detail`, averaged
+    detail: Float | None = None  # (2, 2): as `grain.detail`, averaged
 
     def average(self, colours: Float | None, detail: Float | None) -> None:
         """Take what was measured in one more frame."""
@@ -128,11 +128,12 @@ class ClassicRenderer:
         shown = from_atlas(np.ascontiguousarray(np.minimum(clear, self.source.usable)), region)
         blend = masks.blend(region, view.landmarks, shown * self.detail(region))
         now = measured(skin, target, region, blend)
-        detail = grain.detail(skin[..., 0], target[..., 0], blend, near.sigma)
+        features = from_atlas(grain.features(), region)
+        detail = grain.detail(skin[..., 0], target[..., 0], blend, features[..., 0], near.sigma)
         yield
         remembered.average(now, detail)
         colours = remembered.colours
-        more = grain.surplus(remembered.detail, 1 if colours is None else float(contrast(colours)[0]))
+        sharp = grain.sharpness(remembered.detail, 1 if colours is None else float(contrast(colours)[0]))
         yield
         matched = skin if now is None or colours is None else moved(skin, colours)
         away = np.asarray(cv2.subtract(target, matched), np.float32)
@@ -141,7 +142,7 @@ class ClassicRenderer:
         beside = (~region.covered).view(np.uint8)
         matched = np.asarray(cv2.copyTo(target, beside, matched))  # so that no blur brings in what lies beside the mesh
         patch = Patch(region.x, region.y, to_rgb(matched), blend * view.opacity)
-        return near.enlarged(patch, from_atlas(grain.features(), region), more)
+        return near.enlarged(patch, features, sharp)
 
     def level(self, region: Region) -> Float:
         """Choose the atlas whose pixels are not much finer than the frame's."""

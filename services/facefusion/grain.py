@@ -6,9 +6,10 @@ taken from two pictures: the former from the painted face, the latter from the f
 strength and moves as grain moves. The painted face therefore needs no more pixels than its features do: it is painted
 in a frame that is `factor` times smaller, and what that changed is enlarged and added to the frame as it was.
 
-Each is cut off by a blur, at two widths such that the energies of the two add up to that of the target: with one width
-for both, a quarter of the energy would be missing where they meet. A source that is sharper than the target is blurred
-as much as the target is (`extra_blur`), or the blurred frame would hold a sharp face.
+Each is cut off by a blur, at two widths such that the energies of the two add up to about that of the target: with one
+width for both, a quarter of the energy would be missing where they meet. A source whose lines are sharper than the
+target's is blurred as much as the target is, or the blurred frame would hold a sharp face; one whose lines are softer,
+a small photograph in a large frame, is sharpened (`Sharpness`). The hairs of brows and lashes are the target's.
 """
 
 from dataclasses import dataclass, replace
@@ -29,11 +30,14 @@ FINE_HEIGHT = (
     400  # pixels: of a higher face it grows by the root of the height only, so that more detail is the source's
 )
 LEAST_FINE = 0.4  # pixels
-TARGET_WIDER = 1.6  # width of the target's blur over that of the source's
+TARGET_WIDER = 1.8  # width of the target's blur over that of the source's
 PIXELS_A_SIGMA = 2.4  # how many frame pixels a painted pixel may cover, for each pixel of the sigma
 OVER_FEATURES = 2.0  # over the mean size of the grain: what is larger is a line of the target's face
 FINER = 2.5  # how much larger grain is in the frame than in a picture that is several times smaller
-BAND = 0.013  # over sigma^2: f^2 where the energy of a face's detail lies in the measured band
+LEAST_AREA = 16  # pixels of lines, and of skin, for sharpness to be measured
+RATIOS = (1.6, 2.0, 2.9, 3.55, 4.0, 4.56, 4.85)  # the logarithm of the energy of the wide band over that of the fine
+SOFTNESS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # sigmas of a blur of the lines that have them
+MOST_GAIN = 3.0  # of the source's finest lines: more would show the marks of its compression
 NOSE = (5, 115, 48, 64, 98, 97, 2, 326, 327, 294, 278, 344)  # landmarks around its tip and its wings
 MEAN: Float = np.full((1, 3), 1 / 3, np.float32)  # of the three channels
 MOST_BLUR = 4.0  # over the sigma: a source is blurred no further
@@ -73,16 +77,16 @@ class Reduced:
         moved = replace(view, landmarks=landmarks.astype(np.float32))
         return cls(np.asarray(small, np.uint8), moved, frame, (left, top), factor, sigma / factor)
 
-    def enlarged(self, patch: Patch, features: Float, surplus: float) -> Patch:
+    def enlarged(self, patch: Patch, features: Float, sharp: "Sharpness") -> Patch:
         """Return a patch of `image` as one of the frame, with the frame's texture.
 
-        `features` (h, w) is 1 where the face's features are, whose finest lines are the source's, too; `surplus` as
-        the function of that name tells it.
+        `features` (h, w, 2) as the function of that name, whose finest lines are the source's; `sharp` tells how sharp.
         """
         height, width = patch.mask.shape
         covered = self.image[patch.y : patch.y + height, patch.x : patch.x + width].astype(np.float32)
-        grain, limit = self._grain(covered, patch.mask, features)
-        crisp = self._of_source(patch.pixels, features, extra_blur(surplus))
+        drawn, own = (np.asarray(part, np.float32) for part in cv2.split(features))
+        grain, limit = self._grain(covered, patch.mask, drawn, own)
+        crisp = self._of_source(patch.pixels, drawn, sharp)
         pixels, mask = np.asarray(cv2.add(crisp, grain), np.float32), patch.mask
         x, y = self.corner[0] + patch.x * self.factor, self.corner[1] + patch.y * self.factor
         if self.factor > 1:
@@ -104,24 +108,27 @@ class Reduced:
         """Return (height, width) of the frame from a place on."""
         return self.frame.shape[0] - y, self.frame.shape[1] - x
 
-    def _of_source(self, pixels: Float, features: Float, blur: float) -> Float:
+    def _of_source(self, pixels: Float, features: Float, sharp: "Sharpness") -> Float:
         """Return what is the source's: of its skin what is coarser than grain, of its features all."""
-        soft = blurred(pixels, self._small(self.sigma * float(np.hypot(1, blur))))
-        crisp = blurred(pixels, self._small(self.sigma * blur))
-        more = cv2.multiply(cv2.subtract(crisp, soft), cv2.merge([features] * 3))
+        soft = blurred(pixels, self._small(self.sigma * float(np.hypot(1, sharp.blur))))
+        crisp = blurred(pixels, self._small(self.sigma * sharp.blur))
+        lines = cv2.subtract(crisp, soft)
+        if sharp.gain > 1:
+            lines = cv2.scaleAdd(cv2.subtract(crisp, blurred(crisp, self.sigma * sharp.width)), sharp.gain - 1, lines)
+        more = cv2.multiply(lines, cv2.merge([features] * 3))
         return np.asarray(cv2.add(soft, more, dst=more), np.float32)
 
-    def _grain(self, covered: Float, mask: Float, features: Float) -> tuple[Float, Float]:
-        """Return what is the target's: of its skin what is finer, of its features no more than the grain over them.
+    def _grain(self, covered: Float, mask: Float, features: Float, own: Float) -> tuple[Float, Float]:
+        """Return what is the target's: what is finer, where its lines are its own no more than the grain over them.
 
-        And how much more of them may be added to a pixel (h, w).
+        And how much more may be added to a pixel (h, w).
         """
         coarse = blurred(covered, self._small(self.sigma * TARGET_WIDER))
         found = np.asarray(cv2.subtract(covered, coarse), np.float32)
         weight = mask * (1 - features)
         size = cv2.transform(np.abs(found), MEAN)
         usual = float(size.ravel() @ weight.ravel()) / max(float(weight.sum()), 1.0)
-        limit = np.asarray(usual * OVER_FEATURES / np.maximum(features, 1e-3), np.float32)
+        limit = np.asarray(usual * OVER_FEATURES / np.maximum(own, 1e-3), np.float32)
         return limited(found, limit), limit
 
     def _small(self, sigma: float) -> float:
@@ -142,39 +149,69 @@ def fine(height: float) -> float:
     return max(FINE * height / float(np.sqrt(high)), LEAST_FINE)
 
 
-def detail(skin: Float, target: Float, weight: Float, sigma: float) -> Float | None:
-    """Return how much fine detail source and target have, (2,): the logarithms of the energies of a band.
+def detail(skin: Float, target: Float, shown: Float, features: Float, sigma: float) -> Float | None:
+    """Return the energies of the lines of source and target, (2, 2): for each picture those of a fine and a wide band.
 
-    `skin` and `target` (h, w) lightness, where `weight` is high; `sigma` in pixels. None without any.
+    `skin` and `target` (h, w) lightness, where `shown` is high; `features` (h, w) 0-1; `sigma` in pixels. The energies
+    are logarithms of mean squares. None where nothing is seen.
     """
-    share = weight * weight
-    found = [band_energy(plane, share, sigma) for plane in (skin, target)]
-    return None if any(energy <= 0 for energy in found) else np.log(np.array(found, np.float32))
+    at_lines = np.asarray(cv2.multiply(shown, features), np.float32)
+    beside = np.asarray(cv2.subtract(shown, at_lines), np.float32)
+    areas = float(at_lines.sum()), float(beside.sum())
+    if min(areas) < LEAST_AREA:
+        return None
+    shares = at_lines / np.float32(areas[0]), beside / np.float32(areas[1])
+    found = np.array([line_energies(plane, *shares, sigma) for plane in (skin, target)], np.float32)
+    return None if found.min() <= 0 else np.log(found)
 
 
-def band_energy(plane: Float, share: Float, sigma: float) -> float:
-    """Energy between blurs of `sigma` and of twice that."""
+def line_energies(plane: Float, at_lines: Float, beside: Float, sigma: float) -> list[float]:
+    """Energy of what is finer than a blur of `sigma`, and of what is from there to one of four times that.
+
+    Grain lies everywhere: what the plain skin has is taken off, up to nine tenths.
+    """
     finer = blurred(plane, sigma)
-    band = cv2.subtract(finer, blurred(finer, sigma * float(np.sqrt(3))))
-    return float(share.ravel() @ cv2.multiply(band, band).ravel())
+    found = []
+    for band in (cv2.subtract(plane, finer), cv2.subtract(finer, blurred(finer, sigma * float(np.sqrt(15))))):
+        squares = cv2.multiply(band, band).ravel()
+        whole = float(at_lines.ravel() @ squares)
+        found.append(max(whole - float(beside.ravel() @ squares), 0.1 * whole))
+    return found
 
 
-def surplus(energies: Float | None, contrast: float) -> float:
-    """Return how much more detail the source has than the target, as a logarithm of energy; below 0: less.
+@dataclass(frozen=True)
+class Sharpness:
+    """What gives the source's lines the sharpness of the target's."""
 
-    `energies` as `detail`, averaged; the source's lightness is going to be multiplied by `contrast`.
+    blur: float = 0.0  # sigma, over that of the blur that keeps what is the source's: at least 0
+    gain: float = 1.0  # of what is finer than `width`: at least 1
+    width: float = 0.0  # over the same sigma: the blur that the source has and the target has not
+
+
+def sharpness(energies: Float | None, contrast: float) -> Sharpness:
+    """Return how a source is to be blurred or sharpened; as it is where nothing was measured.
+
+    `energies` as `detail`, averaged; the source's lightness is going to be multiplied by `contrast`. Blur is told by
+    the ratio of the two bands: one person's brows are darker than another's, and no less sharp for it.
     """
     if energies is None:
-        return 0.0
-    return float(energies[0] - energies[1]) + 2 * float(np.log(max(contrast, 1e-3)))
+        return Sharpness()
+    ratios = energies[:, 0] - energies[:, 1]
+    source, target = softness(float(ratios[0])), softness(float(ratios[1]))
+    weaker = float(energies[1, 0] - energies[0, 0]) - 2 * float(np.log(max(contrast, 1e-3)))
+    more = min(float(ratios[1] - ratios[0]), weaker)
+    away = target**2 - source**2
+    blur, width = (min(float(np.sqrt(max(square, 0))), MOST_BLUR) for square in (away, -away))
+    return Sharpness(blur, float(np.clip(np.exp(more / 2), 1, MOST_GAIN)), width)
 
 
-def extra_blur(more: float) -> float:
-    """Return the blur, over `sigma`, that leaves a source with a `surplus` no more detail than the target has.
+def softness(ratio: float) -> float:
+    """Return the blur of a picture's lines, over `sigma`, from the logarithm of the ratio of the two bands.
 
-    A blur of sigma b leaves exp(-(2 pi b f)^2) of the energy at a frequency f.
+    Edges have an energy of f^-3 at a frequency f, and a blur of sigma b leaves exp(-(2 pi b f)^2) of it. So the ratio
+    is known for each b; photographs that were blurred by b are read to two fifths.
     """
-    return min(float(np.sqrt(max(more, 0) / (4 * np.pi**2 * BAND))), MOST_BLUR)
+    return float(np.interp(-ratio, RATIOS, SOFTNESS))
 
 
 def blurred(picture: Float, sigma: float) -> Float:
@@ -187,8 +224,12 @@ def blurred(picture: Float, sigma: float) -> Float:
 
 @cache
 def features() -> Float:
-    """0-1 in the atlas: brows, eyes, nose and mouth, by whose lines a person is recognised."""
+    """0-1 in the atlas (ATLAS_SIDE, ATLAS_SIDE, 2): brows, eyes, nose and mouth, and of these nose and mouth alone.
+
+    By their lines a person is recognised. The hairs of brows and lashes are finer than those lines and lie on any
+    brow and lid; the target's nostrils and lips lie elsewhere than the source's, and their edges would be seen twice.
+    """
+    own = cv2.dilate(contour_mask(ATLAS_SIDE, OUTER_LIPS, NOSE), np.ones((9, 9), np.uint8))
     near = cv2.dilate(contour_mask(ATLAS_SIDE, LEFT_EYE, RIGHT_EYE), np.ones((13, 13), np.uint8))
     near = np.maximum(near, cv2.dilate(contour_mask(ATLAS_SIDE, LEFT_BROW, RIGHT_BROW), np.ones((9, 9), np.uint8)))
-    near = np.maximum(near, cv2.dilate(contour_mask(ATLAS_SIDE, OUTER_LIPS, NOSE), np.ones((9, 9), np.uint8)))
-    return np.asarray(cv2.GaussianBlur(near, (0, 0), 2), np.float32)
+    return np.asarray(cv2.GaussianBlur(cv2.merge([np.maximum(near, own), own]), (0, 0), 2), np.float32)

@@ -1,7 +1,9 @@
 """The target's light on the source's skin: what changes slowly across the face is the target's.
 
-The difference between the target and the painted skin is averaged. First a plane across the whole face, which an
-average would flatten at the sides of the face: that is how a lamp at one side is kept. Then, of what remains, a wide
+The difference between the target and the painted skin is averaged. First a slope across the whole face, which an
+average would flatten at the sides of the face: that is how a lamp at one side is kept. It rises or falls from one side
+to the other and from top to bottom, and never from the middle to both sides: a face is symmetric and a lamp at its side
+is not, so such a slope takes light and leaves the face's own shape. Then, of what remains, a wide
 average, which takes light from a window and leaves the face's own features. Towards the rim, where the new skin meets
 the target's own, a narrow one at full strength: there the two have the same colour, whatever it is, a beard's shadow as
 well, so that the edge of the mask cannot be seen.
@@ -17,10 +19,11 @@ from services.facefusion.mask import oval_depth, smooth_step
 from services.facefusion.mesh import Region, sample
 from services.facefusion.occlusion import ATLAS_SIDE
 
-WIDE = 0.16  # of the region's height: the sigma of the blur that keeps the light and removes the face
+WIDE = 0.2  # of the region's height: the sigma of the blur that keeps the light and removes the face
 STRENGTH = 0.85  # share of the target's light that replaces the source's
 NARROW = 0.045  # the same at the rim, where all of it is replaced
-RIM_WIDTH = 0.07  # of the atlas: how far inside the oval the rim's light ends
+RIM_WIDTH = 0.05  # of the atlas: how far inside the oval the rim's light ends
+DOUBT = 0.0003  # of what is seen: how hard it must speak for a slope, which is continued to where nothing is seen
 REDUCTION = 4  # computed in a picture that is so many times smaller
 
 
@@ -33,13 +36,14 @@ def light(difference: Float, blend: Float, shown: Float, region: Region) -> Floa
     width, height = region.size
     away, inner, around = (reduced(part) for part in (difference, blend, shown * region.covered))
     rows, columns = inner.shape
-    slope = plane(away, inner)
+    middle = region.atlas[:, REDUCTION // 2 :: REDUCTION, REDUCTION // 2 :: REDUCTION][:, :rows, :columns]
+    places = np.ascontiguousarray(middle)
+    slope = gradient(away, inner, places)
     wide = cv2.scaleAdd(
         average(np.asarray(cv2.subtract(away, slope), np.float32), inner, max(rows * WIDE, 1.0)), STRENGTH, slope
     )
     narrow = average(away, around, max(rows * NARROW, 0.7))
-    middle = region.atlas[:, REDUCTION // 2 :: REDUCTION, REDUCTION // 2 :: REDUCTION][:, :rows, :columns]
-    at_rim = sample(rim(), np.ascontiguousarray(middle) * ATLAS_SIDE - 0.5)
+    at_rim = sample(rim(), places * ATLAS_SIDE - 0.5)
     found = cv2.add(wide, cv2.multiply(cv2.subtract(narrow, wide), cv2.merge([at_rim] * 3)))
     return np.asarray(cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
@@ -51,13 +55,17 @@ def reduced(picture: Float) -> Float:
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def plane(values: Float, weight: Float) -> Float:
-    """Fit a plane in x and y to (h, w, 3) values, by weighted least squares."""
-    height, width = weight.shape
-    x, y = np.meshgrid(np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32))
-    terms = np.stack([np.ones_like(x), x, y]).reshape(3, -1)
+def gradient(values: Float, weight: Float, places: Float) -> Float:
+    """Fit the slope of a light to (h, w, 3) values, by least squares where `weight` (h, w) is high.
+
+    `places` (2, h, w) are x and y in the atlas, 0-1. With x from the middle of the face the terms are 1, x, y, xy and
+    x^3, by which a hard light from the side falls off in the middle of the face.
+    """
+    x, y = 2 * np.clip(places, 0, 1) - 1  # what is not covered has no place
+    terms = np.stack([np.ones_like(x), x, y, x * y, x**3]).reshape(5, -1)
     weighted = terms * weight.ravel()
-    normal = weighted @ terms.T + 1e-3 * np.eye(3, dtype=np.float32)  # where nothing is seen: 0
+    doubt = np.diag(np.array([0, 1, 1, 1, 1], np.float32)) * DOUBT * weight.sum()
+    normal = weighted @ terms.T + doubt + 1e-3 * np.eye(5, dtype=np.float32)  # where nothing is seen: 0
     factors = np.linalg.solve(normal, weighted @ values.reshape(-1, 3))
     return np.asarray((terms.T @ factors).reshape(values.shape), np.float32)
 

@@ -41,9 +41,8 @@ def lit_from_the_side(width: float) -> tuple[Image, Float]:
     return (woman() * shade[..., None]).astype(np.uint8), shade
 
 
-# The dark side of a hard light is painted, too, since it is not taken for hair: there a fifth of the strength is lost.
-@pytest.mark.parametrize(("width", "closeness", "loss"), [(1.0, 0.9, 0.15), (0.4, 0.85, 0.2)])
-def test_a_target_that_is_lit_from_the_side_is_lit_so_afterwards(width: float, closeness: float, loss: float) -> None:
+@pytest.mark.parametrize(("width", "closeness"), [(1.0, 0.9), (0.4, 0.95)])
+def test_a_target_that_is_lit_from_the_side_is_lit_so_afterwards(width: float, closeness: float) -> None:
     target, _ = lit_from_the_side(width)
     (plain, inside), (lit, _) = swapped(woman()), swapped(target)
     weight = inside.astype(np.float32)
@@ -57,7 +56,7 @@ def test_a_target_that_is_lit_from_the_side_is_lit_so_afterwards(width: float, c
 
     gained, wanted = change(plain, lit), change(woman(), target)
     assert np.corrcoef(gained, wanted)[0, 1] > closeness
-    assert np.polyfit(wanted, gained, 1)[0] == pytest.approx(1, abs=loss)  # and as strongly
+    assert np.polyfit(wanted, gained, 1)[0] == pytest.approx(1, abs=0.12)  # and as strongly
     assert abs(float((gained - wanted).mean())) < 2
 
 
