@@ -16,7 +16,8 @@ from services.facefusion import grain, occluder, occlusion, shading
 from services.facefusion import mask as masks
 from services.facefusion.expression import ExpressionMemory
 from services.facefusion.face import Float
-from services.facefusion.mesh import Mesh, Region, areas, from_atlas, rasterise, sample, to_atlas
+from services.facefusion.mesh import Region, from_atlas, rasterise, sample, to_atlas
+from services.facefusion.mirrored_half import flattened
 from services.facefusion.occluder import Occluder
 from services.facefusion.occlusion import OcclusionMemory
 from services.facefusion.swapper import Patch, Steps, View, at_once
@@ -58,17 +59,13 @@ class ClassicSwapper:
         """Flatten the source's face into the atlas."""
         longest = float(np.ptp(view.landmarks[:, :2], axis=0).max())
         side = next((side for side in ATLAS_SIDES if side * 0.8 >= longest), ATLAS_SIDES[-1])
-        skin = to_lab(to_atlas(image, view.landmarks, side))
-        levels = [skin]
+        face = flattened(image, view.landmarks, side)
+        levels = [to_lab(face.skin)]
         while levels[-1].shape[0] > ATLAS_SIDES[0] // 2:
             half = cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
             levels.append(np.asarray(half, np.float32))
-        mesh = Mesh.load()
-        signed = areas(view.landmarks[:, :2][mesh.triangles])
-        whole = areas(mesh.points[mesh.triangles])
-        detail = np.where(signed > 0, np.maximum(signed, 0) / whole, 0).astype(np.float32)
-        small = to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE))
-        return ClassicSource(tuple(levels), usable_skin(small), detail, self._parser)
+        small = to_lab(flattened(image, view.landmarks, occlusion.ATLAS_SIDE).skin)
+        return ClassicSource(tuple(levels), usable_skin(small), face.detail, self._parser)
 
 
 @dataclass

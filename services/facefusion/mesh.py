@@ -26,13 +26,15 @@ class Mesh:
 
     points: Float  # (468, 2) in 0-1
     triangles: npt.NDArray[np.intp]  # (T, 3), clockwise on the screen when facing the camera
+    mirrored: npt.NDArray[np.intp]  # (468,): which point is at the place of each in a mirror
 
     @classmethod
     @cache
     def load(cls) -> "Mesh":
         """Read `mesh.toml` once."""
         found = tomllib.loads((files("services.facefusion") / "mesh.toml").read_text(encoding="utf-8"))
-        return cls(np.array(found["points"], np.float32), np.array(found["triangles"], np.intp))
+        points, triangles, mirrored = (np.array(found[name]) for name in ("points", "triangles", "mirrored"))
+        return cls(points.astype(np.float32), triangles.astype(np.intp), mirrored.astype(np.intp))
 
 
 @dataclass(frozen=True)
