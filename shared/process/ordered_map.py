@@ -37,5 +37,5 @@ def ordered_map(
             while under_way:
                 yield under_way.popleft().result()
         finally:
-            for future in under_way:
+            for future in reversed(under_way):  # or a thread would skip one and begin the next, which may wait for it
                 future.cancel()

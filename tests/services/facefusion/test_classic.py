@@ -1,12 +1,17 @@
 """The classic swap on pictures: who it looks like afterwards, and what it leaves unchanged."""
 
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
 import numpy as np
 import pytest
 
+from services.facefusion import classic, occluder
 from services.facefusion.classic import ClassicSwapper
 from services.facefusion.embed import cosine_distance
 from services.facefusion.landmarks import INNER_LIPS, LEFT_EYE, opening
-from services.facefusion.swapper import Patch, View, paste
+from services.facefusion.swapper import Patch, Rendering, View, paste
 from shared.arrays import Image
 from tests.support.faces import difference, frames_of, largest, man, model, woman
 
@@ -116,3 +121,26 @@ def test_a_turned_target_is_changed_only_where_the_source_has_pixels() -> None:
     half = full.mask.shape[1] // 2
     assert faded.mask[:, half + 20 :].mean() < 0.5 * full.mask[:, half + 20 :].mean()
     assert faded.mask[:, : half - 20].mean() > 0.8 * full.mask[:, : half - 20].mean()
+
+
+def test_what_sees_one_frame_alone_waits_for_no_other_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = 1
+    seen: set[tuple[str, int]] = set()
+
+    def noting(module: ModuleType, name: str) -> None:
+        function: Callable[..., Any] = getattr(module, name)
+
+        def noted(*arguments: Any) -> Any:
+            seen.add((name, step % 2))
+            return function(*arguments)
+
+        monkeypatch.setattr(module, name, noted)
+
+    for module, name in ((occluder, "covering"), (classic, "rasterise"), (classic, "measured"), (classic, "to_rgb")):
+        noting(module, name)
+    rendering = Rendering(ClassicSwapper().prepare(man(), largest(man())).renderer().steps(woman(), largest(woman())))
+    while rendering.advance():
+        step += 1
+    assert rendering.patch is not None
+    assert seen == {("covering", 0), ("rasterise", 0), ("measured", 0), ("to_rgb", 0)}  # odd steps come in turns
+    assert step % 2 == 0
