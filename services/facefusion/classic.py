@@ -17,9 +17,10 @@ from services.facefusion import mask as masks
 from services.facefusion.expression import ExpressionMemory
 from services.facefusion.face import Float
 from services.facefusion.mesh import Region, from_atlas, rasterise, sample, to_atlas
-from services.facefusion.mirrored_half import flattened
+from services.facefusion.mirrored_half import TURNED, flattened, turn
 from services.facefusion.occluder import Occluder
 from services.facefusion.occlusion import OcclusionMemory
+from services.facefusion.source_skin import SLIGHTLY, Skin, SourceSkin
 from services.facefusion.swapper import Patch, Steps, View, at_once
 from shared.arrays import Image
 
@@ -30,16 +31,13 @@ MOST_RATIO = 1.5
 MIN_SKIN = 0.5  # share of a pixel that must be plain skin for its colour to be measured
 STATISTICS_SIDE = 128  # pixels: of a larger face, every second, third, … row and column gives the same statistics
 LEAST_SKIN = 16  # pixels: with less the colours are left alone
-FULL_DETAIL, NO_DETAIL = 0.45, 0.15  # source pixels per target pixel over the usual: all of the source, none
 
 
 @dataclass(frozen=True)
 class ClassicSource:
-    """A source's skin in the atlas, in several sizes: each half of the one before, for smaller targets."""
+    """A source person, ready to be painted."""
 
-    levels: tuple[Float, ...]  # Lab (side, side, 3) float32, largest first
-    usable: Float  # (128, 128) 0-1: where the source shows skin, not hair or a hand
-    detail: Float  # (T,) atlas area per source pixel
+    skin: SourceSkin
     parser: Occluder | None = None
 
     def renderer(self, remembered: "Appearance | None" = None) -> "ClassicRenderer":
@@ -57,15 +55,10 @@ class ClassicSwapper:
 
     def prepare(self, image: Image, view: View) -> ClassicSource:
         """Flatten the source's face into the atlas."""
-        longest = float(np.ptp(view.landmarks[:, :2], axis=0).max())
-        side = next((side for side in ATLAS_SIDES if side * 0.8 >= longest), ATLAS_SIDES[-1])
-        face = flattened(image, view.landmarks, side)
-        levels = [to_lab(face.skin)]
-        while levels[-1].shape[0] > ATLAS_SIDES[0] // 2:
-            half = cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-            levels.append(np.asarray(half, np.float32))
-        small = to_lab(flattened(image, view.landmarks, occlusion.ATLAS_SIDE).skin)
-        return ClassicSource(tuple(levels), usable_skin(small), face.detail, self._parser)
+        turned = turn(view.landmarks)
+        better_side = SLIGHTLY <= abs(turned) < TURNED  # of a source that is turned by more there is only that one
+        completed = skin_of(image, view.landmarks, SLIGHTLY) if better_side else None
+        return ClassicSource(SourceSkin(skin_of(image, view.landmarks, TURNED), completed, turned), self._parser)
 
 
 @dataclass
@@ -121,9 +114,10 @@ class ClassicRenderer:
         yield
         width, height = region.size
         target = to_lab(image[region.y : region.y + height, region.x : region.x + width])
-        skin = from_atlas(self.level(region), region)
-        shown = from_atlas(np.ascontiguousarray(np.minimum(clear, self.source.usable)), region)
-        blend = masks.blend(region, view.landmarks, shown * self.detail(region))
+        source = self.source.skin.seen(region, view.landmarks)
+        skin = source.pixels
+        shown = from_atlas(np.ascontiguousarray(np.minimum(clear, source.usable)), region)
+        blend = masks.blend(region, view.landmarks, shown * source.enough)
         now = measured(skin, target, region, blend)
         features = from_atlas(grain.features(), region)
         detail = grain.detail(skin[..., 0], target[..., 0], blend, features[..., 0], near.sigma)
@@ -141,24 +135,18 @@ class ClassicRenderer:
         patch = Patch(region.x, region.y, to_rgb(matched), blend * view.opacity)
         return near.enlarged(patch, features, sharp)
 
-    def level(self, region: Region) -> Float:
-        """Choose the atlas whose pixels are not much finer than the frame's."""
-        frame_scale = float(
-            np.sqrt(region.covered.sum() / 0.6)
-        )  # about the side of an atlas with pixels of the same size
-        return next(
-            (level for level in reversed(self.source.levels) if level.shape[0] >= frame_scale),
-            self.source.levels[0],
-        )
 
-    def detail(self, region: Region) -> Float:
-        """0-1 for each pixel: 1 where the source has enough pixels for what the target shows there."""
-        density = self.source.detail * region.detail  # source pixels per target pixel, by area
-        usual = float(np.percentile(density[density > 0], 75)) if (density > 0).any() else 1.0
-        share = np.clip((density / usual - NO_DETAIL) / (FULL_DETAIL - NO_DETAIL), 0, 1)
-        per_pixel = share.astype(np.float32)[np.maximum(region.triangle, 0)]
-        coarse = cv2.GaussianBlur(per_pixel[::4, ::4], (0, 0), max(region.size[1] * 0.0075, 0.5))
-        return np.asarray(cv2.resize(coarse, region.size, interpolation=cv2.INTER_LINEAR), np.float32)
+def skin_of(image: Image, landmarks: Float, least_turn: float) -> Skin:
+    """Flatten a source's face; what it hides is taken from its other half if it is turned by so many degrees."""
+    longest = float(np.ptp(landmarks[:, :2], axis=0).max())
+    side = next((side for side in ATLAS_SIDES if side * 0.8 >= longest), ATLAS_SIDES[-1])
+    face = flattened(image, landmarks, side, least_turn)
+    levels = [to_lab(face.skin)]
+    while levels[-1].shape[0] > ATLAS_SIDES[0] // 2:
+        half = cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        levels.append(np.asarray(half, np.float32))
+    small = to_lab(flattened(image, landmarks, occlusion.ATLAS_SIDE, least_turn).skin)
+    return Skin(tuple(levels), usable_skin(small), face.detail)
 
 
 def averaged(before: Float | None, now: Float | None) -> Float | None:

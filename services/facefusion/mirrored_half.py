@@ -17,7 +17,7 @@ from shared.arrays import Image
 
 TURNED = 18.0  # degrees to one side from which on something is missing; a source that is less turned comes as it is
 LEFT_EDGE, RIGHT_EDGE = 234, 454  # landmarks at the ears, whose difference in depth gives the turn
-BETTER, MUCH_BETTER = 1.2, 1.6  # times the detail: from there on the other half is taken, all of it
+BETTER, MUCH_BETTER = 1.05, 1.25  # times the detail: from there on the other half is taken, all of it
 LEAST = 1e-4  # detail of what cannot be seen at all
 SHARE_SIDE = 256  # pixels of the atlas in which the shares of the two halves are blended
 SEAM = 0.015  # of the atlas: the sigma of the blur between the halves
@@ -34,10 +34,13 @@ class Flattened:
     detail: Float  # (T,) pixels of the picture for each unit of the atlas, by area; 0 where nothing was seen
 
 
-def flattened(image: Image, landmarks: Float, side: int) -> Flattened:
-    """Flatten a face into a `side` x `side` atlas; what a turned one hides is taken from its other half."""
+def flattened(image: Image, landmarks: Float, side: int, least_turn: float = TURNED) -> Flattened:
+    """Flatten a face into a `side` x `side` atlas; what a turned one hides is taken from its other half.
+
+    A face that is turned by less than `least_turn` degrees comes as it is.
+    """
     own = Flattened(to_atlas(image, landmarks, side), detail_of(landmarks))
-    if abs(turn(landmarks)) < TURNED:
+    if abs(turn(landmarks)) < least_turn:
         return own
     mirror, counterparts = mirrored(image, landmarks)
     seen, others = (

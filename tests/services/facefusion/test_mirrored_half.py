@@ -9,28 +9,14 @@ import pytest
 from services.facefusion.classic import ClassicSwapper
 from services.facefusion.face import Float
 from services.facefusion.landmarks import LEFT_BROW, LEFT_EYE, RIGHT_BROW, RIGHT_EYE
-from services.facefusion.mesh import Mesh, atlas_numbers, from_atlas, rasterise, to_atlas
+from services.facefusion.mesh import Mesh, atlas_numbers, to_atlas
 from services.facefusion.mirrored_half import TURNED, detail_of, flattened, turn
 from services.facefusion.swapper import View, paste
 from shared.arrays import Image
 from tests.support.faces import frames_of, largest, man, model, woman
+from tests.support.turned_faces import turned
 
 SIDE = 256
-
-
-def turned(image: Image, view: View, degrees: float) -> tuple[Image, View]:
-    """The same face turned about the vertical: its own skin on its own landmarks, which have a depth."""
-    angle, middle = np.radians(degrees), view.landmarks.mean(0)
-    x, y, z = (view.landmarks - middle).T
-    places = np.stack([x * np.cos(angle) + z * np.sin(angle), y, z * np.cos(angle) - x * np.sin(angle)], 1) + middle
-    landmarks = places.astype(np.float32)
-    region = rasterise(landmarks, (image.shape[0], image.shape[1]))
-    assert region is not None
-    skin = from_atlas(to_atlas(image, view.landmarks, 512), region)
-    frame = np.full_like(image, 90)
-    part = frame[region.y : region.y + region.size[1], region.x : region.x + region.size[0]]
-    part[region.covered] = skin[region.covered]
-    return frame, View(view.face, landmarks)
 
 
 @cache
