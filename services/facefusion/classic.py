@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from services.facefusion import grain, occluder, occlusion, shading
+from services.facefusion import expression, grain, occluder, occlusion, shading
 from services.facefusion import mask as masks
 from services.facefusion.expression import ExpressionMemory
 from services.facefusion.face import Float
@@ -39,6 +39,7 @@ class ClassicSource:
     levels: tuple[Float, ...]  # Lab (side, side, 3) float32, largest first
     usable: Float  # (128, 128) 0-1: where the source shows skin, not hair or a hand
     detail: Float  # (T,) atlas area per source pixel
+    frown: Float  # (128, 128): `expression.upright` of the source's own folds
     parser: Occluder | None = None
 
     def renderer(self, remembered: "Appearance | None" = None) -> "ClassicRenderer":
@@ -68,7 +69,8 @@ class ClassicSwapper:
         whole = areas(mesh.points[mesh.triangles])
         detail = np.where(signed > 0, np.maximum(signed, 0) / whole, 0).astype(np.float32)
         small = to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE))
-        return ClassicSource(tuple(levels), usable_skin(small), detail, self._parser)
+        frown = expression.upright(expression.folds(np.ascontiguousarray(small[..., 0])))
+        return ClassicSource(tuple(levels), usable_skin(small), detail, frown, self._parser)
 
 
 @dataclass
@@ -112,7 +114,7 @@ class ClassicRenderer:
         if self.source.parser:
             covered = np.maximum(covered, self.source.parser(*whole))
         clear = remembered.occlusion.update(seen, covered)
-        folds = remembered.expression.update(seen, clear)
+        folds = remembered.expression.update(seen, clear, self.source.frown)
         yield
         region = rasterise(view.landmarks, shape)
         if region is None or not region.covered.any():
