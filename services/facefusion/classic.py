@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from services.facefusion import grain, occluder, occlusion, shading
+from services.facefusion import expression, grain, occluder, occlusion, shading
 from services.facefusion import mask as masks
 from services.facefusion.expression import ExpressionMemory
 from services.facefusion.face import Float
@@ -38,6 +38,7 @@ class ClassicSource:
     """A source person, ready to be painted."""
 
     skin: SourceSkin
+    frown: Float  # (128, 128): `expression.upright` of the source's own folds
     parser: Occluder | None = None
 
     def renderer(self, remembered: "Appearance | None" = None) -> "ClassicRenderer":
@@ -58,7 +59,10 @@ class ClassicSwapper:
         turned = turn(view.landmarks)
         better_side = SLIGHTLY <= abs(turned) < TURNED  # of a source that is turned by more there is only that one
         completed = skin_of(image, view.landmarks, SLIGHTLY) if better_side else None
-        return ClassicSource(SourceSkin(skin_of(image, view.landmarks, TURNED), completed, turned), self._parser)
+        skin = SourceSkin(skin_of(image, view.landmarks, TURNED), completed, turned)
+        small = to_lab(flattened(image, view.landmarks, occlusion.ATLAS_SIDE).skin)
+        frown = expression.upright(expression.folds(np.ascontiguousarray(small[..., 0])))
+        return ClassicSource(skin, frown, self._parser)
 
 
 @dataclass
@@ -108,7 +112,7 @@ class ClassicRenderer:
         region = rasterise(view.landmarks, shape)
         yield
         clear = remembered.occlusion.update(seen, covered)
-        folds = remembered.expression.update(seen, clear)
+        folds = remembered.expression.update(seen, clear, self.source.frown)
         if region is None or not region.covered.any():
             return None
         yield

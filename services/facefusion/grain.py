@@ -30,12 +30,12 @@ FINE_HEIGHT = (
     400  # pixels: of a higher face it grows by the root of the height only, so that more detail is the source's
 )
 LEAST_FINE = 0.4  # pixels
-TARGET_WIDER = 1.8  # width of the target's blur over that of the source's
+TARGET_WIDER = 1.85  # width of the target's blur over that of the source's
 PIXELS_A_SIGMA = 2.4  # how many frame pixels a painted pixel may cover, for each pixel of the sigma
 OVER_FEATURES = 2.0  # over the mean size of the grain: what is larger is a line of the target's face
 FINER = 2.5  # how much larger grain is in the frame than in a picture that is several times smaller
 LEAST_AREA = 16  # pixels of lines, and of skin, for sharpness to be measured
-RATIOS = (1.6, 2.0, 2.9, 3.55, 4.0, 4.56, 4.85)  # the logarithm of the energy of the wide band over that of the fine
+RATIOS = (1.8, 2.3, 3.2, 3.9, 4.35, 4.9, 5.15)  # the logarithm of the energy of the wide band over that of the fine
 SOFTNESS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # sigmas of a blur of the lines that have them
 MOST_GAIN = 3.0  # of the source's finest lines: more would show the marks of its compression
 NOSE = (5, 115, 48, 64, 98, 97, 2, 326, 327, 294, 278, 344)  # landmarks around its tip and its wings
@@ -171,8 +171,10 @@ def line_energies(plane: Float, at_lines: Float, beside: Float, sigma: float) ->
     Grain lies everywhere: what the plain skin has is taken off, up to nine tenths.
     """
     finer = blurred(plane, sigma)
+    side = 2 * round((np.sqrt(12 * 15 * sigma**2 + 1) - 1) / 2) + 1  # of a box with the variance that is missing
+    wider = cv2.blur(finer, (side, side), borderType=cv2.BORDER_REPLICATE)
     found = []
-    for band in (cv2.subtract(plane, finer), cv2.subtract(finer, blurred(finer, sigma * float(np.sqrt(15))))):
+    for band in (cv2.subtract(plane, finer), cv2.subtract(finer, wider)):
         squares = cv2.multiply(band, band).ravel()
         whole = float(at_lines.ravel() @ squares)
         found.append(max(whole - float(beside.ravel() @ squares), 0.1 * whole))

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from services.facefusion.classic import ClassicSwapper
-from services.facefusion.expression import ExpressionMemory, skin
+from services.facefusion.classic import ClassicSwapper, to_lab
+from services.facefusion.expression import FROWN, REST, ExpressionMemory, folds, frown, skin, upright
 from services.facefusion.face import Float
-from services.facefusion.mesh import Mesh
+from services.facefusion.mesh import Mesh, to_atlas
 from services.facefusion.occlusion import ATLAS_SIDE
 from services.facefusion.swapper import View, paste
 from shared.arrays import Image
@@ -55,6 +55,34 @@ def test_a_frown_is_one_for_as_long_as_it_lasts() -> None:
         later = memory.update(face(15, wrinkle=15), CLEAR)
     assert at_fold(later) < 0.6 * at_fold(first)
     assert at_fold(memory.update(face(wrinkle=15), CLEAR)) > -1  # it ends with the frown
+
+
+def own_folds(fold: float = 0, *, wrinkle: float = 0) -> Float:
+    return upright(folds(np.ascontiguousarray(face(fold, wrinkle=wrinkle)[..., 0])))
+
+
+def test_a_frown_that_is_there_from_the_first_frame_on_is_one() -> None:
+    memory = ExpressionMemory()
+    first = memory.update(face(15, wrinkle=15), CLEAR, own_folds())
+    assert at_fold(first) < -4
+    assert (np.abs(first) > 0.5).mean() < 0.02  # the wrinkle is none
+    assert np.abs(memory.update(face(15, wrinkle=15), CLEAR, own_folds()) - first).max() < 0.5  # steady
+    assert at_fold(ExpressionMemory().update(face(15), 0 * CLEAR, own_folds())) == 0  # behind a hand
+
+
+def test_a_frown_that_the_source_has_as_well_is_not_laid_on_twice() -> None:
+    assert frown(own_folds(15), own_folds(15)).min() == 0
+    assert at_fold(frown(own_folds(15), own_folds(5))) < -1
+    assert frown(own_folds(), own_folds(15)).max() == 0  # and none of the source's is taken away
+    assert np.abs(frown(own_folds(wrinkle=15), own_folds())).max() == 0
+
+
+@pytest.mark.parametrize(("frame", "frowning"), [(10, True), (242, False), (300, False)])
+def test_the_woman_frowns_where_she_does(frame: int, frowning: bool) -> None:  # noqa: FBT001
+    image = frames_of("clip-woman-hands", count=1, start=frame)[0]
+    lab = to_lab(to_atlas(image, largest(image).landmarks, ATLAS_SIDE))
+    depth = -float(upright(folds(np.ascontiguousarray(lab[..., 0]))).min())
+    assert depth > FROWN if frowning else depth < REST - 0.2
 
 
 def test_what_covers_the_face_is_no_expression_and_is_not_remembered() -> None:

@@ -89,6 +89,18 @@ def test_a_face_of_400_pixels_keeps_the_fine_detail_of_its_picture(name: str) ->
     assert np.abs(result.astype(int) - target())[inside].mean() > 4  # it is another face
 
 
+def test_a_close_up_in_a_large_frame_is_no_softer_than_its_picture() -> None:
+    """Its lines are painted in a picture five times smaller: what is finer than that comes from the frame."""
+    target = grainy(scaled(np.ascontiguousarray(man()[40:340, 220:460]), 1000), 4)  # near the face, to be quick
+    view = largest(target)
+    result, inside = swapped(soft(), target, view)
+    near = Reduced.of(target, view)
+    assert near is not None
+    assert near.factor >= 4
+    before, after = (float((fine_detail(image)[inside] ** 2).sum()) for image in (target, result))
+    assert 0.9 <= after / before <= 1.2
+
+
 def test_a_sharp_source_is_softened_for_a_target_out_of_focus() -> None:
     target = np.asarray(cv2.GaussianBlur(sharp(), (0, 0), 3), np.uint8)
     result, inside = swapped(soft(), target, largest(target))
