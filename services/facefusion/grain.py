@@ -86,20 +86,21 @@ class Reduced:
         height, width = patch.mask.shape
         covered = self.image[patch.y : patch.y + height, patch.x : patch.x + width].astype(np.float32)
         drawn, own = (np.asarray(part, np.float32) for part in cv2.split(features))
-        grain, darker, lighter = self._grain(covered, patch.mask, drawn, own)
+        grain, limit = self._grain(covered, patch.mask, drawn, own)
         crisp = self._of_source(patch.pixels, drawn, sharp)
         pixels, mask = np.asarray(cv2.add(crisp, grain), np.float32), patch.mask
         x, y = self.corner[0] + patch.x * self.factor, self.corner[1] + patch.y * self.factor
         if self.factor > 1:
             size = (width * self.factor, height * self.factor)
-            pixels, mask, covered, darker, lighter = (
+            pixels, mask, covered, limit = (
                 np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), np.float32)
-                for part in (pixels, mask, covered, darker, lighter)
+                for part in (pixels, mask, covered, limit)
             )
             part = self.frame[y : y + mask.shape[0], x : x + mask.shape[1]]
             inside = np.s_[: part.shape[0], : part.shape[1]]  # `image` may have been continued beyond the frame
             finer = np.asarray(cv2.subtract(part, covered[inside], dtype=cv2.CV_32F), np.float32)
-            finer = limited(finer, darker[inside] * FINER, lighter[inside] * FINER)
+            most = limit[inside] * FINER
+            finer = limited(finer, most, most)
             pixels, mask = np.asarray(cv2.add(pixels[inside], finer), np.float32), mask[inside]
         height, width = (min(side, whole) for side, whole in zip(mask.shape, self._room(x, y), strict=True))
         return Patch(x, y, np.clip(pixels[:height, :width], 0, 255), mask[:height, :width])
@@ -113,16 +114,18 @@ class Reduced:
         soft = blurred(pixels, self._small(self.sigma * float(np.hypot(1, sharp.blur))))
         crisp = blurred(pixels, self._small(self.sigma * sharp.blur))
         lines = cv2.subtract(crisp, soft)
-        if sharp.gain > 1:
-            lines = cv2.scaleAdd(cv2.subtract(crisp, blurred(crisp, self.sigma * sharp.width)), sharp.gain - 1, lines)
+        if sharp.gain > 1:  # in grey: colours would show the marks of the source's compression
+            grey = np.asarray(cv2.transform(crisp, MEAN), np.float32)
+            more = cv2.multiply(cv2.subtract(grey, blurred(grey, self.sigma * sharp.width)), sharp.gain - 1)
+            lines = cv2.add(lines, cv2.merge([more] * 3), dst=lines)
         more = cv2.multiply(lines, cv2.merge([features] * 3))
         return np.asarray(cv2.add(soft, more, dst=more), np.float32)
 
-    def _grain(self, covered: Float, mask: Float, features: Float, own: Float) -> tuple[Float, Float, Float]:
+    def _grain(self, covered: Float, mask: Float, features: Float, own: Float) -> tuple[Float, Float]:
         """Return what is the target's: what is finer, where its lines are its own no more than the grain over them.
 
-        And how much darker and how much lighter it may make a pixel (h, w): a hair is dark, and what looks light beside
-        it is the skin that the new face does not have.
+        And how much more may be added to a pixel (h, w). A hair is dark, and what looks light beside it is skin that
+        the new face does not have: of that less is kept.
         """
         coarse = blurred(covered, self._small(self.sigma * TARGET_WIDER))
         found = np.asarray(cv2.subtract(covered, coarse), np.float32)
@@ -136,7 +139,7 @@ class Reduced:
                 (OVER_HAIRS, np.maximum(features, own * OVER_HAIRS / OVER_FEATURES)),
             )
         )
-        return limited(found, darker, lighter), darker, lighter
+        return limited(found, darker, lighter), darker
 
     def _small(self, sigma: float) -> float:
         """Return the blur that is missing to `sigma`: enlarging blurs, too, by the variance of its box and triangle."""
@@ -145,9 +148,10 @@ class Reduced:
 
 def limited(picture: Float, darker: Float, lighter: Float) -> Float:
     """Keep a picture (h, w, 3) from minus `darker` to plus `lighter` (h, w)."""
-    least, most = (np.asarray(cv2.merge([limit] * 3), np.float32) for limit in (-darker, lighter))
+    most = np.asarray(cv2.merge([lighter] * 3), np.float32)
     kept = cv2.min(picture, most, dst=picture)
-    return np.asarray(cv2.max(kept, least, dst=kept), np.float32)
+    least = most if darker is lighter else np.asarray(cv2.merge([darker] * 3), np.float32)
+    return np.asarray(cv2.max(kept, np.negative(least, out=least), dst=kept), np.float32)
 
 
 def fine(height: float) -> float:
