@@ -116,8 +116,8 @@ class Reduced:
         lines = cv2.subtract(crisp, soft)
         if sharp.gain > 1:  # in grey: colours would show the marks of the source's compression
             grey = np.asarray(cv2.transform(crisp, MEAN), np.float32)
-            more = (grey - blurred(grey, self.sigma * sharp.width)) * np.float32(sharp.gain - 1)
-            lines = cv2.add(lines, cv2.merge([more] * 3), dst=lines)
+            added = (grey - blurred(grey, self.sigma * sharp.width)) * np.float32(sharp.gain - 1)
+            lines = cv2.add(lines, cv2.merge([added] * 3), dst=lines)
         more = cv2.multiply(lines, cv2.merge([features] * 3))
         return np.asarray(cv2.add(soft, more, dst=more), np.float32)
 
