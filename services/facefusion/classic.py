@@ -26,7 +26,7 @@ from shared.arrays import Image
 
 ATLAS_SIDES = (256, 512, 1024)
 COLOUR_MEMORY = 0.85  # share of the colour statistics that is kept from frame to frame of a track
-LEAST_RATIO: Float = np.array([0.85, 0.35, 0.35], np.float32)  # factor limits of the contrast (L) and the colour (a, b)
+LEAST_RATIO: Float = np.array([0.8, 0.35, 0.35], np.float32)  # factor limits of the contrast (L) and the colour (a, b)
 MOST_RATIO = 1.5
 MIN_SKIN = 0.5  # share of a pixel that must be plain skin for its colour to be measured
 STATISTICS_SIDE = 128  # pixels: of a larger face, every second, third, … row and column gives the same statistics

@@ -33,11 +33,12 @@ LEAST_FINE = 0.4  # pixels
 TARGET_WIDER = 1.85  # width of the target's blur over that of the source's
 PIXELS_A_SIGMA = 2.4  # how many frame pixels a painted pixel may cover, for each pixel of the sigma
 OVER_FEATURES = 2.0  # over the mean size of the grain: what is larger is a line of the target's face
+OVER_HAIRS = 5.0  # the same, for what is lighter between and beside the hairs of brows and lashes
 FINER = 2.5  # how much larger grain is in the frame than in a picture that is several times smaller
 LEAST_AREA = 16  # pixels of lines, and of skin, for sharpness to be measured
 RATIOS = (1.8, 2.3, 3.2, 3.9, 4.35, 4.9, 5.15)  # the logarithm of the energy of the wide band over that of the fine
 SOFTNESS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # sigmas of a blur of the lines that have them
-MOST_GAIN = 3.0  # of the source's finest lines: more would show the marks of its compression
+MOST_GAIN = 2.5  # of the source's finest lines: more would show the marks of its compression
 NOSE = (5, 115, 48, 64, 98, 97, 2, 326, 327, 294, 278, 344)  # landmarks around its tip and its wings
 MEAN: Float = np.full((1, 3), 1 / 3, np.float32)  # of the three channels
 MOST_BLUR = 4.0  # over the sigma: a source is blurred no further
@@ -97,9 +98,9 @@ class Reduced:
             )
             part = self.frame[y : y + mask.shape[0], x : x + mask.shape[1]]
             inside = np.s_[: part.shape[0], : part.shape[1]]  # `image` may have been continued beyond the frame
-            finer = limited(
-                np.asarray(cv2.subtract(part, covered[inside], dtype=cv2.CV_32F), np.float32), limit[inside] * FINER
-            )
+            finer = np.asarray(cv2.subtract(part, covered[inside], dtype=cv2.CV_32F), np.float32)
+            most = limit[inside] * FINER
+            finer = limited(finer, most, most)
             pixels, mask = np.asarray(cv2.add(pixels[inside], finer), np.float32), mask[inside]
         height, width = (min(side, whole) for side, whole in zip(mask.shape, self._room(x, y), strict=True))
         return Patch(x, y, np.clip(pixels[:height, :width], 0, 255), mask[:height, :width])
@@ -113,34 +114,44 @@ class Reduced:
         soft = blurred(pixels, self._small(self.sigma * float(np.hypot(1, sharp.blur))))
         crisp = blurred(pixels, self._small(self.sigma * sharp.blur))
         lines = cv2.subtract(crisp, soft)
-        if sharp.gain > 1:
-            lines = cv2.scaleAdd(cv2.subtract(crisp, blurred(crisp, self.sigma * sharp.width)), sharp.gain - 1, lines)
+        if sharp.gain > 1:  # in grey: colours would show the marks of the source's compression
+            grey = np.asarray(cv2.transform(crisp, MEAN), np.float32)
+            added = (grey - blurred(grey, self.sigma * sharp.width)) * np.float32(sharp.gain - 1)
+            lines = cv2.add(lines, cv2.merge([added] * 3), dst=lines)
         more = cv2.multiply(lines, cv2.merge([features] * 3))
         return np.asarray(cv2.add(soft, more, dst=more), np.float32)
 
     def _grain(self, covered: Float, mask: Float, features: Float, own: Float) -> tuple[Float, Float]:
         """Return what is the target's: what is finer, where its lines are its own no more than the grain over them.
 
-        And how much more may be added to a pixel (h, w).
+        And how much more may be added to a pixel (h, w). A hair is dark, and what looks light beside it is skin that
+        the new face does not have: of that less is kept.
         """
         coarse = blurred(covered, self._small(self.sigma * TARGET_WIDER))
         found = np.asarray(cv2.subtract(covered, coarse), np.float32)
         weight = mask * (1 - features)
         size = cv2.transform(np.abs(found), MEAN)
         usual = float(size.ravel() @ weight.ravel()) / max(float(weight.sum()), 1.0)
-        limit = np.asarray(usual * OVER_FEATURES / np.maximum(own, 1e-3), np.float32)
-        return limited(found, limit), limit
+        darker, lighter = (
+            np.asarray(usual * most / np.maximum(part, 1e-3), np.float32)
+            for most, part in (
+                (OVER_FEATURES, own),
+                (OVER_HAIRS, np.maximum(features, own * OVER_HAIRS / OVER_FEATURES)),
+            )
+        )
+        return limited(found, darker, lighter), darker
 
     def _small(self, sigma: float) -> float:
         """Return the blur that is missing to `sigma`: enlarging blurs, too, by the variance of its box and triangle."""
         return float(np.sqrt(max(sigma**2 - (0 if self.factor == 1 else 0.25), 0)))
 
 
-def limited(picture: Float, limit: Float) -> Float:
-    """Keep a picture (h, w, 3) within plus and minus a limit (h, w)."""
-    most = np.asarray(cv2.merge([limit] * 3), np.float32)
+def limited(picture: Float, darker: Float, lighter: Float) -> Float:
+    """Keep a picture (h, w, 3) from minus `darker` to plus `lighter` (h, w)."""
+    most = np.asarray(cv2.merge([lighter] * 3), np.float32)
     kept = cv2.min(picture, most, dst=picture)
-    return np.asarray(cv2.max(kept, -most, dst=kept), np.float32)
+    least = most if darker is lighter else np.asarray(cv2.merge([darker] * 3), np.float32)
+    return np.asarray(cv2.max(kept, np.negative(least, out=least), dst=kept), np.float32)
 
 
 def fine(height: float) -> float:

@@ -74,8 +74,8 @@ TARGETS: dict[
     "a photograph": (soft, sharp, 0.9, 1.2),
     "a grainy photograph": (soft, lambda: grainy(sharp(), 8), 0.9, 1.2),
     # The source has no such detail at its nose and lips, and the target's own lines are left out there.
-    "a clip with more detail than the source": (sharp, soft, 0.8, 1.2),
-    "a grainy clip with more detail than the source": (sharp, lambda: grainy(soft(), 8), 0.88, 1.2),
+    "a clip with more detail than the source": (sharp, soft, 0.65, 1.2),
+    "a grainy clip with more detail than the source": (sharp, lambda: grainy(soft(), 8), 0.87, 1.2),
 }
 
 
