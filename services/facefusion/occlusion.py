@@ -33,9 +33,9 @@ DIFFERENT, STRANGE = 0.75, 1.6  # difference over noise: may be an occluder, nee
 LEAST_AREA = 0.02  # of the oval, for an object
 LEARN, LEARN_DOUBTFUL, LEARN_HIDDEN = 0.08, 0.06, 0.002  # share of a new frame that the memory takes
 MASK_LEARN, MASK_LEARN_NETWORK = 0.5, 0.75  # share of a new mask that is taken: occluders come and go in some frames
-NEAR, SUSPICION = 3, 0.12  # pixels around in which the network's mean must be over this for others to count
+SUSPICION = 0.12  # the network's output must be over this for others to count, and twice as high for all of them
 MARGIN = 7  # pixels added across hair where no network has looked
-DOUBT, MIDDLE, CERTAINTY = 0.3, 0.4, 0.6  # the network's output: up to the first nothing, from the last on all
+DOUBT, MIDDLE, CERTAINTY = 0.2, 0.3, 0.5  # the network's output: up to the first nothing, from the last on all
 LEAST_SPECK = 0.002  # of the oval, for a patch of the network's
 
 Mask = npt.NDArray[np.bool_]
@@ -98,7 +98,7 @@ def together(patches: Float, dark: Float, covered: Float) -> Float:
     smiles for objects and shade for hair, and whose patches are some pixels too wide, count where the network has at
     least a suspicion.
     """
-    suspected = np.clip((cv2.blur(covered, (NEAR, NEAR)) - SUSPICION) / SUSPICION, 0, 1)
+    suspected = np.clip((covered - SUSPICION) / SUSPICION, 0, 1)
     certain = np.clip((covered - DOUBT) / (CERTAINTY - DOUBT), 0, 1)
     patch = entered(covered > MIDDLE, entrance(), least=LEAST_SPECK, thin=True)
     certain *= cv2.dilate(patch.astype(np.float32), ellipse(5))

@@ -26,8 +26,8 @@ from services.facefusion.occlusion import ATLAS_SIDE, OcclusionMemory, oval
 from tests.support.faces import frames_of, largest, man, model, woman
 
 # Somewhat below what was measured on these frames: another processor rounds otherwise.
-LEAST_RECALL = {"hand": 0.65, "microphone": 0.75, "sunglasses": 0.75, "cup": 0.55}
-LEAST_PRECISION = {"hand": 0.35, "microphone": 0.4, "sunglasses": 0.5, "cup": 0.5}
+LEAST_RECALL = {"hand": 0.75, "microphone": 0.9, "sunglasses": 0.8, "cup": 0.55}
+LEAST_PRECISION = {"hand": 0.6, "microphone": 0.65, "sunglasses": 0.75, "cup": 0.7}
 
 
 @cache
@@ -94,7 +94,7 @@ def test_most_of_a_hand_in_a_single_picture_stays_as_it_is() -> None:
 
     whole, _ = decibels_at(still, "hand", model(), source)
 
-    assert whole > 27
+    assert whole > 33
 
 
 def test_the_network_is_the_one_that_was_trained() -> None:
