@@ -77,7 +77,8 @@ def fingers(skin: Float, random: Random) -> tuple[Float, Float]:
             crease = np.exp(-(((share - random.uniform(0.3, 0.9)) * 40) ** 2)) * here
             light = light - crease * random.uniform(0, 0.25)
     usual = np.median(skin[occlusion.plain_skin() > 0], 0)
-    tone = usual * random.uniform(0.6, 1.25) * (1 + random.normal(0, 0.05, 3))
+    brightness = random.uniform(0.85, 1.12) if chance(random, 0.5) else random.uniform(0.6, 1.25)
+    tone = usual * brightness * (1 + random.normal(0, 0.05, 3))
     grain = cv2.GaussianBlur(random.normal(0, 1, (SIDE, SIDE)).astype(np.float32), (0, 0), random.uniform(0.5, 2))
     surface = tone * (0.75 + light[..., None]) * shading(random) + grain[..., None] * random.uniform(0, 0.03)
     return shape, np.asarray(np.clip(surface, 0, 1), np.float32)
@@ -141,6 +142,24 @@ def polygon(random: Random) -> Float:
     corners = middle + np.stack([np.cos(angles), np.sin(angles)], 1) * reach[:, None]
     cv2.fillPoly(shape, [corners.astype(np.int32)], 1)
     return shape.astype(np.float32)
+
+
+def vessel(random: Random) -> tuple[Float, Float]:
+    """Draw a cup or a bowl at the mouth: its side, a rim of one colour, and what is in it."""
+    middle = np.array([64 + random.normal(0, 14), random.uniform(82, 118)])
+    wide = random.uniform(14, 42)
+    high, turn, rim = wide * random.uniform(0.35, 1.0), random.normal(0, 12), random.uniform(0.7, 0.95)
+    side, opening, inside = (np.zeros((SIDE, SIDE), np.uint8) for _ in range(3))
+    for mask, share in ((opening, 1.0), (inside, rim)):
+        axes = (int(wide * share), int(high * share))
+        cv2.ellipse(mask, np.int32(middle).tolist(), axes, turn, 0, 360, 1, -1)
+    corners = middle + np.array([[-wide, 0], [wide, 0], [wide * 0.8, 90], [-wide * 0.8, 90]])
+    cv2.fillPoly(side, [corners.astype(np.int32)], 1)
+    outer, drink = (random.uniform(0, 1, (1, 1, 1)) ** 0.5 * random.uniform(0.75, 1, 3) for _ in range(2))
+    drink = drink * random.uniform(0.2, 1.0)
+    surface = np.where(inside[..., None] > 0, drink, outer * np.where(opening[..., None] > 0, 1, 0.85))
+    surface = np.clip(cv2.GaussianBlur(surface, (0, 0), 0.6) * shading(random), 0, 1)
+    return np.maximum(side, opening).astype(np.float32), np.asarray(surface, np.float32)
 
 
 def strands(random: Random) -> Float:

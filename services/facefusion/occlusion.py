@@ -33,21 +33,25 @@ DIFFERENT, STRANGE = 0.75, 1.6  # difference over noise: may be an occluder, nee
 LEAST_AREA = 0.02  # of the oval, for an object
 LEARN, LEARN_DOUBTFUL, LEARN_HIDDEN = 0.08, 0.06, 0.002  # share of a new frame that the memory takes
 MASK_LEARN, MASK_LEARN_NETWORK = 0.5, 0.75  # share of a new mask that is taken: occluders come and go in some frames
-NEAR, SUSPICION = 13, 0.12  # pixels around in which the network's mean must be over this for others to count
-DOUBT, MIDDLE, CERTAINTY = 0.3, 0.4, 0.6  # the network's output: up to the first nothing, from the last on all
+SUSPICION = 0.12  # the network's output must be over this for others to count, and twice as high for all of them
+MARGIN = 7  # pixels added across hair where no network has looked
+DOUBT, MIDDLE, CERTAINTY = 0.2, 0.3, 0.5  # the network's output: up to the first nothing, from the last on all
 LEAST_SPECK = 0.002  # of the oval, for a patch of the network's
 
 Mask = npt.NDArray[np.bool_]
 
 
-def hair(lab: Float) -> Float:
-    """0-1 in the atlas, 1 where hair covers the face of one frame (ATLAS_SIDE, ATLAS_SIDE, 3 Lab)."""
+def hair(lab: Float, margin: int = MARGIN) -> Float:
+    """0-1 in the atlas, 1 where hair covers the face of one frame (ATLAS_SIDE, ATLAS_SIDE, 3 Lab).
+
+    `margin` pixels are added across, in which skin and hair are mixed.
+    """
     skin = float(skin_median(lab[..., 0]))
     darkness = 1 - lab[..., 0] / max(skin, 1.0)
     candidates = (darkness > DARK) & oval() & ~features(around=3)
     found = entered(candidates, (darkness > BLACK) & rim(), least=0.004)
     # Hair may reach the tip of a brow but not cut it off.
-    grown = cv2.dilate(found.astype(np.float32), ellipse(7)) * beside_brows()
+    grown = cv2.dilate(found.astype(np.float32), ellipse(margin)) * beside_brows()
     return np.asarray(cv2.GaussianBlur(grown, (0, 0), 1.5), np.float32)
 
 
@@ -79,26 +83,26 @@ class OcclusionMemory:
         rates = cv2.merge([rate] * 3)
         self.usual += cv2.multiply(rates, cv2.subtract(now, self.usual))
         self.spread += cv2.multiply(rates, cv2.subtract(distance, self.spread))
-        soft = cv2.GaussianBlur(objects.astype(np.float32), (0, 0), 2.0)
-        found = np.maximum(soft, hair(lab))
-        if covered is not None:
-            found = together(found, covered)
+        soft = np.asarray(cv2.GaussianBlur(objects.astype(np.float32), (0, 0), 2.0), np.float32)
+        found = np.maximum(soft, hair(lab)) if covered is None else together(soft, hair(lab, margin=1), covered)
         before = found if self.hidden is None else self.hidden
         share = MASK_LEARN if covered is None else MASK_LEARN_NETWORK
         self.hidden = np.asarray(before + share * (found - before), np.float32)
         return np.clip(1 - self.hidden, 0, 1)
 
 
-def together(found: Float, covered: Float) -> Float:
-    """Combine what colours and memory find with what a network does, both 0-1 in the atlas.
+def together(patches: Float, dark: Float, covered: Float) -> Float:
+    """Combine what the memory and what darkness find with what a network does, all 0-1 in the atlas.
 
-    The network counts by itself, for patches that enter over the rim or lie at the eyes. The others, which take shadows
-    and quick smiles for objects, count where the network has at least a suspicion.
+    The network counts by itself, for patches that enter over the rim or lie at the eyes. The others, which take quick
+    smiles for objects and shade for hair, and whose patches are some pixels too wide, count where the network has at
+    least a suspicion.
     """
-    suspected = np.clip((cv2.blur(covered, (NEAR, NEAR)) - SUSPICION) / SUSPICION, 0, 1)
+    suspected = np.clip((covered - SUSPICION) / SUSPICION, 0, 1)
     certain = np.clip((covered - DOUBT) / (CERTAINTY - DOUBT), 0, 1)
-    certain *= cv2.dilate(entered(covered > MIDDLE, entrance(), least=LEAST_SPECK).astype(np.float32), ellipse(5))
-    return np.asarray(np.maximum(found * suspected, certain), np.float32)
+    patch = entered(covered > MIDDLE, entrance(), least=LEAST_SPECK, thin=True)
+    certain *= cv2.dilate(patch.astype(np.float32), ellipse(5))
+    return np.asarray(np.maximum(np.maximum(patches, dark) * suspected, certain), np.float32)
 
 
 def texture(lab: Float) -> Float:
@@ -109,9 +113,14 @@ def texture(lab: Float) -> Float:
     return np.asarray(cv2.GaussianBlur(found, (0, 0), 1.0), np.float32)
 
 
-def entered(candidates: Mask, entrance: Mask, *, least: float) -> Mask:
-    """Patches of `candidates`, at least a share of the oval in size, that contain some of `entrance`; holes closed."""
-    opened = cv2.morphologyEx(candidates.astype(np.uint8), cv2.MORPH_OPEN, ellipse(3))
+def entered(candidates: Mask, entrance: Mask, *, least: float, thin: bool = False) -> Mask:
+    """Patches of `candidates`, at least a share of the oval in size, that contain some of `entrance`; holes closed.
+
+    `thin` ones, of a pixel or two, count as well.
+    """
+    opened = candidates.astype(np.uint8)
+    if not thin:
+        opened = np.asarray(cv2.morphologyEx(opened, cv2.MORPH_OPEN, ellipse(3)), np.uint8)
     count, labels, patches, _ = cv2.connectedComponentsWithStats(opened)
     large = patches[:, cv2.CC_STAT_AREA] >= least * oval().sum()
     entering = np.bincount(labels[entrance], minlength=count) > 0

@@ -14,6 +14,7 @@ from services.facefusion.face_analysis import SwapContext, eight_bits, gallery_o
 from services.facefusion.face_selector import FaceSelector, TrackMatch
 from services.facefusion.model import FaceModel
 from services.facefusion.monochrome import paste_alike
+from services.facefusion.neural.appearance import NeuralAppearance
 from services.facefusion.occlusion import OcclusionMemory
 from services.facefusion.reference_face import Reference
 from services.facefusion.request import FaceFusionRequest
@@ -33,12 +34,12 @@ from shared.pipeline.state_bytes import from_bytes, to_bytes
 from shared.process.in_turn import Place, in_turn
 
 FIRST_FACE_FRAMES = 300  # without a preview the reference is in the first of these frames that shows a face
-STATE = "faces 5"  # names the form of what `VideoSwapper.state` returns: another form, another name
+STATE = "faces 6"  # names the form of what `VideoSwapper.state` returns: another form, another name
 _BYTES_A_PIXEL = 64  # for each frame at a time, those that wait included; measured: 36 where a face fills the frame
 _MOST_BYTES = 4 << 30  # of all frames under way
 _REMEMBERED = (
     *(Appearance, Attributes, DetailMemory, ExpressionMemory, Face, OcclusionMemory, OneEuro),
-    *(Reference, Restored, Track, TrackMatch, TrackSpan, TurnedFaces),
+    *(NeuralAppearance, Reference, Restored, Track, TrackMatch, TrackSpan, TurnedFaces),
 )
 
 

@@ -6,13 +6,19 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from services.facefusion.classic import to_lab
 from services.facefusion.embed import normalised
 from services.facefusion.face import Float, umeyama_transform
+from services.facefusion.mesh import to_atlas
 from services.facefusion.neural.analysis import ArcFace
+from services.facefusion.neural.appearance import NeuralAppearance
 from services.facefusion.neural.boost import Setting, enlarged, factor_for, put_together, take_apart
+from services.facefusion.neural.in_front import behind
 from services.facefusion.neural.paste import paste_back
 from services.facefusion.neural.render import Network
 from services.facefusion.neural.swappers import SwapperRow
+from services.facefusion.occluder import covering
+from services.facefusion.occlusion import ATLAS_SIDE
 from services.facefusion.swapper import Patch, Steps, View, at_once
 from shared.arrays import Image
 from shared.weights.swappers import ALIASES
@@ -59,30 +65,36 @@ class NeuralSource:
     swapper: NeuralSwapper
     identity: Float  # (512,)
 
-    def renderer(self, remembered: int | None = None) -> "NeuralRenderer":
-        """Return a renderer for one track; it remembers its factor of pixel boost."""
-        return NeuralRenderer(self, remembered)
+    def renderer(self, remembered: NeuralAppearance | None = None) -> "NeuralRenderer":
+        """Return a renderer for one track."""
+        return NeuralRenderer(self, remembered or NeuralAppearance())
 
 
 @dataclass
 class NeuralRenderer:
-    """Renders the source over one track. The landmarks were smoothed before; only the factor must not flicker."""
+    """Renders the source over one track."""
 
     source: NeuralSource
-    remembered: int | None = None
+    remembered: NeuralAppearance = field(default_factory=NeuralAppearance)
 
     def steps(self, image: Image, view: View) -> Steps:
-        """Choose the factor in the first step, in order, and do all else in the second, beside other frames."""
-        swapper = self.source.swapper
+        """Find the factor and what is in front in the first step, in order; all else is done beside other frames."""
+        swapper, shape = self.source.swapper, (image.shape[0], image.shape[1])
         matrix = umeyama_transform(view.face.landmarks5, swapper.row.template)
-        before = None if view.fresh else self.remembered
-        factor = self.remembered = factor_for(swapper.pixel_boost, matrix, swapper.row.side, before)
+        if view.fresh:
+            self.remembered = NeuralAppearance()
+        remembered = self.remembered
+        factor = factor_for(swapper.pixel_boost, matrix, swapper.row.side, remembered.factor)
+        remembered.factor = factor
+        seen = to_lab(to_atlas(image, view.landmarks, ATLAS_SIDE))
+        clear = remembered.occlusion.update(seen, covering(seen))
         yield
         side = swapper.row.side * factor
         matrix = enlarged(matrix, factor)
         chip = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         rendered = swapper.render(np.asarray(chip, np.uint8), self.source.identity, factor)
-        return paste_back(rendered, matrix, (image.shape[0], image.shape[1]), view.opacity)
+        patch = paste_back(rendered, matrix, shape, view.opacity)
+        return patch and behind(patch, clear, view.landmarks, shape)
 
     def __call__(self, image: Image, view: View) -> Patch | None:
         """Swap the aligned chip and warp it back to the region of the frame that it came from."""

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from services.facefusion import occlusion
 from services.facefusion.classic import to_lab
 from services.facefusion.face import Face, Float
 from services.facefusion.landmarks import OVAL
 from services.facefusion.mesh import Region, bounds, from_atlas, rasterise, to_atlas
-from services.facefusion.occlusion import OcclusionMemory
+from services.facefusion.occluder import covering
+from services.facefusion.occlusion import ATLAS_SIDE, OcclusionMemory
 from services.facefusion.swapper import Patch, Steps, View, at_once
 from shared.arrays import Image
 
@@ -59,7 +59,8 @@ class KeptFaceRenderer:
             return None
         if view.fresh:
             self.remembered = OcclusionMemory()
-        clear = self.remembered.update(to_lab(to_atlas(image, view.landmarks, occlusion.ATLAS_SIDE)))
+        seen = to_lab(to_atlas(image, view.landmarks, ATLAS_SIDE))
+        clear = self.remembered.update(seen, covering(seen))
         yield
         region = rasterise(view.landmarks, shape)
         if region is None or not region.covered.any():

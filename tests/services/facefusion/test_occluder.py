@@ -6,18 +6,28 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from benchmarks.occluders.composites import composite
-from benchmarks.occluders.measure import METHODS, Person, Tally, clean, decibels_at, filmed, followed, tallied
+from benchmarks.occluders.composites import Composite, composite
+from benchmarks.occluders.measure import (
+    METHODS,
+    Person,
+    Tally,
+    clean,
+    decibels_at,
+    filmed,
+    followed,
+    hidden_pixels,
+    tallied,
+)
+from benchmarks.occluders.people import lit_from
 from services.facefusion.classic import ClassicSwapper, to_lab
 from services.facefusion.mesh import to_atlas
 from services.facefusion.occluder import covering, planes
-from services.facefusion.occlusion import ATLAS_SIDE, oval
+from services.facefusion.occlusion import ATLAS_SIDE, OcclusionMemory, oval
 from tests.support.faces import frames_of, largest, man, model, woman
 
 # Somewhat below what was measured on these frames: another processor rounds otherwise.
-# Precision counts the woman's hair at the temples, a twelfth of her oval, as wrongly found.
-LEAST_RECALL = {"hand": 0.65, "microphone": 0.75, "sunglasses": 0.75, "cup": 0.55}
-LEAST_PRECISION = {"hand": 0.35, "microphone": 0.4, "sunglasses": 0.5, "cup": 0.5}
+LEAST_RECALL = {"hand": 0.75, "microphone": 0.9, "sunglasses": 0.8, "cup": 0.55}
+LEAST_PRECISION = {"hand": 0.6, "microphone": 0.65, "sunglasses": 0.75, "cup": 0.7}
 
 
 @cache
@@ -34,7 +44,7 @@ def found(kind: str, *, stills: bool) -> Tally:
     for person in people():
         faces = followed(person, composite(kind, person.frames, person.landmarks, enters=False), model())
         for part in [[face] for face in faces] if stills else [faces]:
-            tally += tallied(part, METHODS["now"])
+            tally += tallied(part, METHODS["now"], "hair")
     return tally
 
 
@@ -48,10 +58,33 @@ def test_what_is_in_front_from_the_first_frame_on_is_found(kind: str, stills: bo
 
 
 def test_a_clear_face_is_hardly_taken_for_covered() -> None:
-    his, hers = (clean(person, model(), METHODS["now"]) for person in people())
+    his, hers = (clean(person, model(), METHODS["now"], "hair") for person in people())
 
     assert his < 0.01
-    assert hers < 0.12  # hair at the temples
+    assert hers < 0.03
+
+
+def test_the_womans_hair_at_her_temples_stays_hers() -> None:
+    her = people()[1]
+    bare = [Composite(frame, np.zeros(frame.shape[:2], np.float32)) for frame in her.frames]
+    memory, found = OcclusionMemory(), []
+    for face in followed(her, bare, model()):
+        clear = METHODS["now"](memory, face.lab)
+        hidden, counted = hidden_pixels(face.composite.image, face.points, clear, face.oval)
+        assert (face.hair & counted).sum() > 200
+        found.append(hidden[face.hair & counted].mean())
+
+    assert np.mean(found) > 0.8
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_face_that_is_lit_hard_from_one_side_is_hardly_taken_for_covered(seed: int) -> None:
+    skin = np.asarray(to_atlas(man(), largest(man()).landmarks, ATLAS_SIDE) / 255, np.float32)
+    lab = to_lab((lit_from(skin, np.random.default_rng(seed)) * 255).astype(np.uint8))
+
+    clear = OcclusionMemory().update(lab, covering(lab))
+
+    assert (clear[oval()] < 0.5).mean() < 0.05
 
 
 def test_most_of_a_hand_in_a_single_picture_stays_as_it_is() -> None:
@@ -61,7 +94,7 @@ def test_most_of_a_hand_in_a_single_picture_stays_as_it_is() -> None:
 
     whole, _ = decibels_at(still, "hand", model(), source)
 
-    assert whole > 27
+    assert whole > 33
 
 
 def test_the_network_is_the_one_that_was_trained() -> None:

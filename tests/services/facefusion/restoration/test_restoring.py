@@ -7,9 +7,11 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from benchmarks.occluders.composites import composite
 from services.facefusion.face import Float
 from services.facefusion.model import FaceModel
 from services.facefusion.restoration.chip import Alignment
@@ -148,6 +150,19 @@ def test_what_covers_the_face_is_not_restored(tmp_path: Path) -> None:
     assert change[mouth[1] - 10, mouth[0] - 8] < 4
     x, y = view.face.landmarks5[4].astype(int)  # the other corner of the mouth
     assert change[y - 20, x + 12] > 10
+
+
+def test_a_hand_that_is_there_from_the_first_frame_on_is_not_restored(tmp_path: Path) -> None:
+    [made] = composite("hand", [man()], [largest(man()).landmarks], enters=False)
+    patch = only(lighter(tmp_path)).renderer()(made.image, largest(made.image))
+    change = difference(pasted(made.image, patch), made.image)
+    hand = cv2.erode((made.covered > 0.9).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    left, top, width, height = cv2.boundingRect((change > 0).astype(np.uint8))
+    inside = np.zeros(change.shape, bool)
+    inside[top : top + height, left : left + width] = True
+    assert np.median(change[hand & inside]) < 2
+    x, y = largest(man()).face.landmarks5[0].astype(int)  # an eye
+    assert change[y, x] > 10
 
 
 def flicker(chips: list[Float]) -> float:
