@@ -59,11 +59,9 @@ def in_front(setup: Setup) -> Iterator[list[str]]:
             "precision_without_own_hair": round(fair.precision, 3),
         }
         value = f"recall {now.recall:.2f} at precision {now.precision:.2f}"
-        yield [
-            f"in front: {name}",
-            f"{value}, {fair.precision:.2f} where the person's own hair over the face does not count; "
-            f"by colour and memory alone {before.recall:.2f} at {before.precision:.2f}",
-        ]
+        value += f", {fair.precision:.2f} where the person's own hair over the face does not count"
+        alone = f"{before.recall:.2f} at {before.precision:.2f}"
+        yield [f"in front: {name}", f"{value}; by colour and memory alone {alone}"]
     for person in persons:
         lost = occluders.clean(person, model, occluders.METHODS["now"])
         counted[f"lost, {person.name}"] = round(lost, 4)
