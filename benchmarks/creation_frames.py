@@ -17,14 +17,15 @@ from services.creation.engine import ClipSpec
 from services.creation.engines.classic.engine import ClassicEngine
 
 SEED = 7
+Frames = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 
 
 class Scene:
-    """Frames (N, H, W, 3) as a video's."""
+    """Frames (H, W, 3) as a video's."""
 
     ends = True
 
-    def __init__(self, frames: NDArray[np.uint8]) -> None:
+    def __init__(self, frames: Frames) -> None:
         self._frames = frames
 
     def frames(self, frame_rate: int) -> Iterator[NDArray[np.uint8]]:  # noqa: ARG002  # the protocol's
@@ -37,16 +38,17 @@ class Scene:
 def main(source: Path, target: Path, style: int) -> None:
     """Write every scene's last frame."""
     with np.load(source) as scenes:
-        np.savez(target, *(drawn(scenes[name], style)[None] for name in scenes.files))
+        np.savez(target, *(drawn(scenes[name], style)[-1:] for name in scenes.files))
 
 
-def drawn(frames: NDArray[np.uint8], style: int) -> NDArray[np.uint8]:
-    """Return the last of the frames (N, H, W, 3) in a style."""
+def drawn(frames: Frames, style: int, *, seed: int = SEED) -> list[NDArray[np.uint8]]:
+    """Return frames (H, W, 3) of one size in a style."""
+    height, width = frames[0].shape[:2]
     spec = ClipSpec(
-        size=(frames.shape[2], frames.shape[1]),
+        size=(width, height),
         frame_rate=24,
         frame_count=len(frames),
-        seed=SEED,
+        seed=seed,
         movement=1,
         camera=Camera(),
         style=style,
@@ -54,7 +56,7 @@ def drawn(frames: NDArray[np.uint8], style: int) -> NDArray[np.uint8]:
         negative_prompt="",
         guidance=12,
     )
-    return list(ClassicEngine().from_video(spec, Scene(frames), lambda _progress: None))[-1]
+    return list(ClassicEngine().from_video(spec, Scene(frames), lambda _progress: None))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from diffusers import (
-    AutoencoderKLWan,
     WanImageToVideoPipeline,
     WanPipeline,
     WanTransformer3DModel,
@@ -15,6 +14,7 @@ from diffusers import (
 )
 from torch import nn
 
+from benchmarks.wan_models import vae_of_48
 from tests.support.tiny_wan import TRANSFORMER, WEIGHT_STD, build_plain, build_vace, save
 
 # A transformer of 14 billion parameters is known by its 40 heads; these are of six features each.
@@ -38,21 +38,7 @@ def build_large_vace(folder: Path) -> Path:
 def build_ti2v(folder: Path) -> Path:
     """Save Wan 2.2's TI2V-5B: 48 channels of latents, a time for each token, a VAE that halves sides four times."""
     torch.manual_seed(3)
-    vae = AutoencoderKLWan(
-        base_dim=4,
-        decoder_base_dim=4,
-        z_dim=48,
-        dim_mult=[1, 1, 1, 1],
-        num_res_blocks=1,
-        temperal_downsample=[False, True, True],
-        latents_mean=[0.0] * 48,
-        latents_std=[1.0] * 48,
-        is_residual=True,
-        in_channels=12,
-        out_channels=12,
-        patch_size=2,
-        scale_factor_spatial=16,
-    )
+    vae = vae_of_48("tiny")
     return save(WanPipeline, _transformer(48, 48), folder, vae=vae, expand_timesteps=True)
 
 

@@ -1,18 +1,15 @@
 """The styles of a video, measured: grids and palettes, flat washes, no flicker where nothing moves."""
 
-from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import cv2
 import numpy as np
 import pytest
 
-from services.creation.camera import Camera
+from benchmarks.creation_frames import drawn as styled
 from services.creation.effects.line_art import ink
 from services.creation.effects.pixel_art import COLOURS
 from services.creation.effects.pixel_grid import cell_side
-from services.creation.engine import ClipSpec
-from services.creation.engines.classic.engine import ClassicEngine
 from services.creation.request import ANIME, PIXEL, PLAIN
 from shared import weights
 from shared.arrays import Image
@@ -21,21 +18,6 @@ SIZE = (512, 288)
 CELL = cell_side(*SIZE)
 FRAMES = 16
 NOISE = 3.0  # standard deviation of a camera's noise, in levels
-
-
-class FramesInMemory:
-    """Source frames that are in memory."""
-
-    ends = True
-
-    def __init__(self, frames: list[Image]) -> None:
-        self._frames = frames
-
-    def frames(self, frame_rate: int) -> Iterator[Image]:  # noqa: ARG002  # the protocol's
-        return iter(self._frames)
-
-    def samples(self) -> Sequence[Image]:
-        return self._frames[::8]
 
 
 @pytest.fixture(scope="module")
@@ -65,22 +47,6 @@ def read(name: str) -> list[Image]:
     pictures = [capture.read()[1] for _ in range(FRAMES)]
     small = (cv2.resize(picture, SIZE, interpolation=cv2.INTER_AREA) for picture in pictures)
     return [np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8) for picture in small]
-
-
-def styled(frames: list[Image], style: int, *, seed: int = 3) -> list[Image]:
-    spec = ClipSpec(
-        size=SIZE,
-        frame_rate=24,
-        frame_count=len(frames),
-        seed=seed,
-        movement=1,
-        camera=Camera(),
-        style=style,
-        prompt="",
-        negative_prompt="",
-        guidance=12,
-    )
-    return list(ClassicEngine().from_video(spec, FramesInMemory(frames), lambda _progress: None))
 
 
 def light(frame: Image) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
