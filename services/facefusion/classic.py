@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from services.facefusion import expression, grain, occluder, occlusion, shading
+from services.facefusion import expression, grain, occluder, occlusion, shading, sharpness
 from services.facefusion import mask as masks
 from services.facefusion.expression import ExpressionMemory
 from services.facefusion.face import Float
@@ -72,7 +72,7 @@ class Appearance:
     occlusion: OcclusionMemory = field(default_factory=OcclusionMemory)
     expression: ExpressionMemory = field(default_factory=ExpressionMemory)
     colours: Float | None = None  # (4, 3): as `measured`, averaged
-    detail: Float | None = None  # (2, 2): as `grain.detail`, averaged
+    detail: Float | None = None  # (2, 2): as `sharpness.detail`, averaged
 
     def average(self, colours: Float | None, detail: Float | None) -> None:
         """Take what was measured in one more frame."""
@@ -124,11 +124,11 @@ class ClassicRenderer:
         blend = masks.blend(region, view.landmarks, shown * source.enough)
         now = measured(skin, target, region, blend)
         features = from_atlas(grain.features(), region)
-        detail = grain.detail(skin[..., 0], target[..., 0], blend, features[..., 0], near.sigma)
+        detail = sharpness.detail(skin[..., 0], target[..., 0], blend, features[..., 0], near.sigma)
         yield
         remembered.average(now, detail)
         colours = remembered.colours
-        sharp = grain.sharpness(remembered.detail, 1 if colours is None else float(contrast(colours)[0]))
+        sharp = sharpness.sharpness(remembered.detail, 1 if colours is None else float(contrast(colours)[0]))
         yield
         matched = skin if now is None or colours is None else moved(skin, colours)
         away = np.asarray(cv2.subtract(target, matched), np.float32)
