@@ -25,9 +25,9 @@ from shared.media.frame_range import FramePass
 from shared.pipeline.direct_job import DirectJob
 from shared.pipeline.segment_store import MemoryLedger, SegmentStart
 from shared.settings import EncodingSettings, LimitSettings, Settings
-from tests.shared.pipeline.test_segmented_video import Killed, contents, edited
 from tests.support import clips
 from tests.support.clips import clip
+from tests.support.segmented_work import Killed, contents, edited
 from tests.support.tiny_creation import AREA, Pool, SmallClassic, mixed
 
 SETTINGS = Settings(

@@ -25,9 +25,9 @@ from shared.pipeline.job import JobStopped
 from shared.pipeline.segment_store import MemoryLedger, SegmentStart
 from shared.settings import FaceFusionSettings, LimitSettings, Settings
 from tests.services.facefusion.test_pipeline import write_video
-from tests.shared.pipeline.test_segmented_video import Assigned, Killed, contents, edited
 from tests.support.clips import ffmpeg
 from tests.support.faces import SETTINGS, frames_of, man, model, portrait, save, woman
+from tests.support.segmented_work import Assigned, Killed, contents, edited
 
 LENGTH = 8  # frames of a segment
 SEGMENTED = SETTINGS.model_copy(update={"limits": LimitSettings(segment_seconds=LENGTH / 24)})

@@ -12,8 +12,8 @@ from shared.errors import JobFailed, Problem
 from shared.media.frame import Frame
 from shared.media.frame_range import FrameRange
 from shared.settings import Settings
-from tests.shared.pipeline.test_segmented_video import SETTINGS, Attempts, Model, contents
 from tests.support.clips import clip
+from tests.support.segmented_work import SETTINGS, Attempts, Model, contents
 
 
 class Meddled(Model):

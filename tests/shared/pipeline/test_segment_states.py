@@ -14,8 +14,8 @@ from shared.media.frame import Frame
 from shared.media.frame_range import FrameRange
 from shared.pipeline.kept_states import is_kept, most_kept
 from shared.settings import EncodingSettings, LimitSettings, Settings
-from tests.shared.pipeline.test_segmented_video import Attempts, Killed, Model, contents, edited
 from tests.support.clips import clip
+from tests.support.segmented_work import Attempts, Killed, Model, contents, edited
 
 LENGTH, SEGMENTS = 2, 25  # frames of a segment, segments
 STATE = 1_000_000  # bytes: more than any segment's pictures

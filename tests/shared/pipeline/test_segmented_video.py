@@ -1,136 +1,30 @@
 """Long videos in segments: whatever stopped an attempt, and whatever became of its files, the result is the same."""
 
-import logging
 import os
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 import pytest
 
-from services.interpo.request import InterpoRequest
 from shared.errors import JobFailed, Problem, UnreadableMedia
 from shared.media import decode
-from shared.media.decode import open_video
 from shared.media.frame import Frame
 from shared.media.frame_range import FrameRange
 from shared.media.measured_length import measured_seconds
-from shared.pipeline.direct_job import DirectJob
-from shared.pipeline.job import JobStopped, Result, SegmentMade
-from shared.pipeline.segment_store import MemoryLedger, SegmentRecord, SegmentStart
-from shared.pipeline.video import make_video
-from shared.pipeline.video_work import Memory, VideoWork
+from shared.pipeline.segment_store import MemoryLedger, SegmentRecord
 from shared.process.malloc import KEEP_FREED_MEMORY
 from shared.settings import EncodingSettings, LimitSettings, Settings
 from tests.support import clips
 from tests.support.clips import clip
-
-SETTINGS = Settings(
-    device="cpu", encoding=EncodingSettings(preset="ultrafast"), limits=LimitSettings(segment_seconds=0.4)
-)
-
-
-class Killed(JobStopped):
-    """Stands for what ends a process in the middle of its work."""
-
-
-@dataclass
-class Model:
-    """Turns pictures dark side up; counts them, and dies at one."""
-
-    name: str = "negative"
-    dies_at: int | None = None
-    made: int = 0
-    memory: Memory | None = None
-
-    def __call__(self, frames: FrameRange, tally: "Counter[str]") -> Iterator[Frame]:
-        for frame in frames:
-            if self.made == self.dies_at:
-                raise Killed
-            self.made += 1
-            tally["frames"] += 1
-            yield replace(frame, image=255 - frame.image)
-
-
-class Attempts:
-    """Attempts at one task, each with a new job, over the same folder and the same ledger."""
-
-    def __init__(self, source: Path, folder: Path, settings: Settings = SETTINGS) -> None:
-        self.source, self.folder, self.settings = source, folder, settings
-        self.ledger = MemoryLedger()
-        self.number = 0
-        self.job: DirectJob
-
-    def make(self, model: Model) -> tuple[Path, "Counter[str]"]:
-        self.number += 1
-        request = InterpoRequest(task_id=1, dist_dir=str(self.folder), video_url=str(self.source), rate=2)
-        self.job = DirectJob(self.folder, self.settings, ledger=self.ledger, attempt=self.number)
-        tally: Counter[str] = Counter()
-
-        def work(job: DirectJob, request: InterpoRequest, model: Model) -> Result:
-            with job.input(request.video_url) as file, open_video(file) as source, job.output(".mp4") as target:
-                what = VideoWork(model, (source.width, source.height), model.name, memory=model.memory)
-                report, counted = make_video(job, request, source, target, what)
-                assert report.frames == counted["frames"]
-                tally.update(counted)
-            return Result(video=target.name)
-
-        return self.folder / self.job.run(work, request, model).video, tally
-
-    def interrupted(self, frame: int) -> int:
-        """Make an attempt that dies at its n-th frame; return how many it made."""
-        return self.interrupted_by(Model(dies_at=frame))
-
-    def interrupted_by(self, model: Model) -> int:
-        """Make an attempt with a model that dies; return how many frames it made."""
-        with pytest.raises(Killed):
-            self.make(model)
-        return model.made
-
-    def segments(self) -> list[Path]:
-        return sorted(self.folder.glob(".*-s-*"))
-
-    def visible(self) -> list[str]:
-        return sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
-
-
-def contents(path: Path) -> list[Any]:
-    """Return everything that a player gets: pictures with their times, and the packets of all other tracks."""
-    with av.open(path) as container:
-        stream = container.streams.video[0]
-        assert stream.duration
-        found: list[Any] = [stream.duration * (stream.time_base or 0), container.metadata["AIGC"] != ""]
-        found += [(frame.pts, frame.to_ndarray(format="rgb24").tobytes()) for frame in container.decode(stream)]
-    with av.open(path) as container:
-        others = [stream for stream in container.streams if stream.type != "video"]
-        found += [(p.stream.index, p.pts, p.duration, bytes(p)) for p in container.demux(others) if p.size]
-        return found
-
-
-def times(path: Path) -> list[Fraction]:
-    with av.open(path) as container:
-        base = container.streams.video[0].time_base or Fraction(1)
-        return [frame.pts * base for frame in container.decode(video=0) if frame.pts is not None]
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seconds of picture and sound: five segments."""
-    return clip(tmp_path_factory.mktemp("film") / "film.mp4", seconds=2, options=["-g", "12"])
-
-
-@pytest.fixture
-def attempts(film: Path, tmp_path: Path) -> Attempts:
-    return Attempts(film, tmp_path / "out")
+from tests.support.segmented_work import SETTINGS, Attempts, Killed, Model, contents, times
 
 
 def test_a_film_in_segments_has_every_frame_at_its_time_with_all_that_its_source_has(
@@ -247,103 +141,6 @@ def test_ten_bits_and_odd_sizes_are_joined_too(tmp_path: Path) -> None:
             assert stream.format.components[0].bits == bits
 
 
-def edited(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def linked(path: Path) -> None:
-    path.rename(path.with_name("elsewhere"))
-    path.symlink_to(path.with_name("elsewhere"))
-
-
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        (Path.unlink, "lost"),
-        (edited, "its content has changed"),
-        (lambda path: os.truncate(path, 99), "99 bytes in place of"),
-        (lambda path: path.write_bytes(b""), "0 bytes in place of"),
-        (linked, "lost"),
-    ],
-)
-def test_a_segment_that_is_not_what_was_kept_is_made_again_and_the_log_says_why(
-    attempts: Attempts, caplog: pytest.LogCaptureFixture, damage: Any, reason: str
-) -> None:
-    expected, _ = Attempts(attempts.source, attempts.folder / "undisturbed").make(Model())
-    attempts.interrupted(40)
-    damage(attempts.segments()[1])
-    model = Model()
-    with caplog.at_level(logging.WARNING):
-        result, _ = attempts.make(model)
-    assert model.made == 20  # the damaged one and the missing one
-    assert f"segment 1: {reason}" in caplog.text
-    assert contents(result) == contents(expected)
-
-
-def test_a_segment_that_is_edited_while_the_others_are_made_is_noticed_before_it_is_joined(attempts: Attempts) -> None:
-    expected, _ = Attempts(attempts.source, attempts.folder / "undisturbed").make(Model())
-    attempts.interrupted(20)
-
-    class Meddling(Model):
-        def __call__(self, frames: FrameRange, tally: "Counter[str]") -> Iterator[Frame]:
-            edited(attempts.segments()[0])
-            return super().__call__(frames, tally)
-
-    result, _ = attempts.make(Meddling())
-    assert contents(result) == contents(expected)
-
-
-@pytest.mark.parametrize("change", ["model", "crf", "length", "version"])
-def test_segments_that_were_made_otherwise_are_not_mixed_with_new_ones(
-    attempts: Attempts, caplog: pytest.LogCaptureFixture, change: str
-) -> None:
-    attempts.interrupted(30)
-    settings = {
-        "model": SETTINGS,
-        "crf": SETTINGS.model_copy(update={"encoding": EncodingSettings(preset="ultrafast", crf=30)}),
-        "length": SETTINGS.model_copy(update={"limits": LimitSettings(segment_seconds=0.5)}),
-        "version": SETTINGS.model_copy(update={"version": "9.9"}),
-    }[change]
-    attempts.settings = settings
-    model = Model(name="another" if change == "model" else "negative")
-    with caplog.at_level(logging.WARNING):
-        result, _ = attempts.make(model)
-    assert model.made == 50
-    assert "segment 0: made with Kinora" in caplog.text
-    fresh = Attempts(attempts.source, attempts.folder / "fresh", settings)
-    assert contents(result) == contents(fresh.make(Model())[0])
-
-
-def test_a_source_that_changes_between_two_attempts_is_an_error_and_no_mixed_film(tmp_path: Path, film: Path) -> None:
-    source = tmp_path / "film.mp4"
-    source.write_bytes(film.read_bytes())
-    attempts = Attempts(source, tmp_path / "out")
-    attempts.interrupted(30)
-    os.utime(source, (1, 1))
-    with pytest.raises(JobFailed, match="was changed while"):
-        attempts.make(Model())
-    assert attempts.visible() == []
-
-
-@pytest.mark.parametrize("seconds", [0.4, 100])
-def test_a_source_that_changes_under_an_attempt_is_an_error(tmp_path: Path, film: Path, seconds: float) -> None:
-    source = tmp_path / "film.mp4"
-    source.write_bytes(film.read_bytes())
-
-    class Touching(Model):
-        def __call__(self, frames: FrameRange, tally: "Counter[str]") -> Iterator[Frame]:
-            os.utime(source, (1, 1))
-            return super().__call__(frames, tally)
-
-    settings = SETTINGS.model_copy(update={"limits": LimitSettings(segment_seconds=seconds)})
-    attempts = Attempts(source, tmp_path / "out", settings)
-    with pytest.raises(JobFailed, match="was changed while"):
-        attempts.make(Touching())
-    assert attempts.visible() == []
-
-
 def test_a_truncated_film_ends_with_its_reason_also_after_a_stop(tmp_path: Path) -> None:
     whole = clip(tmp_path / "whole.mp4", seconds=4, options=["-movflags", "+faststart", "-g", "12"])
     attempts = Attempts(clips.truncated(whole, tmp_path / "cut.mp4", share=0.6), tmp_path / "out")
@@ -443,80 +240,10 @@ def test_a_folder_that_vanishes_or_refuses_between_two_segments_is_an_error_or_i
         attempts.make(Vanishing())
 
 
-class Assigned(MemoryLedger):
-    """A helper's: one segment, in the records of the task's own attempt."""
-
-    def __init__(self, own: MemoryLedger, number: int, fingerprint: str) -> None:
-        super().__init__()
-        self.assigned = number
-        self._records = own._records
-        self._fingerprint = fingerprint
-
-    def begin(self, start: SegmentStart) -> bool:
-        if start.fingerprint != self._fingerprint:
-            raise JobStopped
-        return super().begin(start)
-
-
-@pytest.mark.parametrize("number", [1, 2, 4])
-def test_a_helper_makes_one_segment_and_publishes_nothing(attempts: Attempts, number: int) -> None:
-    expected, _ = Attempts(attempts.source, attempts.folder / "undisturbed").make(Model())
-    attempts.interrupted(10)
-    own = attempts.ledger
-    [first] = own.records()
-    helper, attempts.ledger = Model(), Assigned(own, number, first.fingerprint)
-    with pytest.raises(SegmentMade):
-        attempts.make(helper)
-    assert helper.made == 10
-    assert attempts.visible() == ["undisturbed"]
-    assert {record.number for record in own.records()} == {0, number}
-    attempts.ledger, model = own, Model()
-    result, _ = attempts.make(model)
-    assert model.made == 30
-    assert contents(result) == contents(expected)
-
-
-def test_a_helper_that_would_make_it_otherwise_makes_nothing(attempts: Attempts) -> None:
-    attempts.interrupted(10)
-    [first] = attempts.ledger.records()
-    attempts.ledger, helper = Assigned(attempts.ledger, 3, first.fingerprint), Model(name="another")
-    with pytest.raises(JobStopped):
-        attempts.make(helper)
-    assert helper.made == 0
-
-
-def test_what_another_is_at_work_on_is_waited_for_and_not_made_twice(
-    attempts: Attempts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected, _ = Attempts(attempts.source, attempts.folder / "undisturbed").make(Model())
-    monkeypatch.setattr("shared.pipeline.segmented_video._LOOK_SECONDS", 0.01)
-    attempts.make(Model())
-    theirs = {record.number: record for record in attempts.ledger.records() if record.number in {1, 4}}
-
-    class Shared(MemoryLedger):
-        """Segments 1 and 4 are in the hands of others, who finish them after a while."""
-
-        asked = 0
-
-        def begin(self, start: SegmentStart) -> bool:
-            if start.number not in theirs:
-                return super().begin(start)
-            self.asked += 1
-            if self.asked > 5:
-                self._records[start.number] = theirs[start.number]
-            return False
-
-    attempts.ledger, model = Shared(), Model()
-    result, tally = attempts.make(model)
-    assert model.made == 30
-    assert tally["frames"] == 50
-    assert contents(result) == contents(expected)
-
-
 PEAK = """
 import sys
 from pathlib import Path
-from tests.shared.pipeline.test_segmented_video import Attempts, Model
+from tests.support.segmented_work import Attempts, Model
 from tests.support.clips import clip
 from shared.settings import LimitSettings, Settings
 

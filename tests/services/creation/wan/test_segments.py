@@ -18,8 +18,8 @@ from shared.arrays import Image
 from shared.networks.compute import Compute
 from shared.settings import CreationSettings, Settings
 from tests.services.creation.test_segments import Attempts
-from tests.shared.pipeline.test_segmented_video import Killed, contents
 from tests.support.clips import clip
+from tests.support.segmented_work import Killed, contents
 from tests.support.tiny_creation import mixed
 from tests.support.tiny_wan import build_vace
 

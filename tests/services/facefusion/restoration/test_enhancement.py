@@ -24,9 +24,9 @@ from shared.pipeline.job import Result
 from shared.settings import FaceFusionSettings
 from tests.services.facefusion.test_pipeline import decode, halves, write_video
 from tests.services.facefusion.test_segments import BEFORE, LENGTH, Attempts, Counting, film_of, one_by_one
-from tests.shared.pipeline.test_segmented_video import Killed, contents
 from tests.support.faces import SETTINGS, difference, frames_of, man, model, pair, portrait, read, save
 from tests.support.restorers import EVEN, lighter, model_with, noisy
+from tests.support.segmented_work import Killed, contents
 
 
 @pytest.fixture
