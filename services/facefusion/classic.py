@@ -22,6 +22,7 @@ from services.facefusion.occluder import Occluder
 from services.facefusion.occlusion import OcclusionMemory
 from services.facefusion.source_skin import SLIGHTLY, Skin, SourceSkin
 from services.facefusion.swapper import Patch, Steps, View, at_once
+from services.facefusion.usable_skin import usable_skin
 from shared.arrays import Image
 
 ATLAS_SIDES = (256, 512, 1024)
@@ -181,11 +182,6 @@ def moved(skin: Float, colours: Float) -> Float:
 def contrast(colours: Float) -> Float:
     """Return the factors (3,) by which the source's Lab is spread."""
     return np.asarray(np.clip(colours[3] / np.maximum(colours[1], 1e-3), LEAST_RATIO, MOST_RATIO), np.float32)
-
-
-def usable_skin(lab: Float) -> Float:
-    """1 where a source (128, 128, 3 Lab) shows skin, 0 where its hair covers the face."""
-    return np.asarray(np.clip(1 - occlusion.hair(lab), 0, 1), np.float32)
 
 
 def statistics(lab: Float, weight: Float) -> tuple[Float, Float]:
