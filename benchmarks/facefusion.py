@@ -291,10 +291,11 @@ def in_front(setup: Setup) -> Iterator[list[str]]:
     model, people = setup.model, occluders.people(setup.model)
     counted = setup.figures["in_front"] = {}
     found = occluders.table(model, people)
-    for name, now in found["now"].items():
-        before = found["before"][name]
+    for name, now in found["now", "all"].items():
+        before, apart = found["before", "all"][name], found["now", "hair"][name]
         counted[name] = {"recall": round(now.recall, 3), "precision": round(now.precision, 3)}
-        value = f"recall {now.recall:.2f} at precision {now.precision:.2f}"
+        counted[name]["precision_without_hair"] = round(apart.precision, 3)
+        value = f"recall {now.recall:.2f} at precision {now.precision:.2f}, {apart.precision:.2f} without own hair"
         yield [
             f"in front: {name}",
             f"{value}; by colour and memory alone {before.recall:.2f} at {before.precision:.2f}",
