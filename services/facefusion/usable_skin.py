@@ -15,7 +15,7 @@ from services.facefusion.mesh import Mesh
 from services.facefusion.occluder import covering
 from services.facefusion.occlusion import ATLAS_SIDE, Mask, beside_brows, ellipse, features, oval, skin_median
 
-SUSPECTED = 0.05  # the network's output: a source is still, and losing some of its rim costs little
+SUSPECTED = 0.2  # the network's output
 DARKER = 0.2  # than the skin by this share: perhaps hair, where it is connected to some
 
 
@@ -24,7 +24,7 @@ def usable_skin(lab: Float) -> Float:
     covered = (covering(lab) > SUSPECTED) & oval()
     darker = 1 - lab[..., 0] / max(float(skin_median(lab[..., 0])), 1.0) > DARKER
     hair = continued(covered, covered | (darker & forehead()))
-    grown = np.maximum(wider(covered, 5), wider(hair, 7) * beside_brows())
+    grown = np.maximum(wider(covered, 3), wider(hair, 5) * beside_brows())
     return np.asarray(1 - cv2.GaussianBlur(grown, (0, 0), 1.5), np.float32)
 
 
