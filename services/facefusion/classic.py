@@ -93,9 +93,10 @@ class ClassicRenderer:
         return at_once(self.steps(image, view))
 
     def steps(self, image: Image, view: View) -> Steps:
-        """Do so in six steps: the beginning, then in turns what this frame shows by itself and with those before it.
+        """Do so in six steps; the odd ones follow those of the frame before, the even ones see this frame alone.
 
-        That is what covers the face; then its colours; the last is the picture.
+        Whether the track begins anew; what covers the face; the same with the memory, and the folds; the colours; the
+        same averaged; the picture.
         """
         if view.fresh:
             self.remembered = Appearance()

@@ -31,9 +31,7 @@ class Skin:
 
     def level(self, region: Region) -> Float:
         """Choose the atlas whose pixels are not much finer than the frame's."""
-        frame_scale = float(
-            np.sqrt(region.covered.sum() / 0.6)
-        )  # about the side of an atlas with pixels of the same size
+        frame_scale = float(np.sqrt(region.covered.sum() / 0.6))  # about the side of an atlas with pixels of that size
         return next((level for level in reversed(self.levels) if level.shape[0] >= frame_scale), self.levels[0])
 
 
