@@ -29,7 +29,7 @@ from shared.arrays import Image
 FINE = 0.003  # of the face's height: the sigma of the blur that keeps what is the source's; 1.2 pixels of 400
 FINE_HEIGHT = 400  # pixels: of a higher face it grows by the root of the height, so that more detail is the source's
 LEAST_FINE = 0.4  # pixels
-TARGET_WIDER = 1.85  # width of the target's blur over that of the source's
+TARGET_WIDER = 1.95  # width of the target's blur over that of the source's
 PIXELS_A_SIGMA = 2.4  # how many frame pixels a painted pixel may cover, for each pixel of the sigma
 OVER_FEATURES = 2.0  # over the mean size of the grain: what is larger is a line of the target's face
 OVER_HAIRS = 5.0  # the same, for what is lighter between and beside the hairs of brows and lashes

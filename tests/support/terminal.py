@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CTRL_C = "\x03"
+HEEDS_CTRL_C = ("env", "--default-signal=INT")  # a shell starts what runs in the background, tests as well, without
 PATIENCE_SECONDS = 180.0  # only detects what never happens: the machine may be busy
 _STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # bold and the like, and where the cursor goes
 
@@ -57,7 +58,7 @@ def on_terminal(*command: str, environment: Mapping[str, str], cwd: Path | None 
     keys, screen = pty.openpty()
     try:
         process = subprocess.Popen(
-            ["setsid", "--ctty", *command],  # its controlling terminal: whence Ctrl-C comes
+            [*HEEDS_CTRL_C, "setsid", "--ctty", *command],  # its controlling terminal: whence Ctrl-C comes
             stdin=screen, stderr=screen, stdout=subprocess.PIPE, text=True, cwd=cwd,
             env={**environment, "TERM": "xterm", "COLUMNS": "200", "NO_COLOR": "1"},
         )  # fmt: skip

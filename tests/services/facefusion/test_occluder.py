@@ -94,7 +94,7 @@ def test_most_of_a_hand_in_a_single_picture_stays_as_it_is() -> None:
 
     whole, _ = decibels_at(still, "hand", model(), source)
 
-    assert whole > 33
+    assert whole > 32  # in one picture; the clip's whole hand has 40
 
 
 def test_the_network_is_the_one_that_was_trained() -> None:

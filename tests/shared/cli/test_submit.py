@@ -17,7 +17,7 @@ from shared.contract.messages import TaskView
 from shared.settings import AccessSettings, Settings
 from shared.testing.stack import Stack, free_port
 from shared.vocabulary import SERVICES, ServiceName
-from tests.support.terminal import CTRL_C, on_terminal
+from tests.support.terminal import CTRL_C, HEEDS_CTRL_C, on_terminal
 
 KINORA = str(Path(sys.executable).with_name("kinora"))
 SECONDS = 120
@@ -81,7 +81,7 @@ def test_ctrl_c_without_a_terminal_leaves_the_task_running(
 ) -> None:
     film = write_clip(media / "interrupted" / "film.mp4", size=(320, 240), frames=1500)
     with subprocess.Popen(
-        [KINORA, "submit", "upscale", str(film), "--ratio", "2", "--task-id", str(task_id)],
+        [*HEEDS_CTRL_C, KINORA, "submit", "upscale", str(film), "--ratio", "2", "--task-id", str(task_id)],
         env=stack.full_environment(),
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
