@@ -39,7 +39,6 @@ class ClassicSource:
     """A source person, ready to be painted."""
 
     skin: SourceSkin
-    frown: Float  # (128, 128): `expression.upright` of the source's own folds
     parser: Occluder | None = None
 
     def renderer(self, remembered: "Appearance | None" = None) -> "ClassicRenderer":
@@ -60,10 +59,7 @@ class ClassicSwapper:
         turned = turn(view.landmarks)
         better_side = SLIGHTLY <= abs(turned) < TURNED  # of a source that is turned by more there is only that one
         completed = skin_of(image, view.landmarks, SLIGHTLY) if better_side else None
-        skin = SourceSkin(skin_of(image, view.landmarks, TURNED), completed, turned)
-        small = to_lab(flattened(image, view.landmarks, occlusion.ATLAS_SIDE).skin)
-        frown = expression.upright(expression.folds(np.ascontiguousarray(small[..., 0])))
-        return ClassicSource(skin, frown, self._parser)
+        return ClassicSource(SourceSkin(skin_of(image, view.landmarks, TURNED), completed, turned), self._parser)
 
 
 @dataclass
@@ -114,7 +110,7 @@ class ClassicRenderer:
         region = rasterise(view.landmarks, shape)
         yield
         clear = remembered.occlusion.update(seen, covered)
-        folds = remembered.expression.update(seen, clear, self.source.frown)
+        folds = remembered.expression.update(seen, clear, self.source.skin.own.frown)
         if region is None or not region.covered.any():
             return None
         yield
@@ -152,7 +148,8 @@ def skin_of(image: Image, landmarks: Float, least_turn: float) -> Skin:
         half = cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         levels.append(np.asarray(half, np.float32))
     small = to_lab(flattened(image, landmarks, occlusion.ATLAS_SIDE, least_turn).skin)
-    return Skin(tuple(levels), usable_skin(small), face.detail)
+    frown = expression.upright(expression.folds(np.ascontiguousarray(small[..., 0])))
+    return Skin(tuple(levels), usable_skin(small), face.detail, frown)
 
 
 def averaged(before: Float | None, now: Float | None) -> Float | None:

@@ -28,6 +28,7 @@ class Skin:
     levels: tuple[Float, ...]  # Lab (side, side, 3) float32, largest first
     usable: Float  # (128, 128) 0-1: where the source shows skin, not hair or a hand
     detail: Float  # (T,) source pixels for each unit of the atlas, by area
+    frown: Float  # (128, 128): `expression.upright` of its folds
 
     def level(self, region: Region) -> Float:
         """Choose the atlas whose pixels are not much finer than the frame's."""

@@ -13,7 +13,7 @@ from services.facefusion.face import Float
 from services.facefusion.landmarks import LEFT_BROW, RIGHT_BROW
 from services.facefusion.mesh import Mesh
 from services.facefusion.occluder import covering
-from services.facefusion.occlusion import ATLAS_SIDE, Mask, beside_brows, ellipse, features, oval, skin_median
+from services.facefusion.occlusion import ATLAS_SIDE, Mask, beside_brows, ellipse, entered, features, oval, skin_median
 
 SUSPECTED = 0.2  # the network's output
 DARKER = 0.2  # than the skin by this share: perhaps hair, where it is connected to some
@@ -23,18 +23,9 @@ def usable_skin(lab: Float) -> Float:
     """Return 1 where a source (ATLAS_SIDE, ATLAS_SIDE, 3 Lab) shows skin, 0 where something covers its face."""
     covered = (covering(lab) > SUSPECTED) & oval()
     darker = 1 - lab[..., 0] / max(float(skin_median(lab[..., 0])), 1.0) > DARKER
-    hair = continued(covered, covered | (darker & forehead()))
+    hair = entered(covered | (darker & forehead()), covered, least=0)
     grown = np.maximum(wider(covered, 3), wider(hair, 5) * beside_brows())
     return np.asarray(1 - cv2.GaussianBlur(grown, (0, 0), 1.5), np.float32)
-
-
-def continued(seeds: Mask, candidates: Mask) -> Mask:
-    """Return the patches of `candidates` that contain some of `seeds`."""
-    opened = cv2.morphologyEx(candidates.astype(np.uint8), cv2.MORPH_OPEN, ellipse(3))
-    count, labels = cv2.connectedComponents(opened)
-    chosen = np.bincount(labels[seeds], minlength=count) > 0
-    chosen[0] = False
-    return np.asarray(chosen[labels], np.bool_)
 
 
 def wider(found: Mask, side: int) -> Float:

@@ -8,9 +8,9 @@ from services.facefusion.classic import to_lab
 from services.facefusion.face import Float
 from services.facefusion.face_analysis import eight_bits
 from services.facefusion.mesh import to_atlas
-from services.facefusion.occlusion import ATLAS_SIDE, oval
+from services.facefusion.occlusion import ATLAS_SIDE, entered, oval
 from services.facefusion.swapper import View
-from services.facefusion.usable_skin import continued, forehead, usable_skin
+from services.facefusion.usable_skin import forehead, usable_skin
 from shared import weights
 from shared.arrays import Image
 from shared.media.image import read_picture
@@ -58,6 +58,6 @@ def test_what_is_found_in_part_is_continued_to_its_end() -> None:
     candidates[10:20, 20:100] = candidates[40:60, 30:60] = True
     seeds = np.zeros_like(candidates)
     seeds[12:18, 90:96] = True
-    found = continued(seeds, candidates)
+    found = entered(candidates, seeds, least=0)
     assert found[10:20, 22:98].all()
     assert not found[40:60].any()
